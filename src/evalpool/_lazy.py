@@ -1,0 +1,44 @@
+"""Public names that are imported when first used (PEP 562).
+
+A worker process needs three small modules of evalpool, not pydantic nor numpy, and a user who never
+touches Ray must not wait for it: so no `__init__` imports anything. The idea is that of
+`scientific-python/lazy-loader`; thirty lines do what is needed here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["attach"]
+
+
+def attach(
+    package: str, names: dict[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__, __dir__, __all__`` for the `__init__` of `package`.
+
+    Args:
+        package: the ``__name__`` of the calling module.
+        names: public name -> module that defines it, relative to `package` (``"_job"``) or absolute
+            (``"evalpool.errors"``). A name mapped to ``""`` is a submodule of its own.
+    """
+
+    def __getattr__(name: str) -> Any:
+        try:
+            module = names[name]
+        except KeyError:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+        if module == "":
+            return importlib.import_module(f"{package}.{name}")
+        home = importlib.import_module(module if module.startswith("evalpool.") else f"{package}.{module}")
+        value = getattr(home, name)
+        setattr(sys.modules[package], name, value)  # the next look-up costs a plain attribute
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(names)
+
+    return __getattr__, __dir__, sorted(names)

@@ -1,0 +1,152 @@
+"""Every error that evalpool raises.
+
+::
+
+    EvalpoolError
+    ├── BadArgument (ValueError, TypeError)      a wrong value or type at the border
+    │   └── UnknownMethod                         no backend or storage of that name
+    ├── EvaluatorError
+    │   ├── EvaluatorClosed (RuntimeError)        submit after close
+    │   └── MaximumJobsSpawnReached               the cap on submissions
+    ├── JobError                                  on_error="raise": a job failed
+    │   └── SubprocessError                       a shell command of a job failed or said nothing
+    ├── BackendError (RuntimeError)
+    │   ├── MissingExtra (ImportError)            an optional package is not installed
+    │   └── WorkerStartError                      workers cannot be brought up
+    ├── StorageError
+    │   ├── UnknownSearch (KeyError, ValueError)
+    │   ├── UnknownJob (KeyError)
+    │   ├── NotJSON (TypeError)                   a value that a record cannot hold
+    │   ├── NotShareable (TypeError)              a storage that must not leave its process
+    │   ├── StorageUnavailable (OSError)          server gone, disk full, file locked
+    │   ├── CorruptRecord (ValueError)            bytes in a store that are no record of ours
+    │   └── NewerSchema                           written by a later evalpool
+    └── SimulationError (RuntimeError)
+        └── MemberLost                            a caller of a simulated wrapper died or never came
+
+A failed *job* is data, not an exception: see `evalpool.models.FailureKind`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "BackendError",
+    "BadArgument",
+    "CorruptRecord",
+    "EvalpoolError",
+    "EvaluatorClosed",
+    "EvaluatorError",
+    "JobError",
+    "MaximumJobsSpawnReached",
+    "MemberLost",
+    "MissingExtra",
+    "NewerSchema",
+    "NotJSON",
+    "NotShareable",
+    "SimulationError",
+    "StorageError",
+    "StorageUnavailable",
+    "SubprocessError",
+    "UnknownJob",
+    "UnknownMethod",
+    "UnknownSearch",
+    "WorkerStartError",
+]
+
+
+class EvalpoolError(Exception):
+    """The root of all errors of evalpool."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; a sentence reads better without quotes.
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class BadArgument(EvalpoolError, ValueError, TypeError):
+    """An argument of a wrong value or type. Both builtins, for callers catch either."""
+
+
+class UnknownMethod(BadArgument):
+    """No backend or storage is registered under this name; the message lists the known ones."""
+
+
+class EvaluatorError(EvalpoolError):
+    """An evaluator cannot do what was asked."""
+
+
+class EvaluatorClosed(EvaluatorError, RuntimeError):
+    """`submit` was called on an evaluator that is closed."""
+
+
+class MaximumJobsSpawnReached(EvaluatorError):
+    """The submission would exceed `set_maximum_num_jobs_submitted`; nothing of it was taken."""
+
+
+class JobError(EvalpoolError):
+    """Raised by `gather` under ``on_error="raise"``.
+
+    Attributes:
+        job: the failed job; its `error` is the worker's traceback as text.
+    """
+
+    def __init__(self, message: str, job: Any = None) -> None:
+        super().__init__(message)
+        self.job = job
+
+
+class SubprocessError(JobError):
+    """A command that a run-function started failed, or its output holds no result."""
+
+
+class BackendError(EvalpoolError, RuntimeError):
+    """An execution engine cannot do what was asked."""
+
+
+class MissingExtra(BackendError, ImportError):
+    """An optional package is missing; the message names the extra to install."""
+
+
+class WorkerStartError(BackendError):
+    """Workers die before they can take a job; the message has the end of their stderr."""
+
+
+class StorageError(EvalpoolError):
+    """A storage cannot do what was asked."""
+
+
+class UnknownSearch(StorageError, KeyError, ValueError):
+    """No search of this id in this storage."""
+
+
+class UnknownJob(StorageError, KeyError):
+    """No job of this id in this storage."""
+
+
+class NotJSON(StorageError, TypeError):
+    """A value is not JSON after numpy and pydantic values were converted; the message names its key."""
+
+
+class NotShareable(StorageError, TypeError):
+    """A storage that lives in one process was about to be sent to another."""
+
+
+class StorageUnavailable(StorageError, OSError):
+    """The file, disk or server behind a storage does not answer."""
+
+
+class CorruptRecord(StorageError, ValueError):
+    """A store holds bytes that are no record of evalpool; the message has their position."""
+
+
+class NewerSchema(StorageError):
+    """The store was written by a later evalpool; the message says which."""
+
+
+class SimulationError(EvalpoolError, RuntimeError):
+    """Simulated time cannot go on."""
+
+
+class MemberLost(SimulationError):
+    """A caller of a simulated objective died, or did not come in time; the message names it."""

@@ -1,0 +1,80 @@
+"""The validated models at evalpool's borders: what users set and what storages keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from evalpool.outcomes import FINAL, TRANSITIONS, FailureKind, JobStatus, Outcome, Worker
+
+__all__ = [
+    "FINAL",
+    "SCHEMA_VERSION",
+    "TRANSITIONS",
+    "FailureKind",
+    "JobRecord",
+    "JobStatus",
+    "Outcome",
+    "Retries",
+    "Worker",
+]
+
+SCHEMA_VERSION = 1
+"""Of the records and events in a storage. A store with a larger one is refused."""
+
+
+class JobRecord(BaseModel):
+    """Everything that is kept about one job; JSON all through.
+
+    Timestamps are seconds since the start of the search, on one clock.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    job_id: str
+    search_id: str
+    number: int = Field(ge=0)
+    status: JobStatus = JobStatus.READY
+    configuration: dict[str, Any] = Field(default_factory=dict)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    objective: Any = None
+    output: Any = None
+    error: str | None = None
+    kind: FailureKind | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    recorded: list[tuple[float, Any]] = Field(default_factory=list, description="(budget, objective)")
+    attempts: int = Field(default=0, ge=0)
+    attempt_errors: list[str] = Field(default_factory=list, description="of the attempts before the last")
+    timestamp_submit: float | None = None
+    timestamp_start: float | None = None
+    timestamp_end: float | None = None
+    timestamp_gather: float | None = None
+    worker: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    owner: str | None = Field(default=None, description="the client that submitted it")
+
+
+class Retries(BaseModel):
+    """How often a job is run again, by what went wrong.
+
+    ``retries=n`` of an evaluator is short for ``Retries(worker_died=n, raised=n)``. A worker's death is
+    mostly the infrastructure's fault (preemption, memory), an exception mostly the run-function's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    worker_died: int = Field(default=0, ge=0)
+    raised: int = Field(default=0, ge=0)
+    timeout: int = Field(default=0, ge=0)
+
+    def allowed(self, kind: FailureKind | None) -> int:
+        """How many failures of this kind a job may have and still be run again."""
+        if kind is FailureKind.WORKER_DIED:
+            return self.worker_died
+        if kind is FailureKind.RAISED:
+            return self.raised
+        if kind is FailureKind.TIMEOUT:
+            return self.timeout
+        return 0

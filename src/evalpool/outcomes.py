@@ -1,0 +1,111 @@
+"""What can become of a job: its status, its kind of failure, its outcome.
+
+These three travel between workers and the evaluator for every job, so they are plain and light:
+this module imports nothing but the standard library, and a worker that starts pays nothing for it.
+The validated form of the same facts, for records that are kept, is `evalpool.models.JobRecord`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+__all__ = ["FINAL", "TRANSITIONS", "FailureKind", "JobStatus", "Outcome", "Worker"]
+
+
+class JobStatus(enum.Enum):
+    """Where a job stands. The allowed moves are `TRANSITIONS`."""
+
+    READY = "READY"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+
+
+TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    # READY -> DONE or FAILED without RUNNING: the evaluator first hears of a short job by its outcome,
+    # and a job that cannot be sent to a worker fails before it runs.
+    JobStatus.READY: frozenset(
+        {JobStatus.RUNNING, JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED}
+    ),
+    # RUNNING -> READY is a retry, or a job whose owner is gone.
+    JobStatus.RUNNING: frozenset(
+        {JobStatus.READY, JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED}
+    ),
+    # A job that was asked to stop may still end in its own way before it notices.
+    JobStatus.CANCELLING: frozenset({JobStatus.CANCELLED, JobStatus.DONE, JobStatus.FAILED}),
+    JobStatus.DONE: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+"""From each status, those that may follow."""
+
+FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
+"""The statuses in which a job stays."""
+
+
+class FailureKind(enum.Enum):
+    """Why a job has no objective. Code asks this, never the text of the objective."""
+
+    RETURNED = "returned"  # the run-function returned a string that begins with F
+    RAISED = "raised"
+    WORKER_DIED = "worker_died"
+    TIMEOUT = "timeout"
+    MEMORY_LIMIT = "memory_limit_exceeded"
+    UNPICKLABLE = "unpicklable"
+    INVALID_OUTPUT = "invalid_output"
+    CANCELLED = "cancelled"
+
+
+class Worker(NamedTuple):
+    """Where a run-function executed."""
+
+    name: str
+    host: str
+    pid: int
+
+
+class Outcome(NamedTuple):
+    """What came back from one attempt at a job.
+
+    Attributes:
+        status: DONE, FAILED or CANCELLED.
+        objective: a number, a tuple of numbers or a text that begins with ``F``; for general tasks the
+            value itself, or such a text.
+        output: the dictionary that the run-function returned, if it returned one; else None.
+        metadata: what the run-function said beside its objective, or None.
+        error: a traceback or a reason as text, or None.
+        kind: why there is no objective, or None.
+        start, end: of the run-function's execution; seconds on the evaluator's clock.
+        worker: where it executed; None if it never did.
+    """
+
+    status: JobStatus
+    objective: Any
+    output: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    error: str | None = None
+    kind: FailureKind | None = None
+    start: float | None = None
+    end: float | None = None
+    worker: Worker | None = None
+
+
+def failed(
+    kind: FailureKind,
+    error: str,
+    *,
+    objective: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    worker: Worker | None = None,
+) -> Outcome:
+    """The outcome of a job that failed; its objective is ``F_<kind>`` unless given."""
+    if kind is FailureKind.CANCELLED:
+        status, text = JobStatus.CANCELLED, "F_CANCELLED"
+    else:
+        status, text = JobStatus.FAILED, f"F_{kind.value}"
+    return Outcome(status, objective or text, None, metadata, error, kind, start, end, worker)
