@@ -16,6 +16,7 @@
     ├── StorageError
     │   ├── UnknownSearch (KeyError, ValueError)
     │   ├── UnknownJob (KeyError)
+    │   ├── UnknownValue (KeyError)
     │   ├── NotJSON (TypeError)                   a value that a record cannot hold
     │   ├── NotShareable (TypeError)              a storage that must not leave its process
     │   ├── StorageUnavailable (OSError)          server gone, disk full, file locked
@@ -29,6 +30,7 @@ A failed *job* is data, not an exception: see `evalpool.models.FailureKind`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "UnknownJob",
     "UnknownMethod",
     "UnknownSearch",
+    "UnknownValue",
     "WorkerStartError",
 ]
 
@@ -88,12 +91,14 @@ class JobError(EvalpoolError):
     """Raised by `gather` under ``on_error="raise"``.
 
     Attributes:
-        job: the failed job; its `error` is the worker's traceback as text.
+        job: the first failed job; its `error` is the worker's traceback as text.
+        jobs: everything that this gather would have returned, recorded as usual.
     """
 
-    def __init__(self, message: str, job: Any = None) -> None:
+    def __init__(self, message: str, job: Any = None, jobs: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.job = job
+        self.jobs = list(jobs)
 
 
 class SubprocessError(JobError):
@@ -122,6 +127,10 @@ class UnknownSearch(StorageError, KeyError, ValueError):
 
 class UnknownJob(StorageError, KeyError):
     """No job of this id in this storage."""
+
+
+class UnknownValue(StorageError, KeyError):
+    """A search holds no value under this key."""
 
 
 class NotJSON(StorageError, TypeError):

@@ -1,0 +1,29 @@
+"""Where records of searches and jobs are kept: `Storage` and its clients."""
+
+from typing import TYPE_CHECKING
+
+from evalpool._lazy import attach
+
+if TYPE_CHECKING:
+    from evalpool.storage._base import Cursor as Cursor, Sharing as Sharing, Storage as Storage
+    from evalpool.storage._events import Event as Event
+    from evalpool.storage._follow import Follower as Follower
+    from evalpool.storage._leases import new_owner as new_owner
+    from evalpool.storage._memory import MemoryStorage as MemoryStorage
+    from evalpool.storage._null import NullStorage as NullStorage
+    from evalpool.storage._registry import storage_from_url as storage_from_url
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Cursor": "_base",
+        "Event": "_events",
+        "Follower": "_follow",
+        "MemoryStorage": "_memory",
+        "NullStorage": "_null",
+        "Sharing": "_base",
+        "Storage": "_base",
+        "new_owner": "_leases",
+        "storage_from_url": "_registry",
+    },
+)

@@ -1,0 +1,407 @@
+"""The storage: three primitives of a client, and everything searches know, once, over them.
+
+::
+
+    create_new_search, store_*  ──────────────► append(events)      a client keeps them, in order
+    load_*, records, follow  ◄── fold ◄── read(after a cursor)      only what is new since the last look
+    submit, create_new_job  ──────────────────► reserve(search, n)  numbers that no other client gets
+
+That a storage can be an append-only log with two or three methods is the insight of optuna's journal
+storage (`optuna/storages/journal/_base.py`); the state here is kept folded, so that a look costs what is new.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from evalpool._json import plain
+from evalpool.errors import BadArgument, UnknownJob, UnknownSearch, UnknownValue
+from evalpool.outcomes import JobStatus
+from evalpool.storage._events import Event
+from evalpool.storage._fold import JobState, SearchState, State, as_status
+from evalpool.storage._records import job_dict, job_metadata, job_out, job_record
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from evalpool.models import JobRecord
+    from evalpool.storage._follow import Follower
+
+__all__ = ["SEARCHES", "Cursor", "Sharing", "Storage"]
+
+Cursor: TypeAlias = Any
+"""Where a reader stands in a log. Made and understood by the client alone."""
+
+SEARCHES = ""
+"""`reserve(SEARCHES, 1)` gives the number of a new search: searches are counted as jobs are."""
+
+_SHOWN_IDS = 5
+
+
+class Sharing(enum.IntEnum):
+    """How far apart the users of one storage may be; each includes those before it."""
+
+    THREADS = 1
+    """of the process that made it"""
+    PROCESSES = 2
+    """of one host; a client can be pickled to them"""
+    CLUSTER = 3
+    """workers of one Ray cluster, or ranks of one MPI communicator"""
+    HOSTS = 4
+    """anywhere that reaches the file system or the server"""
+
+
+class Storage(abc.ABC):
+    """Where the records of searches and jobs are kept; a client of a log.
+
+    A client is safe to use from several threads. One that is shared further (`shared`) may be pickled, and
+    its copy is another client of the same log; one that is not raises `NotShareable` when pickled. What a
+    call that stores returned from is committed, as far as the client promises (`durable`).
+
+    A subclass implements `append`, `read` and `reserve`. It calls `super().__init__()`.
+    """
+
+    shared: ClassVar[Sharing] = Sharing.THREADS
+    durable: ClassVar[bool] = False
+    """Whether what was stored outlives every process that uses the storage."""
+    keeps: ClassVar[bool] = True
+    """False only where nothing that is stored can be loaded."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._cursor: Cursor | None = None
+        self._fold_lock = threading.RLock()
+
+    # -- the primitives ------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def append(self, events: Sequence[Event]) -> None:
+        """Keep these events, together and in this order; committed when this returns.
+
+        Any thread. Clients that write bytes raise `NotJSON` before anything is written, and
+        `StorageUnavailable` if the events are not kept.
+        """
+
+    @abc.abstractmethod
+    def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
+        """Return the events behind the cursor (None: all), and the cursor behind them.
+
+        Any thread. Costs what it returns, not what the log holds. Sees at least what this client appended.
+        """
+
+    @abc.abstractmethod
+    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
+        """Take n consecutive numbers of a search, which no other client gets, and return the first.
+
+        Raises `MaximumJobsSpawnReached` if the last would be `cap` or more; then none is taken. Raises
+        `UnknownSearch`. Any thread.
+        """
+
+    # -- what a client may override --------------------------------------------------------------------
+
+    def append_soon(self, events: Sequence[Event]) -> None:
+        """As `append`, but returns at once and never raises; `flush` waits for it and tells of trouble.
+
+        For storages where appending waits for nothing, `append` itself.
+        """
+        self.append(events)
+
+    def flush(self) -> None:  # noqa: B027  - nothing is ever pending here
+        """Wait until everything given to `append_soon` is committed. Raises what prevented that."""
+
+    def close(self) -> None:
+        """Flush, and release files, threads and connections. Idempotent."""
+        self.flush()
+
+    def _claim(self, search_id: str, number: int, attempt: int, owner: str) -> bool:
+        """Whether `owner` may queue this attempt of a lost job.
+
+        Where the log itself has one order, the first ``queued`` of an attempt wins, so anyone may try.
+        A client without such an order decides here.
+        """
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- searches --------------------------------------------------------------------------------------
+
+    def create_new_search(self, *, start: float | None = None) -> str:
+        """Create a search and return its id: ``"0"``, ``"1"``, ...
+
+        Args:
+            start: when it began, seconds since the epoch; now if not given. The zero of its timestamps.
+        """
+        from evalpool.models import SCHEMA_VERSION
+
+        search_id = str(self.reserve(SEARCHES, 1))
+        start = time.time() if start is None else start
+        self.append([Event("search", search_id, None, {"start": start, "schema": SCHEMA_VERSION})])
+        return search_id
+
+    def load_all_search_ids(self) -> list[str]:
+        """The ids of all searches, oldest first."""
+        with self._fold_lock:
+            return self._search_ids(self._sync())
+
+    def latest_search(self) -> str:
+        """The id of the newest search. Raises `UnknownSearch` if there is none."""
+        ids = self.load_all_search_ids()
+        if not ids:
+            raise UnknownSearch(f"{self!r} holds no search yet; create_new_search() makes one.")
+        return ids[-1]
+
+    def search_start(self, search_id: str) -> float:
+        """When the search began: seconds since the epoch."""
+        with self._fold_lock:
+            start = self._search(search_id).start
+        assert start is not None
+        return start
+
+    def store_search_value(self, search_id: str, key: str, value: Any) -> None:
+        """Keep a value for the whole search; the last one stored under a key is the one loaded."""
+        self._search_known(search_id)
+        self.append([Event("value", search_id, None, {_text(key): plain(value, key)})])
+
+    def load_search_value(self, search_id: str, key: str) -> Any:
+        """The value kept under `key`. Raises `UnknownValue` (a `KeyError`)."""
+        with self._fold_lock:
+            values = self._search(search_id).values
+            if key not in values:
+                raise UnknownValue(f"search {search_id} has no value {key!r}; it has {_some(values)}.")
+            return plain(values[key], lenient=True)
+
+    # -- jobs ------------------------------------------------------------------------------------------
+
+    def create_new_job(self, search_id: str) -> str:
+        """Create a job of the search and return its id, ``"<search>.<n>"``."""
+        number = self.reserve(search_id, 1)
+        self.append([Event("created", search_id, number, {})])
+        return f"{search_id}.{number}"
+
+    def store_job_in(self, job_id: str, args: Any = None, kwargs: dict[str, Any] | None = None) -> None:
+        """Keep the configuration of a job, and the keyword arguments beside it."""
+        self._store(job_id, "in", {"args": plain(args, "args"), "kwargs": plain(kwargs, "kwargs")})
+
+    def store_job_out(self, job_id: str, value: Any) -> None:
+        """Keep the output of a job. Its status is another matter: `store_job_status`."""
+        self._store(job_id, "out", {"out": plain(value, "out")})
+
+    def store_job_metadata(self, job_id: str, key: str, value: Any) -> None:
+        """Keep a value beside the output of a job."""
+        self._store(job_id, "metadata", {_text(key): plain(value, f"metadata.{key}")})
+
+    def store_job_status(self, job_id: str, status: JobStatus | str) -> None:
+        """Keep the status of a job. A final one stays; READY after RUNNING is a further attempt."""
+        try:
+            status = as_status(status)
+        except KeyError:
+            names = ", ".join(known.name for known in JobStatus)
+            raise BadArgument(f"status {status!r} is none of {names}.") from None
+        search_id, number = self._job_known(job_id)
+        if status is JobStatus.READY:
+            with self._fold_lock:
+                job = self._job(job_id)
+                if job.status is JobStatus.RUNNING:
+                    self.append([Event("queued", search_id, number, {"attempt": job.attempt + 1})])
+            return
+        self.append([Event("status", search_id, number, {"status": status.name})])
+
+    def load_all_job_ids(self, search_id: str) -> list[str]:
+        """The ids of all jobs of the search, in the order of their numbers."""
+        with self._fold_lock:
+            return [f"{search_id}.{job.number}" for job in self._jobs(search_id)]
+
+    def load_search(self, search_id: str) -> dict[str, dict[str, Any]]:
+        """Every job of the search by its id, each as `load_job` gives it."""
+        with self._fold_lock:
+            return {f"{search_id}.{job.number}": job_dict(job) for job in self._jobs(search_id)}
+
+    def load_job(self, job_id: str) -> dict[str, Any]:
+        """``{"status": JobStatus, "in": {"args", "kwargs"}, "out": ..., "metadata": {...}}``, a copy."""
+        with self._fold_lock:
+            return job_dict(self._job(job_id))
+
+    def load_jobs(self, job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """These jobs by their ids, each as `load_job` gives it."""
+        with self._fold_lock:
+            self._sync()
+            return {job_id: job_dict(self._job(job_id, fresh=True)) for job_id in job_ids}
+
+    def load_job_status(self, job_id: str) -> JobStatus:
+        """The status of a job."""
+        with self._fold_lock:
+            return self._job(job_id).status
+
+    def load_metadata_from_all_jobs(self, search_id: str, key: str) -> list[Any]:
+        """The values under `key` in the metadata of the search's jobs, of those that have one."""
+        with self._fold_lock:
+            found = [job_metadata(job).get(key) for job in self._jobs(search_id)]
+        return [value for value in found if value is not None]
+
+    def load_out_from_all_jobs(self, search_id: str) -> list[Any]:
+        """The outputs of the search's jobs, of those that have one."""
+        with self._fold_lock:
+            found = [job_out(job) for job in self._jobs(search_id)]
+        return [value for value in found if value is not None]
+
+    def load_record(self, job_id: str) -> JobRecord:
+        """Everything about one job."""
+        with self._fold_lock:
+            job = self._job(job_id)
+            return job_record(job_id.rpartition(".")[0], job)
+
+    def records(self, search_id: str) -> list[JobRecord]:
+        """Everything about every job of the search, in the order of their numbers."""
+        with self._fold_lock:
+            return [job_record(search_id, job) for job in self._jobs(search_id)]
+
+    # -- several clients -------------------------------------------------------------------------------
+
+    def follow(self, search_id: str, not_owner: str) -> Follower:
+        """Return a `Follower`, which gives each job that another owner finished exactly once."""
+        from evalpool.storage._follow import Follower
+
+        self._search_known(search_id)
+        return Follower(self, search_id, not_owner)
+
+    def lease(self, search_id: str, owner: str, ttl: float) -> None:
+        """Say that `owner` lives for `ttl` more seconds; its jobs are its own until then.
+
+        Call it again to renew, well before it expires; 0 gives the lease up. Owners are named by
+        `evalpool.storage.new_owner`.
+        """
+        from evalpool.storage._leases import lease
+
+        lease(self, search_id, owner, ttl)
+
+    renew = lease
+
+    def claim_lost(self, search_id: str, owner: str) -> list[JobRecord]:
+        """Make the jobs ours that wait or run and whose owner is gone; return them.
+
+        Gone is an owner whose lease has expired, or whose process on this host has provably ended. Of several
+        claimants each job goes to exactly one. A record's `attempts` counts the attempt that was lost:
+        the next is ``attempts + 1``, and the late result of the lost one will be ignored.
+        """
+        from evalpool.storage._leases import claim_lost
+
+        return claim_lost(self, search_id, owner)
+
+    # -- by name ---------------------------------------------------------------------------------------
+
+    @staticmethod
+    def create(method: str = "memory", method_kwargs: dict[str, Any] | None = None) -> Storage:
+        """Return a new client by the name of its kind: ``Storage.create("sqlite", {"path": "runs.db"})``."""
+        from evalpool.storage._registry import create
+
+        return create(method, method_kwargs)
+
+    # -- the fold --------------------------------------------------------------------------------------
+
+    def _sync(self) -> State:
+        """Fold what is new. Under `_fold_lock`, as is every use of what it returns."""
+        events, self._cursor = self.read(self._cursor)
+        if events:
+            self._state.apply(events)
+        return self._state
+
+    @staticmethod
+    def _search_ids(state: State) -> list[str]:
+        known = [search_id for search_id, search in state.searches.items() if search.start is not None]
+        return sorted(known, key=lambda search_id: (not search_id.isdigit(), len(search_id), search_id))
+
+    def _search(self, search_id: str) -> SearchState:
+        state = self._sync()
+        search = state.searches.get(search_id)
+        if search is None or search.start is None:
+            raise UnknownSearch(
+                f"no search {search_id!r} in {self!r}; it holds {_some(self._search_ids(state))}."
+            )
+        return search
+
+    def _jobs(self, search_id: str) -> list[JobState]:
+        jobs = self._search(search_id).jobs
+        return [jobs[number] for number in sorted(jobs) if jobs[number].created is not None]
+
+    def _job(self, job_id: str, *, fresh: bool = False) -> JobState:
+        search_id, number = _split(job_id)
+        state = self._state if fresh else self._sync()
+        search = state.searches.get(search_id)
+        job = None if search is None else search.jobs.get(number)
+        if job is None or job.created is None:
+            if search is None or search.start is None:
+                exists = f"no search {search_id!r} in {self!r}"
+            else:
+                last = max(search.jobs, default=-1)
+                exists = (
+                    f"search {search_id} has jobs up to {search_id}.{last}" if last >= 0 else "it has none"
+                )
+            raise UnknownJob(f"no job {job_id!r}: {exists}.")
+        return job
+
+    def _search_known(self, search_id: str) -> None:
+        """Raise `UnknownSearch` unless the search exists. Costs a look-up once it was seen."""
+        with self._fold_lock:
+            known = self._state.searches.get(search_id)
+            if known is None or known.start is None:
+                self._search(search_id)
+
+    def _job_known(self, job_id: str) -> tuple[str, int]:
+        """The parts of the id. Raises `UnknownJob` unless the job exists; a look-up once it was seen."""
+        search_id, number = _split(job_id)
+        with self._fold_lock:
+            search = self._state.searches.get(search_id)
+            job = None if search is None else search.jobs.get(number)
+            if job is None or job.created is None:
+                self._job(job_id)
+        return search_id, number
+
+    def _store(self, job_id: str, kind: str, data: dict[str, Any]) -> None:
+        search_id, number = self._job_known(job_id)
+        self.append([Event(kind, search_id, number, data)])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _split(job_id: str) -> tuple[str, int]:
+    search_id, _, number = job_id.rpartition(".") if isinstance(job_id, str) else ("", "", "")
+    if not search_id or not (number.isascii() and number.isdigit()):
+        raise UnknownJob(f"no job {job_id!r}: an id is '<search>.<n>', as '0.12'.")
+    return search_id, int(number)
+
+
+def _text(key: str) -> str:
+    if not isinstance(key, str):
+        raise BadArgument(f"the key {key!r} is of type {type(key).__name__}; keys are text.")
+    return key
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    if not names:
+        return "none"
+    shown = ", ".join(repr(name) for name in names[-_SHOWN_IDS:])
+    return f"{shown} (the last {_SHOWN_IDS} of {len(names)})" if len(names) > _SHOWN_IDS else shown
+
+
+def path_of(path: str | os.PathLike[str]) -> str:
+    """The absolute path of a file or directory that a user named. Raises `BadArgument`."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise BadArgument(
+            f"path {path!r} of type {type(path).__name__} is not the path of a file or directory."
+        )
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))

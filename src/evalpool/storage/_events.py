@@ -1,0 +1,64 @@
+"""What a storage is a log of.
+
+::
+
+    search      {"start", "schema"}                  a search was created; start in seconds since the epoch
+    created     {"args", "kwargs", "submit", "owner"}           a job was submitted
+    in          {"args", "kwargs"}                   its configuration, from someone who keeps jobs by hand
+    started     {"start", "attempt", "worker", "host", "pid"}   an attempt at it began
+    recorded    {"budget", "objective"[, "attempt"]}            an intermediate objective
+    finished    any fields of JobRecord[, "attempt", "owner"]   it ended
+    queued      {"attempt", "owner"}                 it will run again, as this attempt, by this owner
+    gathered    {"timestamp_gather"}                 its result was given to the caller
+    out         {"out"}                              its output, from someone who keeps jobs by hand
+    status      {"status"}                           its status, likewise
+    metadata    {key: value, ...}                    values beside its output
+    value       {key: value, ...}                    values of a search
+    lease       {"owner", "expires"}                 the owner lives at least so long; seconds since the epoch
+
+Times without "epoch" are seconds since the start of the search. An attempt is numbered from 1; a
+``finished`` without ``attempt`` ends the attempt of its ``attempts`` (how many were begun), or the one that
+is on. What the events add up to is `evalpool.storage._fold`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+__all__ = ["JOB_KINDS", "KINDS", "SEARCH_KINDS", "Event"]
+
+SEARCH_KINDS = frozenset({"search", "value", "lease"})
+JOB_KINDS = frozenset(
+    {
+        "created",
+        "in",
+        "started",
+        "recorded",
+        "finished",
+        "queued",
+        "gathered",
+        "out",
+        "status",
+        "metadata",
+    }
+)
+KINDS = SEARCH_KINDS | JOB_KINDS
+
+
+class Event(NamedTuple):
+    """One entry of a storage's log.
+
+    Attributes:
+        kind: one of `KINDS`.
+        search_id: of the search it belongs to.
+        number: of the job in its search; None for an event of the search itself.
+        data: by kind, as above. Whoever appends an event no longer changes its data.
+        at: for stores whose writers share no order (the journal): where the event belongs among all others.
+            Such a store gives it to every event; None everywhere else, where events come in their order.
+    """
+
+    kind: str
+    search_id: str
+    number: int | None
+    data: dict[str, Any]
+    at: tuple[int, str, int] | None = None

@@ -1,0 +1,292 @@
+"""The state of all searches as the fold of their events, in order.
+
+The rules, each once:
+
+- A job may be heard of before it was created (two writers of a journal are read in any order); it is listed
+  from its ``created`` on.
+- The attempt that counts is the highest that was started or queued again. What an earlier one reports comes
+  too late and is ignored; so is everything but ``gathered``, ``metadata`` and ``out`` once a job is final.
+- An event that comes twice changes nothing the second time. (``recorded`` is the exception: two equal
+  measurements are two measurements.)
+- Where events carry their place (`Event.at`), one that arrives late is put in its place: the events of that
+  job are folded again. All readers of a store so end in the same state, in whatever order they read.
+
+Folding refers to the data of events and copies nothing; whoever hands out a state copies.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import insort
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+from evalpool.errors import NewerSchema
+from evalpool.outcomes import FINAL, JobStatus
+from evalpool.storage._events import Event
+
+__all__ = ["JobState", "SearchState", "State", "fold"]
+
+_log = logging.getLogger("evalpool.storage")
+
+_STATUS = {status.name: status for status in JobStatus} | {status: status for status in JobStatus}
+_RANK = {
+    status: rank for rank, status in enumerate((JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING))
+}
+_BY_PLACE = attrgetter("at")
+
+
+def as_status(value: Any) -> JobStatus:
+    """Return the `JobStatus` that `value` is or names. Raises `KeyError`."""
+    return _STATUS[value]
+
+
+class JobState:
+    """What the events of one job add up to so far. `number` is its place in its search."""
+
+    __slots__ = (
+        "attempt",
+        "begun",
+        "by_hand",
+        "created",
+        "gathered",
+        "metadata",
+        "number",
+        "out",
+        "owner",
+        "places",
+        "recorded",
+        "result",
+        "started",
+        "status",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.status = JobStatus.READY
+        self.attempt = 1  # the one that counts: that is on, or comes next
+        self.begun = False  # whether that one began
+        self.created: dict[str, Any] | None = None
+        self.by_hand: dict[str, Any] | None = None  # of `in`
+        self.owner: str | None = None
+        self.started: dict[str, Any] | None = None
+        self.result: dict[str, Any] | None = None  # of `finished`
+        self.out: dict[str, Any] | None = None
+        self.gathered: dict[str, Any] | None = None
+        self.metadata: dict[str, Any] | None = None
+        self.recorded: list[dict[str, Any]] | None = None
+        self.places: list[Event] | None = None  # its events in their order, where they have a place
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+    def apply(self, event: Event) -> None:
+        _JOB_RULES[event.kind](self, event.data)
+
+    def _on_created(self, data: dict[str, Any]) -> None:
+        if self.created is None:
+            self.created = data
+            if self.owner is None:
+                self.owner = data.get("owner")
+
+    def _on_in(self, data: dict[str, Any]) -> None:
+        self.by_hand = data
+
+    def _on_started(self, data: dict[str, Any]) -> None:
+        attempt = data.get("attempt") or self.attempt
+        if self.is_final or attempt < self.attempt:
+            return
+        if attempt > self.attempt or not self.begun:
+            self.attempt, self.begun, self.started = attempt, True, data
+            if self.status is JobStatus.READY:
+                self.status = JobStatus.RUNNING
+
+    def _on_queued(self, data: dict[str, Any]) -> None:
+        if self.is_final or data["attempt"] <= self.attempt:
+            return
+        self.attempt, self.begun, self.started = data["attempt"], False, None
+        self.owner = data.get("owner", self.owner)
+        self.recorded = None  # measurements of an attempt that never ended
+        self.status = JobStatus.READY
+
+    def _on_recorded(self, data: dict[str, Any]) -> None:
+        if data.get("attempt", self.attempt) < self.attempt:
+            return
+        if self.recorded is None:
+            self.recorded = []
+        self.recorded.append(data)
+
+    def _on_finished(self, data: dict[str, Any]) -> None:
+        if self.is_final and self.result is not None:
+            if data.keys() - self.result.keys():  # the same end told again, with more to it
+                self.result = {**data, **self.result}
+            return
+        attempts = data.get("attempts")
+        ended = data.get("attempt") or (self.attempt if attempts is None else max(attempts, 1))
+        owner = data.get("owner")
+        # Its owner may end a job that never began again, and then has counted fewer attempts.
+        if owner is not None and self.owner is not None:
+            too_late = owner != self.owner
+        else:
+            too_late = ended < self.attempt
+        if too_late:
+            return
+        self.attempt = max(self.attempt, ended)
+        self.begun = self.begun or attempts != 0
+        self.result = data
+        if not self.is_final:
+            self.status = as_status(data.get("status", JobStatus.DONE))
+
+    def _on_gathered(self, data: dict[str, Any]) -> None:
+        self.gathered = data
+
+    def _on_out(self, data: dict[str, Any]) -> None:
+        self.out = data
+
+    def _on_status(self, data: dict[str, Any]) -> None:
+        status = as_status(data["status"])
+        if self.is_final or (status not in FINAL and _RANK[status] <= _RANK[self.status]):
+            return
+        self.status = status
+        self.begun = self.begun or status is JobStatus.RUNNING
+
+    def _on_metadata(self, data: dict[str, Any]) -> None:
+        if self.metadata is None:
+            self.metadata = dict(data)
+        else:
+            self.metadata.update(data)
+
+
+_JOB_RULES = {
+    "created": JobState._on_created,
+    "in": JobState._on_in,
+    "started": JobState._on_started,
+    "queued": JobState._on_queued,
+    "recorded": JobState._on_recorded,
+    "finished": JobState._on_finished,
+    "gathered": JobState._on_gathered,
+    "out": JobState._on_out,
+    "status": JobState._on_status,
+    "metadata": JobState._on_metadata,
+}
+
+
+class SearchState:
+    """What the events of one search add up to so far.
+
+    Attributes:
+        start: seconds since the epoch; None until its ``search`` was read.
+        jobs: by number, those not yet created included.
+        unfinished: the numbers of created jobs that are not final.
+        finished: the numbers of jobs in the order in which they ended, each once.
+        leases: owner -> until when it lives for sure, seconds since the epoch.
+    """
+
+    __slots__ = ("finished", "jobs", "leases", "listed", "start", "unfinished", "value_places", "values")
+
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.values: dict[str, Any] = {}
+        self.value_places: dict[str, tuple[int, str, int]] = {}
+        self.jobs: dict[int, JobState] = {}
+        self.unfinished: dict[int, None] = {}
+        self.finished: list[int] = []
+        self.listed: set[int] = set()  # in `finished`, of those jobs whose end was once withdrawn
+        self.leases: dict[str, float] = {}
+
+    def apply_job(self, event: Event) -> None:
+        number = event.number
+        assert number is not None
+        job = self.jobs.get(number)
+        if job is None:
+            job = self.jobs[number] = JobState(number)
+        was_final = job.status in FINAL
+        if event.at is None:
+            _JOB_RULES[event.kind](job, event.data)
+        else:
+            job = self._apply_in_place(job, event)
+        if job.status in FINAL:
+            if not was_final:
+                self.unfinished.pop(number, None)
+                if number not in self.listed:
+                    self.finished.append(number)
+        elif was_final:
+            self.listed.add(number)
+            if job.created is not None:
+                self.unfinished[number] = None
+        elif event.kind == "created":
+            self.unfinished[number] = None
+
+    def _apply_in_place(self, job: JobState, event: Event) -> JobState:
+        places = job.places
+        if places is None:
+            places = job.places = []
+        if not places or places[-1].at < event.at:  # type: ignore[operator]  # both have one
+            places.append(event)
+            job.apply(event)
+            return job
+        if any(known.at == event.at for known in places):
+            return job
+        insort(places, event, key=_BY_PLACE)
+        again = JobState(job.number)
+        again.places = places
+        for known in places:
+            again.apply(known)
+        self.jobs[job.number] = again
+        return again
+
+    def apply_search(self, event: Event) -> None:
+        data = event.data
+        if event.kind == "search":
+            _check_schema(data.get("schema", 1), f"search {event.search_id}")
+            if self.start is None:
+                self.start = data["start"]
+        elif event.kind == "value":
+            for key, value in data.items():
+                if event.at is not None:
+                    if event.at < self.value_places.get(key, event.at):
+                        continue
+                    self.value_places[key] = event.at
+                self.values[key] = value
+        else:
+            owner = data["owner"]
+            self.leases[owner] = data["expires"]
+
+
+def _check_schema(found: int, what: str) -> None:
+    from evalpool.models import SCHEMA_VERSION
+
+    if found > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{what} was written by a later evalpool: schema {found}, and this one knows {SCHEMA_VERSION}. "
+            "Upgrade evalpool to read it."
+        )
+
+
+class State:
+    """All searches of a storage; `apply` folds further events into it. One thread at a time."""
+
+    __slots__ = ("searches",)
+
+    def __init__(self) -> None:
+        self.searches: dict[str, SearchState] = {}
+
+    def apply(self, events: Iterable[Event]) -> None:
+        searches = self.searches
+        for event in events:
+            search = searches.get(event.search_id)
+            if search is None:
+                search = searches[event.search_id] = SearchState()
+            if event.number is None:
+                search.apply_search(event)
+            else:
+                search.apply_job(event)
+
+
+def fold(events: Iterable[Event]) -> State:
+    """The state that these events add up to."""
+    state = State()
+    state.apply(events)
+    return state

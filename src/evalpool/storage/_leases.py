@@ -1,0 +1,146 @@
+"""Who owns a job, whether that owner lives, and how a lost job finds a new one.
+
+An owner is a client that submits jobs. Its name says which process it is, so that others on the same
+machine can see that it is gone without waiting for its lease: a process id alone would not do, for ids
+are used again, and other machines, and containers on this one, use the same. So the name holds the
+machine's name, its boot, its process namespace, the id and the moment at which that process started.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from evalpool.errors import BadArgument
+from evalpool.outcomes import JobStatus
+from evalpool.storage._events import Event
+from evalpool.storage._fold import JobState, SearchState
+from evalpool.storage._records import job_record
+
+if TYPE_CHECKING:
+    from evalpool.models import JobRecord
+    from evalpool.storage._base import Storage
+
+__all__ = ["claim_lost", "lease", "new_owner", "owner_is_gone"]
+
+_HAS_PROC = os.path.exists("/proc/self/stat")
+_LOSABLE = frozenset({JobStatus.READY, JobStatus.RUNNING})
+
+
+def new_owner() -> str:
+    """Return a name for an owner in this process: ``"<uuid>@<machine>/<pid>/<start>"``."""
+    return f"{uuid.uuid4().hex}@{_machine()}/{os.getpid()}/{_start_of(os.getpid())}"
+
+
+def owner_is_gone(owner: str) -> bool:
+    """Whether the owner's process has provably ended. False where this cannot be known from here."""
+    _, _, place = owner.rpartition("@")
+    machine, _, process = place.partition("/")
+    pid, _, start = process.partition("/")
+    if machine != _machine() or not pid.isdigit() or not start:
+        return False
+    found = _start_of(int(pid))
+    if not found and _is_hidden(int(pid)):
+        return False
+    return found != start
+
+
+def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
+    """See `Storage.lease`."""
+    if not ttl >= 0:
+        raise BadArgument(f"a lease of {ttl!r} seconds; give how long the owner will live at least.")
+    storage._search_known(search_id)
+    storage.append([Event("lease", search_id, None, {"owner": owner, "expires": time.time() + ttl})])
+
+
+def claim_lost(storage: Storage, search_id: str, owner: str) -> list[JobRecord]:
+    """See `Storage.claim_lost`. Costs the jobs that have not finished."""
+    with storage._fold_lock:
+        search = storage._search(search_id)
+        claims = {
+            job.number: job.attempt + 1
+            for job in _lost(search, owner)
+            if storage._claim(search_id, job.number, job.attempt + 1, owner)
+        }
+        if not claims:
+            return []
+        # The first claim in the log is the one that counts, and reading back shows whose that is.
+        storage.append(
+            [
+                Event("queued", search_id, number, {"attempt": attempt, "owner": owner})
+                for number, attempt in claims.items()
+            ]
+        )
+        search = storage._search(search_id)
+        jobs = (search.jobs[number] for number in claims)
+        return [
+            job_record(search_id, job)
+            for job in jobs
+            if job.owner == owner and job.attempt == claims[job.number] and job.status is JobStatus.READY
+        ]
+
+
+def _lost(search: SearchState, owner: str) -> list[JobState]:
+    now = time.time()
+    alive: dict[str | None, bool] = {owner: True, None: True}  # without an owner: kept by hand, runs nowhere
+    lost = []
+    for number in sorted(search.unfinished):
+        job = search.jobs[number]
+        if job.status not in _LOSABLE:
+            continue
+        if job.owner is not None and job.owner not in alive:
+            lives = search.leases.get(job.owner, 0.0) > now and not owner_is_gone(job.owner)
+            alive[job.owner] = lives
+        if not alive[job.owner]:
+            lost.append(job)
+    return lost
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """This host as far as process ids mean the same: its name, its boot, its process namespace."""
+    parts = [socket.gethostname()]
+    for read in (_boot_id, lambda: os.readlink("/proc/self/ns/pid").strip("pid:[]")):
+        try:
+            parts.append(read())
+        except OSError:  # not Linux
+            parts.append("")
+    return ":".join(parts).replace("/", "_").replace("@", "_")
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read(8)
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process of this id exists that /proc does not show us (another user's, under hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _start_of(pid: int) -> str:
+    """When the process with this id started, in a form to compare; "" if there is none (or a zombie)."""
+    if _HAS_PROC:
+        # psutil's create_time moves with the wall clock; the kernel's ticks since boot do not.
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+    import psutil
+
+    try:
+        return str(round(psutil.Process(pid).create_time()))
+    except psutil.NoSuchProcess:
+        return ""

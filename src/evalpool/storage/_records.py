@@ -1,0 +1,124 @@
+"""From the state of a job to what callers see of it: its `JobRecord`, or the dict of `load_job`.
+
+Both are copies that share nothing with the log. Values that came raw through `append` of a storage in memory
+are converted here, when someone looks; one that is not JSON is shown as its repr.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evalpool._json import plain
+from evalpool.models import JobRecord
+from evalpool.storage._fold import JobState
+
+__all__ = ["job_dict", "job_metadata", "job_out", "job_record"]
+
+_FROM_RESULT = ("error", "kind", "attempt_errors")
+_TIMES = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
+_PLACE = ("worker", "host", "pid")
+
+
+def job_record(search_id: str, job: JobState) -> JobRecord:
+    """Everything about the job; a fresh object."""
+    inputs, result = _inputs(job), job.result or {}
+    args = inputs.get("args") or {}
+    attempts = result.get("attempts")
+    if attempts is None:
+        attempts = job.attempt if job.begun else job.attempt - 1
+    others = {key: plain(result[key], lenient=True) for key in _FROM_RESULT if result.get(key) is not None}
+    return JobRecord(
+        job_id=f"{search_id}.{job.number}",
+        search_id=search_id,
+        number=job.number,
+        status=job.status,
+        configuration=plain(args if isinstance(args, dict) else {"args": args}, lenient=True),
+        kwargs=plain(inputs.get("kwargs") or {}, lenient=True),
+        objective=_objective(job),
+        output=job_out(job),
+        metadata=plain(_own_metadata(job), lenient=True),
+        recorded=[(data["budget"], as_objective(data["objective"])) for data in job.recorded or ()],
+        attempts=attempts,
+        owner=job.owner,
+        **others,
+        **plain(_facts(job), lenient=True),
+    )
+
+
+def job_dict(job: JobState) -> dict[str, Any]:
+    """The shape of `load_job`."""
+    inputs = _inputs(job)
+    return {
+        "status": job.status,
+        "in": plain({"args": inputs.get("args"), "kwargs": inputs.get("kwargs")}, lenient=True),
+        "out": job_out(job),
+        "metadata": job_metadata(job),
+    }
+
+
+def job_out(job: JobState) -> Any:
+    """A copy of what the job gave: kept by hand, or its output; None if there is none yet."""
+    out = plain(_raw_out(job), lenient=True)
+    if job.out is None and isinstance(out, dict) and isinstance(out.get("objective"), list):
+        out["objective"] = tuple(out["objective"])
+    return out
+
+
+def job_metadata(job: JobState) -> dict[str, Any]:
+    """A copy of its metadata, with the timestamps and the worker that are known."""
+    return plain({**_facts(job), **_own_metadata(job)}, lenient=True)  # type: ignore[no-any-return]
+
+
+def as_objective(value: Any) -> Any:
+    """An objective as searches see it: several numbers are a tuple, whatever the store made of it."""
+    value = plain(value, lenient=True)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _inputs(job: JobState) -> dict[str, Any]:
+    created = job.created or {}
+    return created if job.by_hand is None else {**created, **job.by_hand}
+
+
+def _raw_out(job: JobState) -> Any:
+    if job.out is not None:
+        return job.out["out"]
+    result = job.result
+    if result is None:
+        return None
+    output = result.get("output")
+    if output is None and result.get("objective") is not None:
+        return {"objective": result["objective"]}
+    return output
+
+
+def _objective(job: JobState) -> Any:
+    if job.result is not None and "objective" in job.result:
+        return as_objective(job.result["objective"])
+    if job.out is None:
+        return None
+    out = job.out["out"]
+    return as_objective(out.get("objective") if isinstance(out, dict) else out)
+
+
+def _own_metadata(job: JobState) -> dict[str, Any]:
+    ended = job.result.get("metadata") if job.result is not None else None
+    return {**(job.metadata or {}), **(ended or {})}
+
+
+def _facts(job: JobState) -> dict[str, Any]:
+    """When and where, as far as it is known."""
+    facts: dict[str, Any] = {}
+    if job.created is not None and job.created.get("submit") is not None:
+        facts["timestamp_submit"] = job.created["submit"]
+    if job.started is not None:
+        facts["timestamp_start"] = job.started.get("start")
+        for key in _PLACE:
+            facts[key] = job.started.get(key)
+    if job.result is not None:
+        for key in _TIMES + _PLACE:
+            if job.result.get(key) is not None:
+                facts[key] = job.result[key]
+    if job.gathered is not None:
+        facts["timestamp_gather"] = job.gathered["timestamp_gather"]
+    return {key: value for key, value in facts.items() if value is not None}
