@@ -1,0 +1,217 @@
+"""The calling thread itself: for debugging, for tables, and as the reference the others are compared to."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from evalpool.backends._thread import LocalChannel, Threads
+from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._inbox import Inbox
+from evalpool.evaluator._job import Job
+from evalpool.outcomes import FailureKind, Worker, failed
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["SerialEvaluator"]
+
+
+class SerialEvaluator(Evaluator):
+    """Runs run-functions in the calling thread, while it waits in `gather`.
+
+    A plain function runs one job at a time, whatever `num_workers`; of an async function up to `num_workers`
+    jobs interleave on an event loop of the evaluator's own. The debugger, `print` and thread-locals work as if
+    the function were called by hand. With a `job_timeout` or a `timeout` jobs run in a thread beside, which
+    can be given up, while the caller waits for it.
+    """
+
+    def _start(self) -> None:
+        self._queue: deque[Job[Any]] = deque()
+        self._turn = threading.RLock()  # one thread works at a time; the others' gathers wait for it
+        self._channel = LocalChannel(self)
+        self._worker = Worker("serial", socket.gethostname(), os.getpid())
+        self._work_once = self._task()
+        self._async = inspect.iscoroutinefunction(self._run_function) or inspect.iscoroutinefunction(
+            getattr(self._run_function, "__call__", None)  # noqa: B004  an object whose __call__ is async
+        )
+        self._threads: Threads | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._interrupted = False
+        if not self._async:
+            self._set_slots(1 - self._num_workers)
+
+    def _dispatch(self, job: Job[Any]) -> None:
+        self._queue.append(job)
+
+    def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        if not self._started_up:
+            return
+        with self._turn:
+            if self._async:
+                self._turn_loop(inbox, size, deadline)
+            elif self._job_timeout is not None or self._timeout is not None:
+                self._work_beside(inbox, size, deadline)
+            else:
+                with self._watch_interrupts():
+                    self._work(inbox, size, deadline)
+
+    async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        import asyncio
+
+        # The work is done by whoever waits; on a thread, so that the caller's loop goes on.
+        await asyncio.to_thread(self._wait, inbox, size, deadline)
+
+    # In this thread.
+
+    def _work(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        queue, call, channel, worker = self._queue, self._work_once.call, self._channel, self._worker
+        watched = self._watches_starts
+        while len(inbox.done) < inbox.needed(size):
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+            try:
+                job = queue.popleft()
+            except IndexError:
+                return
+            attempt = job.attempts
+            if watched:
+                self._started(job)
+            outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
+            channel.forget(job.number, attempt)
+            if self._interrupted:
+                job._stop = FailureKind.CANCELLED
+            self._report(job, outcome, attempt)
+            if self._interrupted:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def _watch_interrupts(self) -> Iterator[None]:
+        """Tell a real Ctrl-C from a run-function that raises KeyboardInterrupt: the first ends the gather."""
+        self._interrupted = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.getsignal(signal.SIGINT)
+        if not callable(previous):
+            yield
+            return
+        handler: Callable[[int, FrameType | None], Any] = previous
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+            handler(number, frame)
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    # In a thread beside, which can be given up.
+
+    def _work_beside(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        if self._threads is None:
+            self._threads = Threads(self, 1, "serial")
+            self._wakes_at_every_report = True
+        while len(inbox.done) < inbox.needed(size):
+            try:
+                job = self._queue.popleft()
+            except IndexError:
+                job = next(iter(self._running.values()), None)  # left running by a gather that timed out
+                if job is None:
+                    return
+            else:
+                self._threads.put(job)
+            with self._condition:
+                while self._running.get(job.number) is job:
+                    rest = None if deadline is None else deadline - time.monotonic()
+                    if rest is not None and rest <= 0:
+                        return
+                    self._condition.wait(rest)
+
+    # On a loop of its own.
+
+    def _turn_loop(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        import asyncio
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        turn = self._run_tasks(inbox, size, deadline)
+        if asyncio._get_running_loop() is None:
+            self._loop.run_until_complete(turn)
+            return
+        # A notebook's cell: another loop runs in this thread, so ours turns in one beside.
+        thread = threading.Thread(target=self._loop.run_until_complete, args=(turn,), name="evalpool-serial-loop")
+        thread.start()
+        thread.join()
+
+    async def _run_tasks(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        while len(inbox.done) < inbox.needed(size):
+            while self._queue:
+                job = self._queue.popleft()
+                self._tasks[job.number] = loop.create_task(self._run_async(job, job.attempts))
+            if not self._tasks:
+                return
+            rest = None if deadline is None else deadline - time.monotonic()
+            if rest is not None and rest <= 0:
+                return
+            await asyncio.wait(self._tasks.values(), timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _run_async(self, job: Job[Any], attempt: int) -> None:
+        if self._watches_starts:
+            self._started(job)
+        outcome = await self._work_once.acall(
+            job.number, attempt, job.args, self._channel, job._extra, self._worker
+        )
+        self._channel.forget(job.number, attempt)
+        self._tasks.pop(job.number, None)
+        self._report(job, outcome, attempt)
+
+    # Stopping.
+
+    def _ask_to_stop(self, job: Job[Any]) -> None:
+        try:
+            self._queue.remove(job)
+        except ValueError:
+            return  # it runs, and sees the request itself
+        self._report(job, failed(FailureKind.CANCELLED, "cancelled before it ran"))
+
+    def _interrupt(self, job: Job[Any]) -> bool:
+        task = self._tasks.get(job.number)
+        if task is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(task.cancel)
+            return True
+        return self._threads is not None and self._threads.abandon(job)
+
+    def _stop(self, now: bool) -> None:
+        if not self._started_up:
+            return
+        if self._threads is not None:
+            self._threads.stop()
+        if self._loop is not None and not self._loop.is_running():
+            self._cancel_tasks(self._loop)
+            self._loop.close()
+
+    def _cancel_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())

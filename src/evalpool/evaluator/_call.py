@@ -1,0 +1,154 @@
+"""What travels to a worker once, and what runs there for each job.
+
+::
+
+    evaluator                                worker
+      Task(run_function, kwargs, ...) ------> once
+      (number, attempt, configuration) -----> task.call(...) -> Outcome
+
+`Task.call` never raises: an exception of the run-function, also `SystemExit` and `KeyboardInterrupt`, is
+the outcome of its job. The whole life of a job in a worker is on this page; `submitit`'s
+``core/submission.py`` is the example followed.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from evalpool.evaluator._results import standardise
+from evalpool.evaluator._running_job import Channel, RunningJob
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker
+
+__all__ = ["Task", "describe_exception", "raised"]
+
+MAX_ERROR_TEXT = 64_000
+"""Characters of a traceback that are kept; a deep recursion writes megabytes."""
+
+clock = time.monotonic
+"""The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
+
+
+class Task:
+    """A run-function with all that is the same for each of its jobs.
+
+    Args:
+        run_function: ``f(job, **kwargs)``, sync or async.
+        kwargs: the same for each job.
+        search: the search's id.
+        job_type: ``"hpo"`` or ``"task"``.
+        base_seed: the evaluator's seed.
+    """
+
+    __slots__ = ("base_seed", "job_type", "kwargs", "run_function", "search")
+
+    def __init__(
+        self,
+        run_function: Callable[..., Any],
+        kwargs: dict[str, Any],
+        search: str,
+        job_type: str,
+        base_seed: int,
+    ) -> None:
+        self.run_function = run_function
+        self.kwargs = kwargs
+        self.search = search
+        self.job_type = job_type
+        self.base_seed = base_seed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Task, (self.run_function, self.kwargs, self.search, self.job_type, self.base_seed)
+
+    def running(self, number: int, attempt: int, configuration: dict[str, Any], channel: Channel) -> RunningJob:
+        """The running job that the run-function will receive."""
+        return RunningJob._in_worker(self.search, number, attempt, configuration, channel, self.base_seed)
+
+    def call(
+        self,
+        number: int,
+        attempt: int,
+        configuration: dict[str, Any],
+        channel: Channel,
+        extra: dict[str, Any] | None = None,
+        worker: Worker | None = None,
+    ) -> Outcome:
+        """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
+        job = self.running(number, attempt, configuration, channel)
+        start = clock()
+        try:
+            if extra is None:
+                value = self.run_function(job, **self.kwargs)
+            else:
+                value = self.run_function(job, **{**self.kwargs, **extra})
+            if type(value) is types.CoroutineType or hasattr(value, "__await__"):
+                value = run_to_completion(value)
+        except BaseException as exception:  # noqa: BLE001  whatever it is, it is this job's failure
+            return raised(exception, job._metadata, start, clock(), worker)
+        return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+
+    async def acall(
+        self,
+        number: int,
+        attempt: int,
+        configuration: dict[str, Any],
+        channel: Channel,
+        extra: dict[str, Any] | None = None,
+        worker: Worker | None = None,
+    ) -> Outcome:
+        """As `call`, inside a running event loop, so that several jobs interleave."""
+        job = self.running(number, attempt, configuration, channel)
+        start = clock()
+        try:
+            value = self.run_function(job, **{**self.kwargs, **(extra or {})})
+            if hasattr(value, "__await__"):
+                value = await value
+        except BaseException as exception:  # noqa: BLE001  whatever it is, it is this job's failure
+            return raised(exception, job._metadata, start, clock(), worker)
+        return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+
+
+def run_to_completion(awaitable: Any) -> Any:
+    """Run an awaitable on a loop of its own, in this thread or, where one is running here, in another."""
+    import asyncio
+
+    async def main() -> Any:
+        return await awaitable
+
+    if asyncio._get_running_loop() is None:
+        return asyncio.run(main())
+    # A notebook's cell: its loop runs in this thread and cannot be entered twice.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "evalpool-async") as thread:
+        return thread.submit(asyncio.run, main()).result()
+
+
+def raised(
+    exception: BaseException,
+    metadata: dict[str, Any] | None,
+    start: float,
+    end: float,
+    worker: Worker | None = None,
+) -> Outcome:
+    """The outcome of a run-function that raised; the traceback begins at the user's code."""
+    own = exception.__traceback__
+    trace = own.tb_next if own is not None and own.tb_next is not None else own
+    kind = FailureKind.RAISED
+    name = type(exception).__name__
+    error = describe_exception(exception, trace)
+    return Outcome(JobStatus.FAILED, f"F_{name}", None, metadata, error, kind, start, end, worker)
+
+
+def describe_exception(exception: BaseException, trace: types.TracebackType | None) -> str:
+    """A traceback as text, also of an exception whose own methods raise."""
+    try:
+        text = "".join(traceback.format_exception(type(exception), exception, trace))
+    except BaseException as second:  # noqa: BLE001  an exception that cannot be printed is still reported
+        text = f"{type(exception).__qualname__} (it could not be printed: {type(second).__name__})"
+    if len(text) > MAX_ERROR_TEXT:
+        half = MAX_ERROR_TEXT // 2
+        text = f"{text[:half]}\n... {len(text) - MAX_ERROR_TEXT} characters left out ...\n{text[-half:]}"
+    return text

@@ -1,0 +1,33 @@
+"""How many CPUs this process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+__all__ = ["usable_cpus"]
+
+
+def usable_cpus() -> int:
+    """The CPUs that affinity and control groups leave to this process; at least 1."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        count = os.cpu_count() or 1
+    return max(1, min(count, _cgroup_limit(count)))
+
+
+def _cgroup_limit(count: int) -> int:
+    """The quota of a container (cgroup v2, then v1), rounded up to whole CPUs."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return count
+    if quota in ("max", "-1"):
+        return count
+    return max(1, math.ceil(int(quota) / int(period)))

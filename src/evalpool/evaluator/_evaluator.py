@@ -1,0 +1,1107 @@
+"""The life cycle of jobs, once for all backends.
+
+::
+
+    submit(configurations)                    caller's thread
+      Job READY, recorded, on_launch
+      -> ready queue
+    _pump: a slot is free -> _dispatch(job)   whichever thread freed the slot
+      -> worker: run_function(RunningJob, **run_function_kwargs)
+      <- _report(job, outcome)                backend's thread; the pump runs again at once
+      -> inbox
+    gather("BATCH" | "ALL")                   caller's thread
+      record, on_done, on_gather
+      -> list[Job]
+
+One lock guards the ready queue, the slots, the lent resources and the inboxes; it is held for a few
+bytecodes a job, and no hook of a backend, no storage and no callback is ever called under it, except
+`_acquire` and `_release`, which exist to be. Only one thread dispatches at a time, without the lock: others
+that free a slot meanwhile leave it to that one, which looks again before it ends. So a backend's
+`_dispatch` needs no lock against itself.
+"""
+
+from __future__ import annotations
+
+import abc
+import atexit
+import logging
+import math
+import threading
+import time
+import uuid
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evalpool.errors import BadArgument, EvaluatorClosed, JobError
+from evalpool.evaluator import _settings
+from evalpool.evaluator._call import Task
+from evalpool.evaluator._inbox import Inbox
+from evalpool.evaluator._job import Job
+from evalpool.evaluator._seeds import fresh_seed
+from evalpool.evaluator._watchdog import Watchdog
+from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
+
+if TYPE_CHECKING:
+    from evalpool.callbacks import Callback
+    from evalpool.storage import Sharing, Storage
+
+__all__ = ["Evaluator"]
+
+logger = logging.getLogger("evalpool")
+
+READY, RUNNING, CANCELLING = JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING
+ALL = 1 << 61
+GRACE = 0.25
+"""Seconds between a request to stop and force: enough to notice it and write a checkpoint's last line."""
+FOREIGN_INTERVAL = 0.05
+"""Seconds between two looks at a storage that other processes write; each look is a round trip."""
+
+_open_evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()
+
+
+class Evaluator(abc.ABC):
+    """Runs a run-function on configurations and gives the results back as they complete.
+
+    Use one of the backends, or `Evaluator.create`. Every public method may be called from any thread.
+
+    Args:
+        run_function: ``f(job, **run_function_kwargs)``, sync or async; `job` is a `RunningJob`.
+        num_workers: how many run at the same time; -1 for every usable CPU.
+        callbacks: watchers, called in the caller's thread.
+        run_function_kwargs: keyword arguments for every call, sent once per worker.
+        storage: where records are kept; None for a memory of this evaluator's own.
+        search_id: an existing search of `storage` to go on with; ``"latest"`` for its last one.
+        job_timeout: seconds that one job may run; then it ends as ``F_timeout``.
+        retries: how often a job whose worker died or that raised is run again; a `Retries` to tell the two apart.
+        on_error: ``"record"`` keeps a failure as that job's outcome; ``"raise"`` makes `gather` raise `JobError`.
+        seed: of the search; each job's own seed derives from it and the job's number.
+        job_type: ``"hpo"``: the run-function returns an objective; ``"task"``: any value.
+        stopper: decides from what jobs `record` which of them end early.
+
+    Raises:
+        BadArgument: an argument has a wrong type or value.
+        UnknownSearch: `search_id` is not in `storage`.
+        NotShareable: the workers could not reach `storage`.
+    """
+
+    def __init__(
+        self,
+        run_function: Callable[..., Any],
+        *,
+        num_workers: int = 1,
+        callbacks: Iterable[Callback] | None = None,
+        run_function_kwargs: dict[str, Any] | None = None,
+        storage: Storage | None = None,
+        search_id: str | None = None,
+        job_timeout: float | None = None,
+        retries: Any = 0,
+        on_error: str = "record",
+        seed: int | None = None,
+        job_type: str = "hpo",
+        stopper: Any = None,
+    ) -> None:
+        self._closed = True  # until all arguments have been found good
+        self._run_function = _settings.check_run_function(run_function)
+        self._num_workers = _settings.check_workers(num_workers)
+        self._callbacks = _settings.check_callbacks(callbacks)
+        self._run_function_kwargs = _settings.check_kwargs(run_function_kwargs)
+        self._job_timeout = _settings.check_seconds("job_timeout", job_timeout)
+        self._retries = _settings.check_retries(retries)
+        self._on_error = _settings.check_choice("on_error", on_error, ("record", "raise"))
+        self._job_type = _settings.check_choice("job_type", job_type, ("hpo", "task"))
+        self._stopper = _settings.check_stopper(stopper)
+        self._seed = fresh_seed() if seed is None else _settings.check_number("seed", seed, 0)
+        self._owner = uuid.uuid4().hex
+        self._open_search(storage, search_id)
+
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
+        self._ready: deque[Job[Any]] = deque()
+        self._running: dict[int, Job[Any]] = {}
+        self._disowned: dict[tuple[int, int], Job[Any]] = {}  # given up on, still holding their slot
+        self._free = self._num_workers
+        self._pumping = False
+        self._inbox = Inbox()
+        self._num_submitted = 0
+        self._num_gathered = 0
+        self._cap: int | None = None
+        self._timeout: float | None = None
+        self._timeout_set = 0.0
+        self._out_of_time = False
+        self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
+        self._stopper_lock = threading.Lock()
+        self._notices: deque[tuple[Any, ...]] = deque()
+        self._others: deque[Job[Any]] = deque()
+        self._followed = -math.inf
+        self._started_up = False
+        self._start_lock = threading.Lock()
+        self._hooks = _Hooks(self._callbacks)
+        self._acquires = type(self)._acquire is not Evaluator._acquire
+        self._closed = False
+        _open_evaluators.add(self)
+
+    # Construction.
+
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: str = "serial",
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> Evaluator:
+        """Make an evaluator by its method's name.
+
+        >>> evaluator = Evaluator.create(lambda job: job["x"] ** 2, method="serial")
+        >>> jobs = evaluator.submit([{"x": 3}])
+        >>> [job.objective for job in evaluator.gather()]
+        [9]
+        >>> evaluator.close()
+        []
+
+        Raises:
+            UnknownMethod: lists the known ones.
+            BadArgument: a keyword that the method does not have; lists those it has.
+        """
+        from evalpool.evaluator._registry import EVALUATORS
+
+        cls = EVALUATORS[method]
+        kwargs = _settings.check_kwargs(method_kwargs)
+        _settings.check_keywords(cls, kwargs)
+        return cls(run_function, **kwargs)
+
+    _workers_are: ClassVar[str] = "threads"
+    """Where workers execute, as `evalpool.storage.Sharing` names it: what a storage must reach."""
+
+    _wakes_at_every_report = False
+    """Somebody waits for the end of one attempt, not for jobs: `close`, or an engine that waits for its thread."""
+
+    def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
+        from evalpool.storage import MemoryStorage, Sharing, Storage
+
+        self._own_storage = storage is None
+        if storage is None:
+            storage = MemoryStorage()
+        elif not isinstance(storage, Storage):
+            raise BadArgument(
+                f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, "
+                'such as SQLiteStorage("results.db").'
+            )
+        needed: Sharing = Sharing[self._workers_are.upper()]
+        if not self._own_storage and storage.keeps and storage.shared < needed:
+            raise _settings.unreachable(storage, type(self).__name__, needed)
+        self._storage = storage
+        self._resumed = search_id is not None
+        if search_id is None:
+            self._search_id = storage.create_new_search()
+        else:
+            self._search_id = storage.latest_search() if search_id == "latest" else str(search_id)
+        start = storage.search_start(self._search_id)  # UnknownSearch if it is not there
+        self._origin = time.monotonic() - (time.time() - start)
+        self._durable = storage.durable
+        self._keeps = storage.keeps
+        self._follower = None
+
+    # What a backend implements.
+
+    def _start(self) -> None:
+        """Bring up the workers; called once, before the first dispatch, in the submitting thread."""
+
+    @abc.abstractmethod
+    def _dispatch(self, job: Job[Any]) -> None:
+        """Hand a job to a free slot and return at once. One thread at a time calls this, without locks held."""
+
+    def _dispatch_all(self, jobs: list[Job[Any]]) -> None:
+        """Hand over several jobs; engines that can send them together override this."""
+        for job in jobs:
+            try:
+                self._dispatch(job)
+            except Exception as error:
+                logger.exception("Job %s could not be dispatched.", job.id)
+                kind = FailureKind.WORKER_DIED
+                self._report(job, failed(kind, f"{type(self).__name__} could not dispatch the job: {error!r}"))
+
+    def _ask_to_stop(self, job: Job[Any]) -> None:
+        """Let the job's `RunningJob.stopped` turn True; needed only where it cannot see this process's memory."""
+
+    def _interrupt(self, job: Job[Any]) -> bool:
+        """Stop a running job by force, if this engine can: then report it, or see to it that it is reported."""
+        return False
+
+    def _stop(self, now: bool) -> None:
+        """Release the workers; idempotent. With `now`, without waiting for what runs."""
+
+    # What a decorator implements.
+
+    def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
+        """Lend resources to a job, as keyword arguments of its run-function; None: not yet. Called under the lock."""
+        return {}
+
+    def _release(self, job: Job[Any]) -> None:
+        """Take back what `_acquire` lent. Called under the lock, whatever became of the job."""
+
+    def _describe_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """What a job's metadata says of the resources it was lent."""
+        return {}
+
+    # Submission.
+
+    def submit(self, configurations: Iterable[dict[str, Any]]) -> list[Job[Any]]:
+        """Submit configurations for evaluation; work starts at once. Returns at once.
+
+        Args:
+            configurations: dicts with text keys; they are copied.
+
+        Raises:
+            BadArgument: one of them is not a dict with text keys; none has been taken.
+            EvaluatorClosed: after `close`.
+            MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been taken.
+        """
+        return self._submit(configurations, self._inbox)
+
+    def _submit(self, configurations: Iterable[dict[str, Any]], inbox: Inbox) -> list[Job[Any]]:
+        if self._closed:
+            raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to submit more jobs.")
+        if isinstance(configurations, (dict, str)) or not isinstance(configurations, Iterable):
+            raise BadArgument(
+                f"submit got {configurations!r} of type {type(configurations).__name__}; give a list of dicts: "
+                "submit([{'x': 1}])."
+            )
+        check = _settings.check_configuration
+        checked = [check(configuration) for configuration in configurations]
+        if not self._started_up:
+            self._start_up()
+        if not checked:
+            return []
+        first = self._storage.reserve(self._search_id, len(checked), self._cap)
+        search, job_type, now = self._search_id, self._job_type, time.monotonic() - self._origin
+        jobs: list[Job[Any]] = [
+            Job(self, inbox, search, number, configuration, job_type, now)
+            for number, configuration in enumerate(checked, first)
+        ]
+        if self._keeps:
+            self._record_created(jobs)
+        if self._hooks.on_launch:
+            for job in jobs:
+                self._hooks.call("on_launch", job)
+        with self._lock:
+            self._ready.extend(jobs)
+            inbox.outstanding += len(jobs)
+            self._num_submitted += len(jobs)
+        if self._closed:  # closed by another thread meanwhile: it may not have seen these
+            self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
+        self._pump()
+        if self._notices:
+            self._deliver_notices()
+        return jobs
+
+    def _start_up(self) -> None:
+        with self._start_lock:
+            if not self._started_up:
+                self._start()
+                self._started_up = True
+
+    def _task(self) -> Task:
+        """What a worker needs once."""
+        return Task(self._run_function, self._run_function_kwargs, self._search_id, self._job_type, self._seed)
+
+    def as_completed(
+        self, configurations: Iterable[dict[str, Any]], max_pending: int | None = None
+    ) -> Iterator[Job[Any]]:
+        """Evaluate configurations and yield each job when it is done.
+
+        `configurations` may be endless: only `max_pending` jobs (default: twice the workers) are out at a time.
+        Jobs submitted otherwise are left to `gather`. Closing the iterator cancels what it has out.
+        """
+        if max_pending is None:
+            max_pending = 2 * self._num_workers
+        limit = _settings.check_number("max_pending", max_pending, 1)
+        return self._as_completed(iter(configurations), limit)
+
+    def _as_completed(self, configurations: Iterator[dict[str, Any]], limit: int) -> Iterator[Job[Any]]:
+        inbox = Inbox()
+        out: dict[int, Job[Any]] = {}
+        fresh: deque[Job[Any]] = deque()
+        exhausted = False
+        try:
+            while True:
+                while not exhausted and len(out) < limit:
+                    try:
+                        configuration = next(configurations)
+                    except StopIteration:
+                        exhausted = True
+                        break
+                    for job in self._submit([configuration], inbox):
+                        out[job.number] = job
+                if not out:
+                    return
+                fresh.extend(self._gather(inbox, 1, None))
+                while fresh:
+                    job = fresh.popleft()
+                    out.pop(job.number, None)
+                    yield job
+        finally:
+            if out:
+                self.cancel(list(out.values()))
+                self._gather(inbox, ALL, None)
+
+    # The pump.
+
+    def _pump(self) -> None:
+        """Fill free slots from the ready queue. Any thread; returns at once if another one is at it."""
+        lock = self._lock
+        lock.acquire()
+        if self._pumping:
+            lock.release()
+            return
+        self._pumping = True
+        try:
+            while True:
+                jobs = self._take_ready()
+                if not jobs:
+                    return
+                lock.release()
+                try:
+                    self._dispatch_all(jobs)
+                finally:
+                    lock.acquire()
+        finally:
+            self._pumping = False
+            lock.release()
+
+    def _take_ready(self) -> list[Job[Any]]:
+        """Under the lock: take from the ready queue what the slots can hold."""
+        ready, free = self._ready, self._free
+        if free <= 0 or not ready or self._closed:
+            return []
+        if self._out_of_time:
+            self._settle_ready(FailureKind.CANCELLED, self._budget_text())
+            return []
+        jobs = []
+        running = self._running
+        while ready and free > 0:
+            job = ready.popleft()
+            if job._status is not READY:  # cancelled while it waited
+                continue
+            if self._acquires:
+                extra = self._acquire(job)
+                if extra is None:
+                    ready.appendleft(job)
+                    break
+                job._extra = extra
+            job._status = RUNNING
+            job.attempts += 1
+            running[job.number] = job
+            free -= 1
+            jobs.append(job)
+        self._free = free
+        return jobs
+
+    def _set_slots(self, change: int) -> None:
+        """Add or take away slots; a backend calls this when its capacity changed, then pumps."""
+        with self._lock:
+            self._free += change
+
+    # Reports from a backend.
+
+    def _report(self, job: Job[Any], outcome: Outcome, attempt: int | None = None) -> None:
+        """Take the outcome of a job, from any thread, no lock held; refills the slot.
+
+        Args:
+            attempt: of which attempt, where an engine may deliver results of attempts given up on.
+        """
+        self._report_all([(job, outcome)], attempt)
+
+    def _report_all(self, reports: list[tuple[Job[Any], Outcome]], attempt: int | None = None) -> None:
+        """As `_report`, for several jobs at once."""
+        settled: list[Job[Any]] = []
+        with self._lock:
+            running = self._running
+            for job, outcome in reports:
+                if attempt is not None and attempt != job.attempts:
+                    self._free_disowned(job, attempt)
+                    continue
+                if running.pop(job.number, None) is None:
+                    self._free_disowned(job, job.attempts)
+                    continue
+                self._free += 1
+                if self._acquires:
+                    self._release(job)
+                if job._stop is not None:
+                    outcome = _stopped_outcome(job, outcome)
+                if outcome.kind is not None and self._try_again(job, outcome):
+                    continue
+                settled.append(job)
+                self._settle(job, outcome)
+            if self._closed or self._wakes_at_every_report:
+                self._condition.notify_all()
+            pump = bool(self._ready) and not self._closed
+        if settled and self._durable:
+            self._record_outcomes_soon(settled)
+        if pump:
+            self._pump()
+
+    def _settle(self, job: Job[Any], outcome: Outcome) -> None:
+        """Under the lock: this is the job's outcome; into the inbox with it."""
+        job._outcome = outcome
+        job._status = outcome.status
+        inbox = job._inbox
+        if inbox is None:
+            return
+        inbox.done.append(job)
+        if len(inbox.done) >= inbox.want:
+            self._condition.notify_all()
+        if inbox.watchers:
+            for wake in inbox.watchers:
+                wake()
+
+    def _free_disowned(self, job: Job[Any], attempt: int) -> None:
+        """Under the lock: a job that was given up on has ended at last; its slot is free again."""
+        if self._disowned.pop((job.number, attempt), None) is not None:
+            self._free += 1
+            if self._acquires:
+                self._release(job)
+
+    def _try_again(self, job: Job[Any], outcome: Outcome) -> bool:
+        """Under the lock: queue a failed job again, if its retries allow."""
+        allowed = self._retries.allowed(outcome.kind)
+        if not allowed or self._closed or self._out_of_time:
+            return False
+        if job._stop is not None and job._stop is not FailureKind.TIMEOUT:
+            return False
+        text = f"[{outcome.kind.value if outcome.kind else ''}] {outcome.error or outcome.objective}"
+        errors = job._errors
+        if errors is None:
+            errors = job._errors = []
+        prefix = text[: text.index("]") + 1]
+        if sum(error.startswith(prefix) for error in errors) >= allowed:
+            return False
+        errors.append(text)
+        job._stop = job._started = job._stopper = None
+        job._status = READY
+        self._ready.appendleft(job)
+        return True
+
+    # Starts, deadlines and records of running jobs.
+
+    @property
+    def _watches_starts(self) -> bool:
+        """Must the backend tell when a job starts? It costs a call per job, so only if somebody wants to know."""
+        return self._job_timeout is not None or self._notes_starts
+
+    @property
+    def _notes_starts(self) -> bool:
+        return bool(self._hooks.on_start) or (self._keeps and not self._own_storage)
+
+    def _started(self, job: Job[Any]) -> None:
+        """A job begins to run; called by the backend, from any thread."""
+        job._started = time.monotonic() - self._origin
+        if self._job_timeout is not None:
+            self._watchdog.after(self._job_timeout, self._overtime, job, job.attempts)
+        if self._notes_starts:
+            self._notices.append(("start", job, job._started, job.attempts))
+
+    def _overtime(self, job: Job[Any], attempt: int) -> None:
+        self._stop_running(job, attempt, FailureKind.TIMEOUT)
+
+    def _stop_running(self, job: Job[Any], attempt: int, kind: FailureKind) -> bool:
+        """Ask a running job to stop, and make sure that it will have."""
+        with self._lock:
+            if job.attempts != attempt or self._running.get(job.number) is not job or job._stop is not None:
+                return False
+            job._stop = kind
+            job._status = CANCELLING
+        self._ask_to_stop(job)
+        self._watchdog.after(GRACE, self._force, job, attempt)
+        return True
+
+    def _force(self, job: Job[Any], attempt: int) -> None:
+        """The grace is over: stop the job by force, or give up on it."""
+        with self._lock:
+            if job.attempts != attempt or self._running.get(job.number) is not job:
+                return
+        if self._interrupt(job):
+            return
+        with self._lock:
+            if job.attempts != attempt or self._running.pop(job.number, None) is not job:
+                return
+            self._disowned[job.number, attempt] = job
+            self._settle(job, _stopped_outcome(job, None, self._now()))
+        logger.warning(
+            "Job %s %s and %s cannot stop it: it is reported as %s; its slot is free again when it ends.",
+            job.id,
+            _STOP_TEXT[job._stop] if job._stop else "was to stop",
+            type(self).__name__,
+            job.objective,
+        )
+        if self._durable:
+            self._record_outcomes_soon([job])
+
+    def _recorded(self, number: int, attempt: int, budget: float, objective: Any) -> bool:
+        """A running job recorded an intermediate result; returns whether it shall stop. Any thread."""
+        job = self._running.get(number)
+        if job is None or job.attempts != attempt:
+            return True
+        stop = False
+        if self._stopper is not None:
+            with self._stopper_lock:
+                try:
+                    if job._stopper is None:
+                        job._stopper = _settings.stopper_for(self._stopper, number)
+                    job._stopper.observe(budget, objective)
+                    stop = bool(job._stopper.stop())
+                except Exception:
+                    logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
+        if self._hooks.on_record or (self._keeps and not self._own_storage):
+            self._notices.append(("record", job, budget, objective))
+        return stop or job._stop is not None
+
+    def _asked_to_stop(self, number: int, attempt: int) -> bool:
+        """Shall this attempt at job `number` stop? Any thread."""
+        job = self._running.get(number)
+        return job is None or job.attempts != attempt or job._stop is not None
+
+    def _deliver_notices(self) -> None:
+        """Tell callbacks and storage, in the caller's thread, what backends' threads saw."""
+        from evalpool.storage import Event
+
+        events = []
+        notices = self._notices
+        while notices:
+            try:
+                what, job, *facts = notices.popleft()
+            except IndexError:  # another caller's thread was faster
+                break
+            if what == "start":
+                start, attempt = facts
+                events.append(Event("started", self._search_id, job.number, {"start": start, "attempt": attempt}))
+                self._hooks.call("on_start", job)
+            else:
+                budget, objective = facts
+                data = {"budget": budget, "objective": objective}
+                events.append(Event("recorded", self._search_id, job.number, data))
+                self._hooks.call("on_record", job, budget, objective)
+        if events and self._keeps and not self._own_storage:
+            self._storage.append(events)
+
+    # Waiting.
+
+    def gather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:
+        """Wait for jobs and return all that are done, each exactly once, in the order of completion.
+
+        Args:
+            type: ``"ALL"``: everything outstanding; ``"BATCH"``: at least `size` jobs.
+            size: reduced with a warning to what is outstanding.
+            timeout: seconds to wait at the most; then what is done is returned, possibly nothing.
+
+        Raises:
+            BadArgument: another `type`, a `size` below 1.
+            JobError: a job failed under ``on_error="raise"``; all gathered jobs are in its `jobs`.
+        """
+        return self._gather(self._inbox, self._size(type, size), _settings.check_wait(timeout))
+
+    def _size(self, type: str, size: int) -> int:
+        _settings.check_choice("gather's type", type, ("ALL", "BATCH"))
+        size = _settings.check_number("size", size, 1)
+        outstanding = self._inbox.outstanding
+        if type == "ALL":
+            return ALL
+        if 0 < outstanding < size:
+            warnings.warn(
+                f"gather was asked for {size} jobs and {outstanding} are outstanding; it waits for {outstanding}.",
+                stacklevel=3,
+            )
+        return size
+
+    def _gather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
+        if self._notices:
+            self._deliver_notices()
+        if size == ALL:
+            size = max(1, inbox.outstanding)
+        if len(inbox.done) < inbox.needed(size):
+            self._wait(inbox, size, None if timeout is None else time.monotonic() + timeout)
+        return self._finish(inbox)
+
+    def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
+        with self._condition:
+            inbox.enter(size)
+            try:
+                while len(inbox.done) < inbox.needed(size):
+                    rest = None if deadline is None else deadline - time.monotonic()
+                    if rest is not None and rest <= 0:
+                        return
+                    self._condition.wait(rest)
+            finally:
+                inbox.leave(size)
+
+    async def agather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:
+        """As `gather`, inside a running event loop, which goes on meanwhile."""
+        wanted = self._size(type, size)
+        rest = _settings.check_wait(timeout)
+        if wanted == ALL:
+            wanted = max(1, self._inbox.outstanding)
+        await self._await(self._inbox, wanted, None if rest is None else time.monotonic() + rest)
+        if self._notices:
+            self._deliver_notices()
+        return self._finish(self._inbox)
+
+    async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(event.set)
+
+        with self._lock:
+            inbox.watchers.append(wake)
+        try:
+            while len(inbox.done) < inbox.needed(size):
+                event.clear()
+                if len(inbox.done) >= inbox.needed(size):
+                    break
+                rest = None if deadline is None else deadline - time.monotonic()
+                try:
+                    await asyncio.wait_for(event.wait(), rest)
+                except asyncio.TimeoutError:
+                    return
+        finally:
+            with self._lock:
+                inbox.watchers.remove(wake)
+
+    def _finish(self, inbox: Inbox) -> list[Job[Any]]:
+        """Take what is done, record it and call the callbacks; in the caller's thread."""
+        with self._lock:
+            jobs = inbox.take()
+            self._num_gathered += len(jobs)
+            if inbox.waiting:
+                self._condition.notify_all()
+        try:
+            self._conclude(jobs)
+        except BaseException:
+            # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.
+            with self._lock:
+                inbox.put_back(jobs)
+                self._num_gathered -= len(jobs)
+            raise
+        if self._on_error == "raise":
+            for job in jobs:
+                if job.error is not None and job._status is JobStatus.FAILED:
+                    raise JobError(f"Job {job.id} failed with {job.objective}:\n{job.error}", job, jobs)
+        return jobs
+
+    def _conclude(self, jobs: list[Job[Any]]) -> None:
+        """Record jobs and tell the callbacks, each once; also the news of other clients."""
+        now = self._now()
+        fresh = [job for job in jobs if job._gathered is None]
+        if fresh:
+            if self._keeps:
+                self._record_gathered(fresh, now)
+            for job in fresh:
+                job._gathered = now
+            if self._hooks.on_done:
+                for job in fresh:
+                    self._hooks.call("on_done", job)
+        others = self._look_for_others(at_once=False)
+        if (fresh or others) and self._hooks.on_gather:
+            self._hooks.call("on_gather", jobs, others)
+
+    def _now(self) -> float:
+        """Seconds since the search's start."""
+        return time.monotonic() - self._origin
+
+    def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
+        outcome, origin = job._outcome, self._origin
+        start = end = None
+        if outcome is not None:
+            start = None if outcome.start is None else outcome.start - origin
+            end = None if outcome.end is None else outcome.end - origin
+        return {
+            "timestamp_submit": job._submitted,
+            "timestamp_start": start,
+            "timestamp_end": end,
+            "timestamp_gather": job._gathered,
+        }
+
+    # Records.
+
+    def _record_created(self, jobs: list[Job[Any]]) -> None:
+        from evalpool.storage import Event
+
+        search, owner = self._search_id, self._owner
+        self._storage.append(
+            [
+                Event(
+                    "created",
+                    search,
+                    job.number,
+                    {"args": job.args, "submit": job._submitted, "owner": owner},
+                )
+                for job in jobs
+            ]
+        )
+
+    def _outcome_event(self, job: Job[Any]) -> Any:
+        from evalpool.storage import Event
+
+        outcome = job._outcome
+        assert outcome is not None
+        origin = self._origin
+        data: dict[str, Any] = {
+            "status": outcome.status.value,
+            "objective": outcome.objective if self._job_type == "hpo" else None,
+            "output": job.output,
+            "attempts": job.attempts,
+            "timestamp_start": None if outcome.start is None else outcome.start - origin,
+            "timestamp_end": None if outcome.end is None else outcome.end - origin,
+        }
+        if outcome.kind is not None:
+            data["kind"] = outcome.kind.value
+            data["error"] = outcome.error
+            data["objective"] = outcome.objective
+        metadata = outcome.metadata
+        if job._extra:
+            metadata = {**(metadata or {}), **self._describe_extra(job._extra)}
+        if metadata:
+            data["metadata"] = metadata
+        if job._errors:
+            data["attempt_errors"] = list(job._errors)
+        if outcome.worker is not None:
+            data["worker"], data["host"], data["pid"] = outcome.worker
+        return Event("finished", self._search_id, job.number, data)
+
+    def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
+        """From a backend's thread: hand outcomes to the storage's own writer."""
+        self._storage.append_soon([self._outcome_event(job) for job in jobs])
+
+    def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
+        from evalpool.storage import Event
+
+        if self._durable:
+            events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
+        else:
+            events = [self._outcome_event(job) for job in jobs]
+            for event in events:
+                event.data["timestamp_gather"] = now
+        self._storage.append(events)
+
+    # Other clients of the same search.
+
+    def gather_other_jobs_done(self) -> list[Job[Any]]:
+        """Return what other clients of this search finished since the last call, each job once."""
+        if self._look_for_others(at_once=True) and self._hooks.on_gather:
+            self._hooks.call("on_gather", [], list(self._others))
+        jobs = []
+        while self._others:
+            jobs.append(self._others.popleft())
+        return jobs
+
+    def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
+        if self._own_storage or not self._keeps:
+            return []
+        now = time.monotonic()
+        if not at_once and self._workers_elsewhere() and now - self._followed < FOREIGN_INTERVAL:
+            return []
+        self._followed = now
+        if self._follower is None:
+            self._follower = self._storage.follow(self._search_id, not_owner=self._owner)
+        jobs = [self._foreign_job(record) for record in self._follower.poll()]
+        self._others.extend(jobs)
+        for job in jobs:
+            self._hooks.call("on_done_other", job)
+        return jobs
+
+    def _workers_elsewhere(self) -> bool:
+        return self._storage.shared.value > 1
+
+    def _foreign_job(self, record: Any) -> Job[Any]:
+        """A job from its record: of another client, or of a run before this one."""
+        from evalpool.outcomes import Worker
+
+        job: Job[Any] = Job(
+            None, None, record.search_id, record.number, record.configuration, self._job_type,
+            record.timestamp_submit or 0.0,
+        )  # fmt: skip
+        output = record.output
+        worker = None if record.worker is None else Worker(record.worker, record.host or "", record.pid or 0)
+        task = self._job_type == "task"
+        job._outcome = Outcome(
+            record.status,
+            output if task and record.kind is None else record.objective,
+            output if not task and isinstance(output, dict) else None,
+            record.metadata,
+            record.error,
+            record.kind,
+            record.timestamp_start,
+            record.timestamp_end,
+            worker,
+        )
+        job._status = record.status
+        job._gathered = record.timestamp_gather
+        job.attempts = record.attempts
+        job._errors = record.attempt_errors or None
+        names = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
+        job._history = {**record.metadata, **{name: getattr(record, name) for name in names}}
+        return job
+
+    # Stopping.
+
+    def cancel(self, jobs: Iterable[Job[Any]] | Job[Any]) -> int:
+        """Cancel jobs; they are gathered as CANCELLED. Returns how many had no outcome yet.
+
+        A waiting job is cancelled at once. A running one is asked to stop (`RunningJob.stopped` turns True) and,
+        after a grace of a quarter of a second, stopped by force where the engine can.
+        """
+        if isinstance(jobs, Job):
+            jobs = [jobs]
+        count = 0
+        running: list[tuple[Job[Any], int]] = []
+        settled = []
+        with self._lock:
+            for job in jobs:
+                if job._evaluator is not self:
+                    raise BadArgument(f"{job!r} was not submitted to this {type(self).__name__}.")
+                if job._status is READY:
+                    self._settle(job, failed(FailureKind.CANCELLED, "cancelled before it ran"))
+                    settled.append(job)
+                    count += 1
+                elif job._status not in FINAL:
+                    running.append((job, job.attempts))
+        if settled and self._durable:
+            self._record_outcomes_soon(settled)
+        for job, attempt in running:
+            count += self._stop_running(job, attempt, FailureKind.CANCELLED)
+        return count
+
+    def _settle_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
+        """Under the lock: end every job that waits."""
+        ended = [job for job in self._ready if job._status is READY]
+        self._ready.clear()
+        for job in ended:
+            self._settle(job, failed(kind, reason))
+        return ended
+
+    def _end_all(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
+        """End what waits, ask what runs to stop; returns those that waited."""
+        with self._lock:
+            ended = self._settle_ready(kind, reason)
+            running = [(job, job.attempts) for job in self._running.values()]
+        if ended and self._durable:
+            self._record_outcomes_soon(ended)
+        for job, attempt in running:
+            self._stop_running(job, attempt, kind)
+        return ended
+
+    @property
+    def timeout(self) -> float | None:
+        """The time budget in seconds; setting it starts it, None lifts it. When it is spent, all jobs end CANCELLED."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._timeout = _settings.check_seconds("timeout", value)
+        self._timeout_set = time.monotonic()
+        self._out_of_time = False
+        if self._timeout is not None:
+            self._watchdog.after(self._timeout, self._spend_budget, self._timeout_set)
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds left of `timeout`, 0.0 when it is spent; None without one."""
+        if self._timeout is None:
+            return None
+        return max(0.0, self._timeout - (time.monotonic() - self._timeout_set))
+
+    def _budget_text(self) -> str:
+        return f"the time budget of {self._timeout} s was spent"
+
+    def _spend_budget(self, which: float) -> None:
+        if which == self._timeout_set and not self._closed:
+            self._out_of_time = True
+            self._end_all(FailureKind.CANCELLED, self._budget_text())
+
+    def close(self) -> list[Job[Any]]:
+        """Stop everything and release the workers; returns the unfinished jobs, CANCELLED.
+
+        What had finished and was not gathered is recorded, and a later `gather` still returns it. Idempotent;
+        waits a quarter of a second at the most for running jobs that notice the request, then uses force.
+        """
+        with self._start_lock:
+            if self._closed:
+                return []
+            self._closed = True
+        _open_evaluators.discard(self)
+        running = list(self._running.values())
+        unfinished = self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
+        self._wind_down(running)
+        self._watchdog.close()
+        unfinished.extend(job for job in running if job._stop is FailureKind.CANCELLED)
+        unfinished.sort(key=lambda job: job.number)
+        with self._lock:
+            finished = list(self._inbox.done)
+        unfinished_set = set(map(id, unfinished))
+        with self._lock:
+            rest = [job for job in self._inbox.done if id(job) not in unfinished_set]
+            self._inbox.done.clear()
+            self._inbox.done.extend(rest)
+            self._inbox.outstanding = len(rest)
+            self._num_gathered += len(finished) - len(rest)
+            self._condition.notify_all()
+        if self._notices:
+            self._deliver_notices()
+        self._conclude(finished)
+        if self._hooks.on_close:
+            self._hooks.call("on_close")
+        self._storage.flush()
+        return unfinished
+
+    def _wind_down(self, running: list[Job[Any]]) -> None:
+        """Let running jobs notice the request to stop, then stop the engine and settle what is left."""
+        if self._started_up:
+            deadline = time.monotonic() + GRACE
+            with self._condition:
+                while self._running and (rest := deadline - time.monotonic()) > 0:
+                    self._condition.wait(rest)
+            self._stop(bool(self._running))
+        with self._lock:
+            left = list(self._running.values())
+            self._running.clear()
+            now = self._now()
+            for job in left:
+                if self._acquires:
+                    self._release(job)
+                self._settle(job, _stopped_outcome(job, None, now))
+        if left and self._durable:
+            self._record_outcomes_soon(left)
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Facts.
+
+    @property
+    def num_workers(self) -> int:
+        """How many jobs run at the same time."""
+        return self._num_workers
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """The watchers, in the order in which they are called."""
+        return list(self._callbacks)
+
+    @property
+    def storage(self) -> Storage:
+        """Where this evaluator's records are kept."""
+        return self._storage
+
+    @property
+    def search_id(self) -> str:
+        """This search's id in `storage`."""
+        return self._search_id
+
+    @property
+    def seed(self) -> int:
+        """The seed from which the jobs' seeds derive."""
+        return self._seed
+
+    @property
+    def run_function(self) -> Callable[..., Any]:
+        """The run-function."""
+        return self._run_function
+
+    @property
+    def run_function_kwargs(self) -> dict[str, Any]:
+        """Its keyword arguments."""
+        return self._run_function_kwargs
+
+    @property
+    def job_type(self) -> str:
+        """``"hpo"`` or ``"task"``."""
+        return self._job_type
+
+    @property
+    def is_master(self) -> bool:
+        """Does this process search? False only on the serving ranks of an MPI evaluator."""
+        return True
+
+    @property
+    def num_jobs_submitted(self) -> int:
+        """Jobs that this evaluator took."""
+        return self._num_submitted
+
+    @property
+    def num_jobs_gathered(self) -> int:
+        """Jobs that this evaluator gave back."""
+        return self._num_gathered
+
+    def set_maximum_num_jobs_submitted(self, maximum: int | None) -> None:
+        """Cap the jobs of this search, exactly, over all clients that set a cap; None lifts it."""
+        self._cap = None if maximum is None or maximum == -1 else _settings.check_number("maximum", maximum, 0)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._running)} running, {len(self._ready)} waiting"
+        return f"{type(self).__name__}(num_workers={self._num_workers}, search_id={self._search_id!r}, {state})"
+
+
+class _Hooks:
+    """The callbacks that really implement a hook, by hook: a no-op is not called a million times."""
+
+    NAMES = ("on_launch", "on_start", "on_record", "on_done", "on_done_other", "on_gather", "on_close")
+
+    __slots__ = NAMES
+
+    def __init__(self, callbacks: list[Any]) -> None:
+        from evalpool.callbacks import Callback
+
+        for name in self.NAMES:
+            own = [c for c in callbacks if getattr(type(c), name) is not getattr(Callback, name) or name in vars(c)]
+            setattr(self, name, own)
+
+    def call(self, name: str, *args: Any) -> None:
+        """Call one hook of all; what raises is logged with its name and stops nobody."""
+        for callback in getattr(self, name):
+            try:
+                getattr(callback, name)(*args)
+            except Exception:
+                logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)
+
+
+_STOP_TEXT = {
+    FailureKind.TIMEOUT: "ran over its job timeout",
+    FailureKind.CANCELLED: "was cancelled",
+    FailureKind.MEMORY_LIMIT: "used more than its memory limit",
+}
+
+
+def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None = None) -> Outcome:
+    """What a job that was asked to stop ends as, whatever it returned meanwhile."""
+    kind = job._stop or FailureKind.CANCELLED
+    evaluator = job._evaluator
+    origin = evaluator._origin if evaluator is not None else 0.0
+    reason = _STOP_TEXT[kind]
+    if kind is FailureKind.TIMEOUT and evaluator is not None:
+        reason = f"ran over its job timeout of {evaluator._job_timeout} s"
+    elif kind is FailureKind.CANCELLED and evaluator is not None and evaluator._out_of_time:
+        reason = evaluator._budget_text()
+    if outcome is None:
+        start = None if job._started is None else job._started + origin
+        return failed(kind, reason, start=start, end=None if now is None or start is None else now + origin)
+    return failed(
+        kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker
+    )
+
+
+@atexit.register
+def _close_open_evaluators() -> None:
+    """At interpreter exit: no evaluator leaves workers behind."""
+    for evaluator in list(_open_evaluators):
+        try:
+            evaluator.close()
+        except Exception:
+            logger.exception("%r could not be closed at exit.", evaluator)

@@ -1,0 +1,156 @@
+"""From whatever a run-function returned to a verdict: objective, output, metadata, or what is wrong.
+
+The verdict is given where the run-function ran, in the worker: it is the same on every backend, the
+evaluator's own process has nothing to convert, and a value that is no result need not travel.
+What the user returned is never changed, and nothing of it is shared with the next job.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import sys
+from typing import Any
+
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
+
+__all__ = ["standardise"]
+
+EXPECTED = (
+    "a number, a tuple or list of numbers, a text that begins with 'F' for a failure, or a dict with "
+    "'objective' and optionally 'metadata'"
+)
+
+
+class _Invalid(Exception):
+    """Carries what came and what was expected instead."""
+
+
+def standardise(
+    value: Any,
+    job_type: str,
+    metadata: dict[str, Any] | None,
+    start: float,
+    end: float,
+    worker: Worker | None = None,
+) -> Outcome:
+    """Return the outcome of a run-function that returned `value`; never raises.
+
+    Args:
+        value: what came back, of any type.
+        job_type: ``"hpo"`` (must hold an objective) or ``"task"`` (anything goes).
+        metadata: what the run-function set on its running job, or None.
+        start, end: seconds on the evaluator's clock.
+        worker: where it ran.
+    """
+    # The two commonest cases first: a hundred thousand evaluations a second pass here.
+    kind = type(value)
+    if (kind is float and math.isfinite(value)) or kind is int:
+        return Outcome(JobStatus.DONE, value, None, metadata, None, None, start, end, worker)
+    try:
+        if job_type == "task":
+            return _task(value, metadata, start, end, worker)
+        return _evaluation(value, metadata, start, end, worker)
+    except _Invalid as invalid:
+        error = str(invalid)
+    except Exception as failure:  # noqa: BLE001  a user's type may raise from any method; that is its job's failure
+        error = f"the result of type {kind.__qualname__} could not be read: {type(failure).__name__}: {failure}"
+    return failed(
+        FailureKind.INVALID_OUTPUT, error, metadata=metadata, start=start, end=end, worker=worker)
+
+
+def _evaluation(
+    value: Any, metadata: dict[str, Any] | None, start: float, end: float, worker: Worker | None
+) -> Outcome:
+    value, metadata = _unwrap_profile(value, metadata)
+    output: dict[str, Any] | None = None
+    if isinstance(value, dict):
+        if "objective" not in value:
+            raise _Invalid(f"got a dict with the keys {sorted(map(str, value))}, without 'objective'; {_wanted()}")
+        output = dict(value)
+        own = output.pop("metadata", None)
+        metadata = _merge(metadata, own)
+        objective = _objective(value["objective"])
+        output["objective"] = objective
+    else:
+        objective = _objective(value)
+    failure = FailureKind.RETURNED if type(objective) is str else None
+    return Outcome(JobStatus.DONE, objective, output, metadata, None, failure, start, end, worker)
+
+
+def _task(
+    value: Any, metadata: dict[str, Any] | None, start: float, end: float, worker: Worker | None
+) -> Outcome:
+    value, metadata = _unwrap_profile(value, metadata)
+    return Outcome(JobStatus.DONE, value, None, metadata, None, None, start, end, worker)
+
+
+def _unwrap_profile(value: Any, metadata: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None]:
+    """Take apart ``{"output": ..., "metadata": {...}}``, the form that `profile` returns."""
+    if isinstance(value, dict) and len(value) == 2 and "output" in value and isinstance(value.get("metadata"), dict):
+        return value["output"], _merge(metadata, value["metadata"])
+    return value, metadata
+
+
+def _merge(metadata: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
+    if more is None:
+        return metadata
+    if not isinstance(more, dict):
+        raise _Invalid(f"'metadata' is of type {type(more).__qualname__} ({_show(more)}); expected a dict")
+    wrong = [key for key in more if not isinstance(key, str)]
+    if wrong:
+        raise _Invalid(f"'metadata' has the key {wrong[0]!r} of type {type(wrong[0]).__qualname__}; expected text")
+    return {**metadata, **more} if metadata else dict(more)
+
+
+def _objective(value: Any) -> Any:
+    if isinstance(value, str):
+        if value.startswith("F"):
+            return str(value)
+        raise _Invalid(f"got the text {_show(value)}; a text means a failure and begins with 'F'; {_wanted()}")
+    value = _plain(value)
+    if isinstance(value, (tuple, list)):
+        if not value:
+            raise _Invalid(f"got an empty {type(value).__name__}; {_wanted()}")
+        return tuple([_number(_plain(item), f" at position {i}") for i, item in enumerate(value)])
+    return _number(value, "")
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars, arrays and tensors as Python numbers and lists."""
+    if isinstance(value, (int, float, tuple, list)) and not type(value).__module__.startswith("numpy"):
+        return value
+    numpy = sys.modules.get("numpy")  # who returns an array has imported numpy
+    if numpy is not None:
+        if isinstance(value, numpy.generic):
+            return value.item()
+        if not isinstance(value, numpy.ndarray) and hasattr(value, "__array__"):
+            value = numpy.asarray(value)
+        if isinstance(value, numpy.ndarray):
+            if value.ndim > 1:
+                raise _Invalid(f"got an array of shape {value.shape}; expected one dimension at most; {_wanted()}")
+            return value.tolist()
+    return value
+
+
+def _number(value: Any, where: str) -> Any:
+    if isinstance(value, numbers.Real):
+        number: float | int = int(value) if isinstance(value, int) else float(value)
+        if isinstance(number, int) or math.isfinite(number):
+            return number
+        raise _Invalid(f"got {number!r}{where}; an objective is finite: return 'F_...' for a failure")
+    decimal = sys.modules.get("decimal")
+    if decimal is not None and isinstance(value, decimal.Decimal):
+        return _number(float(value), where)
+    if value is None:
+        raise _Invalid(f"got None{where}: is a `return` missing? {_wanted()}")
+    raise _Invalid(f"got {_show(value)} of type {type(value).__qualname__}{where}; {_wanted()}")
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _wanted() -> str:
+    return f"expected {EXPECTED}"

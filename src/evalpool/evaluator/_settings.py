@@ -1,0 +1,199 @@
+"""The arguments of an evaluator, checked at the border."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from evalpool.errors import BadArgument, NotShareable
+from evalpool.evaluator._cpus import usable_cpus
+from evalpool.models import Retries
+
+__all__ = [
+    "check_callbacks",
+    "check_choice",
+    "check_configuration",
+    "check_keywords",
+    "check_kwargs",
+    "check_number",
+    "check_retries",
+    "check_run_function",
+    "check_seconds",
+    "check_stopper",
+    "check_wait",
+    "check_workers",
+    "stopper_for",
+    "unreachable",
+]
+
+
+def check_run_function(function: Any) -> Callable[..., Any]:
+    if not callable(function):
+        raise BadArgument(
+            f"run_function is {function!r} of type {type(function).__name__}, which cannot be called; "
+            "give a function f(job, **kwargs)."
+        )
+    checked: Callable[..., Any] = function
+    return checked
+
+
+def check_workers(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadArgument(
+            f"num_workers is {value!r} of type {type(value).__name__}; give a whole number, or -1 for all CPUs."
+        )
+    if value == -1:
+        return usable_cpus()
+    if value < 1:
+        raise BadArgument(f"num_workers is {value}; give 1 or more, or -1 for all CPUs.")
+    return value
+
+
+def check_callbacks(value: Any) -> list[Any]:
+    from evalpool.callbacks import Callback
+
+    if value is None:
+        return []
+    if isinstance(value, Callback) or not isinstance(value, Iterable):
+        raise BadArgument(f"callbacks is {value!r}; give a list of callbacks: callbacks=[LoggerCallback()].")
+    callbacks = list(value)
+    for callback in callbacks:
+        if isinstance(callback, type) and issubclass(callback, Callback):
+            raise BadArgument(
+                f"callbacks has the class {callback.__name__}; give an object: {callback.__name__}()."
+            )
+        if not isinstance(callback, Callback):
+            raise BadArgument(
+                f"callbacks has {callback!r} of type {type(callback).__name__}; each must be an evalpool.callbacks."
+                "Callback: derive your class from it."
+            )
+    return callbacks
+
+
+def check_kwargs(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadArgument(
+            f"run_function_kwargs is {value!r} of type {type(value).__name__}; give a dict of keyword arguments."
+        )
+    for key in value:
+        if not isinstance(key, str):
+            raise BadArgument(f"run_function_kwargs has the key {key!r}; keyword arguments have text names.")
+    return dict(value)
+
+
+def check_seconds(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value <= 0:
+        raise BadArgument(f"{name} is {value!r}; give seconds above 0, or None for no limit.")
+    return None if math.isinf(value) else float(value)
+
+
+def check_number(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadArgument(f"{name} is {value!r}; give a whole number of at least {least}.")
+    return value
+
+
+def check_retries(value: Any) -> Retries:
+    if isinstance(value, Retries):
+        return value
+    if isinstance(value, dict):
+        try:
+            return Retries(**value)
+        except ValueError as error:
+            raise BadArgument(f"retries is {value!r}: {error}") from error
+    count = check_number("retries", value, 0)
+    return Retries(worker_died=count, raised=count)
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise BadArgument(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
+    return str(value)
+
+
+def check_wait(value: Any) -> float | None:
+    """The seconds that a gather waits at the most; 0 looks without waiting."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
+        return None if value is None or math.isinf(value) else float(value)
+    raise BadArgument(f"timeout is {value!r}; give seconds of 0 or more, or None to wait as long as it takes.")
+
+
+def check_stopper(value: Any) -> Any:
+    if value is None:
+        return None
+    missing = [name for name in ("observe", "stop") if not callable(getattr(value, name, None))]
+    if missing or isinstance(value, type):
+        raise BadArgument(
+            f"stopper is {value!r}; give an object with observe(budget, objective), stop() and objective."
+        )
+    return value
+
+
+def stopper_for(prototype: Any, number: int) -> Any:
+    """One job's own stopper: made by the prototype if it shares something between jobs, else a copy of it."""
+    if callable(getattr(prototype, "for_job", None)):
+        return prototype.for_job(number)
+    import copy
+
+    return copy.deepcopy(prototype)
+
+
+def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:
+    """Refuse keywords that no constructor along the class's line takes, with the list of those that one does."""
+    import inspect
+
+    known: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base) or base is object:
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        known.update({p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)})
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    names = [name for name in known if name not in ("self", "run_function")]
+    unknown = [key for key in kwargs if key not in names]
+    if unknown:
+        raise BadArgument(
+            f"{cls.__name__} has no argument {', '.join(map(repr, unknown))}; it has {', '.join(names)}."
+        )
+
+
+def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
+    """The error for a storage that the workers of an evaluator cannot reach."""
+    better = {
+        "PROCESSES": "SharedMemoryStorage() or SQLiteStorage(path)",
+    }.get(needed.name, "JournalStorage(directory) or RedisStorage(host)")
+    return NotShareable(
+        f"{type(storage).__name__} is shared between {storage.shared.name.lower()} only, and the workers of "
+        f"{evaluator} are {needed.name.lower()}: each would see an empty copy. Use {better}; or give no storage if "
+        "the run-function does not use it."
+    )
+
+
+_IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
+
+
+def check_configuration(value: Any) -> dict[str, Any]:
+    """Return a copy that shares no container with `value`.
+
+    Lists, dicts and sets in it are copied deeply; other objects, arrays among them, are taken as they are: a
+    copy of a 10 MB array per job costs more than the dispatch of a thousand jobs.
+    """
+    if type(value) is not dict and not isinstance(value, dict):
+        raise BadArgument(
+            f"A configuration is {value!r} of type {type(value).__name__}; give a dict: submit([{{'x': 1}}])."
+        )
+    copied = dict(value)
+    for key, item in value.items():
+        if type(key) is not str and not isinstance(key, str):
+            raise BadArgument(f"A configuration has the key {key!r} of type {type(key).__name__}; keys are text.")
+        if type(item) not in _IMMUTABLE and isinstance(item, (list, dict, set, bytearray)):
+            import copy
+
+            copied[key] = copy.deepcopy(item)
+    return copied

@@ -1,0 +1,76 @@
+"""Deadlines: one thread per evaluator that sleeps until the next one is due.
+
+Started with the first deadline, so that an evaluator without timeouts has no such thread. A deadline
+that became pointless is not searched for and removed: its action finds that out when it is due.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Watchdog"]
+
+logger = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Calls functions at given times, in its own thread. All methods are safe from any thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._condition = threading.Condition()
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._count = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
+        """Call ``action(*args)`` in `seconds`; O(log n) in the number of deadlines ahead."""
+        when = time.monotonic() + max(0.0, seconds)
+        with self._condition:
+            if self._closed:
+                return
+            first = not self._heap or when < self._heap[0][0]
+            heapq.heappush(self._heap, (when, next(self._count), action, args))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            elif first:
+                self._condition.notify()
+
+    def close(self) -> None:
+        """Drop all deadlines and end the thread; waits for an action that runs."""
+        with self._condition:
+            self._closed = True
+            self._heap.clear()
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._closed:
+                    if not self._heap:
+                        self._condition.wait()
+                        continue
+                    wait = self._heap[0][0] - time.monotonic()
+                    if wait <= 0:
+                        break
+                    self._condition.wait(min(wait, threading.TIMEOUT_MAX))
+                if self._closed:
+                    return
+                _, _, action, args = heapq.heappop(self._heap)
+            try:
+                action(*args)
+            except Exception:
+                logger.exception("A deadline's action failed; the other deadlines go on.")
+            finally:
+                del action, args  # keep no job alive while waiting
