@@ -1,0 +1,44 @@
+"""What a callback can hear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Watches a search. Override the hooks you need; each does nothing here.
+
+    The hooks are called in the thread that called the evaluator's `submit`, `gather` or `close`, one at a
+    time. One that raises is logged with its name; neither the search nor the other callbacks stop for it.
+    In `gather`: `on_done` for each job in the order of return, `on_done_other` for each job of another
+    client, then `on_gather`. At `close`: `on_done` for each cancelled job, `on_gather`, `on_close`.
+    """
+
+    search_stopped: bool = False
+    """Set it to True to end `optimize`. Who searches in another way asks for it after each gather."""
+
+    def on_launch(self, job: Job[Any]) -> None:
+        """A job was submitted."""
+
+    def on_start(self, job: Job[Any]) -> None:
+        """A job began to run; heard at the next call of the evaluator."""
+
+    def on_record(self, job: Job[Any], budget: float, objective: Any) -> None:
+        """A running job recorded `objective` after `budget`; heard at the next call of the evaluator."""
+
+    def on_done(self, job: Job[Any]) -> None:
+        """A job of this evaluator was gathered, whatever its outcome."""
+
+    def on_done_other(self, job: Job[Any]) -> None:
+        """A job that another client of the same search finished was seen."""
+
+    def on_gather(self, local_jobs: list[Job[Any]], other_jobs: list[Job[Any]]) -> None:
+        """Jobs were gathered: those of this evaluator, and those of other clients."""
+
+    def on_close(self) -> None:
+        """The evaluator is closed; no hook is called after this one."""

@@ -1,0 +1,45 @@
+"""Writes each job into a CSV file as it is gathered."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from evalpool._tables import TableWriter
+from evalpool.callbacks._base import Callback
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["CSVLoggerCallback"]
+
+
+class CSVLoggerCallback(Callback):
+    """Keeps a table of all gathered jobs in a CSV file, one row per job, whole after every gather.
+
+    The columns are ``p:<name>`` for the configuration, ``objective`` or ``objective_0``, ``objective_1`` and
+    so on (``o:<key>`` or ``o:`` for general tasks), ``job_id`` (n of the job's id), ``job_status``, and
+    ``m:<key>`` for the metadata. A failure fills the objective columns with its text. Constant cost per
+    job, but the file is written anew when there are new columns. A file that is already there is kept
+    as ``<path>.old``.
+
+    Args:
+        path: the file; its directory must exist.
+
+    Raises:
+        BadArgument: the directory is missing or not writable.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] = "results.csv") -> None:
+        self._writer = TableWriter(path)
+
+    @property
+    def path(self) -> str:
+        """The absolute path of the file."""
+        return str(self._writer.path)
+
+    def on_gather(self, local_jobs: list[Job[Any]], other_jobs: list[Job[Any]]) -> None:
+        self._writer.append([*local_jobs, *other_jobs])
+
+    def on_close(self) -> None:
+        self._writer.append([])  # what a full disk did not take before

@@ -1,0 +1,94 @@
+"""Ends a search that has stopped to improve."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool.callbacks._base import Callback
+from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["SearchEarlyStopping"]
+
+logger = logging.getLogger("evalpool")
+
+
+class SearchEarlyStopping(Callback):
+    """Sets `search_stopped` when `patience` evaluations in a row have brought no improvement.
+
+    An improvement is a larger objective, or, with several objectives, a result on the front that no other
+    dominates: one that makes the hypervolume grow. A failure is no improvement. Cancelled jobs do not count;
+    those of other clients of the same search do.
+
+    Args:
+        patience: how many evaluations without improvement to wait for.
+        objective_func: ``f(job) -> number``, larger is better, what is watched instead of the objective;
+            not called for failures.
+        threshold: do not stop before the best (with several objectives: the hypervolume with respect to the
+            worst values seen) is above this.
+        verbose: log improvements and the end, at level INFO, by the logger ``evalpool``.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        objective_func: Callable[[Job[Any]], float] | None = None,
+        threshold: float | None = None,
+        verbose: bool = True,
+    ) -> None:
+        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+            raise BadArgument(f"patience is {patience!r}; give a whole number of at least 1.")
+        if objective_func is not None and not callable(objective_func):
+            raise BadArgument(f"objective_func is {objective_func!r}; give a function of a job, or None.")
+        if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, (int, float))):
+            raise BadArgument(f"threshold is {threshold!r}; give a number, or None.")
+        self._patience = patience
+        self._objective_func = objective_func
+        self._threshold = threshold
+        self._verbose = verbose
+        self._standing = Standing()
+        self._best: float | None = None  # of objective_func
+        self._in_vain = 0
+        self.search_stopped = False
+
+    def on_done(self, job: Job[Any]) -> None:
+        if not is_evaluation(job):
+            return
+        if self._improves(job):
+            self._in_vain = 0
+            if self._verbose:
+                logger.info("Job %s is an improvement: %s", job.id, job.objective)
+            return
+        self._in_vain += 1
+        if self._in_vain >= self._patience and not self.search_stopped and self._above_threshold():
+            self.search_stopped = True
+            if self._verbose:
+                logger.info("The search ends: no improvement in the last %d evaluations.", self._in_vain)
+
+    def on_done_other(self, job: Job[Any]) -> None:
+        self.on_done(job)
+
+    def _improves(self, job: Job[Any]) -> bool:
+        if self._objective_func is None:
+            return self._standing.take(job)
+        if job.kind is not None:
+            return False
+        value = self._objective_func(job)
+        if value > (-math.inf if self._best is None else self._best):
+            self._best = value
+            return True
+        return False
+
+    def _above_threshold(self) -> bool:
+        if self._threshold is None:
+            return True
+        best = self._best if self._objective_func is not None else self._standing.best
+        if best is None and self._objective_func is None:
+            best = self._standing.hypervolume
+        return best is not None and best > self._threshold

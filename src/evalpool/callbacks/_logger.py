@@ -1,0 +1,70 @@
+"""One line in the log per job."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from evalpool.callbacks._base import Callback
+from evalpool.callbacks._standing import Standing, is_evaluation
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["LoggerCallback"]
+
+logger = logging.getLogger("evalpool")
+
+
+class LoggerCallback(Callback):
+    """Logs each job that is done: its objective and the best so far, or why it failed.
+
+    Results are logged at level INFO, failures at WARNING, by the logger ``evalpool``. To see the results::
+
+        logging.basicConfig(level=logging.INFO)
+    """
+
+    def __init__(self) -> None:
+        self._standing = Standing()
+
+    def on_done(self, job: Job[Any]) -> None:
+        self._log(job, "")
+
+    def on_done_other(self, job: Job[Any]) -> None:
+        self._log(job, " of another client")
+
+    def _log(self, job: Job[Any], whose: str) -> None:
+        if not is_evaluation(job):
+            logger.info("Job %s%s was cancelled.", job.id, whose)
+            return
+        standing = self._standing
+        standing.take(job)
+        if job.kind is not None:
+            logger.warning(
+                "[%d] Job %s%s failed: %s%s", standing.evaluations, job.id, whose, job.objective, _reason(job)
+            )
+            return
+        best = "".join(f", {name} {value}" for name, value in standing.summary().items())
+        if standing.best_job is not None:
+            best += f" (job {standing.best_job})"
+        logger.info("[%d] Job %s%s: %s%s", standing.evaluations, job.id, whose, _result(job), best)
+
+
+def _result(job: Job[Any]) -> str:
+    objective = job.objective
+    if isinstance(objective, float):
+        return f"objective {objective:.5g}"
+    if isinstance(objective, tuple):
+        return "objectives " + ", ".join(
+            f"{value:.5g}" if isinstance(value, float) else str(value) for value in objective
+        )
+    text = str(objective)
+    return ("objective " if job.job_type == "hpo" else "output ") + (
+        text if len(text) <= 200 else text[:200] + "..."
+    )
+
+
+def _reason(job: Job[Any]) -> str:
+    """The last line of a traceback is what it says; the rest is in `job.error`."""
+    lines = (job.error or "").strip().splitlines()
+    return f" ({lines[-1][:300]})" if lines else ""

@@ -1,0 +1,62 @@
+"""Which worker was busy when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evalpool.analysis._utilisation import Interval, Utilisation, busy_workers
+from evalpool.callbacks._base import Callback
+from evalpool.errors import BadArgument, MissingExtra
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["ProfilingCallback"]
+
+
+class ProfilingCallback(Callback):
+    """Keeps when each worker of this evaluator was busy, from the jobs' own timestamps.
+
+    Only jobs that ran and were gathered are in it. Constant cost per job; the profile is computed when asked
+    for.
+
+    Args:
+        num_workers: to which the utilisation refers; None takes the workers that appear.
+    """
+
+    def __init__(self, num_workers: int | None = None) -> None:
+        if num_workers is not None and (
+            isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1
+        ):
+            raise BadArgument(f"num_workers is {num_workers!r}; give a whole number of at least 1, or None.")
+        self._num_workers = num_workers
+        self._intervals: list[Interval] = []
+
+    def on_done(self, job: Job[Any]) -> None:
+        metadata = job.metadata
+        start, end = metadata.get("timestamp_start"), metadata.get("timestamp_end")
+        if start is not None and end is not None:
+            worker = metadata.get("worker") or "?"
+            self._intervals.append(Interval(worker, start, end, job.id, job.kind is not None))
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """One ``(worker, start, end, job_id, failed)`` per job that ran; seconds since the search's start."""
+        return list(self._intervals)
+
+    @property
+    def profile(self) -> Utilisation:
+        """The columns ``timestamp, n_jobs_running, utilisation``, one row per change; O(n log n)."""
+        return busy_workers(self._intervals, self._num_workers)
+
+    def to_dataframe(self) -> Any:
+        """`profile` as a pandas data frame.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra('A data frame needs pandas: pip install "evalpool[pandas]".') from error
+        return pandas.DataFrame(self.profile._asdict())

@@ -1,0 +1,129 @@
+"""A progress bar: in a terminal, in a notebook, or as lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, TextIO
+
+from evalpool.callbacks._base import Callback
+from evalpool.callbacks._standing import Standing, is_evaluation
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["TqdmCallback"]
+
+INTERVAL = 0.1
+"""Seconds between two updates of the bar: what an eye can follow, and no cost per job."""
+LOG_INTERVAL = 5.0
+"""Seconds between two lines where the bar cannot be redrawn."""
+
+
+class TqdmCallback(Callback):
+    """Shows how many jobs are done, the best objective and the failures.
+
+    `optimize` tells the callback how many evaluations there will be; who searches in another way calls
+    `set_max_evals`, else the bar counts without an end. Cancelled jobs do not count.
+
+    Args:
+        description: text before the bar.
+        disable: True: never shown. None: not shown where stderr is no terminal (and this is no notebook).
+            False: always shown; in a file or pipe as a line every few seconds.
+    """
+
+    def __init__(self, description: str | None = None, disable: bool | None = None) -> None:
+        self._description = description
+        self._disable = disable
+        self._total: int | None = None
+        self._standing = Standing()
+        self._bar: Any = None
+        self._hidden = False
+        self._shown = 0.0
+
+    def set_max_evals(self, max_evals: int | None) -> None:
+        """Set how many evaluations there will be; None: unknown."""
+        self._total = None if max_evals is None or max_evals < 1 else max_evals
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+
+    def on_launch(self, job: Job[Any]) -> None:
+        if self._bar is None and not self._hidden:
+            self._open()
+
+    def on_done(self, job: Job[Any]) -> None:
+        if not is_evaluation(job):
+            return
+        self._standing.take(job)
+        if self._bar is None and not self._hidden:
+            self._open()
+        if self._bar is None:
+            return
+        now = time.monotonic()
+        if now - self._shown >= INTERVAL or self._standing.evaluations == self._total:
+            self._shown = now
+            self._update_text()
+        self._bar.update(1)
+
+    def on_done_other(self, job: Job[Any]) -> None:
+        self.on_done(job)
+
+    def on_close(self) -> None:
+        if self._bar is not None:
+            self._update_text()
+            self._bar.close()
+            self._bar = None
+        self._hidden = True
+
+    def _update_text(self) -> None:
+        facts = self._standing.summary()
+        if self._standing.failures:
+            facts["failures"] = str(self._standing.failures)
+        self._bar.set_postfix(facts, refresh=False)
+
+    def _open(self) -> None:
+        bar, in_notebook = _bar_class()
+        options: dict[str, Any] = {"total": self._total, "desc": self._description, "unit": "job"}
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._hidden = bool(self._disable) or (self._disable is None and not terminal and not in_notebook)
+        self._hidden |= sys.stderr is None and not in_notebook
+        if self._hidden:
+            return
+        if terminal or in_notebook:
+            options.update(mininterval=INTERVAL, dynamic_ncols=True)
+        else:
+            options.update(mininterval=LOG_INTERVAL, file=_Lines(sys.stderr), ncols=100)
+        self._bar = bar(miniters=1, **options)
+
+
+class _Lines:
+    """A file for which each state of the bar is a line of its own."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            self._file.write(text + "\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _bar_class() -> tuple[type[Any], bool]:
+    """A class of tqdm for where we are, and whether that is a notebook."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the choice is experimental, and that ipywidgets is missing
+        from tqdm.autonotebook import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        # tqdm's own lock is a semaphore for processes and its monitor a thread that outlives the bar; a bar
+        # that one thread draws needs neither.
+        _lock = threading.RLock()
+        monitor_interval = 0
+
+    return Bar, tqdm.__module__ != "tqdm.std"

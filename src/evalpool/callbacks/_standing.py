@@ -1,0 +1,98 @@
+"""How a search stands: its best so far, its failures. What logger, progress bar and early stopping share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalpool.analysis._hypervolume import Front, hypervolume
+from evalpool.outcomes import JobStatus
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._job import Job
+
+__all__ = ["Standing", "is_evaluation"]
+
+MAX_SHOWN_OBJECTIVES = 3
+"""Beyond these an exact hypervolume can take seconds, which a progress bar must not."""
+
+
+def is_evaluation(job: Job[Any]) -> bool:
+    """Did this job run to an end of its own? A cancelled one says nothing about its configuration."""
+    return job.status is not JobStatus.CANCELLED
+
+
+class Standing:
+    """Counts evaluations and failures and keeps the best; constant cost per job with one objective.
+
+    With several objectives the best is the front of those that no other dominates; its size is
+    `hypervolume`, with respect to the worst value seen of each objective.
+    """
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+        self.failures = 0
+        self.best: float | None = None
+        """The largest objective; None before the first and with several objectives."""
+        self.best_job: str | None = None
+        """Its id."""
+        self.front = Front()
+        self._worst: Any = None
+        self._hypervolume: float | None = None
+
+    def take(self, job: Job[Any]) -> bool:
+        """Count a job that is no cancelled one; return whether it is better than all before.
+
+        With several objectives: whether it is on the front. That is when the hypervolume grows for every
+        reference point below all results. With respect to the worst values so far, a moving point, the
+        hypervolume grows also when a job is worse than all others, which is no improvement.
+        """
+        self.evaluations += 1
+        objective = job.objective
+        if job.kind is not None:
+            self.failures += 1
+            return False
+        if isinstance(objective, (int, float)):
+            if self.best is None or objective > self.best:
+                self.best, self.best_job = objective, job.id
+                return True
+            return False
+        if isinstance(objective, tuple) and all(isinstance(value, (int, float)) for value in objective):
+            return self._take_several(objective)
+        return False  # the value of a general task is neither good nor bad
+
+    def _take_several(self, objective: tuple[float, ...]) -> bool:
+        if self._worst is None:
+            self._worst = np.asarray(objective, dtype=float)
+        elif len(objective) != len(self._worst):
+            return False  # another number of objectives than before: not comparable
+        if (self._worst > objective).any():
+            self._worst = np.minimum(self._worst, objective)
+            self._hypervolume = None
+        if not self.front.add(objective):
+            return False
+        self._hypervolume = None
+        return True
+
+    @property
+    def hypervolume(self) -> float | None:
+        """Of the front, with respect to the worst value seen of each objective; None with one objective.
+
+        Costs what the front holds, if it changed; much with more than three objectives.
+        """
+        if self._worst is None:
+            return None
+        if self._hypervolume is None:
+            self._hypervolume = hypervolume(self.front.points, self._worst)
+        return self._hypervolume
+
+    def summary(self) -> dict[str, str]:
+        """The best in a few words, by name: the objective, the hypervolume, or the size of the front."""
+        if self.best is not None:
+            return {"best": f"{self.best:.5g}"}
+        if self._worst is None:
+            return {}
+        if len(self._worst) <= MAX_SHOWN_OBJECTIVES:
+            return {"hypervolume": f"{self.hypervolume:.5g}"}
+        return {"front": f"{len(self.front.points)} points"}
