@@ -7,12 +7,15 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator as Evaluator
     from evalpool.evaluator._job import Job as Job
-    from evalpool.evaluator._optimize import OptunaOptimizer as OptunaOptimizer
-    from evalpool.evaluator._optimize import RandomSearch as RandomSearch
     from evalpool.evaluator._optimize import optimize as optimize
+    from evalpool.evaluator._optuna import OptunaOptimizer as OptunaOptimizer
     from evalpool.evaluator._queued import queued as queued
+    from evalpool.evaluator._random_search import RandomSearch as RandomSearch
     from evalpool.evaluator._registry import EVALUATORS as EVALUATORS
     from evalpool.evaluator._running_job import RunningJob as RunningJob
+    from evalpool.evaluator._stoppers import MedianStopper as MedianStopper
+    from evalpool.evaluator._stoppers import Stopper as Stopper
+    from evalpool.evaluator._stoppers import SuccessiveHalvingStopper as SuccessiveHalvingStopper
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -20,9 +23,12 @@ __getattr__, __dir__, __all__ = attach(
         "EVALUATORS": "_registry",
         "Evaluator": "_evaluator",
         "Job": "_job",
-        "OptunaOptimizer": "_optimize",
-        "RandomSearch": "_optimize",
+        "MedianStopper": "_stoppers",
+        "OptunaOptimizer": "_optuna",
+        "RandomSearch": "_random_search",
         "RunningJob": "_running_job",
+        "Stopper": "_stoppers",
+        "SuccessiveHalvingStopper": "_stoppers",
         "optimize": "_optimize",
         "queued": "_queued",
     },

@@ -1,0 +1,310 @@
+"""Ends evaluations early that will not become good, from what they and others have recorded.
+
+A run-function that works in steps tells its objective after each, and asks whether to go on::
+
+    def run(job):
+        for epoch in range(1, 51):
+            ...
+            job.record(epoch, accuracy)
+            if job.stopped():
+                break
+        return job.objective
+
+The evaluator is given one stopper for all jobs, ``stopper=MedianStopper(max_steps=50)``. It lives in the
+evaluator's process and hears the records in the order in which they arrive. What the jobs have in common
+is in one object behind one lock; `for_job` gives each job its own view of it.
+
+Sources: the median rule is that of D. Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (KDD
+2017), section 3.2; successive halving without waiting is ASHA of L. Li et al., "A System for Massively Parallel
+Hyperparameter Tuning" (MLSys 2020, arXiv 1810.05934), in the form that stops instead of pausing.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+import heapq
+import math
+import numbers
+import threading
+from typing import Any, TypeVar
+
+from evalpool.errors import BadArgument
+from evalpool.evaluator._settings import check_number
+
+__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper"]
+
+Self = TypeVar("Self", bound="SharedStopper")
+
+
+class Stopper(abc.ABC):
+    """Decides when one job ends. Each job has its own copy of the one that the evaluator was given.
+
+    Called in the evaluator's process, from any of its threads, but one call at a time. Derive from it, or give
+    any object with these three names.
+    """
+
+    objective: Any = None
+    """What the job last recorded; None before."""
+
+    @abc.abstractmethod
+    def observe(self, budget: float, objective: Any) -> None:
+        """The job reached `objective` after `budget`; larger is better."""
+
+    @abc.abstractmethod
+    def stop(self) -> bool:
+        """Shall the job end? Asked after each record."""
+
+
+class SharedStopper(Stopper):
+    """A stopper whose jobs learn from each other; subclasses decide in `_hopeless`.
+
+    Records of another budget than numbers above 0, or of another objective than a finite number, are not
+    compared with others'.
+    """
+
+    def __init__(self, max_steps: float) -> None:
+        self.max_steps = _positive("max_steps", max_steps)
+        self._lock = threading.Lock()
+        self._completed = _Count()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.objective = None
+        self._stopped = False
+
+    def for_job(self: Self, number: int) -> Self:
+        """A stopper for one job that shares what is common with this one."""
+        own = copy.copy(self)
+        own._begin()
+        return own
+
+    def observe(self, budget: float, objective: Any) -> None:
+        self.objective = objective
+        if self._stopped or not _is_number(budget) or not _is_number(objective):
+            return
+        with self._lock:
+            if budget >= self.max_steps:
+                self._completed.value += 1
+                self._stopped = True
+            else:
+                self._stopped = self._hopeless(budget, float(objective))
+
+    def stop(self) -> bool:
+        return self._stopped
+
+    @abc.abstractmethod
+    def _hopeless(self, budget: float, objective: float) -> bool:
+        """Under the lock: learn from a record; whether its job shall end."""
+
+
+class MedianStopper(SharedStopper):
+    """Ends a job whose best objective is below the median of the others' averages.
+
+    At each budget that is compared, a job's best objective so far is compared with the median, over all other
+    jobs that came this far, running or not, of the mean of what each had recorded until there. Jobs should
+    record at the same budgets. O(log n) per record, in the number of jobs.
+
+    Args:
+        max_steps: a job that records this budget is complete and ends.
+        min_steps: the first budget at which to compare.
+        min_competing: compare only with at least this many other jobs.
+        min_fully_completed: stop nothing before this many jobs have reached `max_steps`.
+        interval_steps: compare once in that many steps.
+        epsilon: how far below the median an objective may be.
+
+    >>> stopper = MedianStopper(max_steps=10)
+    >>> for number, accuracy in enumerate([0.5, 0.9, 0.2]):
+    ...     job = stopper.for_job(number)
+    ...     job.observe(1, accuracy)
+    ...     job.stop()
+    False
+    False
+    True
+    """
+
+    def __init__(
+        self,
+        max_steps: float,
+        min_steps: float = 1,
+        min_competing: int = 1,
+        min_fully_completed: int = 0,
+        interval_steps: float = 1,
+        epsilon: float = 1e-10,
+    ) -> None:
+        super().__init__(max_steps)
+        self._min_steps = _positive("min_steps", min_steps)
+        self._interval = _positive("interval_steps", interval_steps)
+        self._min_competing = check_number("min_competing", min_competing, 1)
+        self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
+        self._epsilon = _epsilon(epsilon)
+        self._averages: dict[int, RunningMedian] = {}
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._level = -1
+        self._best = -math.inf
+        self._sum = 0.0
+        self._records = 0
+
+    def _hopeless(self, budget: float, objective: float) -> bool:
+        self._best = max(self._best, objective)
+        self._sum += objective
+        self._records += 1
+        level = math.floor((budget - self._min_steps) / self._interval + 1e-9)  # (0.3 - 0.1) / 0.1 < 2
+        if level <= self._level:
+            return False  # before the first comparison, or between two
+        self._level = level
+        averages = self._averages.setdefault(level, RunningMedian())
+        hopeless = (
+            len(averages) >= self._min_competing
+            and self._completed.value >= self._min_completed
+            and self._best < averages.median - self._epsilon
+        )
+        averages.add(self._sum / self._records)
+        return hopeless
+
+
+class SuccessiveHalvingStopper(SharedStopper):
+    """Lets only the best ``1 / reduction_factor`` of the jobs go on at each of a few budgets, without waiting.
+
+    These budgets, the rungs, are ``min_steps * reduction_factor**k`` below `max_steps`. A job that reaches one is
+    compared with all that reached it before; it goes on if it belongs to the best share of them. The first to
+    arrive always goes on. A job that jumps over rungs is compared at the last of them. O(log n) per
+    comparison, in the number of jobs; constant for the other records.
+
+    Args:
+        max_steps: a job that records this budget is complete and ends.
+        min_steps: the first rung.
+        reduction_factor: of this many jobs one goes on; above 1.
+        min_early_stopping_rate: how many of the lowest rungs are left out.
+        min_competing: end nobody at a rung that fewer jobs than this reached before.
+        min_fully_completed: end nobody before this many jobs have reached `max_steps`.
+        epsilon: how far below the best share an objective may be.
+    """
+
+    def __init__(
+        self,
+        max_steps: float,
+        min_steps: float = 1,
+        reduction_factor: float = 3,
+        min_early_stopping_rate: int = 0,
+        min_competing: int = 0,
+        min_fully_completed: int = 0,
+        epsilon: float = 1e-10,
+    ) -> None:
+        super().__init__(max_steps)
+        self._min_competing = check_number("min_competing", min_competing, 0)
+        self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
+        self._epsilon = _epsilon(epsilon)
+        if not _is_number(reduction_factor) or reduction_factor <= 1:
+            raise BadArgument(f"reduction_factor is {reduction_factor!r}; give a number above 1.")
+        budget = _positive("min_steps", min_steps)
+        if budget > self.max_steps:
+            raise BadArgument(f"min_steps is {min_steps!r}, above max_steps {max_steps!r}; no job could reach it.")
+        rate = check_number("min_early_stopping_rate", min_early_stopping_rate, 0)
+        self._rungs: list[tuple[float, TopShare]] = []  # budget -> what was recorded there
+        budget *= reduction_factor**rate
+        while budget < self.max_steps:
+            self._rungs.append((budget, TopShare(reduction_factor)))
+            budget *= reduction_factor
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._next = 0  # the next rung
+
+    def _hopeless(self, budget: float, objective: float) -> bool:
+        rungs = self._rungs
+        if self._next == len(rungs) or budget < rungs[self._next][0]:
+            return False
+        while self._next < len(rungs) and budget >= rungs[self._next][0]:
+            self._next += 1
+        share = rungs[self._next - 1][1]
+        others = len(share)
+        share.add(objective)
+        return (
+            others >= self._min_competing
+            and self._completed.value >= self._min_completed
+            and objective < share.worst - self._epsilon
+        )
+
+
+class _Count:
+    """A number that several objects share."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class RunningMedian:
+    """The median of a growing set of numbers: the lower half in one heap, the upper in another. O(log n)."""
+
+    __slots__ = ("_lower", "_upper")
+
+    def __init__(self) -> None:
+        self._lower: list[float] = []  # negated, so that its largest comes first
+        self._upper: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Take a number."""
+        # Through the lower half into the upper, or the other way round, so that each half stays on its side;
+        # the lower one has as many as the upper or one more.
+        if len(self._lower) > len(self._upper):
+            heapq.heappush(self._upper, -heapq.heappushpop(self._lower, -value))
+        else:
+            heapq.heappush(self._lower, -heapq.heappushpop(self._upper, value))
+
+    def __len__(self) -> int:
+        return len(self._lower) + len(self._upper)
+
+    @property
+    def median(self) -> float:
+        """The middle one, or the mean of the two in the middle; there must be one."""
+        if len(self._lower) > len(self._upper):
+            return -self._lower[0]
+        return (self._upper[0] - self._lower[0]) / 2
+
+
+class TopShare:
+    """The largest ``max(1, n // factor)`` of n numbers, as they come. O(log n)."""
+
+    __slots__ = ("_factor", "_rest", "_top")
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._top: list[float] = []
+        self._rest: list[float] = []  # negated, so that its largest comes first
+
+    def add(self, value: float) -> None:
+        """Take a number."""
+        heapq.heappush(self._rest, -heapq.heappushpop(self._top, value))
+        if len(self._top) < max(1, int(len(self) // self._factor)):
+            heapq.heappush(self._top, -heapq.heappop(self._rest))
+
+    def __len__(self) -> int:
+        return len(self._top) + len(self._rest)
+
+    @property
+    def worst(self) -> float:
+        """The smallest that belongs to the share; there must be one."""
+        return self._top[0]
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):  # numpy.float32 is no float, but real
+        return False
+    return math.isfinite(value)
+
+
+def _positive(name: str, value: Any) -> float:
+    if not _is_number(value) or value <= 0:
+        raise BadArgument(f"{name} is {value!r}; give a number above 0.")
+    return float(value)
+
+
+def _epsilon(value: Any) -> float:
+    if not _is_number(value) or value < 0:
+        raise BadArgument(f"epsilon is {value!r}; give a number of at least 0.")
+    return float(value)
