@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator import RunningJob as RunningJob
     from evalpool.evaluator import optimize as optimize
     from evalpool.evaluator import queued as queued
-    from evalpool.evaluator._job import Job as HPOJob
+    from evalpool.evaluator._job import HPOJob as HPOJob
     from evalpool.evaluator._subprocess import parse_subprocess_result as parse_subprocess_result
     from evalpool.models import FailureKind as FailureKind
     from evalpool.models import JobRecord as JobRecord
@@ -73,7 +73,7 @@ __getattr__, __dir__, __all__ = attach(
         "Evaluator": "evaluator",
         "ExecutorEvaluator": "backends",
         "FailureKind": "outcomes",
-        "HPOJob": "evaluator._job:Job",
+        "HPOJob": "evaluator._job",
         "Job": "evaluator",
         "JobRecord": "models",
         "JobStatus": "outcomes",
@@ -89,6 +89,19 @@ __getattr__, __dir__, __all__ = attach(
         "parse_subprocess_result": "evaluator._subprocess",
         "queued": "evaluator",
         "to_json": "_json",
-        **dict.fromkeys(("analysis", "backends", "callbacks", "errors", "evaluator", "models", "simulation", "storage", "testing"), ""),
+        **dict.fromkeys(
+            (
+                "analysis",
+                "backends",
+                "callbacks",
+                "errors",
+                "evaluator",
+                "models",
+                "simulation",
+                "storage",
+                "testing",
+            ),
+            "",
+        ),
     },
 )

@@ -23,8 +23,7 @@ def attach(
     Args:
         package: the ``__name__`` of the calling module.
         names: public name -> module that defines it, relative to `package` (``"_job"``) or absolute
-            (``"evalpool.errors"``), with ``:name`` where it is called otherwise there. A name mapped to ``""`` is
-            a submodule of its own.
+            (``"evalpool.errors"``). A name mapped to ``""`` is a submodule of its own.
     """
 
     def __getattr__(name: str) -> Any:
@@ -34,9 +33,8 @@ def attach(
             raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
         if module == "":
             return importlib.import_module(f"{package}.{name}")
-        module, _, original = module.partition(":")
         home = importlib.import_module(module if module.startswith("evalpool.") else f"{package}.{module}")
-        value = getattr(home, original or name)
+        value = getattr(home, name)
         setattr(sys.modules[package], name, value)  # the next look-up costs a plain attribute
         return value
 

@@ -128,9 +128,9 @@ class SerialEvaluator(Evaluator):
             try:
                 job = self._queue.popleft()
             except IndexError:
-                job = next(iter(self._running.values()), None)  # left running by a gather that timed out
-                if job is None:
+                if not self._running:
                     return
+                job = next(iter(self._running.values()))  # left running by a gather that timed out
             else:
                 self._threads.put(job)
             with self._condition:
@@ -174,9 +174,7 @@ class SerialEvaluator(Evaluator):
     async def _run_async(self, job: Job[Any], attempt: int) -> None:
         if self._watches_starts:
             self._started(job)
-        outcome = await self._work_once.acall(
-            job.number, attempt, job.args, self._channel, job._extra, self._worker
-        )
+        outcome = await self._work_once.acall(job.number, attempt, job.args, self._channel, job._extra, self._worker)
         self._channel.forget(job.number, attempt)
         self._tasks.pop(job.number, None)
         self._report(job, outcome, attempt)

@@ -46,7 +46,7 @@ from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
 
 if TYPE_CHECKING:
     from evalpool.callbacks import Callback
-    from evalpool.storage import Sharing, Storage
+    from evalpool.storage import Follower, Sharing, Storage
 
 __all__ = ["Evaluator"]
 
@@ -177,8 +177,13 @@ class Evaluator(abc.ABC):
     _wakes_at_every_report = False
     """Somebody waits for the end of one attempt, not for jobs: `close`, or an engine that waits for its thread."""
 
+    def _needed_sharing(self) -> Sharing:
+        from evalpool.storage import Sharing
+
+        return Sharing[self._workers_are.upper()]
+
     def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
-        from evalpool.storage import MemoryStorage, Sharing, Storage
+        from evalpool.storage import MemoryStorage, Storage
 
         self._own_storage = storage is None
         if storage is None:
@@ -188,7 +193,7 @@ class Evaluator(abc.ABC):
                 f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, "
                 'such as SQLiteStorage("results.db").'
             )
-        needed: Sharing = Sharing[self._workers_are.upper()]
+        needed = self._needed_sharing()
         if not self._own_storage and storage.keeps and storage.shared < needed:
             raise _settings.unreachable(storage, type(self).__name__, needed)
         self._storage = storage
@@ -201,7 +206,7 @@ class Evaluator(abc.ABC):
         self._origin = time.monotonic() - (time.time() - start)
         self._durable = storage.durable
         self._keeps = storage.keeps
-        self._follower = None
+        self._follower: Follower | None = None
 
     # What a backend implements.
 
@@ -289,12 +294,15 @@ class Evaluator(abc.ABC):
             self._ready.extend(jobs)
             inbox.outstanding += len(jobs)
             self._num_submitted += len(jobs)
-        if self._closed:  # closed by another thread meanwhile: it may not have seen these
+        if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
         self._pump()
         if self._notices:
             self._deliver_notices()
         return jobs
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def _start_up(self) -> None:
         with self._start_lock:
@@ -1054,7 +1062,13 @@ class _Hooks:
 
     NAMES = ("on_launch", "on_start", "on_record", "on_done", "on_done_other", "on_gather", "on_close")
 
-    __slots__ = NAMES
+    on_launch: list[Callback]
+    on_start: list[Callback]
+    on_record: list[Callback]
+    on_done: list[Callback]
+    on_done_other: list[Callback]
+    on_gather: list[Callback]
+    on_close: list[Callback]
 
     def __init__(self, callbacks: list[Any]) -> None:
         from evalpool.callbacks import Callback
@@ -1092,9 +1106,7 @@ def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None =
     if outcome is None:
         start = None if job._started is None else job._started + origin
         return failed(kind, reason, start=start, end=None if now is None or start is None else now + origin)
-    return failed(
-        kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker
-    )
+    return failed(kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker)
 
 
 @atexit.register

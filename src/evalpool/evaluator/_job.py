@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, Worker
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._evaluator import Evaluator, Inbox
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._inbox import Inbox
 
-__all__ = ["Job"]
+__all__ = ["HPOJob", "Job"]
 
 OutputT = TypeVar("OutputT")
 
@@ -162,8 +163,19 @@ class Job(Generic[OutputT]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without its evaluator, as a record of what happened: a job travels to other ranks and into files.
-        state = (dict(self.metadata), self._status, self._outcome, self._gathered, self.attempts, self._errors)
+        state = (
+            dict(self.metadata),
+            self._status,
+            self._outcome,
+            self._gathered,
+            self.attempts,
+            self._errors,
+        )
         return _restore, (self._search, self.number, self.args, self.job_type, self._submitted, state)
+
+
+HPOJob = Job
+"""Every job has an objective; the name is deephyper's."""
 
 
 def _restore(

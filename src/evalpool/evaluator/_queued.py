@@ -51,7 +51,7 @@ def queued(evaluator_class: EvaluatorT) -> EvaluatorT:
                 f"queue has {len(self._resources)} resources and queue_pop_per_task is {self._pop}: no job could ever "
                 "start. Give a longer queue."
             )
-        evaluator_class.__init__(self, run_function, **kwargs)  # type: ignore[misc]
+        evaluator_class.__init__(self, run_function, **kwargs)
 
     def _acquire(self: Any, job: Job[Any]) -> dict[str, Any] | None:
         if len(self._resources) < self._pop:

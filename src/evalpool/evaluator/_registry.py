@@ -34,9 +34,7 @@ class Registry(Mapping[str, "type[Evaluator]"]):
         if target is None:
             names = self._names()
             if name not in names:
-                raise UnknownMethod(
-                    f"There is no evaluator method {name!r}; known are {', '.join(sorted(names))}."
-                )
+                raise UnknownMethod(f"There is no evaluator method {name!r}; known are {', '.join(sorted(names))}.")
             target = names[name]
         module, _, attribute = target.partition(":")
         from evalpool.evaluator._evaluator import Evaluator

@@ -55,8 +55,7 @@ def standardise(
         error = str(invalid)
     except Exception as failure:  # noqa: BLE001  a user's type may raise from any method; that is its job's failure
         error = f"the result of type {kind.__qualname__} could not be read: {type(failure).__name__}: {failure}"
-    return failed(
-        FailureKind.INVALID_OUTPUT, error, metadata=metadata, start=start, end=end, worker=worker)
+    return failed(FailureKind.INVALID_OUTPUT, error, metadata=metadata, start=start, end=end, worker=worker)
 
 
 def _evaluation(
@@ -78,9 +77,7 @@ def _evaluation(
     return Outcome(JobStatus.DONE, objective, output, metadata, None, failure, start, end, worker)
 
 
-def _task(
-    value: Any, metadata: dict[str, Any] | None, start: float, end: float, worker: Worker | None
-) -> Outcome:
+def _task(value: Any, metadata: dict[str, Any] | None, start: float, end: float, worker: Worker | None) -> Outcome:
     value, metadata = _unwrap_profile(value, metadata)
     return Outcome(JobStatus.DONE, value, None, metadata, None, None, start, end, worker)
 
@@ -134,9 +131,11 @@ def _plain(value: Any) -> Any:
 
 
 def _number(value: Any, where: str) -> Any:
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, numbers.Real):
-        number: float | int = int(value) if isinstance(value, int) else float(value)
-        if isinstance(number, int) or math.isfinite(number):
+        number = float(value)
+        if math.isfinite(number):
             return number
         raise _Invalid(f"got {number!r}{where}; an objective is finite: return 'F_...' for a failure")
     decimal = sys.modules.get("decimal")

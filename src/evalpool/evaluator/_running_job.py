@@ -44,8 +44,18 @@ class RunningJob(MutableMapping[str, Any]):
         seed: what `seed` returns; derived from `id` alone if None.
     """
 
-    __slots__ = ("_attempt", "_channel", "_metadata", "_number", "_record", "_search", "_seed", "_storage",
-                 "_stopper", "parameters")  # fmt: skip
+    __slots__ = (
+        "_attempt",
+        "_channel",
+        "_metadata",
+        "_number",
+        "_record",
+        "_search",
+        "_seed",
+        "_stopper",
+        "_storage",
+        "parameters",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -58,7 +68,8 @@ class RunningJob(MutableMapping[str, Any]):
         search, _, number = (id or "0.0").rpartition(".")
         self._search, self._number = search, int(number)
         self.parameters = dict(parameters or {})
-        self._storage, self._stopper, self._seed = storage, stopper, seed
+        self._storage, self._stopper = storage, stopper
+        self._seed: int | tuple[int] = (0,) if seed is None else seed  # a tuple: the seed to derive it from
         self._channel: Channel | None = None
         self._metadata: dict[str, Any] | None = None
         self._record: tuple[float, Any] | None = None
@@ -138,7 +149,7 @@ class RunningJob(MutableMapping[str, Any]):
         if not isinstance(self._seed, int):
             from evalpool.evaluator._seeds import job_seed
 
-            self._seed = job_seed(self._seed[0] if self._seed else 0, self._number)
+            self._seed = job_seed(self._seed[0], self._number)
         return self._seed
 
     @property

@@ -24,6 +24,7 @@ __all__ = [
     "check_wait",
     "check_workers",
     "stopper_for",
+    "unpicklable_task",
     "unreachable",
 ]
 
@@ -60,9 +61,7 @@ def check_callbacks(value: Any) -> list[Any]:
     callbacks = list(value)
     for callback in callbacks:
         if isinstance(callback, type) and issubclass(callback, Callback):
-            raise BadArgument(
-                f"callbacks has the class {callback.__name__}; give an object: {callback.__name__}()."
-            )
+            raise BadArgument(f"callbacks has the class {callback.__name__}; give an object: {callback.__name__}().")
         if not isinstance(callback, Callback):
             raise BadArgument(
                 f"callbacks has {callback!r} of type {type(callback).__name__}; each must be an evalpool.callbacks."
@@ -158,9 +157,7 @@ def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:
     names = [name for name in known if name not in ("self", "run_function")]
     unknown = [key for key in kwargs if key not in names]
     if unknown:
-        raise BadArgument(
-            f"{cls.__name__} has no argument {', '.join(map(repr, unknown))}; it has {', '.join(names)}."
-        )
+        raise BadArgument(f"{cls.__name__} has no argument {', '.join(map(repr, unknown))}; it has {', '.join(names)}.")
 
 
 def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
@@ -172,6 +169,15 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
         f"{type(storage).__name__} is shared between {storage.shared.name.lower()} only, and the workers of "
         f"{evaluator} are {needed.name.lower()}: each would see an empty copy. Use {better}; or give no storage if "
         "the run-function does not use it."
+    )
+
+
+def unpicklable_task(run_function: Any, error: Exception) -> str:
+    """Why no job of this evaluator can run."""
+    return (
+        f"The run-function {run_function!r} or its run_function_kwargs cannot be pickled for the workers: "
+        f"{type(error).__name__}: {error}. Create what cannot travel (locks, connections, open files) inside the "
+        "run-function."
     )
 
 

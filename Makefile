@@ -1,0 +1,38 @@
+# evalpool's commands. Each works on a machine that has only python3, make and a package index.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed-dev
+DEMO   := $(VENV)/.installed-demo
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(DEMO)  ## tune a classifier on real data with two worker processes
+	$(BIN)/python examples/digits.py
+
+test: lint  ## everything: style, types, all tests
+	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## side by side with the raw engines and the peers
+	$(BIN)/python -m pip install -q -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/run.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+# A machine that has the development install needs no second one for the demo.
+$(DEMO): setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[demo]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo-results .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,91 @@
+"""How workers end when nobody else ends them.
+
+Three nets, each for what the one before cannot see. A worker's control thread notices that its supervisor is
+gone; but a run-function busy in C code that holds the GIL keeps that thread from running. So a *reaper*, a
+shell of a few hundred kilobytes beside the parent, holds a pipe from it: when the parent is gone, however it
+went, the pipe ends and the reaper kills the process groups of all workers. And a job that must die now is
+killed with its whole tree, also those children that moved to a session of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+
+__all__ = ["Reaper", "kill_tree"]
+
+_SCRIPT = """
+trap '' INT TERM HUP
+groups=' '
+while read -r what group; do
+    case $what in
+        +) groups="$groups$group " ;;
+        -) case $groups in *" $group "*) groups="${groups%% $group *} ${groups#* $group }" ;; esac ;;
+    esac
+done
+for group in $groups; do kill -9 "-$group" 2>/dev/null; done
+"""
+
+
+class Reaper:
+    """Kills process groups when this process is gone. One per supervisor; used by its I/O thread only."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            close_fds=True,
+        )
+
+    def watch(self, group: int) -> None:
+        """From now on kill this group when the parent is gone."""
+        self._write(f"+ {group}\n")
+
+    def forget(self, group: int) -> None:
+        """This group has ended."""
+        self._write(f"- {group}\n")
+
+    def _write(self, line: str) -> None:
+        stream = self._process.stdin
+        if stream is not None:
+            # A reaper that somebody killed leaves the other nets.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(stream.fileno(), line.encode())
+
+    def close(self) -> None:
+        """End the reaper; what it still watches is killed."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def close_in_fork(self) -> None:
+        """In a forked child of the parent: let go of the pipe, so that the parent's end is still seen."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a worker, its process group and all its descendants, also those in other sessions."""
+    import psutil
+
+    try:
+        tree = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        tree = []
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for process in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+kill_lock = threading.Lock()
+"""Held while a pid is looked at and killed, and while it is reaped: so no other process can have got it between."""

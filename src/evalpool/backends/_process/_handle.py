@@ -1,0 +1,222 @@
+"""What the supervisor knows of one worker process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from evalpool.backends._process import _wire
+from evalpool.evaluator._job import Job
+from evalpool.outcomes import Worker
+
+__all__ = ["Entry", "Handle", "spawn"]
+
+TAIL = 4_000
+"""Bytes of a worker's standard error that are kept for the message about its death."""
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+_BOOT = (
+    "import os, sys; sys.path[:] = os.environ.pop('EVALPOOL_SYS_PATH').split(os.pathsep); "
+    "from evalpool.backends._process._worker import main; main({data}, {control})"
+)
+
+
+class Entry:
+    """A job that was sent to a worker: its place in the order of sending, and which attempt it is."""
+
+    __slots__ = ("attempt", "job", "place")
+
+    def __init__(self, job: Job[Any], attempt: int, place: int) -> None:
+        self.job = job
+        self.attempt = attempt
+        self.place = place
+
+
+class Handle:
+    """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
+
+    __slots__ = (
+        "_out", "control", "control_reader", "data", "hungry", "in_flight", "index", "pidfd", "places", "process",
+        "reader", "ready", "recalled", "since", "stderr", "tail", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self, index: int, process: subprocess.Popen[bytes], data: socket.socket, control: socket.socket
+    ) -> None:
+        self.index = index
+        self.process = process
+        self.data = data
+        self.control = control
+        self.reader = _wire.FrameReader(data)
+        self.control_reader = _wire.FrameReader(control)
+        assert process.stderr is not None
+        self.stderr = process.stderr.fileno()
+        self.pidfd = _pidfd(process.pid)
+        self.tail = bytearray()
+        self.worker = Worker(f"process-{index}", socket.gethostname(), process.pid)
+        self.ready = False  # it has started up
+        self.hungry = False  # it stands in the supervisor's queue of workers with room
+        self.recalled = False  # an answer to a withdrawal is due
+        self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
+        self.places = 0  # jobs sent so far
+        self.since = time.monotonic()  # when its first job in flight began, as far as seen from here
+        self._out: deque[memoryview] = deque()  # what its socket did not take yet
+
+    def head(self) -> Entry | None:
+        """The job that runs."""
+        return next(iter(self.in_flight.values()), None)
+
+    def add(self, job: Job[Any]) -> None:
+        """A job is about to be sent."""
+        if not self.in_flight:
+            self.since = time.monotonic()
+        self.in_flight[job.number] = Entry(job, job.attempts, self.places)
+        self.places += 1
+
+    def send(self, pieces: list[bytes | memoryview]) -> bool:
+        """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""
+        self._out.extend(memoryview(piece).cast("B") for piece in pieces)
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what is left; True if nothing is."""
+        out = self._out
+        while out:
+            try:
+                count = self.data.send(out[0])
+            except BlockingIOError:
+                return False
+            except OSError:  # the worker is dead; its end is noticed by its process
+                out.clear()
+                return True
+            if count == len(out[0]):
+                out.popleft()
+            else:
+                out[0] = out[0][count:]
+        return True
+
+    def tell(self, pieces: list[bytes | memoryview]) -> None:
+        """Send a small frame on control."""
+        with contextlib.suppress(OSError):  # the worker is dead; its end is noticed by its process
+            _wire.send_all(self.control, pieces)
+
+    def read_stderr(self) -> bool:
+        """Pass on what the worker wrote to its standard error, and keep the end; False when it is closed."""
+        try:
+            data = os.read(self.stderr, 1 << 16)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self.tail += data
+        del self.tail[:-TAIL]
+        _pass_on(data)
+        return True
+
+    def describe_end(self) -> str:
+        """How the process ended, with the end of its standard error; waits for it a second at the most."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            text = "closed its channel and did not end"
+        else:
+            text = f"ended with exit code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        while self.read_stderr() and _readable(self.stderr):
+            pass
+        tail = bytes(self.tail).decode(errors="replace").strip()
+        said = f" The end of its standard error:\n{tail}" if tail else " Its standard error is empty."
+        return f"The worker process {self.worker.pid} {text}.{said}"
+
+    def close(self) -> None:
+        """Let go of the process's files."""
+        self.close_fds()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def close_fds(self) -> None:
+        self.data.close()
+        self.control.close()
+        if self.pidfd is not None:
+            with contextlib.suppress(OSError):
+                os.close(self.pidfd)
+
+
+def spawn(index: int, threads: int) -> Handle:
+    """Start a worker as a fresh interpreter, in a session of its own.
+
+    Args:
+        index: its place among the workers.
+        threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
+    """
+    data, its_data = socket.socketpair()
+    control, its_control = socket.socketpair()
+    environment = {name: str(threads) for name in THREAD_VARIABLES}
+    environment.update(os.environ)
+    environment["EVALPOOL_SYS_PATH"] = os.pathsep.join(sys.path)
+    boot = _BOOT.format(data=its_data.fileno(), control=its_control.fileno())
+    with its_data, its_control:
+        process = subprocess.Popen(
+            [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", boot],  # type: ignore[attr-defined]
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(its_data.fileno(), its_control.fileno()),
+            env=environment,
+            start_new_session=True,  # the terminal's Ctrl-C is for the search
+            bufsize=0,
+        )
+    data.setblocking(False)
+    handle = Handle(index, process, data, control)
+    os.set_blocking(handle.stderr, False)
+    return handle
+
+
+def _pidfd(pid: int) -> int | None:
+    """A file that becomes readable at the end of a process; sees it also when a child of it holds its sockets."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is None:
+        return None
+    try:
+        return int(opener(pid))
+    except OSError:  # an old kernel
+        return None
+
+
+def _readable(fd: int) -> bool:
+    import select
+
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _pass_on(data: bytes) -> None:
+    """To our standard error: as Python sees it (a notebook, a test), else as the system does."""
+    try:
+        sys.stderr.write(data.decode(errors="replace"))
+        sys.stderr.flush()
+    except (ValueError, OSError, AttributeError):  # closed or absent
+        with contextlib.suppress(OSError):
+            os.write(2, data)

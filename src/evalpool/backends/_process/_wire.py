@@ -1,0 +1,164 @@
+"""The frames between supervisor and worker, over stream sockets.
+
+::
+
+    | payload length u64 | buffers u16 | kind u8 | buffer lengths u64 ... | payload | buffers ... |
+
+A payload is a pickle; large buffers (numpy arrays) travel behind it out of band (PEP 574), so that neither
+side copies them into or out of the pickle. A single job's outcome that is one float needs no pickle at all.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+
+from evalpool.evaluator._pickling import dump, load
+
+__all__ = ["Frame", "FrameReader", "dump", "frame", "load"]
+
+HEADER = struct.Struct("<QHB")
+LENGTH = struct.Struct("<Q")
+JOB = struct.Struct("<qi")
+"""A job's number and attempt, before its pickle: so that a pickle that cannot be loaded has a name."""
+FAST = struct.Struct("<qiddd")
+"""Number, attempt, objective, start and end of a job that returned a float and nothing else."""
+RANGE = struct.Struct("<qq")
+DECISION = struct.Struct("<qiq?")
+"""Number, attempt, count of records seen, and whether to stop."""
+
+# To the worker, on data.
+SETUP, JOBS, ONE_JOB = 1, 2, 3
+# To the supervisor, on data.
+STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN = 10, 11, 12, 13, 14
+# To the worker, on control.
+STOP, WITHDRAW, DECIDED = 20, 21, 22
+# To the supervisor, on control.
+WITHDRAWN = 30
+
+CHUNK = 1 << 18
+"""Bytes per read; a frame above this is read into a buffer of its own, which its arrays then use."""
+
+Frame = tuple[int, memoryview, list[memoryview]]
+"""Kind, payload, buffers."""
+
+
+def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) -> list[bytes | memoryview]:
+    """The pieces of one frame, to be sent one after the other."""
+    if not buffers:
+        return [HEADER.pack(len(payload), 0, kind) + payload]
+    lengths = b"".join(LENGTH.pack(buffer.nbytes) for buffer in buffers)
+    return [HEADER.pack(len(payload), len(buffers), kind) + lengths + payload, *buffers]
+
+
+class FrameReader:
+    """Frames from a socket, in blocking or non-blocking mode."""
+
+    __slots__ = ("_buffer", "_have", "_receive", "_receive_into", "_start", "_total", "at_end")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._receive: Callable[[int], bytes] = sock.recv
+        self._receive_into = sock.recv_into
+        self._buffer = bytearray()
+        self._start = 0  # of the first frame that is not yet complete
+        self._have = 0  # bytes in a buffer of a large frame's own
+        self._total = 0  # its size; 0: none is being read
+        self.at_end = False
+
+    def read(self, drain: bool = False) -> list[Frame]:
+        """Return the complete frames after one read (with `drain`, after reading all there is).
+
+        Raises BlockingIOError in non-blocking mode when there is nothing. At the end of the stream `at_end` is
+        set and what was complete is returned.
+        """
+        frames: list[Frame] = []
+        while True:
+            try:
+                more = self._read_large(frames) if self._total else self._read_small(frames)
+            except BlockingIOError:
+                if drain:
+                    return frames
+                raise
+            except ConnectionError:
+                more = False
+            if not more:
+                self.at_end = True
+                return frames
+            if not drain:
+                return frames
+
+    def _read_small(self, frames: list[Frame]) -> bool:
+        data = self._receive(CHUNK)
+        if not data:
+            return False
+        if not self._buffer:
+            view = memoryview(data)  # the common case: whole frames, no copy
+        else:
+            self._buffer += data
+            view = memoryview(bytes(self._buffer))
+        start = self._parse(view, frames)
+        rest = view[start:]
+        self._buffer = bytearray(rest)
+        total = self._frame_size(rest)
+        if total > CHUNK:
+            large = bytearray(total)
+            large[: len(rest)] = rest
+            self._buffer, self._have, self._total = large, len(rest), total
+        return True
+
+    def _read_large(self, frames: list[Frame]) -> bool:
+        count = self._receive_into(memoryview(self._buffer)[self._have : self._total])
+        if not count:
+            return False
+        self._have += count
+        if self._have == self._total:
+            self._parse(memoryview(self._buffer), frames)
+            self._buffer, self._have, self._total = bytearray(), 0, 0
+        return True
+
+    @staticmethod
+    def _frame_size(view: memoryview) -> int:
+        """The whole size of the frame that begins here; 0 if its head is not yet there."""
+        if len(view) < HEADER.size:
+            return 0
+        length, count, _ = HEADER.unpack_from(view)
+        head = HEADER.size + LENGTH.size * count
+        if len(view) < head:
+            return 0
+        lengths = (LENGTH.unpack_from(view, HEADER.size + LENGTH.size * index)[0] for index in range(count))
+        return int(head + length + sum(lengths))
+
+    def _parse(self, view: memoryview, frames: list[Frame]) -> int:
+        """Append the complete frames in `view`; return where the first incomplete one begins."""
+        position, end = 0, len(view)
+        unpack, size = HEADER.unpack_from, HEADER.size
+        while end - position >= size:
+            length, count, kind = unpack(view, position)
+            if count == 0:
+                stop = position + size + length
+                if stop > end:
+                    break
+                frames.append((kind, view[position + size : stop], []))
+                position = stop
+                continue
+            total = self._frame_size(view[position:])
+            if total == 0 or position + total > end:
+                break
+            at = position + size + LENGTH.size * count
+            payload = view[at : at + length]
+            at += length
+            buffers = []
+            for index in range(count):
+                (nbytes,) = LENGTH.unpack_from(view, position + size + LENGTH.size * index)
+                buffers.append(view[at : at + nbytes])
+                at += nbytes
+            frames.append((kind, payload, buffers))
+            position += total
+        return position
+
+
+def send_all(sock: socket.socket, pieces: list[bytes | memoryview]) -> None:
+    """Send a frame on a blocking socket."""
+    for piece in pieces:
+        sock.sendall(piece)

@@ -1,0 +1,253 @@
+"""What runs in a worker process.
+
+The main thread reads jobs, calls the run-function and sends each outcome at once. A second thread sleeps on
+the control socket: it takes requests to stop, hands back jobs that have not begun, and ends the process and
+its children when the supervisor is gone. This module imports little: a worker's start is a user's wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from typing import Any
+
+from evalpool.backends._process import _wire
+from evalpool.evaluator._call import Task, describe_exception
+from evalpool.outcomes import FailureKind, Outcome, failed
+
+__all__ = ["main"]
+
+
+class _Channel:
+    """The channel of the running job: records go out on data, requests to stop come in on control."""
+
+    def __init__(self, data: socket.socket, decides: bool, storage: Any, advice: str) -> None:
+        self._data = data
+        self._lock = threading.Lock()
+        self._decides = decides  # the evaluator has a stopper: each record is answered
+        self._storage, self._advice = storage, advice
+        self._changed = threading.Condition()
+        self._stops: set[tuple[int, int]] = set()
+        self._sent: dict[tuple[int, int], int] = {}
+        self._answered: dict[tuple[int, int], int] = {}
+        self.gone = False
+
+    def send(self, pieces: list[bytes | memoryview]) -> None:
+        with self._lock:  # run-functions may record from threads of their own
+            _wire.send_all(self._data, pieces)
+
+    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+        key = number, attempt
+        count = self._sent[key] = self._sent.get(key, 0) + 1
+        payload, buffers = _wire.dump((budget, objective, count))
+        self.send(_wire.frame(_wire.RECORD, _wire.JOB.pack(number, attempt) + payload, buffers))
+
+    def stopped(self, number: int, attempt: int) -> bool:
+        key = number, attempt
+        if self._decides and key in self._sent:
+            # The decision on what was just recorded: waiting for it makes runs repeatable.
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self.gone or key in self._stops or self._answered.get(key, 0) >= self._sent[key]
+                )
+        return key in self._stops
+
+    def storage(self) -> Any:
+        if self._storage is None and self._advice:
+            from evalpool.errors import NotShareable
+
+            raise NotShareable(self._advice)
+        return self._storage
+
+    def ask_to_stop(self, number: int, attempt: int) -> None:
+        with self._changed:
+            self._stops.add((number, attempt))
+            self._changed.notify_all()
+
+    def decided(self, number: int, attempt: int, count: int, stop: bool) -> None:
+        with self._changed:
+            self._answered[number, attempt] = count
+            if stop:
+                self._stops.add((number, attempt))
+            self._changed.notify_all()
+
+    def forget(self, number: int, attempt: int) -> None:
+        if self._sent or self._stops or self._answered:
+            key = number, attempt
+            with self._changed:
+                self._sent.pop(key, None)
+                self._answered.pop(key, None)
+                self._stops.discard(key)
+
+
+class _Turn:
+    """Which job is next: the main thread claims it, the control thread may withdraw those not yet claimed.
+
+    Jobs are counted in the order in which they were sent, on both sides alike.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = 0
+        self._withdrawn: deque[tuple[int, int]] = deque()
+
+    def claim(self) -> bool:
+        """The next job begins; False: it has been withdrawn."""
+        with self._lock:
+            count = self._next
+            self._next = count + 1
+            return not self._withdrawn or not any(low <= count <= high for low, high in self._withdrawn)
+
+    def withdraw(self, low: int, high: int) -> tuple[int, int]:
+        """Withdraw the jobs of a range that have not begun; returns the range that was (empty if low > high)."""
+        with self._lock:
+            low = max(low, self._next)
+            while self._withdrawn and self._withdrawn[0][1] < self._next:
+                self._withdrawn.popleft()
+            if low <= high:
+                self._withdrawn.append((low, high))
+            return low, high
+
+
+def main(data_fd: int, control_fd: int) -> None:
+    """Serve jobs until the supervisor closes the channel."""
+    _prepare()
+    data = socket.socket(fileno=data_fd)
+    control = socket.socket(fileno=control_fd)
+    reader = _wire.FrameReader(data)
+    backlog = deque(_read(reader))
+    _, payload, buffers = backlog.popleft()
+    setup = _wire.load(payload, buffers)
+    channel = _Channel(data, setup["decides"], None, setup["advice"])
+    turn = _Turn()
+    threading.Thread(target=_listen, args=(control, channel, turn), name="evalpool-control", daemon=True).start()
+    task: Task | None = None
+    broken = ""
+    try:
+        task = pickle.loads(setup["task"])
+        channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
+    except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
+        broken = describe_exception(error, error.__traceback__)
+    channel.send(_wire.frame(_wire.STARTED_UP, b""))
+    while True:
+        while backlog:
+            kind, payload, buffers = backlog.popleft()
+            if kind == _wire.JOBS:
+                jobs = pickle.loads(payload)
+                del payload
+                jobs.reverse()
+                while jobs:
+                    number, attempt, configuration, extra = jobs.pop()
+                    if turn.claim():
+                        _serve(task, broken, number, attempt, configuration, extra, channel)
+            elif turn.claim():
+                _serve_pickled(task, broken, payload, buffers, channel)
+            payload = buffers = None  # type: ignore[assignment]
+        backlog.extend(_read(reader))
+
+
+def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
+    while True:
+        frames = reader.read()
+        if reader.at_end:
+            raise SystemExit(0)
+        if frames:
+            return frames
+
+
+def _serve_pickled(
+    task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: _Channel
+) -> None:
+    number, attempt = _wire.JOB.unpack_from(payload)
+    try:
+        configuration, extra = _wire.load(payload[_wire.JOB.size :], buffers)
+    except BaseException as error:  # noqa: BLE001  a configuration's own code may raise anything
+        text = "The configuration could not be unpickled in the worker.\n"
+        text += describe_exception(error, error.__traceback__)
+        _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, text), channel)
+        return
+    _serve(task, broken, number, attempt, configuration, extra, channel)
+
+
+def _serve(
+    task: Task | None,
+    broken: str,
+    number: int,
+    attempt: int,
+    configuration: dict[str, Any],
+    extra: dict[str, Any] | None,
+    channel: _Channel,
+) -> None:
+    if task is None:
+        text = f"The run-function or its keyword arguments could not be unpickled in the worker.\n{broken}"
+        outcome = failed(FailureKind.UNPICKLABLE, text)
+    else:
+        outcome = task.call(number, attempt, configuration, channel, extra)
+        channel.forget(number, attempt)
+    _send_outcome(number, attempt, outcome, channel)
+
+
+def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: _Channel) -> None:
+    if (
+        type(outcome.objective) is float
+        and outcome.output is None
+        and outcome.metadata is None
+        and outcome.kind is None
+    ):
+        fast = _wire.FAST.pack(number, attempt, outcome.objective, outcome.start, outcome.end)
+        channel.send(_wire.frame(_wire.FAST_OUTCOME, fast))
+        return
+    try:
+        payload, buffers = _wire.dump(_to_wire(outcome))
+    except BaseException as error:  # noqa: BLE001  a result's own code may raise anything
+        text = f"The result could not be pickled: {describe_exception(error, None)}"
+        outcome = failed(FailureKind.UNPICKLABLE, text, start=outcome.start, end=outcome.end)
+        payload, buffers = _wire.dump(_to_wire(outcome))
+    channel.send(_wire.frame(_wire.OUTCOME, _wire.JOB.pack(number, attempt) + payload, buffers))
+
+
+def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
+    # Enums by their values: pickled by reference they would triple the size of the message.
+    kind = outcome.kind
+    return (
+        outcome.status.value,
+        *outcome[1:5],
+        None if kind is None else kind.value,
+        outcome.start,
+        outcome.end,
+    )
+
+
+def _listen(control: socket.socket, channel: _Channel, turn: _Turn) -> None:
+    reader = _wire.FrameReader(control)
+    while True:
+        for kind, payload, _ in reader.read():
+            if kind == _wire.STOP:
+                channel.ask_to_stop(*_wire.JOB.unpack(payload))
+            elif kind == _wire.DECIDED:
+                channel.decided(*_wire.DECISION.unpack(payload))
+            elif kind == _wire.WITHDRAW:
+                low, high = turn.withdraw(*_wire.RANGE.unpack(payload))
+                _wire.send_all(control, _wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
+        if reader.at_end:
+            # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
+            channel.gone = True
+            with contextlib.suppress(OSError):
+                os.killpg(os.getpid(), signal.SIGKILL)
+            os._exit(1)
+
+
+def _prepare() -> None:
+    """Say where a crash happened, and let what a job prints appear when it prints it."""
+    import faulthandler
+
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
