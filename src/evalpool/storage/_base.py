@@ -113,20 +113,20 @@ class Storage(abc.ABC):
         """
         self.append(events)
 
-    def flush(self) -> None:  # noqa: B027  - nothing is ever pending here
+    def flush(self) -> None:
         """Wait until everything given to `append_soon` is committed. Raises what prevented that."""
 
     def close(self) -> None:
         """Flush, and release files, threads and connections. Idempotent."""
         self.flush()
 
-    def _claim(self, search_id: str, number: int, attempt: int, owner: str) -> bool:
-        """Whether `owner` may queue this attempt of a lost job.
+    def _claim(self, search_id: str, number: int, attempt: int, owner: str) -> int | None:
+        """The attempt as which `owner` may queue a lost job, `attempt` or a later one; None if it may not.
 
         Where the log itself has one order, the first ``queued`` of an attempt wins, so anyone may try.
-        A client without such an order decides here.
+        A client without such an order decides here. Called under the lock of the fold.
         """
-        return True
+        return attempt
 
     def __enter__(self) -> Self:
         return self
@@ -327,9 +327,7 @@ class Storage(abc.ABC):
         state = self._sync()
         search = state.searches.get(search_id)
         if search is None or search.start is None:
-            raise UnknownSearch(
-                f"no search {search_id!r} in {self!r}; it holds {_some(self._search_ids(state))}."
-            )
+            raise UnknownSearch(f"no search {search_id!r} in {self!r}; it holds {_some(self._search_ids(state))}.")
         return search
 
     def _jobs(self, search_id: str) -> list[JobState]:
@@ -346,9 +344,7 @@ class Storage(abc.ABC):
                 exists = f"no search {search_id!r} in {self!r}"
             else:
                 last = max(search.jobs, default=-1)
-                exists = (
-                    f"search {search_id} has jobs up to {search_id}.{last}" if last >= 0 else "it has none"
-                )
+                exists = f"search {search_id} has jobs up to {search_id}.{last}" if last >= 0 else "it has none"
             raise UnknownJob(f"no job {job_id!r}: {exists}.")
         return job
 
@@ -401,7 +397,5 @@ def _some(names: Iterable[str]) -> str:
 def path_of(path: str | os.PathLike[str]) -> str:
     """The absolute path of a file or directory that a user named. Raises `BadArgument`."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise BadArgument(
-            f"path {path!r} of type {type(path).__name__} is not the path of a file or directory."
-        )
+        raise BadArgument(f"path {path!r} of type {type(path).__name__} is not the path of a file or directory.")
     return os.path.abspath(os.path.expanduser(os.fspath(path)))

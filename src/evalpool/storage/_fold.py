@@ -31,9 +31,7 @@ __all__ = ["JobState", "SearchState", "State", "fold"]
 _log = logging.getLogger("evalpool.storage")
 
 _STATUS = {status.name: status for status in JobStatus} | {status: status for status in JobStatus}
-_RANK = {
-    status: rank for rank, status in enumerate((JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING))
-}
+_RANK = {status: rank for rank, status in enumerate((JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING))}
 _BY_PLACE = attrgetter("at")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evalpool.models import JobRecord
     from evalpool.storage._base import Storage
 
-__all__ = ["claim_lost", "lease", "new_owner", "owner_is_gone"]
+__all__ = ["claim_lost", "lease", "new_owner", "owner_is_gone", "owner_lives"]
 
 _HAS_PROC = os.path.exists("/proc/self/stat")
 _LOSABLE = frozenset({JobStatus.READY, JobStatus.RUNNING})
@@ -49,6 +49,11 @@ def owner_is_gone(owner: str) -> bool:
     return found != start
 
 
+def owner_lives(search: SearchState, owner: str) -> bool:
+    """Whether the owner holds a lease and is not provably gone."""
+    return search.leases.get(owner, 0.0) > time.time() and not owner_is_gone(owner)
+
+
 def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
     """See `Storage.lease`."""
     if not ttl >= 0:
@@ -62,9 +67,9 @@ def claim_lost(storage: Storage, search_id: str, owner: str) -> list[JobRecord]:
     with storage._fold_lock:
         search = storage._search(search_id)
         claims = {
-            job.number: job.attempt + 1
+            job.number: attempt
             for job in _lost(search, owner)
-            if storage._claim(search_id, job.number, job.attempt + 1, owner)
+            if (attempt := storage._claim(search_id, job.number, job.attempt + 1, owner)) is not None
         }
         if not claims:
             return []
@@ -85,7 +90,6 @@ def claim_lost(storage: Storage, search_id: str, owner: str) -> list[JobRecord]:
 
 
 def _lost(search: SearchState, owner: str) -> list[JobState]:
-    now = time.time()
     alive: dict[str | None, bool] = {owner: True, None: True}  # without an owner: kept by hand, runs nowhere
     lost = []
     for number in sorted(search.unfinished):
@@ -93,8 +97,7 @@ def _lost(search: SearchState, owner: str) -> list[JobState]:
         if job.status not in _LOSABLE:
             continue
         if job.owner is not None and job.owner not in alive:
-            lives = search.leases.get(job.owner, 0.0) > now and not owner_is_gone(job.owner)
-            alive[job.owner] = lives
+            alive[job.owner] = owner_lives(search, job.owner)
         if not alive[job.owner]:
             lost.append(job)
     return lost

@@ -18,6 +18,8 @@ GROUP = "evalpool.storages"
 _BUILTIN = {
     "memory": ("_memory", "MemoryStorage"),
     "null": ("_null", "NullStorage"),
+    "journal": ("_journal", "JournalStorage"),
+    "sqlite": ("_sqlite", "SQLiteStorage"),
 }
 
 _EXAMPLES = (
@@ -40,9 +42,7 @@ def storage_class(method: str) -> type[Storage]:
         if entry.name == method:
             found = entry.load()
             if not (isinstance(found, type) and issubclass(found, Storage)):
-                raise BadArgument(
-                    f"the entry point {entry.value!r} of storage {method!r} is not a Storage class."
-                )
+                raise BadArgument(f"the entry point {entry.value!r} of storage {method!r} is not a Storage class.")
             return found
     raise UnknownMethod(f"no storage is called {method!r}; there are {', '.join(storage_names())}.")
 

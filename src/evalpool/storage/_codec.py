@@ -1,0 +1,138 @@
+"""Events as text and back: what every store that keeps bytes writes and trusts.
+
+Reading a store someone else wrote executes nothing and believes nothing: text is JSON, and each event has the
+form of its kind, or it is `Malformed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from evalpool._json import from_json, jsonable, plain, to_json
+from evalpool.errors import BadArgument, CorruptRecord, NotJSON
+from evalpool.storage._events import SEARCH_KINDS, Event
+from evalpool.storage._schema import VALIDATORS
+
+__all__ = ["Malformed", "OnMalformed", "Reporter", "decode", "encode", "encode_anyhow", "from_wire", "to_wire"]
+
+_log = logging.getLogger("evalpool.storage")
+
+OnMalformed = Literal["skip", "raise"]
+"""What a client does with a record it cannot read: log it and go on, or raise `CorruptRecord`."""
+
+_SHOWN = 3
+
+
+class Malformed(ValueError):
+    """Text that is no event; without its position, which the reader knows."""
+
+
+def encode(event: Event) -> str:
+    """The data of the event as JSON text. Raises `NotJSON`, or `BadArgument` for data of another form."""
+    data = jsonable(event.data, "" if event.kind in ("metadata", "value") else event.kind)
+    try:
+        VALIDATORS[event.kind](data)
+    except (ValidationError, KeyError) as error:
+        raise BadArgument(f"an event {event.kind!r} cannot hold this: {_reason(error)}.") from None
+    return to_json(data)
+
+
+def encode_anyhow(event: Event) -> str | None:
+    """As `encode`, for what is appended soon, by threads that have no one to tell: never raises.
+
+    What is not JSON is kept as its repr, with a warning: the rest of an outcome must not be lost for it. None,
+    with an error in the log, if even so it is no event.
+    """
+    try:
+        return encode(event)
+    except NotJSON as error:
+        _log.warning("job %s.%s: %s. Its repr is kept.", event.search_id, event.number, error)
+    except BadArgument as error:
+        _log.error("job %s.%s: %s", event.search_id, event.number, error)
+        return None
+    try:
+        return encode(event._replace(data=plain(event.data, lenient=True)))
+    except (NotJSON, BadArgument) as error:
+        _log.error("job %s.%s: %s", event.search_id, event.number, error)
+        return None
+
+
+def decode(kind: Any, search_id: Any, number: Any, data: str | bytes) -> Event:
+    """The event of these parts. Raises `Malformed`."""
+    try:
+        return _checked(kind, search_id, number, from_json(data))
+    except ValueError as error:
+        raise Malformed(_reason(error)) from None
+
+
+def to_wire(events: Iterable[Event], encode: Callable[[Event], str | None] = encode) -> str:
+    """A batch of events as one JSON text, for stores that keep or send whole batches."""
+    # The data is put in as the text it already is: it was converted and checked by `encode`.
+    items = (
+        f"[{to_json(event.kind)},{to_json(event.search_id)},{to_json(event.number)},{data}]"
+        for event in events
+        if (data := encode(event)) is not None
+    )
+    return f"[{','.join(items)}]"
+
+
+def from_wire(items: Any, at: tuple[int, str] | None = None) -> list[Event]:
+    """The events of a batch that `to_wire` wrote, given as JSON values. Raises `Malformed`.
+
+    With `at`, each gets its place: that, and its place in the batch.
+    """
+    if not isinstance(items, list):
+        raise Malformed(f"a batch is a list, not {type(items).__name__}")
+    events = []
+    for index, item in enumerate(items):
+        if not isinstance(item, list) or len(item) != 4:
+            raise Malformed("an event is a list of kind, search, number and data")
+        try:
+            events.append(_checked(item[0], item[1], item[2], item[3], None if at is None else (*at, index)))
+        except ValueError as error:
+            raise Malformed(_reason(error)) from None
+    return events
+
+
+def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, str, int] | None = None) -> Event:
+    validate = VALIDATORS.get(kind) if isinstance(kind, str) else None
+    if validate is None:
+        raise Malformed(f"no kind of event is called {kind!r}")
+    if not isinstance(search_id, str) or not search_id:
+        raise Malformed(f"search id {search_id!r} is not text")
+    if (number is None) != (kind in SEARCH_KINDS):
+        raise Malformed(f"an event {kind!r} of job number {number!r}")
+    if number is not None and (type(number) is not int or number < 0):
+        raise Malformed(f"job number {number!r}")
+    return Event(kind, search_id, number, validate(data), at)
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False, include_input=False)
+    shown = [f"{'.'.join(map(str, one['loc'])) or 'data'}: {one['msg']}" for one in found[:_SHOWN]]
+    return "; ".join(shown) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+
+
+class Reporter:
+    """What is done about malformed records: each place is logged once, or raised each time."""
+
+    def __init__(self, what: OnMalformed) -> None:
+        if what not in get_args(OnMalformed):
+            raise BadArgument(f"on_malformed={what!r}; give 'skip' or 'raise'.")
+        self.what = what
+        self._seen: set[str] = set()
+
+    def report(self, place: str, reason: str) -> None:
+        """Tell of a malformed record at `place`. Raises `CorruptRecord` if the user chose so."""
+        message = f"{place} is no record of evalpool: {reason}"
+        if self.what == "raise":
+            raise CorruptRecord(f'{message}. Open the storage with on_malformed="skip" to go on without it.')
+        if place not in self._seen:
+            self._seen.add(place)
+            _log.warning("%s; it is skipped.", message)

@@ -1,0 +1,275 @@
+"""A storage in a directory, without locks: safe where hosts share it over a network file system.
+
+::
+
+    directory/
+      evalpool-journal.json      what this directory is, and its schema
+      writers/<owner>.log        one append-only file a writer; nobody else ever writes to it
+      numbers/<search>/<first>   -> "<n>:<token>": n numbers from `first` are taken
+      claims/<search>.<n>.<attempt> -> the owner that runs a lost job again
+
+What needs one winner among hosts is a symbolic link: to make one is a single operation that fails if the name
+exists, on every POSIX file system and on NFS of any version, and it carries its text with it, which a new file
+does not. (Emacs has locked files so for decades.) The links that count a search form a chain: the
+next begins where the last one ends, so numbers have no gaps and a cap is exact.
+
+Writers share no clock and no order, so each batch carries a hybrid logical clock: the wall clock in
+microseconds, but always later than all that its writer had read or written. Readers order by it; an event that is
+seen late is put in its place by the fold.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from evalpool._json import from_json, to_json
+from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
+from evalpool.models import SCHEMA_VERSION
+from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage, path_of
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, to_wire
+from evalpool.storage._counters import check_count
+from evalpool.storage._events import Event
+from evalpool.storage._fork import renew_after_fork
+from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
+from evalpool.storage._journal_numbers import Chain, claim
+from evalpool.storage._leases import new_owner, owner_lives
+from evalpool.storage._mounts import network_file_system
+from evalpool.storage._writer import Writer
+
+__all__ = ["JournalStorage"]
+
+MARKER = "evalpool-journal.json"
+_FORMAT = "evalpool journal"
+
+FUTURE = 86_400_000_000
+"""Microseconds that a batch may come from the future: more is damage, not a clock that is wrong."""
+
+Batch: TypeAlias = str
+
+
+class JournalStorage(Storage):
+    """Keeps events in files of `directory`, shared by all hosts that reach it; made if it is not there.
+
+    On a local disk a commit is given to the operating system (it survives the death of the process) and flushed to
+    the disk once a second while writing goes on; on a network file system it is flushed to the
+    server each time, for until then other hosts do not see it.
+
+    Args:
+        directory: its parent exists. Anything but a journal in it is refused.
+        on_malformed: what to do about a record that cannot be read: ``"skip"`` it with a warning in the log,
+            or ``"raise"`` `CorruptRecord`. The unfinished end of a writer that died counts.
+    """
+
+    shared = Sharing.HOSTS
+    durable = True
+
+    def __init__(self, directory: str | os.PathLike[str], *, on_malformed: OnMalformed = "skip") -> None:
+        super().__init__()
+        self._directory = path_of(directory)
+        self._reporter = Reporter(on_malformed)
+        try:
+            self._prepare()
+        except OSError as error:
+            if isinstance(error, StorageUnavailable):
+                raise
+            raise unavailable(error, self._directory, "make a journal") from error
+        self._network = network_file_system(self._directory) is not None
+        self._reader = JournalReader(self._path("writers"), self._reporter, reopen=self._network)
+        self._begin()
+        renew_after_fork(self)
+
+    def _begin(self) -> None:
+        """What this process alone uses."""
+        self._owner = new_owner()
+        self._file = JournalWriter(self._path("writers"), self._owner, sync_each=self._network)
+        self._writer: Writer[Batch] = Writer(self._commit, self._directory)
+        self._read_lock = threading.Lock()
+        self._clock = 0
+        self._chains: dict[str, Chain] = {SEARCHES: Chain(self._path("numbers", "searches"), "")}
+        self._closed = False
+
+    # -- primitives ------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> None:
+        if events:
+            batch = to_wire(events, encode)
+            self._make_searches(events)
+            self._writer.append(batch)
+
+    def append_soon(self, events: Sequence[Event]) -> None:
+        if events:
+            self._writer.append_soon(to_wire(events, encode_anyhow))
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
+        offsets = dict(after or {})
+        events: list[Event] = []
+        with self._read_lock:
+            try:
+                for name, position, payload in self._reader.read(offsets):
+                    events += self._events(name, position, payload)
+            except OSError as error:
+                if isinstance(error, StorageUnavailable):
+                    raise
+                raise unavailable(error, self._directory, "read the journal") from error
+            if events:
+                events.sort(key=_place)
+                self._clock = max(self._clock, _place(events[-1])[0])
+        return events, offsets
+
+    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
+        check_count(n)
+        chain = self._chains.get(search_id)
+        if chain is None:
+            self._search_known(search_id)
+            self._check_id(search_id)
+            chain = self._chains.setdefault(search_id, Chain(self._path("numbers", search_id), search_id))
+        try:
+            return chain.take(n, cap)
+        except OSError as error:
+            raise unavailable(error, self._path("numbers", search_id), "take numbers for jobs") from error
+
+    def close(self) -> None:
+        try:
+            self._writer.close()
+        finally:
+            with self._writer.commit_lock:
+                self._closed = True
+                self._file.close()
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def _commit(self, batches: list[Batch]) -> None:
+        """Write each batch as a record of its own clock. By one thread at a time, under the writer's lock."""
+        if self._closed:
+            raise StorageUnavailable(f"{self!r} is closed; make a new one to go on.")
+        payloads = []
+        with self._read_lock:
+            for batch in batches:
+                self._clock = max(time.time_ns() // 1000, self._clock + 1)
+                payloads.append(f"[{self._clock},{batch}]".encode("ascii"))
+        self._file.write(payloads)
+
+    def _make_searches(self, events: Sequence[Event]) -> None:
+        """Begin the chains of new searches, so that a search can be counted as soon as it is known."""
+        for event in events:
+            if event.kind == "search":
+                self._check_id(event.search_id)
+                path = self._path("numbers", event.search_id)
+                try:
+                    os.makedirs(path, exist_ok=True)
+                except OSError as error:
+                    raise unavailable(error, path, "make a search") from error
+
+    def _claim(self, search_id: str, number: int, attempt: int, owner: str) -> int | None:
+        search = self._state.searches[search_id]
+        while True:
+            path = self._path("claims", f"{search_id}.{number}.{attempt}")
+            try:
+                holder = claim(path, owner)
+            except OSError as error:
+                raise unavailable(error, path, "claim a lost job") from error
+            if holder == owner:
+                return attempt
+            if owner_lives(search, holder):
+                return None
+            attempt += 1  # it died before it could say so in the log
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def _events(self, name: str, position: int, payload: bytes) -> list[Event]:
+        try:
+            record = from_json(payload)
+            if not (isinstance(record, list) and len(record) == 2 and type(record[0]) is int):
+                raise Malformed("a record is a list of a clock and events")
+            if not 0 <= record[0] <= time.time_ns() // 1000 + FUTURE:
+                raise Malformed(f"its clock says {record[0]}, more than a day from now")
+            return from_wire(record[1], at=(record[0], name))
+        except ValueError as error:
+            self._reporter.report(f"{self._path('writers', name)}, byte {position}", str(error))
+            return []
+
+    # -- the directory ---------------------------------------------------------------------------------
+
+    def _path(self, *parts: str) -> str:
+        return os.path.join(self._directory, *parts)
+
+    def _check_id(self, search_id: str) -> None:
+        # It names a directory; a log that someone else wrote must not choose which.
+        if not (search_id.isascii() and search_id.isdigit()):
+            raise UnknownSearch(f"search {search_id!r}: the searches of a journal are numbered.")
+
+    def _prepare(self) -> None:
+        parent = os.path.dirname(self._directory)
+        if not os.path.isdir(parent):
+            raise StorageUnavailable(f"{self._directory}: there is no directory {parent}; make it first.")
+        if os.path.exists(self._directory) and not os.path.isdir(self._directory):
+            raise BadArgument(f"{self._directory} is a file; a journal is a directory.")
+        if not self._is_ours():
+            os.makedirs(self._directory, exist_ok=True)
+            others = [name for name in os.listdir(self._directory) if not name.startswith(".")]
+            if others and not self._is_ours():  # or someone was faster
+                raise CorruptRecord(
+                    f"{self._directory} is no journal of evalpool; it holds {', '.join(sorted(others)[:3])}. "
+                    "Nothing was changed; give a new or an empty directory."
+                )
+            self._mark()
+        for name in ("writers", "claims", os.path.join("numbers", "searches")):
+            if not os.path.isdir(self._path(name)):
+                os.makedirs(self._path(name), exist_ok=True)
+
+    def _mark(self) -> None:
+        # Complete under another name first: whoever sees the marker sees all of it.
+        draft = self._path(f".{uuid.uuid4().hex}")
+        with open(draft, "x", encoding="ascii") as file:
+            file.write(to_json({"format": _FORMAT, "schema": SCHEMA_VERSION}) + "\n")
+        os.replace(draft, self._path(MARKER))
+
+    def _is_ours(self) -> bool:
+        """Whether the directory is marked as a journal. Raises if by a later evalpool, or by someone else."""
+        try:
+            with open(self._path(MARKER), "rb") as file:
+                found = from_json(file.read())
+            schema = found["schema"] if found["format"] == _FORMAT else None
+        except FileNotFoundError:
+            return False
+        except (ValueError, TypeError, KeyError):
+            schema = None
+        if type(schema) is not int:
+            raise CorruptRecord(f"{self._path(MARKER)} is not as evalpool writes it; is this another's directory?")
+        if schema > SCHEMA_VERSION:
+            raise NewerSchema(
+                f"{self._directory} was written by a later evalpool: schema {schema}, and this one knows "
+                f"{SCHEMA_VERSION}. Upgrade evalpool to use it."
+            )
+        return True
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _after_fork(self) -> None:
+        self._fold_lock = threading.RLock()
+        closed = self._closed
+        self._begin()
+        self._closed = closed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open, (self._directory, self._reporter.what)
+
+    def __repr__(self) -> str:
+        return f"JournalStorage({self._directory!r})"
+
+
+def _open(directory: str, on_malformed: OnMalformed) -> JournalStorage:
+    return JournalStorage(directory, on_malformed=on_malformed)
+
+
+def _place(event: Event) -> tuple[int, str, int]:
+    assert event.at is not None
+    return event.at

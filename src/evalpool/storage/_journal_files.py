@@ -1,0 +1,167 @@
+"""The files of a journal: records in lines, each with its length and checksum, appended by one writer.
+
+A record is ``<crc32, 8 hexadecimal digits> <length> <JSON>\\n``. JSON text as we write it has no line break, so a
+reader that meets a damaged record finds the next one behind the next line break; and the file can be read with
+`less`.
+
+What a reader may meet at the end of a file is a record that is still being written, or that its writer never
+finished. It leaves such an end alone and looks again next time; once the writer is gone, it says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+from zlib import crc32
+
+from evalpool.errors import StorageUnavailable
+from evalpool.storage._codec import Reporter
+from evalpool.storage._leases import owner_is_gone
+
+__all__ = ["JournalReader", "JournalWriter", "unavailable"]
+
+SUFFIX = ".log"
+
+SYNC_INTERVAL = 1.0
+"""Seconds between flushes to the disk of a local file that is being written."""
+
+ABANDONED_AFTER = 60.0
+"""Seconds without a change after which an unfinished record will not be finished."""
+
+
+def file_name(owner: str) -> str:
+    """The name of the file that this owner writes."""
+    return owner.replace("/", "+") + SUFFIX
+
+
+def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
+    """The error that says what the operating system refused, and what to do."""
+    advice = {
+        errno.ENOSPC: "the disk is full; free some space",
+        errno.EDQUOT: "your quota is used up; free some space",
+        errno.EFBIG: "the limit on the size of files is reached",
+        errno.EACCES: "you may not write there; check the permissions",
+        errno.EPERM: "the file system does not allow it; choose another directory",
+        errno.EROFS: "the file system is read-only",
+        errno.ENOENT: "the directory is gone",
+        errno.ENOTDIR: "that is no directory",
+        errno.ESTALE: "the file server has lost the file; was the directory removed?",
+    }.get(error.errno or 0, os.strerror(error.errno or 0))
+    return StorageUnavailable(f"{path}: cannot {doing}: {advice}.")
+
+
+class JournalWriter:
+    """The one writer of its file, which is made with the first record. One thread at a time."""
+
+    def __init__(self, directory: str, owner: str, *, sync_each: bool) -> None:
+        self.path = os.path.join(directory, file_name(owner))
+        self._sync_each = sync_each
+        self._file: int | None = None
+        self._end = 0
+        self._synced = time.monotonic()
+
+    def write(self, payloads: list[bytes]) -> None:
+        """Append these records, all or none. Raises `StorageUnavailable`."""
+        records = b"".join(b"%08x %d %s\n" % (crc32(payload), len(payload), payload) for payload in payloads)
+        try:
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                self._file = os.open(self.path, flags, 0o666)
+            self._write_all(self._file, records)
+        except OSError as error:
+            raise unavailable(error, self.path, f"write {len(records)} bytes") from error
+        self._end += len(records)
+
+    def _write_all(self, file: int, records: bytes) -> None:
+        try:
+            written = os.write(file, records)
+            while written < len(records):  # a disk that fills up takes a part, and refuses the rest
+                written += os.write(file, records[written:])
+            now = time.monotonic()
+            if self._sync_each or now - self._synced >= SYNC_INTERVAL:
+                os.fdatasync(file)
+                self._synced = now
+        except BaseException:
+            os.ftruncate(file, self._end)
+            raise
+
+    def close(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+
+
+class _Record(NamedTuple):
+    position: int
+    payload: bytes
+
+
+class JournalReader:
+    """Reads the records of all writers behind a cursor of offsets, one a file. One thread at a time."""
+
+    def __init__(self, directory: str, reporter: Reporter, *, reopen: bool) -> None:
+        self._directory = directory
+        self._reporter = reporter
+        self._reopen = reopen
+
+    def read(self, offsets: dict[str, int]) -> Iterator[tuple[str, int, bytes]]:
+        """Yield writer, position and payload of new records, file by file, and move `offsets` behind them."""
+        for name in sorted(os.listdir(self._directory)):
+            if not name.endswith(SUFFIX):
+                continue
+            path = os.path.join(self._directory, name)
+            offset = offsets.get(name, 0)
+            # A network client learns what others wrote when it opens a file, so there is no asking before.
+            if not self._reopen and os.stat(path).st_size <= offset:
+                continue
+            with open(path, "rb", buffering=0) as file:
+                file.seek(offset)
+                data = file.read()
+                changed = os.fstat(file.fileno()).st_mtime
+            if not data:
+                continue
+            records, end = self._split(path, offset, data)
+            for record in records:
+                yield name, record.position, record.payload
+            offsets[name] = end
+            if end < offset + len(data) and self._is_abandoned(name, changed):
+                rest = offset + len(data) - end
+                self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are no whole record")
+
+    def _split(self, path: str, offset: int, data: bytes) -> tuple[list[_Record], int]:
+        """The whole records, and where the last of them ends."""
+        records: list[_Record] = []
+        damaged: list[int] = []
+        start = end = 0
+        while (line_end := data.find(b"\n", start)) >= 0:
+            payload = _payload(data[start:line_end])
+            if payload is None:
+                damaged.append(offset + start)
+            else:
+                # Behind damage comes a whole record, so this is not the end that someone is still writing.
+                for position in damaged:
+                    self._reporter.report(f"{path}, byte {position}", "its length or checksum is wrong")
+                damaged.clear()
+                records.append(_Record(offset + start, payload))
+                end = line_end + 1
+            start = line_end + 1
+        return records, offset + end
+
+    def _is_abandoned(self, name: str, changed: float) -> bool:
+        owner = name.removesuffix(SUFFIX).replace("+", "/")
+        return owner_is_gone(owner) or time.time() - changed > ABANDONED_AFTER
+
+
+def _payload(line: bytes) -> bytes | None:
+    """The payload of a record; None if it is damaged."""
+    checksum, _, rest = line.partition(b" ")
+    length, _, payload = rest.partition(b" ")
+    if not length.isdigit() or int(length) != len(payload):
+        return None
+    return payload if checksum == b"%08x" % crc32(payload) else None

@@ -1,0 +1,137 @@
+"""What the data of each kind of event must look like when it comes out of a store that anyone may have written.
+
+One validator a kind, compiled by pydantic, about a microsecond an event. Nothing is converted and nothing is
+executed: an event either has this form or is no record of ours.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from typing_extensions import NotRequired, TypedDict
+
+__all__ = ["VALIDATORS"]
+
+_strict = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+
+_Status = Literal["READY", "RUNNING", "DONE", "FAILED", "CANCELLING", "CANCELLED"]
+_Final = Literal["DONE", "FAILED", "CANCELLED"]
+_Kind = Literal[
+    "returned",
+    "raised",
+    "worker_died",
+    "timeout",
+    "memory_limit_exceeded",
+    "unpicklable",
+    "invalid_output",
+    "cancelled",
+]
+_Number = Annotated[int, Field(ge=0)]
+_Attempt = Annotated[int, Field(ge=1)]
+
+
+@_strict
+class _Search(TypedDict):
+    start: float
+    schema: _Number
+
+
+@_strict
+class _Lease(TypedDict):
+    owner: str
+    expires: float
+
+
+@_strict
+class _Created(TypedDict, total=False):
+    args: Any
+    kwargs: Any
+    submit: float | None
+    owner: str | None
+
+
+@_strict
+class _In(TypedDict):
+    args: Any
+    kwargs: Any
+
+
+@_strict
+class _Started(TypedDict, total=False):
+    start: float | None
+    attempt: _Attempt
+    worker: str | None
+    host: str | None
+    pid: int | None
+
+
+@_strict
+class _Recorded(TypedDict):
+    budget: Any
+    objective: Any
+    attempt: NotRequired[_Attempt]
+
+
+@_strict
+class _Finished(TypedDict, total=False):
+    status: _Final
+    objective: Any
+    output: Any
+    error: str | None
+    kind: _Kind | None
+    metadata: dict[str, Any] | None
+    attempts: _Number
+    attempt_errors: list[str] | None
+    timestamp_submit: float | None
+    timestamp_start: float | None
+    timestamp_end: float | None
+    timestamp_gather: float | None
+    worker: str | None
+    host: str | None
+    pid: int | None
+    owner: str | None
+    attempt: _Attempt
+
+
+@_strict
+class _Queued(TypedDict):
+    attempt: _Attempt
+    owner: NotRequired[str | None]
+
+
+@_strict
+class _Gathered(TypedDict):
+    timestamp_gather: float | None
+
+
+@_strict
+class _Out(TypedDict):
+    out: Any
+
+
+@_strict
+class _StatusOf(TypedDict):
+    status: _Status
+
+
+def _validator(form: Any) -> Any:
+    return TypeAdapter(form).validator.validate_python
+
+
+VALIDATORS: dict[str, Any] = {
+    "search": _validator(_Search),
+    "lease": _validator(_Lease),
+    "value": _validator(dict[str, Any]),
+    "created": _validator(_Created),
+    "in": _validator(_In),
+    "started": _validator(_Started),
+    "recorded": _validator(_Recorded),
+    "finished": _validator(_Finished),
+    "queued": _validator(_Queued),
+    "gathered": _validator(_Gathered),
+    "out": _validator(_Out),
+    "status": _validator(_StatusOf),
+    "metadata": _validator(dict[str, Any]),
+}
+"""By kind of event: a function that returns the data, or raises `pydantic.ValidationError`."""

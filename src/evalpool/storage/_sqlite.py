@@ -1,0 +1,190 @@
+"""A storage in one SQLite file: the embedded default for runs to keep.
+
+The log is the table `events`. Whoever looks with other tools finds the view `jobs`, one row per job; its rows
+are written in the transaction of the events that changed them, from the fold of those jobs' events, so that
+the rules of `_fold` stand once. They only point to the events whose JSON the view shows.
+
+Write-ahead logging lets readers go on while one process writes. ``synchronous=NORMAL`` gives each commit to the
+operating system and leaves the flush to the disk to checkpoints: what was committed survives the death of every
+process at any moment (`kill -9`), and a power failure may cost the last commits but never the file. ``FULL``
+would add a flush of the disk to every gather, for the rarer of the two.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from evalpool.errors import BadArgument, UnknownSearch
+from evalpool.storage._base import Cursor, Sharing, Storage, path_of
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode, encode, encode_anyhow
+from evalpool.storage._counters import check_count, refuse
+from evalpool.storage._events import Event
+from evalpool.storage._fold import JobState
+from evalpool.storage._fork import renew_after_fork
+from evalpool.storage._sqlite_file import SQLiteFile
+from evalpool.storage._writer import Writer
+
+__all__ = ["SQLiteStorage"]
+
+
+class _Row(NamedTuple):
+    event: Event
+    data: str
+
+
+class SQLiteStorage(Storage):
+    """Keeps events in the SQLite file `path`, shared by the processes of one host; made if it is not there.
+
+    Query it while a search runs::
+
+        sqlite3 results.db "SELECT job_id, objective, configuration ->> '$.lr' FROM jobs ORDER BY objective"
+
+    Args:
+        path: the file. Its directory exists, on a disk of this host: network file systems do not keep the
+            locks and the shared memory that write-ahead logging needs, and are refused.
+        timeout: seconds to wait while another process writes, before `StorageUnavailable`.
+        on_malformed: what to do about an event that cannot be read: ``"skip"`` it with a warning in the log,
+            or ``"raise"`` `CorruptRecord`.
+    """
+
+    shared = Sharing.PROCESSES
+    durable = True
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, timeout: float = 30.0, on_malformed: OnMalformed = "skip"
+    ) -> None:
+        super().__init__()
+        if not (isinstance(timeout, int | float) and timeout > 0):
+            raise BadArgument(f"timeout={timeout!r}; give the seconds to wait for a lock, more than 0.")
+        self._path = path_of(path)
+        self._timeout = timeout
+        self._reporter = Reporter(on_malformed)
+        self._writing = SQLiteFile(self._path, timeout)
+        self._reading = SQLiteFile(self._path, timeout)
+        self._read_lock = threading.Lock()
+        self._writer: Writer[list[_Row]] = Writer(self._commit, self._path)
+        renew_after_fork(self)
+
+    # -- primitives ------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> None:
+        rows = [_Row(event, encode(event)) for event in events]
+        if rows:
+            self._writer.append(rows)
+
+    def append_soon(self, events: Sequence[Event]) -> None:
+        rows = [_Row(event, data) for event in events if (data := encode_anyhow(event)) is not None]
+        if rows:
+            self._writer.append_soon(rows)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
+        with self._read_lock:
+            rows = self._reading.query(
+                "SELECT id, kind, search_id, number, data FROM events WHERE id > ? ORDER BY id", (after or 0,)
+            )
+        events = [event for row in rows if (event := self._event(row)) is not None]
+        return events, rows[-1][0] if rows else after
+
+    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
+        check_count(n)
+        with self._writer.commit_lock, self._writing.transaction() as db:
+            found = db.execute("SELECT next FROM counters WHERE search_id = ?", (search_id,)).fetchone()
+            if found is not None:
+                first: int = found[0]
+                if cap is not None and first + n > cap:
+                    raise refuse(search_id, first, n, cap)
+                db.execute("UPDATE counters SET next = ? WHERE search_id = ?", (first + n, search_id))
+                return first
+        self._search_known(search_id)  # raises, with the searches there are
+        raise UnknownSearch(f"search {search_id!r} of {self._path} has lost its counter.")
+
+    def close(self) -> None:
+        try:
+            self._writer.close()
+        finally:
+            with self._writer.commit_lock:
+                self._writing.close()
+            with self._read_lock:
+                self._reading.close()
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def _commit(self, batches: list[list[_Row]]) -> None:
+        """Write batches in one transaction. By one thread at a time, under the writer's lock."""
+        rows = [row for batch in batches for row in batch]
+        with self._writing.transaction() as db:
+            (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+            db.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+                [
+                    (number, event.kind, event.search_id, event.number, data)
+                    for number, (event, data) in enumerate(rows, last + 1)
+                ],
+            )
+            touched: dict[tuple[str, int], list[tuple[int, Event]]] = {}
+            for number, (event, _) in enumerate(rows, last + 1):
+                if event.number is not None:
+                    touched.setdefault((event.search_id, event.number), []).append((number, event))
+                elif event.kind == "search":
+                    db.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (event.search_id,))
+            db.executemany(
+                "INSERT OR REPLACE INTO job_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [self._job_row(db, key, new, last) for key, new in touched.items()],
+            )
+
+    def _job_row(self, db: Any, key: tuple[str, int], new: list[tuple[int, Event]], last: int) -> tuple[Any, ...]:
+        events = new
+        if new[0][1].kind != "created":
+            # Its history is short, and the index leads to it.
+            earlier = db.execute(
+                "SELECT id, kind, search_id, number, data FROM events "
+                "WHERE search_id = ? AND number = ? AND id <= ? ORDER BY id",
+                (*key, last),
+            )
+            events = [(row[0], event) for row in earlier if (event := self._event(row)) is not None] + new
+        job = JobState(key[1])
+        ids: dict[int, int] = {}
+        for number, event in events:
+            job.apply(event)
+            ids[id(event.data)] = number
+            if job.result is not None and id(job.result) not in ids:
+                ids[id(job.result)] = number  # one end told twice, and merged
+        gathered = (job.gathered or job.result or {}).get("timestamp_gather")
+        attempts = job.attempt if job.begun else job.attempt - 1
+        pointers = (ids.get(id(data)) for data in (job.created, job.by_hand, job.result, job.out))
+        return (*key, job.status.name, attempts, job.owner, *pointers, gathered)
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def _event(self, row: tuple[Any, ...]) -> Event | None:
+        number, *parts = row
+        try:
+            return decode(*parts)
+        except Malformed as error:
+            self._reporter.report(f"event {number} of {self._path}", str(error))
+            return None
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _after_fork(self) -> None:
+        self._fold_lock = threading.RLock()
+        self._read_lock = threading.Lock()
+        self._writer.after_fork()
+        self._writing.abandon()
+        self._reading.abandon()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open, (self._path, self._timeout, self._reporter.what)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStorage({self._path!r})"
+
+
+def _open(path: str, timeout: float, on_malformed: OnMalformed) -> SQLiteStorage:
+    return SQLiteStorage(path, timeout=timeout, on_malformed=on_malformed)

@@ -1,0 +1,258 @@
+"""One connection to an SQLite file of ours: opening, refusing what is not ours, transactions, errors in words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageError, StorageUnavailable
+from evalpool.models import SCHEMA_VERSION
+from evalpool.storage._fork import abandon
+from evalpool.storage._mounts import network_file_system
+
+__all__ = ["SQLiteFile"]
+
+APPLICATION_ID = 0x65766C70  # "evlp", by which we, and `file`, know the file
+_MAGIC = b"SQLite format 3\0"
+_POLL = 0.01
+
+# Numbers of events, where a column ends in _event; so that the JSON of a job stands in the file once.
+_TABLES = f"""
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, search_id TEXT NOT NULL, number INTEGER, data TEXT NOT NULL
+);
+CREATE INDEX events_of_job ON events (search_id, number) WHERE number IS NOT NULL;
+CREATE TABLE counters (search_id TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('', 0);
+CREATE TABLE job_rows (
+    search_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    owner TEXT,
+    created_event INTEGER,
+    in_event INTEGER,
+    finished_event INTEGER,
+    out_event INTEGER,
+    timestamp_gather REAL,
+    PRIMARY KEY (search_id, number)
+) WITHOUT ROWID;
+CREATE VIEW jobs AS
+    SELECT
+        job.search_id || '.' || job.number AS job_id,
+        job.search_id,
+        job.number,
+        job.status,
+        coalesce(json_extract(finished.data, '$.objective'), json_extract(stored.data, '$.out.objective'),
+            json_extract(stored.data, '$.out')) AS objective,
+        json_extract(coalesce(given.data, created.data), '$.args') AS configuration,
+        coalesce(json_extract(stored.data, '$.out'), json_extract(finished.data, '$.output')) AS output,
+        json_extract(finished.data, '$.metadata') AS metadata,
+        json_extract(finished.data, '$.kind') AS kind,
+        json_extract(finished.data, '$.error') AS error,
+        job.attempts,
+        json_extract(created.data, '$.submit') AS timestamp_submit,
+        json_extract(finished.data, '$.timestamp_start') AS timestamp_start,
+        json_extract(finished.data, '$.timestamp_end') AS timestamp_end,
+        job.timestamp_gather,
+        json_extract(finished.data, '$.worker') AS worker,
+        json_extract(finished.data, '$.host') AS host,
+        json_extract(finished.data, '$.pid') AS pid,
+        job.owner
+    FROM job_rows AS job
+        LEFT JOIN events AS created ON created.id = job.created_event
+        LEFT JOIN events AS given ON given.id = job.in_event
+        LEFT JOIN events AS finished ON finished.id = job.finished_event
+        LEFT JOIN events AS stored ON stored.id = job.out_event;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+
+class SQLiteFile:
+    """A connection that opens when it is first used in a process, and the first time when it is made.
+
+    One thread at a time. Raises `StorageUnavailable`, `CorruptRecord` or `NewerSchema`, in words.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._closed = False
+        self._db: sqlite3.Connection | None = self._open()
+
+    def query(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """All rows of a SELECT, of one moment."""
+        with self._in_words():
+            db = self._connection()
+            try:
+                return db.execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if "decode to UTF-8" not in str(error):
+                    raise
+            # Bytes that are no text, which only another program writes: the row is reported, not all refused.
+            try:
+                db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                return db.execute(statement, values).fetchall()
+            finally:
+                db.text_factory = str
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write, from its first statement on; rolled back if the block raises."""
+        with self._in_words():
+            db = self._connection()
+            # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        self._closed = True
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connection alone and open one when it is needed."""
+        if self._db is not None:
+            abandon(self._db)
+            self._db = None
+
+    # -- opening ---------------------------------------------------------------------------------------
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            if self._closed:
+                raise StorageUnavailable(f"SQLiteStorage({self._path!r}) is closed; make a new one to go on.")
+            self._db = self._open()
+        return self._db
+
+    def _open(self) -> sqlite3.Connection:
+        self._check_place()
+        with self._in_words():
+            # Autocommit (None), for our own BEGIN; used by many threads, one at a time.
+            db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+            try:
+                # A schema that someone else wrote runs no function that has effects.
+                db.execute("PRAGMA trusted_schema = OFF")
+                if not self._is_ours(db):
+                    self._create(db)
+                db.execute("PRAGMA synchronous = NORMAL")
+            except BaseException:
+                db.close()
+                raise
+            return db
+
+    def _check_place(self) -> None:
+        directory = os.path.dirname(self._path)
+        if not os.path.isdir(directory):
+            raise StorageUnavailable(f"{self._path}: there is no directory {directory}; make it first.")
+        if os.path.isdir(self._path):
+            raise BadArgument(f"{self._path} is a directory; give the path of a file in it, as results.db.")
+        network = network_file_system(self._path)
+        if network is not None:
+            raise StorageUnavailable(
+                f"{self._path} is on a network file system ({network}), which does not keep the locks and the "
+                "shared memory that SQLite needs. Use JournalStorage(directory) there, or a local disk."
+            )
+        try:
+            with open(self._path, "rb") as file:
+                magic = file.read(len(_MAGIC))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageUnavailable(f"{self._path} cannot be read: {error.strerror}.") from None
+        if magic not in (b"", _MAGIC):
+            raise CorruptRecord(f"{self._path} is no SQLite database; it begins with {magic!r}. {_ELSEWHERE}")
+
+    def _is_ours(self, db: sqlite3.Connection) -> bool:
+        """Whether the file holds our tables already; False if it is new. Raises if it is someone else's."""
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        if application == APPLICATION_ID:
+            (schema,) = db.execute("PRAGMA user_version").fetchone()
+            if schema > SCHEMA_VERSION:
+                raise NewerSchema(
+                    f"{self._path} was written by a later evalpool: schema {schema}, and this one knows "
+                    f"{SCHEMA_VERSION}. Upgrade evalpool to use it."
+                )
+            return True
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master LIMIT 3")]
+        if names or application:
+            raise CorruptRecord(
+                f"{self._path} is the database of another program, with {', '.join(names) or 'its own mark'}. "
+                + _ELSEWHERE
+            )
+        return False
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        self._use_wal(db)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if not self._is_ours(db):  # or someone was faster
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _use_wal(self, db: sqlite3.Connection) -> None:
+        # Two processes that change the mode at once do not wait for each other as everywhere else: SQLite
+        # says "locked" at once, so the waiting is done here.
+        deadline = time.monotonic() + self._timeout
+        pause = threading.Event()
+        while True:
+            try:
+                (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                pause.wait(_POLL)
+        if mode != "wal":
+            raise StorageUnavailable(
+                f"the file system of {self._path} does not allow write-ahead logging (SQLite chose {mode!r}). "
+                "Use JournalStorage(directory) there, or a local disk."
+            )
+
+    # -- errors ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    def _error(self, error: sqlite3.Error) -> StorageError:
+        text = str(error)
+        if "not a database" in text or "malformed" in text:
+            return CorruptRecord(
+                f"{self._path} is damaged: SQLite says {text!r}. `sqlite3 {self._path} .recover` may help."
+            )
+        if "locked" in text or "busy" in text:
+            return StorageUnavailable(
+                f"{self._path} has been locked by another process for {self._timeout:g} seconds; end the one "
+                "that holds it, or give a longer timeout."
+            )
+        if "full" in text:
+            return StorageUnavailable(f"the disk of {self._path} is full; free some space.")
+        if "readonly" in text or "unable to open" in text:
+            return StorageUnavailable(f"{self._path} cannot be written: SQLite says {text!r}. Check its permissions.")
+        return StorageUnavailable(f"{self._path} cannot be used: SQLite says {text!r}.")
+
+
+_ELSEWHERE = "Nothing was changed; give another path."
