@@ -109,7 +109,8 @@ class Storage(abc.ABC):
     def append_soon(self, events: Sequence[Event]) -> None:
         """As `append`, but returns at once and never raises; `flush` waits for it and tells of trouble.
 
-        For storages where appending waits for nothing, `append` itself.
+        What fails is kept and tried again. A value that is not JSON is kept as its repr, with a warning: its
+        caller has no one to tell. This is `append` itself, for clients whose `append` neither waits nor fails.
         """
         self.append(events)
 

@@ -1,0 +1,330 @@
+"""A storage in a Redis server (6 or newer, or Valkey), with core commands only.
+
+Keys, all in one hash slot so that a cluster serves them too:
+
+=========================== ======================================================================
+``{evalpool}:log``          a stream; one entry an event: kind, search, number, data
+``{evalpool}:counters``     a hash: the next number of each search; the searches' own under ``""``
+``{evalpool}:writers``      a hash: the last request of each writer, and what it was answered
+``{evalpool}:schema``       the schema version
+=========================== ======================================================================
+
+A connection that is lost after a request leaves its writer not knowing whether the request was done. So each
+request is one script with the writer's name and a number that grows: the same request, sent again after
+reconnecting, is answered from ``writers`` and not done twice. What was acknowledged is there as long as Redis keeps
+what it acknowledged: with ``appendonly yes`` through the death of the server too.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain, count
+from typing import Any, TypeAlias
+
+from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
+from evalpool.models import SCHEMA_VERSION
+from evalpool.storage._base import Cursor, Sharing, Storage
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode, encode, encode_anyhow
+from evalpool.storage._counters import check_count, refuse
+from evalpool.storage._events import Event
+from evalpool.storage._fork import abandon, renew_after_fork
+from evalpool.storage._writer import Writer
+
+__all__ = ["RedisStorage"]
+
+LOG, COUNTERS, WRITERS, SCHEMA = (f"{{evalpool}}:{name}" for name in ("log", "counters", "writers", "schema"))
+
+CHUNK = 2_000
+"""Events of one script, which keeps the server from all others for some 10 microseconds each; a larger batch is
+written in several."""
+
+PAGE = 5_000
+"""Events of one reply."""
+
+REPLY_TIMEOUT = 10.0
+"""Seconds for one reply or connection, after which the connection counts as lost."""
+
+FIRST_RETRY, LAST_RETRY = 0.05, 1.0
+"""Seconds between attempts to reach the server: doubled from the first to the last."""
+
+# ARGV: writer, request, then kind, search, number, data of each event.
+_APPEND = """
+if tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '0') >= tonumber(ARGV[2]) then
+    return 0
+end
+for i = 3, #ARGV, 4 do
+    redis.call('XADD', KEYS[1], '*', 'k', ARGV[i], 's', ARGV[i + 1], 'n', ARGV[i + 2], 'd', ARGV[i + 3])
+    if ARGV[i] == 'search' then
+        redis.call('HSETNX', KEYS[2], ARGV[i + 1], '0')
+    end
+end
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+return 1
+"""
+
+# ARGV: writer, request, search, n, cap or "". Returns done (0 or 1) and the first number, or false: no such search.
+_RESERVE = """
+local answered = redis.call('HGET', KEYS[2], ARGV[1])
+if answered then
+    local request, first = string.match(answered, '^(%d+) (%d+)$')
+    if request == ARGV[2] then
+        return {1, tonumber(first)}
+    end
+end
+local first = redis.call('HGET', KEYS[1], ARGV[3])
+if not first then
+    if ARGV[3] ~= '' then
+        return false
+    end
+    first = '0'
+end
+first = tonumber(first)
+local n = tonumber(ARGV[4])
+if ARGV[5] ~= '' and first + n > tonumber(ARGV[5]) then
+    return {0, first}
+end
+redis.call('HSET', KEYS[1], ARGV[3], string.format('%d', first + n))
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. string.format('%d', first))
+return {1, first}
+"""
+
+Row: TypeAlias = tuple[str, str, str, str]
+
+
+class RedisStorage(Storage):
+    """Keeps events in a Redis server, shared by all that reach it.
+
+    Args:
+        host, port, db, username, password, ssl: of the server. `from_url` takes them as
+            ``redis://[user:password@]host:port/db``, ``rediss://`` (TLS) or ``unix://[:password@]/path?db=0``.
+        timeout: seconds for which a server that does not answer is tried again, before `StorageUnavailable`.
+        on_malformed: what to do about an entry that cannot be read: ``"skip"`` it with a warning in the log,
+            or ``"raise"`` `CorruptRecord`.
+    """
+
+    shared = Sharing.HOSTS
+    durable = True
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        password: str | None = None,
+        *,
+        username: str | None = None,
+        ssl: bool = False,
+        timeout: float = 30.0,
+        on_malformed: OnMalformed = "skip",
+    ) -> None:
+        server = {"host": host, "port": port, "db": db, "username": username, "password": password}
+        self._set_up(server | ({"ssl": True} if ssl else {}), None, timeout, on_malformed)
+
+    @classmethod
+    def from_url(cls, url: str, *, timeout: float = 30.0, on_malformed: OnMalformed = "skip") -> RedisStorage:
+        """Return a client of the server at `url`; further options of `redis.Redis.from_url` may be in it."""
+        client = cls.__new__(cls)
+        client._set_up(None, url, timeout, on_malformed)
+        return client
+
+    def _set_up(
+        self,
+        server: dict[str, Any] | None,
+        url: str | None,
+        timeout: float,
+        on_malformed: OnMalformed,
+        patience: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not (isinstance(timeout, int | float) and timeout > 0):
+            raise BadArgument(f"timeout={timeout!r}; give the seconds to wait for the server, more than 0.")
+        self._server, self._url, self._timeout = server, url, timeout
+        self._reporter = Reporter(on_malformed)
+        self._begin()
+        self._check_schema(patience)
+        renew_after_fork(self)
+
+    def _begin(self) -> None:
+        """What this process alone uses."""
+        self._redis = self._client()
+        self._append_script = self._redis.register_script(_APPEND)
+        self._reserve_script = self._redis.register_script(_RESERVE)
+        self._name = uuid.uuid4().hex
+        self._requests = count(1)
+        self._reserve_lock = threading.Lock()
+        self._pause = threading.Event()  # set by close: no more waiting for the server
+        self._closed = False
+        self._writer: Writer[list[Row]] = Writer(self._commit, repr(self))
+
+    # -- primitives ------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> None:
+        rows = [_row(event, encode(event)) for event in events]
+        if rows:
+            self._writer.append(rows)
+
+    def append_soon(self, events: Sequence[Event]) -> None:
+        rows = [_row(event, data) for event in events if (data := encode_anyhow(event)) is not None]
+        if rows:
+            self._writer.append_soon(rows)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
+        events: list[Event] = []
+        while True:
+            first = "-" if after is None else _following(after)
+            page = self._ask(partial(self._redis.xrange, LOG, first, "+", count=PAGE))
+            for entry, fields in page:
+                event = self._event(entry, fields)
+                if event is not None:
+                    events.append(event)
+            if page:
+                after = page[-1][0]
+            if len(page) < PAGE:
+                return events, after
+
+    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
+        check_count(n)
+        with self._reserve_lock:
+            request = [f"{self._name}:n", next(self._requests), search_id, n, "" if cap is None else cap]
+            answer = self._ask(partial(self._reserve_script, keys=[COUNTERS, WRITERS], args=request))
+        if answer is None:
+            self._search_known(search_id)  # raises, with the searches there are
+            raise UnknownSearch(f"search {search_id!r} of {self!r} has lost its counter.")
+        done, first = answer
+        if not done:
+            assert cap is not None
+            raise refuse(search_id, first, n, cap)
+        return int(first)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        try:
+            self._writer.close()
+            # Nobody will send this writer's last request again.
+            self._ask(partial(self._redis.hdel, WRITERS, self._name, f"{self._name}:n"))
+        finally:
+            self._closed = True
+            self._pause.set()
+            self._redis.close()
+
+    # -- requests --------------------------------------------------------------------------------------
+
+    def _commit(self, batches: list[list[Row]]) -> None:
+        """Add these entries, in requests of `CHUNK`. By one thread at a time, under the writer's lock."""
+        rows = [row for batch in batches for row in batch]
+        for start in range(0, len(rows), CHUNK):
+            request: list[Any] = [self._name, next(self._requests)]
+            request.extend(chain.from_iterable(rows[start : start + CHUNK]))
+            self._ask(partial(self._append_script, keys=[LOG, COUNTERS, WRITERS], args=request))
+
+    def _ask(self, request: Callable[[], Any], *, patience: float | None = None) -> Any:
+        """Do a request, again and again while the server is away, for `patience` seconds (None: the timeout)."""
+        from redis import exceptions
+
+        if self._closed:
+            raise StorageUnavailable(f"{self!r} is closed; make a new one to go on.")
+        deadline = time.monotonic() + (self._timeout if patience is None else patience)
+        wait = FIRST_RETRY
+        while True:
+            try:
+                return request()
+            except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+                raise StorageUnavailable(f"{self!r} refuses us ({error}): check user and password.") from error
+            except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._pause.wait(min(wait, left)):
+                    raise StorageUnavailable(
+                        f"{self!r} does not answer ({error}). Start the server, or check the address."
+                    ) from error
+                wait = min(2 * wait, LAST_RETRY)
+            except exceptions.RedisError as error:
+                raise StorageUnavailable(f"{self!r} refuses a request: {error}.") from error
+
+    def _check_schema(self, patience: float) -> None:
+        def look() -> Any:
+            self._redis.set(SCHEMA, SCHEMA_VERSION, nx=True)
+            return self._redis.get(SCHEMA)
+
+        found = self._ask(look, patience=patience)
+        if not found.isdigit():
+            raise CorruptRecord(f"{self!r}: key {SCHEMA!r} holds {found!r}, which is not as evalpool writes it.")
+        if int(found) > SCHEMA_VERSION:
+            raise NewerSchema(
+                f"{self!r} was written by a later evalpool: schema {int(found)}, and this one knows "
+                f"{SCHEMA_VERSION}. Upgrade evalpool to use it."
+            )
+
+    def _event(self, entry: bytes, fields: dict[bytes, bytes] | None) -> Event | None:
+        try:
+            parts = fields or {}
+            kind, search_id, number = (parts[key].decode() for key in (b"k", b"s", b"n"))
+            if number and not number.isdigit():
+                raise Malformed(f"job number {number!r}")
+            return decode(kind, search_id, int(number) if number else None, parts[b"d"])
+        except KeyError as error:
+            reason = f"it has no field {error.args[0].decode()!r}"
+        except ValueError as error:
+            reason = str(error)
+        self._reporter.report(f"entry {entry.decode()} of {self!r}", reason)
+        return None
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _client(self) -> Any:
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError:
+            raise MissingExtra('RedisStorage needs the redis package: pip install "evalpool[redis]".') from None
+        # Its own retries could do a request twice; ours know what was done.
+        options: dict[str, Any] = {
+            "socket_timeout": REPLY_TIMEOUT,
+            "socket_connect_timeout": REPLY_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if self._url is None:
+            return redis.Redis(**(self._server or {}), **options)
+        try:
+            return redis.Redis.from_url(self._url, **options)
+        except ValueError as error:
+            raise BadArgument(f"this is not the URL of a Redis server: {error}.") from None
+
+    def _after_fork(self) -> None:
+        self._fold_lock = threading.RLock()
+        abandon(self._redis)
+        self._begin()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open, (self._server, self._url, self._timeout, self._reporter.what)
+
+    def __repr__(self) -> str:
+        # Never the URL: it may hold the password.
+        at = self._redis.connection_pool.connection_kwargs
+        place = at["path"] if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
+        return f"<RedisStorage at {place}, database {at.get('db', 0)}>"
+
+
+def _open(server: dict[str, Any] | None, url: str | None, timeout: float, on_malformed: OnMalformed) -> RedisStorage:
+    client = RedisStorage.__new__(RedisStorage)
+    # A worker may start while the server restarts.
+    client._set_up(server, url, timeout, on_malformed, patience=timeout)
+    return client
+
+
+def _row(event: Event, data: str) -> Row:
+    return event.kind, event.search_id, "" if event.number is None else str(event.number), data
+
+
+def _following(entry: bytes) -> str:
+    """The smallest id behind this one; ranges that exclude their start came with Redis 6.2."""
+    time_part, _, sequence = entry.partition(b"-")
+    return f"{time_part.decode()}-{int(sequence) + 1}"
