@@ -13,7 +13,7 @@ from evalpool.errors import BadArgument, JobError, MaximumJobsSpawnReached
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._settings import check_number, check_seconds
-from evalpool.outcomes import JobStatus
+from evalpool.outcomes import FailureKind, JobStatus
 
 __all__ = ["optimize"]
 
@@ -108,8 +108,9 @@ class _Loop:
                 self._cancel()
             raise
         except BaseException:
-            # An interrupt: stop what runs, but do not wait for it. The next gather or close has it.
-            self._evaluator.cancel([job for job, _ in self._out.values()])
+            # An interrupt: stop what runs, but do not wait for it; the next gather or close has it. All of it, for
+            # it may have struck between a job's submission and our note of it.
+            self._evaluator._end_all(FailureKind.CANCELLED, "the search was interrupted")
             raise
         return self._told
 
