@@ -21,6 +21,9 @@ EXPECTED = (
     "'objective' and optionally 'metadata'"
 )
 
+MAX_OBJECTIVES = 1_000
+"""A longer sequence is data that was returned in the objective's place."""
+
 
 class _Invalid(Exception):
     """Carries what came and what was expected instead."""
@@ -109,6 +112,8 @@ def _objective(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         if not value:
             raise _Invalid(f"got an empty {type(value).__name__}; {_wanted()}")
+        if len(value) > MAX_OBJECTIVES:
+            raise _too_many(len(value))
         return tuple([_number(_plain(item), f" at position {i}") for i, item in enumerate(value)])
     return _number(value, "")
 
@@ -126,6 +131,8 @@ def _plain(value: Any) -> Any:
         if isinstance(value, numpy.ndarray):
             if value.ndim > 1:
                 raise _Invalid(f"got an array of shape {value.shape}; expected one dimension at most; {_wanted()}")
+            if value.size > MAX_OBJECTIVES:
+                raise _too_many(value.size)
             return value.tolist()
     return value
 
@@ -146,7 +153,16 @@ def _number(value: Any, where: str) -> Any:
     raise _Invalid(f"got {_show(value)} of type {type(value).__qualname__}{where}; {_wanted()}")
 
 
+def _too_many(count: int) -> _Invalid:
+    return _Invalid(
+        f"got {count} numbers as objective; at most {MAX_OBJECTIVES} are taken for objectives: return the others beside "
+        "them, {'objective': ..., 'values': ...}"
+    )
+
+
 def _show(value: Any) -> str:
+    if hasattr(value, "__len__") and len(value) > 1_000:
+        return f"{len(value)} items"  # the text of 500 MB would take longer than the job
     text = repr(value)
     return text if len(text) <= 200 else text[:200] + "..."
 

@@ -243,9 +243,7 @@ class StorageContract:
 
     def test_nan_and_infinity_come_back_as_floats(self, kept: Storage) -> None:
         job_id = kept.create_new_job(kept.create_new_search())
-        kept.store_job_out(
-            job_id, {"losses": [math.inf, -math.inf, math.nan], "array": np.array([math.nan, 1])}
-        )
+        kept.store_job_out(job_id, {"losses": [math.inf, -math.inf, math.nan], "array": np.array([math.nan, 1])})
         out = kept.load_job(job_id)["out"]
         assert out["losses"][:2] == [math.inf, -math.inf]
         assert math.isnan(out["losses"][2])
@@ -457,12 +455,7 @@ class StorageContract:
 
     def test_a_follower_gets_what_others_finished_once_zero_included(self, kept: Storage) -> None:
         search_id = kept.create_new_search()
-        kept.append(
-            [
-                _created(search_id, n, "me" if n == 0 else "other")
-                for n in range(kept.reserve(search_id, 3), 3)
-            ]
-        )
+        kept.append([_created(search_id, n, "me" if n == 0 else "other") for n in range(kept.reserve(search_id, 3), 3)])
         kept.append([_finished(search_id, 0, 1.0), _finished(search_id, 2, 0.0)])
         follower = kept.follow(search_id, "me")
         assert [(record.number, record.objective) for record in follower.poll()] == [(2, 0.0)]
@@ -530,9 +523,7 @@ class StorageContract:
             start.wait()
             claimed[owner] = [record.number for record in storage.claim_lost(search_id, owner)]
 
-        threads = [
-            threading.Thread(target=claim, args=pair) for pair in zip((kept, peer), owners, strict=True)
-        ]
+        threads = [threading.Thread(target=claim, args=pair) for pair in zip((kept, peer), owners, strict=True)]
         for thread in threads:
             thread.start()
         for thread in threads:

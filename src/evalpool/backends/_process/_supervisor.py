@@ -372,6 +372,7 @@ class Supervisor:
                 low, high = _wire.RANGE.unpack(payload)
                 handle.recalled = False
                 if low > high:
+                    handle.since = time.monotonic()  # it has begun them; ask again only after a while
                     continue
                 given_back = [e for e in handle.in_flight.values() if low <= e.place <= high]
                 for entry in given_back:
@@ -411,9 +412,8 @@ class Supervisor:
                     continue
                 count = max(1, waiting * idle // (idle + 1))
                 handle.recalled = True
-                last = handle.places - 1
-                span = _wire.RANGE.pack(last - count + 1, last)
-                handle.tell(_wire.frame(_wire.WITHDRAW, span))
+                places = [entry.place for entry in handle.in_flight.values()][-count:]
+                handle.tell(_wire.frame(_wire.WITHDRAW, _wire.RANGE.pack(places[0], places[-1])))
 
     # Beginnings and ends.
 

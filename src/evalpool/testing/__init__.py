@@ -1,0 +1,24 @@
+"""Contract suites: what every backend and every storage must do, as pytest classes to bind to yours.
+
+::
+
+    from evalpool.testing import EvaluatorContract
+
+    class TestMyEvaluator(EvaluatorContract):
+        evaluator_class = MyEvaluator
+
+They need pytest, which is why nothing else of evalpool imports them.
+"""
+
+from typing import TYPE_CHECKING
+
+from evalpool._lazy import attach
+
+if TYPE_CHECKING:
+    from evalpool.testing._evaluator import EvaluatorContract as EvaluatorContract
+    from evalpool.testing._storage import StorageContract as StorageContract
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {"EvaluatorContract": "_evaluator", "StorageContract": "_storage"},
+)
