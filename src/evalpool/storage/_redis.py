@@ -3,7 +3,7 @@
 Keys, all in one hash slot so that a cluster serves them too:
 
 =========================== ======================================================================
-``{evalpool}:log``          a stream; one entry an event: kind, search, number, data
+``{evalpool}:log``          a stream; an entry holds the events of one `append`, or up to 500 of them
 ``{evalpool}:counters``     a hash: the next number of each search; the searches' own under ``""``
 ``{evalpool}:writers``      a hash: the last request of each writer, and what it was answered
 ``{evalpool}:schema``       the schema version
@@ -22,13 +22,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain, count
-from typing import Any, TypeAlias
+from itertools import count
+from typing import Any, NamedTuple
 
+from evalpool._json import from_json
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.models import SCHEMA_VERSION
 from evalpool.storage._base import Cursor, Sharing, Storage
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode, encode, encode_anyhow
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, to_wire
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import Event
 from evalpool.storage._fork import abandon, renew_after_fork
@@ -38,12 +39,11 @@ __all__ = ["RedisStorage"]
 
 LOG, COUNTERS, WRITERS, SCHEMA = (f"{{evalpool}}:{name}" for name in ("log", "counters", "writers", "schema"))
 
-CHUNK = 2_000
-"""Events of one script, which keeps the server from all others for some 10 microseconds each; a larger batch is
-written in several."""
+ENTRY = 500
+"""Events of one entry. An entry for each event would cost ten times as much to write and to read."""
 
-PAGE = 5_000
-"""Events of one reply."""
+PAGE = 1_000
+"""Entries of one reply."""
 
 REPLY_TIMEOUT = 10.0
 """Seconds for one reply or connection, after which the connection counts as lost."""
@@ -51,16 +51,17 @@ REPLY_TIMEOUT = 10.0
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 """Seconds between attempts to reach the server: doubled from the first to the last."""
 
-# ARGV: writer, request, then kind, search, number, data of each event.
+# ARGV: writer, request, number of batches, the batches, new searches.
 _APPEND = """
 if tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '0') >= tonumber(ARGV[2]) then
     return 0
 end
-for i = 3, #ARGV, 4 do
-    redis.call('XADD', KEYS[1], '*', 'k', ARGV[i], 's', ARGV[i + 1], 'n', ARGV[i + 2], 'd', ARGV[i + 3])
-    if ARGV[i] == 'search' then
-        redis.call('HSETNX', KEYS[2], ARGV[i + 1], '0')
-    end
+local last = 3 + tonumber(ARGV[3])
+for i = 4, last do
+    redis.call('XADD', KEYS[1], '*', 'events', ARGV[i])
+end
+for i = last + 1, #ARGV do
+    redis.call('HSETNX', KEYS[2], ARGV[i], '0')
 end
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 return 1
@@ -92,7 +93,10 @@ redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. string.format('%d', first
 return {1, first}
 """
 
-Row: TypeAlias = tuple[str, str, str, str]
+
+class Batch(NamedTuple):
+    entries: list[str]
+    searches: list[str]
 
 
 class RedisStorage(Storage):
@@ -158,19 +162,17 @@ class RedisStorage(Storage):
         self._reserve_lock = threading.Lock()
         self._pause = threading.Event()  # set by close: no more waiting for the server
         self._closed = False
-        self._writer: Writer[list[Row]] = Writer(self._commit, repr(self))
+        self._writer: Writer[Batch] = Writer(self._commit, repr(self))
 
     # -- primitives ------------------------------------------------------------------------------------
 
     def append(self, events: Sequence[Event]) -> None:
-        rows = [_row(event, encode(event)) for event in events]
-        if rows:
-            self._writer.append(rows)
+        if events:
+            self._writer.append(_batch(events, encode))
 
     def append_soon(self, events: Sequence[Event]) -> None:
-        rows = [_row(event, data) for event in events if (data := encode_anyhow(event)) is not None]
-        if rows:
-            self._writer.append_soon(rows)
+        if events:
+            self._writer.append_soon(_batch(events, encode_anyhow))
 
     def flush(self) -> None:
         self._writer.flush()
@@ -181,9 +183,7 @@ class RedisStorage(Storage):
             first = "-" if after is None else _following(after)
             page = self._ask(partial(self._redis.xrange, LOG, first, "+", count=PAGE))
             for entry, fields in page:
-                event = self._event(entry, fields)
-                if event is not None:
-                    events.append(event)
+                events += self._events(entry, fields)
             if page:
                 after = page[-1][0]
             if len(page) < PAGE:
@@ -217,13 +217,12 @@ class RedisStorage(Storage):
 
     # -- requests --------------------------------------------------------------------------------------
 
-    def _commit(self, batches: list[list[Row]]) -> None:
-        """Add these entries, in requests of `CHUNK`. By one thread at a time, under the writer's lock."""
-        rows = [row for batch in batches for row in batch]
-        for start in range(0, len(rows), CHUNK):
-            request: list[Any] = [self._name, next(self._requests)]
-            request.extend(chain.from_iterable(rows[start : start + CHUNK]))
-            self._ask(partial(self._append_script, keys=[LOG, COUNTERS, WRITERS], args=request))
+    def _commit(self, batches: list[Batch]) -> None:
+        """Add these batches in one request. By one thread at a time, under the writer's lock."""
+        entries = [entry for batch in batches for entry in batch.entries]
+        searches = [search_id for batch in batches for search_id in batch.searches]
+        request = [self._name, next(self._requests), len(entries), *entries, *searches]
+        self._ask(partial(self._append_script, keys=[LOG, COUNTERS, WRITERS], args=request))
 
     def _ask(self, request: Callable[[], Any], *, patience: float | None = None) -> Any:
         """Do a request, again and again while the server is away, for `patience` seconds (None: the timeout)."""
@@ -262,19 +261,15 @@ class RedisStorage(Storage):
                 f"{SCHEMA_VERSION}. Upgrade evalpool to use it."
             )
 
-    def _event(self, entry: bytes, fields: dict[bytes, bytes] | None) -> Event | None:
+    def _events(self, entry: bytes, fields: dict[bytes, bytes] | None) -> list[Event]:
+        text = (fields or {}).get(b"events")
         try:
-            parts = fields or {}
-            kind, search_id, number = (parts[key].decode() for key in (b"k", b"s", b"n"))
-            if number and not number.isdigit():
-                raise Malformed(f"job number {number!r}")
-            return decode(kind, search_id, int(number) if number else None, parts[b"d"])
-        except KeyError as error:
-            reason = f"it has no field {error.args[0].decode()!r}"
+            if text is None:
+                raise Malformed("it has no field 'events'")
+            return from_wire(from_json(text))
         except ValueError as error:
-            reason = str(error)
-        self._reporter.report(f"entry {entry.decode()} of {self!r}", reason)
-        return None
+            self._reporter.report(f"entry {entry.decode()} of {self!r}", str(error))
+            return []
 
     # -- processes -------------------------------------------------------------------------------------
 
@@ -320,8 +315,10 @@ def _open(server: dict[str, Any] | None, url: str | None, timeout: float, on_mal
     return client
 
 
-def _row(event: Event, data: str) -> Row:
-    return event.kind, event.search_id, "" if event.number is None else str(event.number), data
+def _batch(events: Sequence[Event], encoder: Callable[[Event], str | None]) -> Batch:
+    parts = [events[start : start + ENTRY] for start in range(0, len(events), ENTRY)]
+    searches = [event.search_id for event in events if event.kind == "search"]
+    return Batch([to_wire(part, encoder) for part in parts], searches)
 
 
 def _following(entry: bytes) -> str:

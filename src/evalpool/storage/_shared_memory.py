@@ -101,7 +101,7 @@ class SharedMemoryStorage(Storage):
         if request["do"] == "reserve":
             return log.reserve(request["search"], request["n"], request["cap"])
         events, cursor = log.read(request["after"])
-        return b"[%b,%d]" % (to_wire(events).encode("ascii"), cursor)
+        return b"[%b,%d]" % (to_wire(events, _text).encode("ascii"), cursor)
 
     # -- processes -------------------------------------------------------------------------------------
 
@@ -118,3 +118,8 @@ class SharedMemoryStorage(Storage):
 
     def __repr__(self) -> str:
         return "SharedMemoryStorage()" if self._log is not None else "<client of a SharedMemoryStorage>"
+
+
+def _text(event: Event) -> str:
+    """The data of an event of this log as JSON text; it was checked when it came."""
+    return to_json(event.data)
