@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator import RandomSearch as RandomSearch
     from evalpool.evaluator import RunningJob as RunningJob
     from evalpool.evaluator import optimize as optimize
+    from evalpool.evaluator import profile as profile
     from evalpool.evaluator import queued as queued
     from evalpool.evaluator._job import HPOJob as HPOJob
     from evalpool.evaluator._subprocess import parse_subprocess_result as parse_subprocess_result
@@ -87,6 +88,7 @@ __getattr__, __dir__, __all__ = attach(
         "ThreadPoolEvaluator": "backends",
         "optimize": "evaluator",
         "parse_subprocess_result": "evaluator._subprocess",
+        "profile": "evaluator",
         "queued": "evaluator",
         "to_json": "_json",
         **dict.fromkeys(

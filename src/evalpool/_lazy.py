@@ -15,9 +15,7 @@ from typing import Any
 __all__ = ["attach"]
 
 
-def attach(
-    package: str, names: dict[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def attach(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__, __dir__, __all__`` for the `__init__` of `package`.
 
     Args:

@@ -151,9 +151,7 @@ class Columns:
         if row.result is None:
             result = dict.fromkeys(self.results, row.failure)
         elif "objective" in row.result and "objective_0" in self._result:
-            result = {
-                "objective_0": row.result["objective"]
-            }  # one number in a search with several objectives
+            result = {"objective_0": row.result["objective"]}  # one number in a search with several objectives
         else:
             result = row.result
         return {
@@ -257,9 +255,7 @@ class TableWriter:
         with open(self.path, encoding="utf-8", newline="") as file, _cells_of_any_size():
             reader = csv.DictReader(file)
             # All result columns of a row without a result hold the same text, so the first one tells.
-            first = next(
-                (name for name in reader.fieldnames or () if name.startswith(("objective", "o:"))), ""
-            )
+            first = next((name for name in reader.fieldnames or () if name.startswith(("objective", "o:"))), "")
             for values in reader:
                 if first and _is_failure(values, first):
                     values.update(dict.fromkeys(results, values[first]))
@@ -287,9 +283,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     if not directory.is_dir():
         raise BadArgument(f"No directory {str(directory)!r} for the table {str(path)!r}; make it first.")
     if target.is_dir():
-        raise BadArgument(
-            f"{str(path)!r} is a directory; give a file in it, such as {str(target / 'results.csv')!r}."
-        )
+        raise BadArgument(f"{str(path)!r} is a directory; give a file in it, such as {str(target / 'results.csv')!r}.")
     if target.exists() and not target.is_file():
         raise BadArgument(f"{str(path)!r} is no regular file; give another name for the table.")
     if not os.access(directory, os.W_OK):
@@ -384,10 +378,7 @@ def _would_run(text: str) -> bool:
 
 def _line(cells: Iterable[str]) -> str:
     # Not csv.writer: before Python 3.13 it leaves a lone carriage return unquoted, and readers stumble.
-    return (
-        ",".join(['"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in cells])
-        + "\n"
-    )
+    return ",".join(['"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in cells]) + "\n"
 
 
 def read_table(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -404,8 +395,7 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             if "job_id" not in (reader.fieldnames or ()):
                 raise BadArgument(f"{os.fspath(path)!r} has no column job_id: it is no table of jobs.")
             return [
-                {name: _value(text) for name, text in row.items() if name and text not in (None, "")}
-                for row in reader
+                {name: _value(text) for name, text in row.items() if name and text not in (None, "")} for row in reader
             ]
     except FileNotFoundError:
         raise BadArgument(f"No file {os.fspath(path)!r}.") from None

@@ -10,7 +10,17 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple
 
-__all__ = ["FINAL", "TRANSITIONS", "FailureKind", "JobStatus", "Outcome", "Worker"]
+__all__ = [
+    "FINAL",
+    "TRANSITIONS",
+    "Failure",
+    "FailureKind",
+    "JobStatus",
+    "Outcome",
+    "Worker",
+    "WorkerFailure",
+    "failed",
+]
 
 
 class JobStatus(enum.Enum):
@@ -91,6 +101,27 @@ class Outcome(NamedTuple):
     start: float | None = None
     end: float | None = None
     worker: Worker | None = None
+
+
+class Failure(str):
+    """A failure as a run-function returns it, ``"F_..."``, that also knows its kind and its reason."""
+
+    kind: FailureKind
+    error: str
+
+    def __new__(cls, kind: FailureKind, error: str) -> Failure:
+        self = super().__new__(cls, f"F_{kind.value}")
+        self.kind = kind
+        self.error = error
+        return self
+
+
+class WorkerFailure(Exception):
+    """Raised where a job was passed on to another process: carries the outcome it had there."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.error or str(outcome.objective))
+        self.outcome = outcome
 
 
 def failed(

@@ -21,7 +21,7 @@ from typing import Any
 
 from evalpool.evaluator._results import standardise
 from evalpool.evaluator._running_job import Channel, RunningJob
-from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
 
 __all__ = ["Task", "describe_exception", "raised"]
 
@@ -134,6 +134,10 @@ def raised(
     worker: Worker | None = None,
 ) -> Outcome:
     """The outcome of a run-function that raised; the traceback begins at the user's code."""
+    if isinstance(exception, WorkerFailure):
+        passed_on = exception.outcome
+        both = {**(metadata or {}), **(passed_on.metadata or {})} or None
+        return passed_on._replace(metadata=both, start=start, end=end, worker=worker)
     own = exception.__traceback__
     trace = own.tb_next if own is not None and own.tb_next is not None else own
     kind = FailureKind.RAISED

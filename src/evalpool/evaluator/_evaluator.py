@@ -40,6 +40,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
 from evalpool.evaluator._job import Job
+from evalpool.evaluator._profile import Profiled
 from evalpool.evaluator._seeds import fresh_seed
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
@@ -964,6 +965,8 @@ class Evaluator(abc.ABC):
         if self._hooks.on_close:
             self._hooks.call("on_close")
         self._storage.flush()
+        if isinstance(self._run_function, Profiled):
+            self._run_function.release()
         return unfinished
 
     def _wind_down(self, running: list[Job[Any]]) -> None:

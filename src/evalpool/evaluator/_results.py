@@ -12,7 +12,7 @@ import numbers
 import sys
 from typing import Any
 
-from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
+from evalpool.outcomes import Failure, FailureKind, JobStatus, Outcome, Worker, failed
 
 __all__ = ["standardise"]
 
@@ -76,12 +76,17 @@ def _evaluation(
         output["objective"] = objective
     else:
         objective = _objective(value)
-    failure = FailureKind.RETURNED if type(objective) is str else None
+    if isinstance(objective, Failure):
+        text = objective.error
+        return failed(objective.kind, text, metadata=metadata, start=start, end=end, worker=worker)
+    failure = FailureKind.RETURNED if isinstance(objective, str) else None
     return Outcome(JobStatus.DONE, objective, output, metadata, None, failure, start, end, worker)
 
 
 def _task(value: Any, metadata: dict[str, Any] | None, start: float, end: float, worker: Worker | None) -> Outcome:
     value, metadata = _unwrap_profile(value, metadata)
+    if isinstance(value, Failure):
+        return failed(value.kind, value.error, metadata=metadata, start=start, end=end, worker=worker)
     return Outcome(JobStatus.DONE, value, None, metadata, None, None, start, end, worker)
 
 
@@ -106,7 +111,7 @@ def _merge(metadata: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
 def _objective(value: Any) -> Any:
     if isinstance(value, str):
         if value.startswith("F"):
-            return str(value)
+            return value if isinstance(value, Failure) else str(value)
         raise _Invalid(f"got the text {_show(value)}; a text means a failure and begins with 'F'; {_wanted()}")
     value = _plain(value)
     if isinstance(value, (tuple, list)):

@@ -94,6 +94,19 @@ class RunningJob(MutableMapping[str, Any]):
         job._seed = (base_seed,)
         return job
 
+    def _identity(self) -> tuple[str, int, int, int | tuple[int]]:
+        """What `_known_as` needs, to be the same job in another process."""
+        return self._search, self._number, self._attempt, self._seed
+
+    def _known_as(self, search: str, number: int, attempt: int, seed: int | tuple[int]) -> RunningJob:
+        """This job under the identity of the one it stands for; its channel goes on to use its own."""
+        stand_in = RunningJob.__new__(RunningJob)
+        stand_in.parameters, stand_in._metadata = self.parameters, self.metadata
+        stand_in._storage = stand_in._stopper = stand_in._record = None
+        stand_in._search, stand_in._number, stand_in._attempt, stand_in._seed = search, number, attempt, seed
+        stand_in._channel = None if self._channel is None else _Renamed(self._channel, self._number, self._attempt)
+        return stand_in
+
     # The mapping.
 
     def __getitem__(self, key: str) -> Any:
@@ -193,3 +206,21 @@ class RunningJob(MutableMapping[str, Any]):
         if self._stopper is not None:
             return self._stopper.objective
         return self._record[1] if self._record is not None else None
+
+
+class _Renamed:
+    """A channel that knows a job by another number."""
+
+    __slots__ = ("_attempt", "_channel", "_number")
+
+    def __init__(self, channel: Channel, number: int, attempt: int) -> None:
+        self._channel, self._number, self._attempt = channel, number, attempt
+
+    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+        self._channel.record(self._number, self._attempt, budget, objective)
+
+    def stopped(self, number: int, attempt: int) -> bool:
+        return self._channel.stopped(self._number, self._attempt)
+
+    def storage(self) -> Any:
+        return self._channel.storage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalpool.testing._lifecycle import LifeCycle
+from evalpool.testing._profiling import Profiling
 from evalpool.testing._results import Results
 from evalpool.testing._stopping import Stopping
 from evalpool.testing._watching import Watching
@@ -10,7 +11,7 @@ from evalpool.testing._watching import Watching
 __all__ = ["EvaluatorContract"]
 
 
-class EvaluatorContract(LifeCycle, Results, Stopping, Watching):
+class EvaluatorContract(LifeCycle, Results, Stopping, Watching, Profiling):
     """The contract of a backend; see `evalpool.testing` for how to bind it.
 
     Set `evaluator_class`; say with `in_background`, `pickles`, `survives_crashes` and `kills` what your engine is;

@@ -32,7 +32,7 @@ from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 if TYPE_CHECKING:
     from evalpool.backends._process._evaluator import ProcessPoolEvaluator
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "load_outcome"]
 
 logger = logging.getLogger("evalpool")
 
@@ -302,14 +302,10 @@ class Supervisor:
         longest = 0.0
         reports = self._reports
         ended: list[Any] = []
-        worker = handle.worker
         for kind, payload, buffers in frames:
-            if kind == _wire.FAST_OUTCOME:
-                number, attempt, objective, start, end = _wire.FAST.unpack(payload)
-                outcome = Outcome(DONE, objective, None, None, None, None, start, end, worker)
-            elif kind == _wire.OUTCOME:
+            if kind in (_wire.FAST_OUTCOME, _wire.OUTCOME):
                 number, attempt = _wire.JOB.unpack_from(payload)
-                outcome = _load_outcome(payload, buffers, handle)
+                outcome = load_outcome(kind, payload, buffers, handle)
                 start, end = outcome.start or now, outcome.end or now
             elif kind == _wire.RECORD:
                 self._on_record(handle, payload, buffers)
@@ -559,15 +555,19 @@ def _jobs_frame(batch: list[Any]) -> list[bytes | memoryview]:
     return _wire.frame(_wire.JOBS, pickle.dumps(batch, 5))
 
 
-def _load_outcome(payload: memoryview, buffers: list[memoryview], handle: Handle) -> Outcome:
+def load_outcome(kind: int, payload: memoryview, buffers: list[memoryview], handle: Handle) -> Outcome:
+    """The outcome in a worker's frame; a result that cannot be unpickled is a failure."""
+    if kind == _wire.FAST_OUTCOME:
+        _, _, objective, start, end = _wire.FAST.unpack(payload)
+        return Outcome(DONE, objective, None, None, None, None, start, end, handle.worker)
     try:
-        status, objective, output, metadata, error, kind, start, end = _wire.load(payload[_wire.JOB.size :], buffers)
+        status, objective, output, metadata, error, failure, start, end = _wire.load(payload[_wire.JOB.size :], buffers)
     except BaseException as problem:  # noqa: BLE001  a result's own code may raise anything
         from evalpool.evaluator._call import describe_exception
 
         text = f"The result could not be unpickled here: {describe_exception(problem, problem.__traceback__)}"
         return failed(FailureKind.UNPICKLABLE, text, start=handle.since, end=time.monotonic(), worker=handle.worker)
-    return Outcome(STATUS[status], objective, output, metadata, error, KIND.get(kind), start, end, handle.worker)
+    return Outcome(STATUS[status], objective, output, metadata, error, KIND.get(failure), start, end, handle.worker)
 
 
 def _after_fork() -> None:
