@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def outputs_of(text: str) -> str:
     """What the page says that its script prints: its ``text`` blocks which directly follow one that runs."""
     found = blocks_of(text)
     said = []
-    for block, following in zip(found, found[1:], strict=False):
+    for block, following in pairwise(found):
         if block.runs and following.info == "text" and following.before == "```":
             said += following.lines
     return "".join(line + "\n" for line in said)

@@ -90,7 +90,10 @@ def test_fragments_have_a_kind() -> None:
 
 
 def test_a_script_keeps_the_line_numbers_of_its_page() -> None:
-    page = "# Title\n\n```python\na = 1\n```\n\n<!-- no-run: shown only -->\n```python no-run\nb\n```\n```python\nc = 2\n```\n"
+    page = (
+        "# Title\n\n```python\na = 1\n```\n\n"
+        "<!-- no-run: shown only -->\n```python no-run\nb\n```\n```python\nc = 2\n```\n"
+    )
     assert script_of(page).splitlines()[3] == "a = 1"
     assert script_of(page).splitlines()[11] == "c = 2"
     assert "b" not in script_of(page)
