@@ -43,9 +43,7 @@ def hypervolume(points: npt.ArrayLike, reference: Sequence[float] | Array) -> fl
     if array.shape[0] == 0:
         return 0.0
     if ref.shape != (array.shape[1],):
-        raise BadArgument(
-            f"reference has shape {ref.shape}; give {array.shape[1]} numbers, one per objective."
-        )
+        raise BadArgument(f"reference has shape {ref.shape}; give {array.shape[1]} numbers, one per objective.")
     shifted = array - ref
     shifted = shifted[(shifted > 0).all(axis=1)]
     return _volume([tuple(point) for point in pareto_front(shifted).tolist()])
@@ -65,9 +63,7 @@ def _points(points: npt.ArrayLike) -> Array:
     if array.size == 0:
         return array.reshape(0, array.shape[1] if array.ndim == 2 else 1)
     if array.ndim != 2:
-        raise BadArgument(
-            f"points has shape {array.shape}; give one row per point and one column per objective."
-        )
+        raise BadArgument(f"points has shape {array.shape}; give one row per point and one column per objective.")
     return array
 
 

@@ -59,9 +59,7 @@ def _result(job: Job[Any]) -> str:
             f"{value:.5g}" if isinstance(value, float) else str(value) for value in objective
         )
     text = str(objective)
-    return ("objective " if job.job_type == "hpo" else "output ") + (
-        text if len(text) <= 200 else text[:200] + "..."
-    )
+    return ("objective " if job.job_type == "hpo" else "output ") + (text if len(text) <= 200 else text[:200] + "...")
 
 
 def _reason(job: Job[Any]) -> str:

@@ -19,7 +19,7 @@ __all__ = ["TqdmCallback"]
 INTERVAL = 0.1
 """Seconds between two updates of the bar: what an eye can follow, and no cost per job."""
 LOG_INTERVAL = 5.0
-"""Seconds between two lines where the bar cannot be redrawn."""
+"""Seconds between two lines where the bar cannot be redrawn; each tenth of the whole has one, too."""
 
 
 class TqdmCallback(Callback):
@@ -41,6 +41,8 @@ class TqdmCallback(Callback):
         self._standing = Standing()
         self._bar: Any = None
         self._hidden = False
+        self._in_lines = False
+        self._lined = 0
         self._shown = 0.0
 
     def set_max_evals(self, max_evals: int | None) -> None:
@@ -62,11 +64,15 @@ class TqdmCallback(Callback):
             self._open()
         if self._bar is None:
             return
-        now = time.monotonic()
-        if now - self._shown >= INTERVAL or self._standing.evaluations == self._total:
+        now, done = time.monotonic(), self._standing.evaluations
+        milestone = self._total is not None and done % max(1, self._total // 10) == 0
+        if now - self._shown >= INTERVAL or milestone or done == self._total:
             self._shown = now
             self._update_text()
         self._bar.update(1)
+        if milestone and self._in_lines:
+            self._lined = done
+            self._bar.refresh()
 
     def on_done_other(self, job: Job[Any]) -> None:
         self.on_done(job)
@@ -74,6 +80,8 @@ class TqdmCallback(Callback):
     def on_close(self) -> None:
         if self._bar is not None:
             self._update_text()
+            if self._in_lines and self._lined != self._standing.evaluations:
+                self._bar.refresh()
             self._bar.close()
             self._bar = None
         self._hidden = True
@@ -95,7 +103,8 @@ class TqdmCallback(Callback):
         if terminal or in_notebook:
             options.update(mininterval=INTERVAL, dynamic_ncols=True)
         else:
-            options.update(mininterval=LOG_INTERVAL, file=_Lines(sys.stderr), ncols=100)
+            self._in_lines = True
+            options.update(mininterval=LOG_INTERVAL, leave=False, file=_Lines(sys.stderr), ncols=100)
         self._bar = bar(miniters=1, **options)
 
 
@@ -104,11 +113,13 @@ class _Lines:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self._last = ""
 
     def write(self, text: str) -> None:
         text = text.strip("\r\n ")
-        if text:
+        if text and text != self._last:
             self._file.write(text + "\n")
+            self._last = text
 
     def flush(self) -> None:
         self._file.flush()
