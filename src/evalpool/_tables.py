@@ -240,11 +240,14 @@ class TableWriter:
         for row in self._waiting:
             values = self._columns.values(row)
             lines.append(_line(cell(values.get(name)) for name in names))
-        if self._stale or not self.path.exists():
+        if not self._stale:
+            try:
+                _append(self.path, "".join(lines))
+            except FileNotFoundError:  # somebody removed it: begin again
+                self._stale = True
+        if self._stale:
             _replace(self.path, _line(names), self._old_lines(), lines)
             self._stale = False
-        else:
-            _append(self.path, "".join(lines))
         self._waiting.clear()
 
     def _old_lines(self) -> Iterator[str]:
@@ -292,17 +295,19 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _append(path: Path, text: str) -> None:
-    """Add `text` in one write, or leave the file as it was."""
+    """Add `text` in one write, or leave the file as it was; FileNotFoundError if there is none."""
     data = text.encode("utf-8", "backslashreplace")
-    with open(path, "ab", buffering=0) as file:
-        size = file.tell()
-        try:
-            written = file.write(data)
-            while written < len(data):  # a disk that fills up takes a part first, and raises then
-                written += file.write(data[written:])
-        except BaseException:
-            file.truncate(size)
-            raise
+    file = os.open(path, os.O_WRONLY | os.O_APPEND)  # a file object costs more than the write itself
+    size = os.lseek(file, 0, os.SEEK_END)
+    try:
+        written = 0
+        while written < len(data):  # a disk that fills up takes a part first, and raises then
+            written += os.write(file, data[written:])
+    except BaseException:
+        os.ftruncate(file, size)
+        raise
+    finally:
+        os.close(file)
 
 
 def _replace(path: Path, header: str, *parts: Iterable[str]) -> None:

@@ -89,6 +89,7 @@ class _Loop:
 
     def __init__(self, evaluator: Evaluator, asktell: AskTell, max_evals: int | None, max_pending: int | None) -> None:
         self._evaluator = evaluator
+        self._callbacks = evaluator.callbacks
         self._asktell = asktell
         self._max_evals = max_evals
         self._max_pending = max_pending
@@ -129,7 +130,7 @@ class _Loop:
             return False
         # With room for more, only take what is there: each proposal is made with all that is known.
         self._take(self._evaluator.gather("BATCH", 1, timeout=0 if room > 1 else None))
-        return not any(callback.search_stopped for callback in self._evaluator.callbacks)
+        return not any(callback.search_stopped for callback in self._callbacks)
 
     def _outstanding(self) -> int:
         return self._evaluator.num_jobs_submitted - self._evaluator.num_jobs_gathered
