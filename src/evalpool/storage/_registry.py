@@ -58,8 +58,8 @@ def storage_from_url(url: str) -> Storage:
     """Return a new client of the storage at `url`.
 
     ``sqlite:///results.db`` is relative to the working directory, ``sqlite:////data/results.db`` is absolute,
-    and so with ``journal:``. What follows ``redis:`` or ``rediss:`` is read by the Redis client. Raises
-    `BadArgument` for a URL it cannot read.
+    and so with ``journal:``. ``redis://``, ``rediss://`` (TLS) and ``redis+unix://`` (a socket) are read by the Redis
+    client. Raises `BadArgument` for a URL it cannot read.
 
     >>> storage_from_url("memory://")
     <MemoryStorage of 0 events>
@@ -68,9 +68,10 @@ def storage_from_url(url: str) -> Storage:
     if parts is None or not parts.scheme or "://" not in url:
         raise BadArgument(f"{url!r} is not the URL of a storage; as {_EXAMPLES}.")
     scheme = parts.scheme
-    if scheme in ("redis", "rediss"):
+    if scheme in ("redis", "rediss", "redis+unix"):
         redis: Any = storage_class("redis")
-        return cast(Storage, redis.from_url(url))
+        return cast(Storage, redis.from_url(url.removeprefix("redis+")))
+    storage_class(scheme)  # whatever else is wrong, an unknown name is said first
     if parts.query or parts.fragment:
         raise BadArgument(f"{url!r}: a {scheme} URL has no options; use the class itself for those.")
     if scheme in ("sqlite", "journal"):

@@ -150,15 +150,16 @@ class SQLiteStorage(Storage):
             events = [(row[0], event) for row in earlier if (event := self._event(row)) is not None] + new
         job = JobState(key[1])
         ids: dict[int, int] = {}
+        finished: int | None = None
         for number, event in events:
             job.apply(event)
             ids[id(event.data)] = number
-            if job.result is not None and id(job.result) not in ids:
-                ids[id(job.result)] = number  # one end told twice, and merged
+            if finished is None and job.result is not None:
+                finished = number  # the end that counts; later ones only add to it
         gathered = (job.gathered or job.result or {}).get("timestamp_gather")
         attempts = job.attempt if job.begun else job.attempt - 1
-        pointers = (ids.get(id(data)) for data in (job.created, job.by_hand, job.result, job.out))
-        return (*key, job.status.name, attempts, job.owner, *pointers, gathered)
+        created, given, stored = (ids.get(id(data)) for data in (job.created, job.by_hand, job.out))
+        return *key, job.status.name, attempts, job.owner, created, given, finished, stored, gathered
 
     # -- reading ---------------------------------------------------------------------------------------
 

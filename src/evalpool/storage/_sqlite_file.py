@@ -18,7 +18,6 @@ from evalpool.storage._mounts import network_file_system
 __all__ = ["SQLiteFile"]
 
 APPLICATION_ID = 0x65766C70  # "evlp", by which we, and `file`, know the file
-_MAGIC = b"SQLite format 3\0"
 _POLL = 0.01
 
 # Numbers of events, where a column ends in _event; so that the JSON of a job stands in the file once.
@@ -147,7 +146,11 @@ class SQLiteFile:
             try:
                 # A schema that someone else wrote runs no function that has effects.
                 db.execute("PRAGMA trusted_schema = OFF")
-                if not self._is_ours(db):
+                # One transaction, so that what it looks at is of one moment: another may be making the tables.
+                db.execute("BEGIN")
+                is_ours = self._is_ours(db)
+                db.execute("COMMIT")
+                if not is_ours:
                     self._create(db)
                 db.execute("PRAGMA synchronous = NORMAL")
             except BaseException:
@@ -156,6 +159,8 @@ class SQLiteFile:
             return db
 
     def _check_place(self) -> None:
+        # Nothing here may open the file: closing it again would release every lock that this process holds on
+        # it through SQLite (POSIX locks are the process's, not the descriptor's), and updates would be lost.
         directory = os.path.dirname(self._path)
         if not os.path.isdir(directory):
             raise StorageUnavailable(f"{self._path}: there is no directory {directory}; make it first.")
@@ -167,15 +172,6 @@ class SQLiteFile:
                 f"{self._path} is on a network file system ({network}), which does not keep the locks and the "
                 "shared memory that SQLite needs. Use JournalStorage(directory) there, or a local disk."
             )
-        try:
-            with open(self._path, "rb") as file:
-                magic = file.read(len(_MAGIC))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StorageUnavailable(f"{self._path} cannot be read: {error.strerror}.") from None
-        if magic not in (b"", _MAGIC):
-            raise CorruptRecord(f"{self._path} is no SQLite database; it begins with {magic!r}. {_ELSEWHERE}")
 
     def _is_ours(self, db: sqlite3.Connection) -> bool:
         """Whether the file holds our tables already; False if it is new. Raises if it is someone else's."""
@@ -239,7 +235,9 @@ class SQLiteFile:
 
     def _error(self, error: sqlite3.Error) -> StorageError:
         text = str(error)
-        if "not a database" in text or "malformed" in text:
+        if "not a database" in text:
+            return CorruptRecord(f"{self._path} is no SQLite database. {_ELSEWHERE}")
+        if "malformed" in text:
             return CorruptRecord(
                 f"{self._path} is damaged: SQLite says {text!r}. `sqlite3 {self._path} .recover` may help."
             )
