@@ -87,6 +87,9 @@ class _RemoteChannel:
     def stopped(self, number: int, attempt: int) -> bool:
         return self._ask("stopped", number, attempt)
 
+    def must_end(self, number: int, attempt: int) -> bool:
+        return self._ask("must_end", number, attempt)
+
     def storage(self) -> Any:
         if self._storage is None:
             if self._pickled_storage is None:
@@ -159,7 +162,9 @@ class Line:
                     if answer:
                         self._stops.add((number, attempt))
                 else:
-                    answer = (number, attempt) in self._stops or evaluator._asked_to_stop(number, attempt)
+                    answer = evaluator._asked_to_stop(number, attempt)
+                    if what == "stopped" and (number, attempt) in self._stops:
+                        answer = True
                 connection.send(answer)
 
     def forget(self, number: int, attempt: int) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from evalpool.backends._thread import LocalChannel, Threads
@@ -47,7 +43,7 @@ class SerialEvaluator(Evaluator):
         self._threads: Threads | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._interrupted = False
+        self._work_once.lets_interrupts_through = True
         if not self._async:
             self._set_slots(1 - self._num_workers)
 
@@ -63,8 +59,7 @@ class SerialEvaluator(Evaluator):
             elif self._job_timeout is not None or self._timeout is not None:
                 self._work_beside(inbox, size, deadline)
             else:
-                with self._watch_interrupts():
-                    self._work(inbox, size, deadline)
+                self._work(inbox, size, deadline)
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         import asyncio
@@ -87,36 +82,13 @@ class SerialEvaluator(Evaluator):
             attempt = job.attempts
             if watched:
                 self._started(job)
-            outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
+            try:
+                outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
+            except KeyboardInterrupt:
+                self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
+                raise
             channel.forget(job.number, attempt)
-            if self._interrupted:
-                job._stop = FailureKind.CANCELLED
             self._report(job, outcome, attempt)
-            if self._interrupted:
-                raise KeyboardInterrupt
-
-    @contextmanager
-    def _watch_interrupts(self) -> Iterator[None]:
-        """Tell a real Ctrl-C from a run-function that raises KeyboardInterrupt: the first ends the gather."""
-        self._interrupted = False
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous = signal.getsignal(signal.SIGINT)
-        if not callable(previous):
-            yield
-            return
-        handler: Callable[[int, FrameType | None], Any] = previous
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self._interrupted = True
-            handler(number, frame)
-
-        signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
 
     # In a thread beside, which can be given up.
 

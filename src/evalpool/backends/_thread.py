@@ -39,6 +39,9 @@ class LocalChannel:
     def stopped(self, number: int, attempt: int) -> bool:
         return (number, attempt) in self._stops or self._evaluator._asked_to_stop(number, attempt)
 
+    def must_end(self, number: int, attempt: int) -> bool:
+        return self._evaluator._asked_to_stop(number, attempt)
+
     def storage(self) -> Any:
         return self._evaluator.storage
 

@@ -43,7 +43,7 @@ class Task:
         base_seed: the evaluator's seed.
     """
 
-    __slots__ = ("base_seed", "job_type", "kwargs", "run_function", "search")
+    __slots__ = ("base_seed", "job_type", "kwargs", "lets_interrupts_through", "run_function", "search")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Task:
         self.search = search
         self.job_type = job_type
         self.base_seed = base_seed
+        self.lets_interrupts_through = False  # only where jobs run in the caller's own thread
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Task, (self.run_function, self.kwargs, self.search, self.job_type, self.base_seed)
@@ -85,7 +86,9 @@ class Task:
                 value = self.run_function(job, **{**self.kwargs, **extra})
             if type(value) is types.CoroutineType or hasattr(value, "__await__"):
                 value = run_to_completion(value)
-        except BaseException as exception:  # noqa: BLE001  whatever it is, it is this job's failure
+        except BaseException as exception:
+            if self.lets_interrupts_through and is_interrupt(exception):
+                raise
             return raised(exception, job._metadata, start, clock(), worker)
         return standardise(value, self.job_type, job._metadata, start, clock(), worker)
 
@@ -108,6 +111,28 @@ class Task:
         except BaseException as exception:  # noqa: BLE001  whatever it is, it is this job's failure
             return raised(exception, job._metadata, start, clock(), worker)
         return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+
+
+def is_interrupt(exception: BaseException) -> bool:
+    """Was this raised by a signal's handler (Ctrl-C), rather than by a ``raise`` of the run-function?
+
+    The default handler is no Python code: it leaves a traceback that ends at whatever instruction was interrupted. A
+    handler in Python is found in the traceback. Looked at only after an interrupt, so it costs the other jobs nothing.
+    """
+    trace = exception.__traceback__
+    if not isinstance(exception, KeyboardInterrupt) or trace is None:
+        return False
+    import dis
+    import signal
+
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    while True:
+        if handler is not None and trace.tb_frame.f_code is handler:
+            return True
+        if trace.tb_next is None:
+            break
+        trace = trace.tb_next
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] != "RAISE_VARARGS"
 
 
 def run_to_completion(awaitable: Any) -> Any:

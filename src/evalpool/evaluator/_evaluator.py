@@ -44,6 +44,7 @@ from evalpool.evaluator._profile import Profiled
 from evalpool.evaluator._seeds import fresh_seed
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
+from evalpool.storage._events import Event
 
 if TYPE_CHECKING:
     from evalpool.callbacks import Callback
@@ -465,6 +466,13 @@ class Evaluator(abc.ABC):
             for wake in inbox.watchers:
                 wake()
 
+    def _wake_waiting(self, inbox: Inbox) -> None:
+        """Under the lock: what is outstanding changed by other means than a report."""
+        if inbox.waiting or self._closed:
+            self._condition.notify_all()
+        for wake in inbox.watchers:
+            wake()
+
     def _free_disowned(self, job: Job[Any], attempt: int) -> None:
         """Under the lock: a job that was given up on has ended at last; its slot is free again."""
         if self._disowned.pop((job.number, attempt), None) is not None:
@@ -573,8 +581,6 @@ class Evaluator(abc.ABC):
 
     def _deliver_notices(self) -> None:
         """Tell callbacks and storage, in the caller's thread, what backends' threads saw."""
-        from evalpool.storage import Event
-
         events = []
         notices = self._notices
         while notices:
@@ -686,8 +692,7 @@ class Evaluator(abc.ABC):
         with self._lock:
             jobs = inbox.take()
             self._num_gathered += len(jobs)
-            if inbox.waiting:
-                self._condition.notify_all()
+            self._wake_waiting(inbox)
         try:
             self._conclude(jobs)
         except BaseException:
@@ -738,8 +743,6 @@ class Evaluator(abc.ABC):
     # Records.
 
     def _record_created(self, jobs: list[Job[Any]]) -> None:
-        from evalpool.storage import Event
-
         search, owner = self._search_id, self._owner
         self._storage.append(
             [
@@ -754,8 +757,6 @@ class Evaluator(abc.ABC):
         )
 
     def _outcome_event(self, job: Job[Any]) -> Any:
-        from evalpool.storage import Event
-
         outcome = job._outcome
         assert outcome is not None
         origin = self._origin
@@ -787,8 +788,6 @@ class Evaluator(abc.ABC):
         self._storage.append_soon([self._outcome_event(job) for job in jobs])
 
     def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
-        from evalpool.storage import Event
-
         if self._durable:
             events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
         else:
@@ -958,7 +957,7 @@ class Evaluator(abc.ABC):
             self._inbox.done.extend(rest)
             self._inbox.outstanding = len(rest)
             self._num_gathered += len(finished) - len(rest)
-            self._condition.notify_all()
+            self._wake_waiting(self._inbox)
         if self._notices:
             self._deliver_notices()
         self._conclude(finished)

@@ -55,6 +55,12 @@ def optimize(
         max_pending: how many jobs are out at a time; the number of workers if None. More of them hide the
             time that the optimiser thinks, but each proposal is made with that many results unknown.
 
+    >>> from evalpool import Evaluator, RandomSearch
+    >>> with Evaluator.create(lambda job: -((job["x"] - 3) ** 2), method="thread") as evaluator:
+    ...     jobs = optimize(evaluator, RandomSearch({"x": (0, 9)}, seed=0), max_evals=20)
+    >>> max(job.objective for job in jobs)
+    0
+
     Returns:
         the evaluations in the order in which they were told.
 

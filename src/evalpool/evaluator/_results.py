@@ -160,8 +160,8 @@ def _number(value: Any, where: str) -> Any:
 
 def _too_many(count: int) -> _Invalid:
     return _Invalid(
-        f"got {count} numbers as objective; at most {MAX_OBJECTIVES} are taken for objectives: return the others beside "
-        "them, {'objective': ..., 'values': ...}"
+        f"got {count} numbers as objective; at most {MAX_OBJECTIVES} are taken for objectives: return the others "
+        "beside them, {'objective': ..., 'values': ...}"
     )
 
 

@@ -17,7 +17,10 @@ class Channel(Protocol):
         """Tell the evaluator an intermediate result of this attempt at job `number`."""
 
     def stopped(self, number: int, attempt: int) -> bool:
-        """Has the evaluator asked this attempt at job `number` to stop?"""
+        """Shall this attempt at job `number` stop, by a stopper's advice or the evaluator's request?"""
+
+    def must_end(self, number: int, attempt: int) -> bool:
+        """Has the evaluator requested it (cancel, time limit, close)? Force follows; it does not follow advice."""
 
     def storage(self) -> Any:
         """The storage client of this worker."""
@@ -221,6 +224,9 @@ class _Renamed:
 
     def stopped(self, number: int, attempt: int) -> bool:
         return self._channel.stopped(self._number, self._attempt)
+
+    def must_end(self, number: int, attempt: int) -> bool:
+        return self._channel.must_end(self._number, self._attempt)
 
     def storage(self) -> Any:
         return self._channel.storage()

@@ -272,7 +272,7 @@ class LifeCycle(Bench):
                 for n in range(first, first + 25):
                     evaluator.submit([{"x": n}])
                     gathered.extend(evaluator.gather("BATCH", size=1))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  told by the test below
                 failures.append(error)
 
         threads = [threading.Thread(target=search, args=(100 * n,)) for n in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -198,7 +199,7 @@ class Watching(Bench):
                 assert job.metadata["lent"] == [job.metadata["dequed"]]
             spans.append((job.metadata["dequed"], job.metadata["timestamp_start"], job.metadata["timestamp_end"]))
         spans.sort()
-        for (one, _, end), (other, start, _) in zip(spans, spans[1:], strict=False):
+        for (one, _, end), (other, start, _) in itertools.pairwise(spans):
             assert one != other or start >= end
 
     def test_with_one_worker_resources_rotate(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from evalpool.backends._process import _wire
 from evalpool.backends._process._supervisor import Supervisor
 from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._inbox import Inbox
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._parcel import pack
 from evalpool.outcomes import FailureKind, failed
@@ -56,6 +57,10 @@ class ProcessPoolEvaluator(Evaluator):
             return
         for job in jobs:
             self._report(job, failed(FailureKind.UNPICKLABLE, self._unpicklable))
+
+    def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        if self._supervisor is None or not self._supervisor.lead(inbox, size, deadline):
+            super()._wait(inbox, size, deadline)
 
     def _ask_to_stop(self, job: Job[Any]) -> None:
         if self._supervisor is not None:

@@ -120,7 +120,7 @@ class Helper:
                 if limit is not None and watch.peak > limit:
                     kill_tree(handle.process.pid)
                     return memory_failure(limit, watch.peak, start)
-                if channel is None or not channel.stopped(job._number, job._attempt):
+                if channel is None or not channel.must_end(job._number, job._attempt):
                     continue
                 if stop_at is None:
                     stop_at = time.monotonic() + STOP_GRACE

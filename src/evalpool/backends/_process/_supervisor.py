@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Any
 from evalpool.backends._process import _wire
 from evalpool.backends._process._ends import Reaper, kill_lock, kill_tree
 from evalpool.backends._process._handle import Handle, spawn
+from evalpool.backends._process._lead import Lead
 from evalpool.evaluator._cpus import usable_cpus
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 
 if TYPE_CHECKING:
     from evalpool.backends._process._evaluator import ProcessPoolEvaluator
+    from evalpool.evaluator._inbox import Inbox
 
 __all__ = ["Supervisor", "load_outcome"]
 
@@ -82,6 +84,7 @@ class Supervisor:
         os.set_blocking(self._wake_out, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_in, selectors.EVENT_READ, (self._woken, None))
+        self._lead = Lead(self._wake)
         self._reports: list[tuple[Job[Any], Outcome]] = []
         self._slots = 0  # change of the evaluator's slots that is to be told
         self._stopping = False
@@ -138,6 +141,28 @@ class Supervisor:
             self._command(lambda: self._begin_to_stop(now))
         if self._thread is not threading.current_thread():
             self._thread.join(10.0)
+
+    def lead(self, inbox: Inbox, size: int, deadline: float | None) -> bool:
+        """Do the I/O in this thread until `inbox` has what is waited for; False if another thread does it."""
+        if self._stopping or not self._lead.take():
+            return False
+        watcher = self._wake_leader
+        inbox.watchers.append(watcher)
+        try:
+            while len(inbox.done) < inbox.needed(size) and not self._stopping:
+                rest = None if deadline is None else deadline - time.monotonic()
+                if rest is not None and rest <= 0:
+                    return True
+                self._lead.uninterrupted(self._handle_events, self._poll(rest))
+        finally:
+            inbox.watchers.remove(watcher)
+            self._lead.give_back()
+        return True
+
+    def _wake_leader(self) -> None:
+        """A job ended by other means than a worker's word: the caller that leads does not see that by itself."""
+        if self._lead.leader != threading.get_ident():
+            self._wake()
 
     def _find(self, job: Job[Any]) -> tuple[Handle | None, Any]:
         for handle in self._handles.values():
@@ -209,22 +234,32 @@ class Supervisor:
     def _run(self) -> None:
         for index in range(self._count):
             self._start_worker(index)
+        lead = self._lead
         try:
             while not self._stopping:
-                self._turn()
+                lead.follow()
+                while not (self._stopping or lead.wanted):
+                    self._handle_events(self._poll(None))
+                if not self._stopping:
+                    lead.let_go()
             self._end_workers()
         finally:
+            lead.close()
             self._selector.close()
             os.close(self._wake_in)
             os.close(self._wake_out)
             self._reaper.close()
 
-    def _turn(self) -> None:
-        """Wait for something to happen, and see to all that did."""
-        timeout = None
+    def _poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for something to happen."""
         if self._balance_at is not None:
-            timeout = max(0.0, self._balance_at - time.monotonic())
-        for key, mask in self._selector.select(timeout):
+            rest = max(0.0, self._balance_at - time.monotonic())
+            timeout = rest if timeout is None else min(rest, timeout)
+        return self._selector.select(timeout)
+
+    def _handle_events(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """See to all that happened."""
+        for key, mask in events:
             action, handle = key.data
             if handle is None or self._handles.get(handle.index) is handle:
                 action(handle, mask)

@@ -34,6 +34,7 @@ class _Channel:
         self._storage, self._advice = storage, advice
         self._changed = threading.Condition()
         self._stops: set[tuple[int, int]] = set()
+        self._requests: set[tuple[int, int]] = set()  # those that are no advice of a stopper
         self._sent: dict[tuple[int, int], int] = {}
         self._answered: dict[tuple[int, int], int] = {}
         self.gone = False
@@ -58,6 +59,9 @@ class _Channel:
                 )
         return key in self._stops
 
+    def must_end(self, number: int, attempt: int) -> bool:
+        return self.gone or (number, attempt) in self._requests
+
     def storage(self) -> Any:
         if self._storage is None and self._advice:
             from evalpool.errors import NotShareable
@@ -68,6 +72,7 @@ class _Channel:
     def ask_to_stop(self, number: int, attempt: int) -> None:
         with self._changed:
             self._stops.add((number, attempt))
+            self._requests.add((number, attempt))
             self._changed.notify_all()
 
     def decided(self, number: int, attempt: int, count: int, stop: bool) -> None:
@@ -84,6 +89,7 @@ class _Channel:
                 self._sent.pop(key, None)
                 self._answered.pop(key, None)
                 self._stops.discard(key)
+                self._requests.discard(key)
 
 
 class _Turn:

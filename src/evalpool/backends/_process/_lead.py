@@ -1,0 +1,104 @@
+"""Who does the supervisor's I/O: the thread that waits for results, if there is one, else the supervisor's own.
+
+A result that is read by the I/O thread costs a second switch of threads until the search has it, and the
+switch is dearer than all else that is done for a short job. So a caller that waits in `gather` *leads*: it
+reads the workers' channels itself. When it goes away to think, work must go on: then it arms a timer, and the
+I/O thread takes over if the caller has not come back by then. The idea is the leader/followers pattern (D. C.
+Schmidt et al., "Leader/Followers", PLoP 2000); the timer is what makes short absences free.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C module: `signal.signal` takes ten times as long
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from evalpool.backends._process._timer import Timer
+
+__all__ = ["Lead"]
+
+ABSENCE = 0.001
+"""Seconds that the workers may be left alone; they have `AHEAD` seconds of work in flight. A search that thinks for
+longer pays one switch of threads."""
+
+
+class Lead:
+    """The right to do the I/O, passed between one I/O thread and the callers that wait."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake  # the thread that does the I/O now
+        self._right = threading.Lock()
+        self._leading = threading.Lock()
+        self.wanted = False  # a caller wants to lead: the I/O thread lets go
+        self.leader: int | None = None
+        self._noted = False
+        try:
+            self._timer: Timer | None = Timer()
+        except OSError:
+            self._timer = None
+
+    # The I/O thread.
+
+    def follow(self) -> None:
+        """Wait until no caller leads; then the I/O thread has the right."""
+        while not self._right.acquire(blocking=False):
+            assert self._timer is not None
+            self._timer.wait()
+
+    def let_go(self) -> None:
+        """Give the right to the caller that wants it."""
+        self._right.release()
+        if self._timer is not None:
+            self._timer.wait()
+
+    # A caller.
+
+    def take(self) -> bool:
+        """Get the right; False if another caller has it, or this system cannot pass it on."""
+        if self._timer is None or not self._leading.acquire(blocking=False):
+            return False
+        self.wanted = True
+        if not self._right.acquire(blocking=False):
+            self._wake()
+            self._right.acquire()
+        self.leader = threading.get_ident()
+        return True
+
+    def give_back(self) -> None:
+        """Go away: the I/O thread takes over after `ABSENCE`, unless a caller leads again by then."""
+        self.leader = None
+        self.wanted = False
+        self._right.release()
+        assert self._timer is not None
+        self._timer.arm(ABSENCE)
+        self._leading.release()
+
+    def uninterrupted(self, action: Callable[[Any], None], argument: Any) -> None:
+        """Call ``action(argument)``; a Ctrl-C in the main thread is delivered after it, not amidst.
+
+        What has been read from a worker is nowhere else: an exception between the reading and the report would lose
+        a finished job.
+        """
+        previous = _signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(previous):
+            action(argument)
+            return
+        _signal.signal(signal.SIGINT, self._note)
+        try:
+            action(argument)
+        finally:
+            _signal.signal(signal.SIGINT, previous)
+            if self._noted:
+                self._noted = False
+                previous(signal.SIGINT, None)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._noted = True
+
+    def close(self) -> None:
+        """Called by the I/O thread at its end."""
+        if self._timer is not None:
+            self._timer.close()
