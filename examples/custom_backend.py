@@ -84,9 +84,11 @@ def run(job: RunningJob) -> object:
 
 
 def main() -> None:
-    with FreshInterpreterEvaluator(run, num_workers=2, job_timeout=3.0) as evaluator:
-        evaluator.submit([{"x": x} for x in range(6)])
-        jobs = evaluator.gather("ALL")
+    with FreshInterpreterEvaluator(run, num_workers=2) as evaluator:
+        submitted = evaluator.submit([{"x": x} for x in range(6)])
+        jobs = evaluator.gather("BATCH", size=5)
+        submitted[3].cancel()  # it would sleep for an hour
+        jobs += evaluator.gather("ALL")
     for job in sorted(jobs, key=lambda job: job.number):
         print(f"x = {job.args['x']}: {job.objective}")
     processes = [job.metadata["process"] for job in jobs if job.kind is None]

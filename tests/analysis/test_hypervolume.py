@@ -35,6 +35,7 @@ def test_it_is_the_number_of_dominated_cells(points: list[tuple[int, ...]], refe
     assert hypervolume(points, [reference] * len(points[0])) == unit_cells(points, reference)
 
 
+@settings(deadline=None)
 @given(points_of_one_size())
 def test_the_front_is_what_no_other_point_dominates(points: list[tuple[int, ...]]) -> None:
     distinct = set(points)
@@ -46,6 +47,7 @@ def test_the_front_is_what_no_other_point_dominates(points: list[tuple[int, ...]
     assert len(front) == len(expected)
 
 
+@settings(deadline=None)
 @given(points_of_one_size())
 def test_a_growing_front_takes_a_point_if_and_only_if_the_hypervolume_grows(
     points: list[tuple[int, ...]],

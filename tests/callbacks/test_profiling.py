@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalpool.analysis._utilisation import Interval, busy_workers
@@ -69,6 +69,7 @@ def test_one_drawn_schedule() -> None:
     assert profile.mean == pytest.approx((2 * 2 + 1 * 2 + 1 + 2 * 3) / (2 * 8))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12))
 def test_the_count_is_that_of_the_intervals_that_cover_a_moment(spans: list[tuple[int, int]]) -> None:
     intervals = [Interval(str(i), start, start + length, "", False) for i, (start, length) in enumerate(spans)]

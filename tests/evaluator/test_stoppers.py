@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalpool.backends import ProcessPoolEvaluator, SerialEvaluator, ThreadPoolEvaluator
@@ -32,6 +32,7 @@ def curve(stopper: Any, objectives: list[float]) -> int:
 # The data structures.
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=40))
 def test_the_running_median_is_the_median(values: list[float]) -> None:
     median = RunningMedian()
@@ -41,6 +42,7 @@ def test_the_running_median_is_the_median(values: list[float]) -> None:
         assert median.median == pytest.approx(statistics.median(values[:n]))
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=40), st.sampled_from([1.5, 2, 3, 4]))
 def test_the_share_ends_with_the_value_of_its_rank(values: list[float], factor: float) -> None:
     share = TopShare(factor)

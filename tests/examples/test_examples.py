@@ -148,7 +148,7 @@ def test_a_backend_of_ones_own_survives_a_crash_and_a_hang(tmp_path: Path) -> No
         "x = 0: 0",
         "x = 1: 1",
         "x = 2: F_worker_died",
-        "x = 3: F_timeout",
+        "x = 3: F_CANCELLED",
         "x = 4: 16",
         "x = 5: 25",
         "4 results from 4 processes",
