@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import abc
 import atexit
+import contextlib
 import logging
 import math
+import os
 import threading
 import time
 import uuid
@@ -35,19 +37,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evalpool.errors import BadArgument, EvaluatorClosed, JobError
+from evalpool._json import plain
+from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._profile import Profiled
+from evalpool.evaluator._resume import Lease, resume
 from evalpool.evaluator._seeds import fresh_seed
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evalpool.callbacks import Callback
+    from evalpool.models import JobRecord
     from evalpool.storage import Follower, Sharing, Storage
 
 __all__ = ["Evaluator"]
@@ -116,8 +123,8 @@ class Evaluator(abc.ABC):
         self._job_type = _settings.check_choice("job_type", job_type, ("hpo", "task"))
         self._stopper = _settings.check_stopper(stopper)
         self._seed = fresh_seed() if seed is None else _settings.check_number("seed", seed, 0)
-        self._owner = uuid.uuid4().hex
         self._open_search(storage, search_id)
+        self._keep_seed(given=seed is not None)
 
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)
@@ -185,7 +192,7 @@ class Evaluator(abc.ABC):
         return Sharing[self._workers_are.upper()]
 
     def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
-        from evalpool.storage import MemoryStorage, Storage
+        from evalpool.storage import MemoryStorage, Storage, new_owner
 
         self._own_storage = storage is None
         if storage is None:
@@ -200,6 +207,7 @@ class Evaluator(abc.ABC):
             raise _settings.unreachable(storage, type(self).__name__, needed)
         self._storage = storage
         self._resumed = search_id is not None
+        self._inbox_has_only_own = search_id is None  # no restored ones, which are recorded already
         if search_id is None:
             self._search_id = storage.create_new_search()
         else:
@@ -208,7 +216,20 @@ class Evaluator(abc.ABC):
         self._origin = time.monotonic() - (time.time() - start)
         self._durable = storage.durable
         self._keeps = storage.keeps
+        self._owner = uuid.uuid4().hex if self._own_storage else new_owner()
+        self._unwritten: list[Event] = []
+        self._lease = Lease(self)
         self._follower: Follower | None = None
+
+    def _keep_seed(self, given: bool) -> None:
+        """A search that goes on has the seed that it began with, unless another one is given."""
+        if self._own_storage or not self._keeps:
+            return
+        if self._resumed and not given:
+            with contextlib.suppress(KeyError):  # begun by hand
+                self._seed = self._storage.load_search_value(self._search_id, "seed")
+        else:
+            self._storage.store_search_value(self._search_id, "seed", self._seed)
 
     # What a backend implements.
 
@@ -281,6 +302,8 @@ class Evaluator(abc.ABC):
             self._start_up()
         if not checked:
             return []
+        if self._durable:
+            self._lease.take()
         first = self._storage.reserve(self._search_id, len(checked), self._cap)
         search, job_type, now = self._search_id, self._job_type, time.monotonic() - self._origin
         jobs: list[Job[Any]] = [
@@ -598,7 +621,7 @@ class Evaluator(abc.ABC):
                 events.append(Event("recorded", self._search_id, job.number, data))
                 self._hooks.call("on_record", job, budget, objective)
         if events and self._keeps and not self._own_storage:
-            self._storage.append(events)
+            self._write(events)
 
     # Waiting.
 
@@ -712,8 +735,9 @@ class Evaluator(abc.ABC):
         now = self._now()
         fresh = [job for job in jobs if job._gathered is None]
         if fresh:
-            if self._keeps:
-                self._record_gathered(fresh, now)
+            own = fresh if self._inbox_has_only_own else [job for job in fresh if job._evaluator is self]
+            if self._keeps and own:
+                self._record_gathered(own, now)
             for job in fresh:
                 job._gathered = now
             if self._hooks.on_done:
@@ -794,14 +818,35 @@ class Evaluator(abc.ABC):
             events = [self._outcome_event(job) for job in jobs]
             for event in events:
                 event.data["timestamp_gather"] = now
-        self._storage.append(events)
+        self._write(events)
+
+    def _write(self, events: list[Event]) -> None:
+        """Record what has happened already: nothing that goes wrong with the storage may lose it.
+
+        Unlike at submission, where trouble is raised before a job is taken.
+        """
+        if self._unwritten:
+            events = [*self._unwritten, *events]
+            self._unwritten = []
+        try:
+            self._storage.append(events)
+        except NotJSON as error:
+            logger.warning("%s. What is not JSON is kept as its text in the records.", error)
+            self._storage.append([event._replace(data=plain(event.data, lenient=True)) for event in events])
+        except StorageError as error:
+            if self._durable:
+                self._storage.append_soon(events)  # keeps them, tries again, and says so once
+                return
+            logger.error("%s. Records are kept in memory and written when it is possible.", error)
+            self._unwritten = events
 
     # Other clients of the same search.
 
     def gather_other_jobs_done(self) -> list[Job[Any]]:
         """Return what other clients of this search finished since the last call, each job once."""
-        if self._look_for_others(at_once=True) and self._hooks.on_gather:
-            self._hooks.call("on_gather", [], list(self._others))
+        news = self._look_for_others(at_once=True)
+        if news and self._hooks.on_gather:
+            self._hooks.call("on_gather", [], news)
         jobs = []
         while self._others:
             jobs.append(self._others.popleft())
@@ -814,13 +859,23 @@ class Evaluator(abc.ABC):
         if not at_once and self._workers_elsewhere() and now - self._followed < FOREIGN_INTERVAL:
             return []
         self._followed = now
-        if self._follower is None:
-            self._follower = self._storage.follow(self._search_id, not_owner=self._owner)
-        jobs = [self._foreign_job(record) for record in self._follower.poll()]
+        try:
+            records = self._follow().poll()
+        except StorageError as error:
+            if at_once:
+                raise
+            logger.warning("What other clients finished cannot be seen for now: %s", error)
+            return []
+        jobs = [self._foreign_job(record) for record in records]
         self._others.extend(jobs)
         for job in jobs:
             self._hooks.call("on_done_other", job)
         return jobs
+
+    def _follow(self) -> Follower:
+        if self._follower is None:
+            self._follower = self._storage.follow(self._search_id, not_owner=self._owner)
+        return self._follower
 
     def _workers_elsewhere(self) -> bool:
         return self._storage.shared.value > 1
@@ -854,6 +909,78 @@ class Evaluator(abc.ABC):
         names = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
         job._history = {**record.metadata, **{name: getattr(record, name) for name in names}}
         return job
+
+    def resume(self) -> int:
+        """Go on with an existing search: deliver what had finished, run again what was lost.
+
+        The next `gather` returns the jobs that had finished, once, with ``restored`` in their metadata. Jobs that
+        waited or ran, and whose owner is gone, are queued again; those of an owner that lives are left to it. Ids,
+        seeds and timestamps continue. Costs the jobs of the search, once.
+
+        Returns:
+            how many jobs were queued again; 0 on a search that this evaluator began.
+        """
+        if self._closed:
+            raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to resume the search.")
+        if not self._resumed or not self._keeps:
+            return 0
+        self._start_up()
+        self._lease.take()
+        restored, again = resume(self)
+        with self._lock:
+            self._inbox.done.extend(restored)
+            self._inbox.outstanding += len(restored) + len(again)
+            self._num_submitted += len(restored) + len(again)
+            self._ready.extend(again)
+            self._wake_waiting(self._inbox)
+        self._pump()
+        return len(again)
+
+    # Results.
+
+    def results(self) -> list[JobRecord]:
+        """The records of all jobs of this search, also of other clients', in the order of their numbers.
+
+        Raises:
+            BadArgument: the storage keeps nothing.
+        """
+        if not self._keeps:
+            raise BadArgument(
+                f"{type(self._storage).__name__} keeps no results; give storage=MemoryStorage() or another."
+            )
+        self._storage.flush()
+        return self._storage.records(self._search_id)
+
+    def to_dataframe(self) -> Any:
+        """`results` as a `pandas.DataFrame` with the columns of the tables (extra ``pandas``)."""
+        from evalpool._frames import frame_of
+
+        return frame_of(self.results(), self._job_type)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write `results` to a CSV file, atomically; returns its absolute path."""
+        from evalpool._tables import write_table
+
+        return write_table(path, self.results(), self._job_type)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """Write `results` to a Parquet file, atomically; returns its absolute path (extra ``pandas``)."""
+        from evalpool._frames import write_parquet
+
+        return write_parquet(path, self.results(), self._job_type)
+
+    def dump_jobs_done_to_csv(self, log_dir: str = ".", filename: str = "results.csv", flush: bool = False) -> Path:
+        """Write the jobs that have ended to ``<log_dir>/<filename>``, whole; deephyper's name for `to_csv`.
+
+        Args:
+            log_dir: an existing directory.
+            filename: of the table.
+            flush: accepted for programs that pass it; the table is always complete.
+        """
+        from evalpool._tables import write_table
+
+        done = [record for record in self.results() if record.status in FINAL]
+        return write_table(os.path.join(log_dir, filename), done, self._job_type)
 
     # Stopping.
 
@@ -963,10 +1090,19 @@ class Evaluator(abc.ABC):
         self._conclude(finished)
         if self._hooks.on_close:
             self._hooks.call("on_close")
-        self._storage.flush()
+        self._leave_storage()
         if isinstance(self._run_function, Profiled):
             self._run_function.release()
         return unfinished
+
+    def _leave_storage(self) -> None:
+        try:
+            if self._unwritten:
+                self._write([])
+            self._lease.give_up()
+            self._storage.flush()
+        except StorageError as error:
+            logger.error("The records of search %s are not all written: %s", self._search_id, error)
 
     def _wind_down(self, running: list[Job[Any]]) -> None:
         """Let running jobs notice the request to stop, then stop the engine and settle what is left."""

@@ -1,0 +1,90 @@
+"""A search that outlives its process: the lease on its jobs, and taking up what a dead owner left.
+
+A lease says "the owner of these jobs lives until ...". It is renewed well before it expires, by the thread
+that keeps deadlines; so the jobs of an owner that is gone are run again soon, and those of one that lives
+never are, also when its search thinks for an hour. On the same host the owner's process is looked at, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from evalpool.errors import StorageError
+from evalpool.evaluator._job import Job
+from evalpool.outcomes import JobStatus
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+
+__all__ = ["TTL", "Lease", "resume"]
+
+logger = logging.getLogger("evalpool")
+
+TTL = 30.0
+"""Seconds for which a lease is given; renewed every third of it, so that two renewals may fail."""
+
+
+class Lease:
+    """Keeps an evaluator's lease on its jobs while it is open."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self._held = False
+
+    def take(self) -> None:
+        """Take the lease and see to its renewal. Raises `StorageError`. Idempotent."""
+        if not self._held:
+            evaluator = self._evaluator
+            evaluator._storage.lease(evaluator._search_id, evaluator._owner, TTL)
+            self._held = True
+            evaluator._watchdog.after(TTL / 3, self._renew)
+
+    def _renew(self) -> None:
+        evaluator = self._evaluator
+        if not self._held or evaluator._closed:
+            return
+        try:
+            evaluator._storage.renew(evaluator._search_id, evaluator._owner, TTL)
+        except StorageError as error:
+            logger.warning("The lease on the jobs of search %s was not renewed: %s", evaluator._search_id, error)
+        evaluator._watchdog.after(TTL / 3, self._renew)
+
+    def give_up(self) -> None:
+        """At close: whoever resumes need not wait for the lease to expire."""
+        if self._held:
+            self._held = False
+            evaluator = self._evaluator
+            evaluator._storage.lease(evaluator._search_id, evaluator._owner, 0.0)
+
+
+def resume(evaluator: Evaluator) -> tuple[list[Job[Any]], list[Job[Any]]]:
+    """Return the jobs that had finished, restored, and those to be run again. Costs the jobs of the search."""
+    storage, search = evaluator._storage, evaluator._search_id
+    storage.flush()
+    lost = storage.claim_lost(search, evaluator._owner)
+    evaluator._follow().poll()  # what is finished by now is restored here, and not news of other clients
+    restored = []
+    for record in storage.records(search):
+        if record.status in (JobStatus.DONE, JobStatus.FAILED):
+            job = evaluator._foreign_job(record)
+            job._history = {**(job._history or {}), "restored": True}
+            job._gathered = None  # this evaluator has not given it back yet
+            restored.append(job)
+    restored.sort(key=lambda job: (job.metadata.get("timestamp_end") or 0.0, job.number))
+    again = []
+    for record in lost:
+        job = Job(
+            evaluator,
+            evaluator._inbox,
+            search,
+            record.number,
+            record.configuration,
+            evaluator._job_type,
+            record.timestamp_submit or 0.0,
+        )
+        job.attempts = record.attempts
+        if record.attempts:
+            job._errors = [*record.attempt_errors, "[lost] the evaluator that ran it is gone"]
+        again.append(job)
+    return restored, again
