@@ -89,6 +89,18 @@ class Handle:
 
     def send(self, pieces: list[bytes | memoryview]) -> bool:
         """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""
+        if len(pieces) == 1 and not self._out:  # the common case: one small frame, and room for it
+            piece = pieces[0]
+            try:
+                count = self.data.send(piece)
+            except BlockingIOError:
+                count = 0
+            except OSError:  # the worker is dead; its end is noticed by its process
+                return True
+            if count == len(piece):
+                return True
+            self._out.append(memoryview(piece).cast("B")[count:])
+            return False
         self._out.extend(memoryview(piece).cast("B") for piece in pieces)
         return self.flush()
 

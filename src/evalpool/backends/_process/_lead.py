@@ -12,6 +12,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the C module: `signal.signal` takes ten times as long
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -35,6 +36,8 @@ class Lead:
         self.wanted = False  # a caller wants to lead: the I/O thread lets go
         self.leader: int | None = None
         self._noted = False
+        self._armed_until = 0.0
+        self._main = threading.main_thread().ident
         try:
             self._timer: Timer | None = Timer()
         except OSError:
@@ -72,8 +75,11 @@ class Lead:
         self.leader = None
         self.wanted = False
         self._right.release()
-        assert self._timer is not None
-        self._timer.arm(ABSENCE)
+        now = time.monotonic()
+        if now >= self._armed_until:  # else it is due soon, and the I/O thread will look
+            assert self._timer is not None
+            self._armed_until = now + ABSENCE
+            self._timer.arm(ABSENCE)
         self._leading.release()
 
     def uninterrupted(self, action: Callable[[Any], None], argument: Any) -> None:
@@ -82,8 +88,11 @@ class Lead:
         What has been read from a worker is nowhere else: an exception between the reading and the report would lose
         a finished job.
         """
+        if threading.get_ident() != self._main:
+            action(argument)
+            return
         previous = _signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        if not callable(previous):
             action(argument)
             return
         _signal.signal(signal.SIGINT, self._note)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import selectors
 import threading
 import time
@@ -97,7 +98,7 @@ class Supervisor:
 
     def dispatch(self, jobs: list[Job[Any]]) -> None:
         """Send jobs to workers with room; unpicklable ones are reported at once."""
-        encoded = []
+        encoded: list[tuple[Job[Any], Any]] = []
         for job in jobs:
             try:
                 encoded.append((job, _encode(job)))
@@ -338,7 +339,10 @@ class Supervisor:
         reports = self._reports
         ended: list[Any] = []
         for kind, payload, buffers in frames:
-            if kind in (_wire.FAST_OUTCOME, _wire.OUTCOME):
+            if kind == _wire.FAST_OUTCOME:
+                number, attempt, objective, start, end = _wire.FAST.unpack(payload)
+                outcome = Outcome(DONE, objective, None, None, None, None, start, end, handle.worker)
+            elif kind == _wire.OUTCOME:
                 number, attempt = _wire.JOB.unpack_from(payload)
                 outcome = load_outcome(kind, payload, buffers, handle)
                 start, end = outcome.start or now, outcome.end or now
@@ -426,6 +430,8 @@ class Supervisor:
 
     def _balance(self) -> None:
         """Withdraw jobs that wait behind a long one while another worker is idle."""
+        if self._balance_at is None and self._hungry[0].in_flight:
+            return  # idle ones stand first: nobody is
         now = time.monotonic()
         if self._balance_at is not None and now < self._balance_at:
             return
@@ -585,8 +591,6 @@ def _encode(job: Job[Any]) -> Any:
 
 
 def _jobs_frame(batch: list[Any]) -> list[bytes | memoryview]:
-    import pickle
-
     return _wire.frame(_wire.JOBS, pickle.dumps(batch, 5))
 
 

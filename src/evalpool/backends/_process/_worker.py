@@ -8,6 +8,7 @@ its children when the supervisor is gone. This module imports little: a worker's
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -42,6 +43,10 @@ class _Channel:
     def send(self, pieces: list[bytes | memoryview]) -> None:
         with self._lock:  # run-functions may record from threads of their own
             _wire.send_all(self._data, pieces)
+
+    def send_bytes(self, data: bytes) -> None:
+        with self._lock:
+            self._data.sendall(data)
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
         key = number, attempt
@@ -140,6 +145,8 @@ def main(data_fd: int, control_fd: int) -> None:
         channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
     except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
         broken = describe_exception(error, error.__traceback__)
+    gc.collect()
+    gc.freeze()  # what was imported stays: later collections need not look at it
     channel.send(_wire.frame(_wire.STARTED_UP, b""))
     while True:
         while backlog:
@@ -206,8 +213,8 @@ def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: _Channel
         and outcome.metadata is None
         and outcome.kind is None
     ):
-        fast = _wire.FAST.pack(number, attempt, outcome.objective, outcome.start, outcome.end)
-        channel.send(_wire.frame(_wire.FAST_OUTCOME, fast))
+        start, end = outcome.start or 0.0, outcome.end or 0.0
+        channel.send_bytes(_wire.fast_outcome(number, attempt, outcome.objective, start, end))
         return
     try:
         payload, buffers = _wire.dump(_to_wire(outcome))
