@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from evalpool import ProcessPoolEvaluator, SerialEvaluator
+from evalpool import Evaluator, ProcessPoolEvaluator, SerialEvaluator
 from evalpool.backends._process import _supervisor
 from evalpool.evaluator._results import standardise
 from evalpool.storage import MemoryStorage, NullStorage
@@ -94,6 +94,32 @@ def dispatch() -> None:
     _supervisor.LEAST_IN_FLIGHT, _supervisor.MOST_IN_FLIGHT = least, most
 
 
+class ByTheIOThread(ProcessPoolEvaluator):
+    """As the process backend, but a caller that waits leaves the reading to the I/O thread."""
+
+    _wait = Evaluator._wait
+
+
+def loop(cls: Any) -> float:
+    """Jobs per second: four in flight on two workers, gather one, submit one."""
+    with cls(nothing, num_workers=2) as evaluator:
+        evaluator.submit([{"x": 1}] * 200)
+        evaluator.gather()
+        start, done = time.perf_counter(), 0
+        evaluator.submit([{"x": 0}] * 4)
+        while done < JOBS:
+            count = len(evaluator.gather("BATCH"))
+            evaluator.submit([{"x": 1}] * count)
+            done += count
+        return done / (time.perf_counter() - start)
+
+
+def lead() -> None:
+    """0008: a search loop, by who reads."""
+    say(f"process, the caller reads: {median(lambda: loop(ProcessPoolEvaluator)):,.0f} jobs/s")
+    say(f"process, the I/O thread reads: {median(lambda: loop(ByTheIOThread)):,.0f} jobs/s")
+
+
 def storage() -> None:
     """0003: what keeping records costs."""
     for cls in (MemoryStorage, NullStorage):
@@ -130,7 +156,7 @@ def serial() -> None:
     say(f"serial, in a thread beside: {median(lambda: bulk(SerialEvaluator, job_timeout=60)):,.0f} jobs/s")
 
 
-ALL = {each.__name__: each for each in (verdict, dispatch, storage, imports, serial)}
+ALL = {each.__name__: each for each in (verdict, dispatch, lead, storage, imports, serial)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:
