@@ -15,8 +15,8 @@ import threading
 import time
 
 from evalpool import Evaluator, FailureKind, Job, RunningJob
-from evalpool.backends._remote import Line, RemoteCall, read_outcome
-from evalpool.evaluator._parcel import pack
+from evalpool.backends import Line, RemoteCall, read_outcome
+from evalpool.evaluator import pack
 from evalpool.outcomes import failed
 from evalpool.storage import Sharing
 

@@ -1,4 +1,8 @@
-"""The engines. Each is an `evalpool.evaluator.Evaluator` with four hooks; they are imported when first used."""
+"""The engines. Each is an `evalpool.evaluator.Evaluator` with four hooks; they are imported when first used.
+
+For writers of engines: `LocalChannel` for workers that share this process's memory; `RemoteCall`, `Line` and
+`read_outcome` for those that do not, with what `evalpool.evaluator.pack` makes.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -7,15 +11,23 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.backends._executor import ExecutorEvaluator as ExecutorEvaluator
     from evalpool.backends._process import ProcessPoolEvaluator as ProcessPoolEvaluator
+    from evalpool.backends._remote import Line as Line
+    from evalpool.backends._remote import RemoteCall as RemoteCall
+    from evalpool.backends._remote import read_outcome as read_outcome
     from evalpool.backends._serial import SerialEvaluator as SerialEvaluator
+    from evalpool.backends._thread import LocalChannel as LocalChannel
     from evalpool.backends._thread import ThreadPoolEvaluator as ThreadPoolEvaluator
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "ExecutorEvaluator": "_executor",
+        "Line": "_remote",
+        "LocalChannel": "_thread",
         "ProcessPoolEvaluator": "_process",
+        "RemoteCall": "_remote",
         "SerialEvaluator": "_serial",
         "ThreadPoolEvaluator": "_thread",
+        "read_outcome": "_remote",
     },
 )

@@ -11,6 +11,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from typing import Any
 
 from evalpool.evaluator._call import Task
@@ -118,8 +119,14 @@ class Threads:
             seat.worker.name,
             job.id,
         )
-        self._evaluator._report(job, abandoned(job), job.attempts)
+        self._evaluator._report(job, self._abandoned(job, seat.worker), job.attempts)
         return True
+
+    def _abandoned(self, job: Job[Any], worker: Worker) -> Outcome:
+        """The outcome of a job whose thread was given up."""
+        start = None if job._started is None else job._started + self._evaluator._origin
+        kind = job._stop or FailureKind.TIMEOUT
+        return failed(kind, "its thread was abandoned", start=start, end=time.monotonic(), worker=worker)
 
     def stop(self) -> None:
         """End the threads; those that run a job end after it."""
@@ -128,11 +135,6 @@ class Threads:
         for seat in self._seats:
             if seat.thread is not None and seat.job is None and seat.thread is not threading.current_thread():
                 seat.thread.join(1.0)
-
-
-def abandoned(job: Job[Any]) -> Outcome:
-    """The outcome of a job whose thread was given up."""
-    return failed(job._stop or FailureKind.TIMEOUT, "its thread was abandoned")
 
 
 class ThreadPoolEvaluator(Evaluator):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._job import Job as Job
     from evalpool.evaluator._optimize import optimize as optimize
     from evalpool.evaluator._optuna import OptunaOptimizer as OptunaOptimizer
+    from evalpool.evaluator._parcel import pack as pack
     from evalpool.evaluator._profile import profile as profile
     from evalpool.evaluator._queued import queued as queued
     from evalpool.evaluator._random_search import RandomSearch as RandomSearch
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = attach(
         "Stopper": "_stoppers",
         "SuccessiveHalvingStopper": "_stoppers",
         "optimize": "_optimize",
+        "pack": "_parcel",
         "profile": "_profile",
         "queued": "_queued",
     },

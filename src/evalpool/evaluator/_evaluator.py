@@ -43,6 +43,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
 from evalpool.evaluator._job import Job
+from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled
 from evalpool.evaluator._resume import Lease, resume
 from evalpool.evaluator._seeds import fresh_seed
@@ -192,18 +193,18 @@ class Evaluator(abc.ABC):
         return Sharing[self._workers_are.upper()]
 
     def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
-        from evalpool.storage import MemoryStorage, Storage, new_owner
+        from evalpool.storage import Storage, new_owner
 
-        self._own_storage = storage is None
-        if storage is None:
-            storage = MemoryStorage()
+        self._own_storage = OwnStorage() if storage is None else None
+        if self._own_storage is not None:
+            storage = self._own_storage
         elif not isinstance(storage, Storage):
             raise BadArgument(
                 f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, "
                 'such as SQLiteStorage("results.db").'
             )
         needed = self._needed_sharing()
-        if not self._own_storage and storage.keeps and storage.shared < needed:
+        if self._own_storage is None and storage.keeps and storage.shared < needed:
             raise _settings.unreachable(storage, type(self).__name__, needed)
         self._storage = storage
         self._resumed = search_id is not None
@@ -216,14 +217,18 @@ class Evaluator(abc.ABC):
         self._origin = time.monotonic() - (time.time() - start)
         self._durable = storage.durable
         self._keeps = storage.keeps
-        self._owner = uuid.uuid4().hex if self._own_storage else new_owner()
+        if self._own_storage is not None:
+            self._own_storage.serve(self)
+            self._owner = uuid.uuid4().hex
+        else:
+            self._owner = new_owner()
         self._unwritten: list[Event] = []
         self._lease = Lease(self)
         self._follower: Follower | None = None
 
     def _keep_seed(self, given: bool) -> None:
         """A search that goes on has the seed that it began with, unless another one is given."""
-        if self._own_storage or not self._keeps:
+        if self._own_storage is not None or not self._keeps:
             return
         if self._resumed and not given:
             with contextlib.suppress(KeyError):  # begun by hand
@@ -291,7 +296,9 @@ class Evaluator(abc.ABC):
     def _submit(self, configurations: Iterable[dict[str, Any]], inbox: Inbox) -> list[Job[Any]]:
         if self._closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to submit more jobs.")
-        if isinstance(configurations, (dict, str)) or not isinstance(configurations, Iterable):
+        if type(configurations) is not list and (
+            isinstance(configurations, (dict, str)) or not isinstance(configurations, Iterable)
+        ):
             raise BadArgument(
                 f"submit got {configurations!r} of type {type(configurations).__name__}; give a list of dicts: "
                 "submit([{'x': 1}])."
@@ -315,13 +322,9 @@ class Evaluator(abc.ABC):
         if self._hooks.on_launch:
             for job in jobs:
                 self._hooks.call("on_launch", job)
-        with self._lock:
-            self._ready.extend(jobs)
-            inbox.outstanding += len(jobs)
-            self._num_submitted += len(jobs)
+        self._pump(jobs, inbox)
         if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
-        self._pump()
         if self._notices:
             self._deliver_notices()
         return jobs
@@ -381,10 +384,18 @@ class Evaluator(abc.ABC):
 
     # The pump.
 
-    def _pump(self) -> None:
-        """Fill free slots from the ready queue. Any thread; returns at once if another one is at it."""
+    def _pump(self, fresh: list[Job[Any]] | None = None, inbox: Inbox | None = None) -> None:
+        """Fill free slots from the ready queue. Any thread; returns at once if another one is at it.
+
+        Args:
+            fresh, inbox: jobs to queue first, under the same hold of the lock.
+        """
         lock = self._lock
         lock.acquire()
+        if fresh is not None and inbox is not None:
+            self._ready.extend(fresh)
+            inbox.outstanding += len(fresh)
+            self._num_submitted += len(fresh)
         if self._pumping:
             lock.release()
             return
@@ -397,11 +408,23 @@ class Evaluator(abc.ABC):
                 lock.release()
                 try:
                     self._dispatch_all(jobs)
-                finally:
+                except BaseException:
                     lock.acquire()
+                    self._give_up_dispatch(jobs)
+                    raise
+                lock.acquire()
         finally:
             self._pumping = False
             lock.release()
+
+    def _give_up_dispatch(self, jobs: list[Job[Any]]) -> None:
+        """Under the lock: a Ctrl-C struck while jobs were handed over. Nobody knows which were; none may be lost."""
+        for job in jobs:
+            if self._running.pop(job.number, None) is job:
+                self._free += 1
+                if self._acquires:
+                    self._release(job)
+                self._settle(job, failed(FailureKind.CANCELLED, "interrupted while it was handed to a worker"))
 
     def _take_ready(self) -> list[Job[Any]]:
         """Under the lock: take from the ready queue what the slots can hold."""
@@ -532,7 +555,7 @@ class Evaluator(abc.ABC):
 
     @property
     def _notes_starts(self) -> bool:
-        return bool(self._hooks.on_start) or (self._keeps and not self._own_storage)
+        return bool(self._hooks.on_start) or (self._keeps and self._own_storage is None)
 
     def _started(self, job: Job[Any]) -> None:
         """A job begins to run; called by the backend, from any thread."""
@@ -593,7 +616,7 @@ class Evaluator(abc.ABC):
                     stop = bool(job._stopper.stop())
                 except Exception:
                     logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
-        if self._hooks.on_record or (self._keeps and not self._own_storage):
+        if self._hooks.on_record or (self._keeps and self._own_storage is None):
             self._notices.append(("record", job, budget, objective))
         return stop or job._stop is not None
 
@@ -620,7 +643,7 @@ class Evaluator(abc.ABC):
                 data = {"budget": budget, "objective": objective}
                 events.append(Event("recorded", self._search_id, job.number, data))
                 self._hooks.call("on_record", job, budget, objective)
-        if events and self._keeps and not self._own_storage:
+        if events and self._keeps and self._own_storage is None:
             self._write(events)
 
     # Waiting.
@@ -637,6 +660,8 @@ class Evaluator(abc.ABC):
             BadArgument: another `type`, a `size` below 1.
             JobError: a job failed under ``on_error="raise"``; all gathered jobs are in its `jobs`.
         """
+        if type == "BATCH" and size == 1 and timeout is None:  # the step of a search loop: nothing to check
+            return self._gather(self._inbox, 1, None)
         return self._gather(self._inbox, self._size(type, size), _settings.check_wait(timeout))
 
     def _size(self, type: str, size: int) -> int:
@@ -736,10 +761,10 @@ class Evaluator(abc.ABC):
         fresh = [job for job in jobs if job._gathered is None]
         if fresh:
             own = fresh if self._inbox_has_only_own else [job for job in fresh if job._evaluator is self]
-            if self._keeps and own:
-                self._record_gathered(own, now)
             for job in fresh:
                 job._gathered = now
+            if self._keeps and own:
+                self._record_gathered(own, now)
             if self._hooks.on_done:
                 for job in fresh:
                     self._hooks.call("on_done", job)
@@ -767,20 +792,16 @@ class Evaluator(abc.ABC):
     # Records.
 
     def _record_created(self, jobs: list[Job[Any]]) -> None:
-        search, owner = self._search_id, self._owner
-        self._storage.append(
-            [
-                Event(
-                    "created",
-                    search,
-                    job.number,
-                    {"args": job.args, "submit": job._submitted, "owner": owner},
-                )
-                for job in jobs
-            ]
-        )
+        if self._own_storage is not None:
+            self._own_storage.take_created(jobs)
+        else:
+            self._storage.append([self._created_event(job) for job in jobs])
 
-    def _outcome_event(self, job: Job[Any]) -> Any:
+    def _created_event(self, job: Job[Any]) -> Event:
+        data = {"args": job.args, "submit": job._submitted, "owner": self._owner}
+        return Event("created", self._search_id, job.number, data)
+
+    def _outcome_event(self, job: Job[Any]) -> Event:
         outcome = job._outcome
         assert outcome is not None
         origin = self._origin
@@ -812,13 +833,20 @@ class Evaluator(abc.ABC):
         self._storage.append_soon([self._outcome_event(job) for job in jobs])
 
     def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
+        if self._own_storage is not None:
+            self._own_storage.take_finished(jobs)
+            return
         if self._durable:
             events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
         else:
-            events = [self._outcome_event(job) for job in jobs]
-            for event in events:
-                event.data["timestamp_gather"] = now
+            events = [self._gathered_event(job) for job in jobs]
         self._write(events)
+
+    def _gathered_event(self, job: Job[Any]) -> Event:
+        """A job's outcome and the time it was given back, in one."""
+        event = self._outcome_event(job)
+        event.data["timestamp_gather"] = job._gathered
+        return event
 
     def _write(self, events: list[Event]) -> None:
         """Record what has happened already: nothing that goes wrong with the storage may lose it.
@@ -853,7 +881,7 @@ class Evaluator(abc.ABC):
         return jobs
 
     def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
-        if self._own_storage or not self._keeps:
+        if self._own_storage is not None or not self._keeps:
             return []
         now = time.monotonic()
         if not at_once and self._workers_elsewhere() and now - self._followed < FOREIGN_INTERVAL:
@@ -975,12 +1003,16 @@ class Evaluator(abc.ABC):
         Args:
             log_dir: an existing directory.
             filename: of the table.
-            flush: accepted for programs that pass it; the table is always complete.
+            flush: return only when the file is on the disk, not in the system's cache.
         """
         from evalpool._tables import write_table
 
         done = [record for record in self.results() if record.status in FINAL]
-        return write_table(os.path.join(log_dir, filename), done, self._job_type)
+        path = write_table(os.path.join(log_dir, filename), done, self._job_type)
+        if flush:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        return path
 
     # Stopping.
 

@@ -34,7 +34,7 @@ def pack(evaluator: Evaluator) -> Parcel:
     import cloudpickle
 
     storage, advice = None, ""
-    if evaluator._own_storage or not evaluator._storage.keeps:
+    if evaluator._own_storage is not None or not evaluator._storage.keeps:
         advice = str(_settings.unreachable(evaluator._storage, type(evaluator).__name__, evaluator._needed_sharing()))
     else:
         storage = pickle.dumps(evaluator._storage)

@@ -129,7 +129,9 @@ class Profiled:
         return self._conclude(outcome, peak, start)
 
     def _conclude(self, outcome: Outcome, peak: int, start: float) -> Any:
-        facts = {**(outcome.metadata or {}), "memory": peak}
+        facts = dict(outcome.metadata or {})
+        if peak:  # 0: the process was gone before the first look
+            facts["memory"] = peak
         if outcome.kind is None:
             return self._result(outcome.objective, start, **facts)
         if outcome.kind is FailureKind.MEMORY_LIMIT and not self._raise:

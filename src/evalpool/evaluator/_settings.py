@@ -165,8 +165,10 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
     better = {
         "PROCESSES": "SharedMemoryStorage() or SQLiteStorage(path)",
     }.get(needed.name, "JournalStorage(directory) or RedisStorage(host)")
+    own = type(storage).__name__ == "OwnStorage"
+    name = "The storage of an evaluator that was given none" if own else type(storage).__name__
     return NotShareable(
-        f"{type(storage).__name__} is shared between {storage.shared.name.lower()} only, and the workers of "
+        f"{name} is shared between {storage.shared.name.lower()} only, and the workers of "
         f"{evaluator} are {needed.name.lower()}: each would see an empty copy. Use {better}; or give no storage if "
         "the run-function does not use it."
     )

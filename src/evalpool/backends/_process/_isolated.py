@@ -28,8 +28,10 @@ from evalpool.outcomes import FailureKind, Outcome, failed
 
 __all__ = ["Helper"]
 
-STOP_GRACE = 0.15
+STOP_GRACE = 0.1
 """Seconds from a request to stop to force: less than the evaluator's grace, so that its thread need not be given up."""
+TICK = 0.05
+"""Seconds between two looks at the most: memory has no event to wait for, and requests to stop come in between."""
 
 
 class _Inner:
@@ -109,7 +111,7 @@ class Helper:
             selector.register(handle.data, selectors.EVENT_READ)
             selector.register(handle.stderr, selectors.EVENT_READ)
             while True:
-                ready = {key.fd for key, _ in selector.select(interval)}
+                ready = {key.fd for key, _ in selector.select(min(interval, TICK))}
                 if handle.stderr in ready and not handle.read_stderr():
                     selector.unregister(handle.stderr)
                 if handle.data.fileno() in ready:

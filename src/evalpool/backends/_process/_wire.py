@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import struct
+
 from evalpool.evaluator._pickling import dump, load
 
 __all__ = ["Frame", "FrameReader", "dump", "frame", "load"]

@@ -1,0 +1,223 @@
+"""Ctrl-C: gather raises at once, what had finished is kept, the program ends, nothing is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import pty
+import signal
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import EXIT, Program, wait_until
+
+pytestmark = pytest.mark.slow
+
+Start = Callable[..., Program]
+
+SEARCH = """
+    from evalpool.callbacks import CSVLoggerCallback
+
+    method, form = sys.argv[1:3]
+    run = culprits.mostly_harmless_async if form == "async" else culprits.mostly_harmless
+    kwargs = {"num_workers": 2, "callbacks": [CSVLoggerCallback("results.csv")]}
+    if form == "beside":
+        kwargs["job_timeout"] = 50.0
+    with Evaluator.create(run, method, kwargs) as evaluator:
+        jobs = evaluator.submit([{"x": n} for n in range(4)])
+        first = evaluator.gather("BATCH", 2)
+        jobs += evaluator.submit([{"do": "hang"}, {"do": "hang"}, {"x": 6}])
+        say("gathering")
+        try:
+            evaluator.gather("ALL")
+        except KeyboardInterrupt:
+            say("interrupted")
+        else:
+            say("not interrupted")
+        second = evaluator.gather("BATCH", 1, timeout=0)
+        say("kept", sorted(job.number for job in first + second if job.error is None))
+        assert len({job.number for job in first + second}) == len(first + second)
+    say("closed", len(evaluator.gather()), sorted(job.status.value for job in jobs))
+"""
+
+
+@pytest.mark.parametrize("who", ["the program", "the whole group"])
+@pytest.mark.parametrize(
+    ("method", "form"),
+    [("serial", "plain"), ("serial", "async"), ("serial", "beside"), ("thread", "plain"), ("process", "plain")],
+)
+def test_ctrl_c_in_gather_keeps_what_had_finished(program: Start, method: str, form: str, who: str) -> None:
+    search = program(SEARCH, method, form)
+    search.expect("gathering")
+    search.expect("begun hang")
+    search.tree()
+    begin = time.monotonic()
+    search.kill(signal.SIGINT) if who == "the program" else search.interrupt()
+    search.expect("interrupted", EXIT)
+    interrupted = time.monotonic()
+    kept = search.expect("kept", EXIT)
+    assert kept in ("[0, 1, 2, 3]", "[0, 1, 2, 3, 6]")
+    search.expect("closed", EXIT)
+    assert search.wait() == 0
+    print(f"raised after {interrupted - begin:.3f} s, ended after {time.monotonic() - begin:.3f} s")
+    search.assert_nothing_is_left()
+    assert "Traceback" not in search.stderr()
+    assert "Exception ignored" not in search.stderr()
+    with (Path(str(search.process.args[1])).parent / "results.csv").open() as file:
+        rows = [row["job_id"] for row in csv.DictReader(file)]
+    assert sorted(rows) == ["0", "1", "2", "3", "4", "5", "6"]  # each once, also those that were cancelled at last
+
+
+TWICE = """
+    evaluator = Evaluator.create(culprits.mostly_harmless, sys.argv[1], {"num_workers": 2})
+    try:
+        with evaluator:
+            evaluator.submit([{"do": sys.argv[2]}] * 3)
+            say("gathering")
+            evaluator.gather("ALL")
+    finally:
+        say("on the way out")
+"""
+
+
+@pytest.mark.parametrize("pause", ["at once", "while closing"])
+@pytest.mark.parametrize(("method", "deed"), [("serial", "hang"), ("thread", "hang"), ("process", "hog")])
+def test_a_second_ctrl_c_only_hastens_the_end(program: Start, method: str, deed: str, pause: str) -> None:
+    search = program(TWICE, method, deed)
+    search.expect("gathering")
+    search.expect("begun")
+    search.tree()
+    search.interrupt()
+    if pause == "while closing":
+        with contextlib.suppress(AssertionError):
+            search.expect("never said", 0.1)
+    with contextlib.suppress(ProcessLookupError):
+        search.interrupt()
+    code = search.wait()
+    assert code in (1, -signal.SIGINT, 128 + signal.SIGINT)
+    assert "KeyboardInterrupt" in search.stderr()
+    search.assert_nothing_is_left()
+
+
+STORM = """
+    import random
+
+    method, where, seed = sys.argv[1:]
+    rng = random.Random(int(seed))
+    evaluator = Evaluator.create(culprits.mostly_harmless, method, {"num_workers": 2})
+    calm, interrupts = threading.Event(), 0
+
+    def storm():
+        while not calm.wait(rng.random() * 0.003):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def on_interrupt(number, frame):
+        # Only amidst a call of the evaluator: what a caller does with jobs that it has got is the caller's.
+        global interrupts
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_name in where.split() and "evalpool" in frame.f_code.co_filename:
+                interrupts += 1
+                raise KeyboardInterrupt
+            frame = frame.f_back
+
+    evaluator.submit([{"x": -1}])
+    evaluator.gather()
+    signal.signal(signal.SIGINT, on_interrupt)
+    thread = threading.Thread(target=storm)
+    thread.start()
+    lost, twice = 0, 0
+    end = time.monotonic() + 10
+    while interrupts < 150 and time.monotonic() < end:
+        wanted = set()
+        try:
+            wanted = {job.number for job in evaluator.submit([{"x": n} for n in range(40)])}
+        except KeyboardInterrupt:
+            pass
+        while True:
+            try:
+                numbers = [job.number for job in evaluator.gather("BATCH", 5 if "submit" not in where else 1, timeout=5)]
+            except KeyboardInterrupt:
+                continue
+            if not numbers:
+                break
+            twice += len(numbers) - len(set(numbers))
+            if "submit" not in where:
+                twice += len(set(numbers) - wanted)
+            wanted -= set(numbers)
+        lost += len(wanted)
+    calm.set()
+    thread.join()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    say("lost", lost, "twice", twice)
+    say("outstanding", evaluator.num_jobs_submitted - evaluator.num_jobs_gathered)
+    evaluator.close()
+    say("closed after", interrupts, "interrupts")
+"""
+
+
+@pytest.mark.parametrize("method", ["serial", "thread", "process"])
+def test_interrupts_at_any_moment_of_gather_lose_no_job_and_give_none_twice(program: Start, method: str) -> None:
+    search = program(STORM, method, "gather", 1, environment={"PYTHONWARNINGS": "ignore"})
+    assert search.expect("lost") == "0 twice 0"
+    assert search.expect("outstanding") == "0"
+    search.expect("closed after")
+    assert search.wait() == 0
+    assert "Traceback" not in search.stderr()
+
+
+@pytest.mark.parametrize("method", ["serial", "thread", "process"])
+def test_interrupts_at_any_moment_of_a_search_leave_an_evaluator_that_closes(program: Start, method: str) -> None:
+    search = program(STORM, method, "submit gather", 2, environment={"PYTHONWARNINGS": "ignore"})
+    search.expect("lost")
+    search.expect("closed after")
+    assert search.wait() == 0
+
+
+ON_A_TERMINAL = """
+    from evalpool.callbacks import TqdmCallback
+
+    with Evaluator.create(culprits.mostly_harmless, sys.argv[1], {"num_workers": 2, "callbacks": [TqdmCallback()]}) as evaluator:
+        evaluator.submit([{"x": n} for n in range(5)])
+        evaluator.gather()
+        evaluator.submit([{"do": "hang"}])
+        evaluator.gather()
+"""
+
+
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_ctrl_c_in_a_terminal_leaves_it_sane(program: Start, method: str) -> None:
+    ours, its = pty.openpty()
+    try:
+        before = termios.tcgetattr(its)
+        search = program(ON_A_TERMINAL, method, terminal=its)
+        shown = bytearray()
+        wait_until(lambda: b"begun hang" in _read(ours, shown))
+        search.tree()
+        os.write(ours, b"\x03")  # the terminal's own Ctrl-C, for its foreground group
+        wait_until(lambda: (_read(ours, shown), search.process.poll() is not None)[1], EXIT)
+        _read(ours, shown)
+        assert search.wait() in (1, -signal.SIGINT, 128 + signal.SIGINT)
+        assert b"KeyboardInterrupt" in shown
+        assert b"job/s" in shown  # there was a bar
+        assert shown.endswith(b"\n")  # the shell's prompt begins a line
+        assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")  # a cursor that was hidden is shown again
+        assert termios.tcgetattr(its) == before
+        search.assert_nothing_is_left()
+    finally:
+        os.close(ours)
+        os.close(its)
+
+
+def _read(terminal: int, shown: bytearray) -> bytearray:
+    """Append what the terminal shows by now."""
+    os.set_blocking(terminal, False)
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(terminal, 4096):
+            shown += data
+    return shown
