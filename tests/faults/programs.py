@@ -55,6 +55,7 @@ class Program:
         environment: dict[str, str] | None = None,
         terminal: int | None = None,
     ) -> None:
+        self.folder = folder
         path = folder / "search.py"
         path.write_text(PRELUDE + textwrap.dedent(source))
         self._stderr = folder / "stderr"
