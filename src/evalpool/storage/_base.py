@@ -29,6 +29,8 @@ from evalpool.storage._fold import JobState, SearchState, State, as_status
 from evalpool.storage._records import job_dict, job_metadata, job_out, job_record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
     from evalpool.models import JobRecord
@@ -268,6 +270,60 @@ class Storage(abc.ABC):
         """Everything about every job of the search, in the order of their numbers."""
         with self._fold_lock:
             return [job_record(search_id, job) for job in self._jobs(search_id)]
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def results(self, search_id: str | None = None) -> list[JobRecord]:
+        """The records of all jobs of a search (None: the latest), with all that `append_soon` was given.
+
+        Raises:
+            UnknownSearch: there is no such search, or none at all.
+            BadArgument: this kind of storage keeps no jobs.
+        """
+        if not self.keeps:
+            raise BadArgument(f"{type(self).__name__} keeps no results; use MemoryStorage() or another.")
+        self.flush()
+        return self.records(self.latest_search() if search_id is None else search_id)
+
+    def to_dataframe(self, search_id: str | None = None, job_type: str | None = None) -> Any:
+        """`results` as a `pandas.DataFrame`, one row per job, with the columns of the tables (extra ``pandas``).
+
+        Args:
+            search_id: None for the latest.
+            job_type: ``"hpo"`` or ``"task"``; None for that of the evaluator that began the search.
+        """
+        from evalpool._frames import frame_of
+
+        return frame_of(*self._table(search_id, job_type))
+
+    def to_csv(self, path: str | os.PathLike[str], search_id: str | None = None, job_type: str | None = None) -> Path:
+        """Write `results` to a CSV file, atomically, and return its absolute path. Arguments as `to_dataframe`.
+
+        Raises:
+            BadArgument: the directory is missing or not writable.
+        """
+        from evalpool._tables import write_table
+
+        return write_table(path, *self._table(search_id, job_type))
+
+    def to_parquet(
+        self, path: str | os.PathLike[str], search_id: str | None = None, job_type: str | None = None
+    ) -> Path:
+        """As `to_csv`, a Parquet file (extra ``pandas``). Columns that hold numbers and failures are text."""
+        from evalpool._frames import write_parquet
+
+        return write_parquet(path, *self._table(search_id, job_type))
+
+    def _table(self, search_id: str | None, job_type: str | None) -> tuple[list[JobRecord], str]:
+        if job_type not in (None, "hpo", "task"):
+            raise BadArgument(f"job_type is {job_type!r}; give 'hpo', 'task', or None for that of the search.")
+        if search_id is None and self.keeps:
+            search_id = self.latest_search()
+        records = self.results(search_id)
+        if job_type is None:
+            with self._fold_lock:
+                job_type = self._search(records[0].search_id).values.get("job_type") if records else None
+        return records, "task" if job_type == "task" else "hpo"
 
     # -- several clients -------------------------------------------------------------------------------
 

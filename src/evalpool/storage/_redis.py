@@ -11,8 +11,11 @@ Keys, all in one hash slot so that a cluster serves them too:
 
 A connection that is lost after a request leaves its writer not knowing whether the request was done. So each
 request is one script with the writer's name and a number that grows: the same request, sent again after
-reconnecting, is answered from ``writers`` and not done twice. What was acknowledged is there as long as Redis keeps
-what it acknowledged: with ``appendonly yes`` through the death of the server too.
+reconnecting, is answered from ``writers`` and not done twice.
+
+What was acknowledged is there for as long as the server keeps what it acknowledges. Without ``appendonly yes`` that
+is while it runs. With it, and the usual ``appendfsync everysec``, a server that is killed may forget its last two
+seconds, for it delays writes while it flushes; with ``appendfsync always`` it forgets nothing.
 """
 
 from __future__ import annotations
@@ -101,6 +104,8 @@ class Batch(NamedTuple):
 
 class RedisStorage(Storage):
     """Keeps events in a Redis server, shared by all that reach it.
+
+    For results that must survive the death of the server, it has ``appendonly yes`` and ``appendfsync always``.
 
     Args:
         host, port, db, username, password, ssl: of the server. `from_url` takes them as

@@ -142,7 +142,8 @@ class Writer(Generic[Batch]):
             _log.warning("%s takes records again; all that was kept back is written.", self._name)
         elif error is not None and kept and not self._failing:
             self._failing = True
-            _log.error("%s. Records are kept in memory and written when it is possible.", error)
+            text = str(error).rstrip(".")
+            _log.error("%s. Records are kept in memory and written when it is possible.", text)
 
     def _run(self) -> None:
         me = threading.current_thread()
