@@ -28,6 +28,9 @@ __all__ = ["Task", "describe_exception", "raised"]
 MAX_ERROR_TEXT = 64_000
 """Characters of a traceback that are kept; a deep recursion writes megabytes."""
 
+SEED_NUMBER = "_evalpool_seed_number"
+"""Among a job's own keyword arguments: the number of the job whose seed it has; never seen by the run-function."""
+
 clock = time.monotonic
 """The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
 
@@ -83,7 +86,7 @@ class Task:
             if extra is None:
                 value = self.run_function(job, **self.kwargs)
             else:
-                value = self.run_function(job, **{**self.kwargs, **extra})
+                value = self.run_function(job, **self._with(extra, job))
             if type(value) is types.CoroutineType or hasattr(value, "__await__"):
                 value = run_to_completion(value)
         except BaseException as exception:
@@ -91,6 +94,14 @@ class Task:
                 raise
             return raised(exception, job._metadata, start, clock(), worker)
         return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+
+    def _with(self, extra: dict[str, Any], job: RunningJob) -> dict[str, Any]:
+        """The keyword arguments of one call."""
+        kwargs = {**self.kwargs, **extra}
+        number = kwargs.pop(SEED_NUMBER, None)
+        if number is not None:
+            job._inherit_seed(number)
+        return kwargs
 
     async def acall(
         self,
@@ -105,7 +116,7 @@ class Task:
         job = self.running(number, attempt, configuration, channel)
         start = clock()
         try:
-            value = self.run_function(job, **{**self.kwargs, **(extra or {})})
+            value = self.run_function(job, **self._with(extra or {}, job))
             if hasattr(value, "__await__"):
                 value = await value
         except BaseException as exception:  # noqa: BLE001  whatever it is, it is this job's failure

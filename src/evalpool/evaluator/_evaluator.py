@@ -37,7 +37,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evalpool._json import plain
+from evalpool._json import jsonable, plain
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
@@ -45,7 +45,7 @@ from evalpool.evaluator._inbox import Inbox
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled
-from evalpool.evaluator._resume import Lease, resume
+from evalpool.evaluator._resume import Lease, PastJob, resume
 from evalpool.evaluator._seeds import fresh_seed
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
@@ -193,7 +193,7 @@ class Evaluator(abc.ABC):
         return Sharing[self._workers_are.upper()]
 
     def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
-        from evalpool.storage import Storage, new_owner
+        from evalpool.storage import Sharing, Storage, new_owner
 
         self._own_storage = OwnStorage() if storage is None else None
         if self._own_storage is not None:
@@ -217,24 +217,31 @@ class Evaluator(abc.ABC):
         self._origin = time.monotonic() - (time.time() - start)
         self._durable = storage.durable
         self._keeps = storage.keeps
+        self._needs_json = storage.durable or storage.shared > Sharing.THREADS  # it keeps text, not our objects
         if self._own_storage is not None:
             self._own_storage.serve(self)
             self._owner = uuid.uuid4().hex
         else:
             self._owner = new_owner()
         self._unwritten: list[Event] = []
+        self._failing = False  # the storage, when last written to
+        self._blind = False  # to what other clients do
+        self._rests_until = -math.inf
         self._lease = Lease(self)
         self._follower: Follower | None = None
 
     def _keep_seed(self, given: bool) -> None:
         """A search that goes on has the seed that it began with, unless another one is given."""
+        if self._keeps and self._job_type == "task":  # for tables made from the storage
+            self._storage.store_search_value(self._search_id, "job_type", self._job_type)
         if self._own_storage is not None or not self._keeps:
             return
         if self._resumed and not given:
-            with contextlib.suppress(KeyError):  # begun by hand
+            # There is none where the search was begun by hand, or by who died before it could say it.
+            with contextlib.suppress(KeyError):
                 self._seed = self._storage.load_search_value(self._search_id, "seed")
-        else:
-            self._storage.store_search_value(self._search_id, "seed", self._seed)
+                return
+        self._storage.store_search_value(self._search_id, "seed", self._seed)
 
     # What a backend implements.
 
@@ -290,6 +297,8 @@ class Evaluator(abc.ABC):
             BadArgument: one of them is not a dict with text keys; none has been taken.
             EvaluatorClosed: after `close`.
             MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been taken.
+            NotJSON: a configuration that the storage cannot keep, with the place of the value; none has been taken.
+            StorageUnavailable: the storage cannot record them; none has been taken.
         """
         return self._submit(configurations, self._inbox)
 
@@ -309,10 +318,12 @@ class Evaluator(abc.ABC):
             self._start_up()
         if not checked:
             return []
+        if self._needs_json:
+            jsonable(checked, "configurations")  # before any number is taken
         if self._durable:
             self._lease.take()
         first = self._storage.reserve(self._search_id, len(checked), self._cap)
-        search, job_type, now = self._search_id, self._job_type, time.monotonic() - self._origin
+        search, job_type, now = self._search_id, self._job_type, self._now()
         jobs: list[Job[Any]] = [
             Job(self, inbox, search, number, configuration, job_type, now)
             for number, configuration in enumerate(checked, first)
@@ -322,12 +333,16 @@ class Evaluator(abc.ABC):
         if self._hooks.on_launch:
             for job in jobs:
                 self._hooks.call("on_launch", job)
-        self._pump(jobs, inbox)
+        self._accept(jobs, inbox)
         if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._notices:
             self._deliver_notices()
         return jobs
+
+    def _accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        """Queue new jobs, whose consumer waits at `inbox`; work starts."""
+        self._pump(jobs, inbox, new=len(jobs))
 
     def _is_closed(self) -> bool:
         return self._closed
@@ -351,7 +366,7 @@ class Evaluator(abc.ABC):
         Jobs submitted otherwise are left to `gather`. Closing the iterator cancels what it has out.
         """
         if max_pending is None:
-            max_pending = 2 * self._num_workers
+            max_pending = 2 * self.num_workers
         limit = _settings.check_number("max_pending", max_pending, 1)
         return self._as_completed(iter(configurations), limit)
 
@@ -384,18 +399,19 @@ class Evaluator(abc.ABC):
 
     # The pump.
 
-    def _pump(self, fresh: list[Job[Any]] | None = None, inbox: Inbox | None = None) -> None:
+    def _pump(self, fresh: list[Job[Any]] | None = None, inbox: Inbox | None = None, new: int = 0) -> None:
         """Fill free slots from the ready queue. Any thread; returns at once if another one is at it.
 
         Args:
             fresh, inbox: jobs to queue first, under the same hold of the lock.
+            new: how many of them count as submitted now.
         """
         lock = self._lock
         lock.acquire()
         if fresh is not None and inbox is not None:
             self._ready.extend(fresh)
             inbox.outstanding += len(fresh)
-            self._num_submitted += len(fresh)
+            self._num_submitted += new
         if self._pumping:
             lock.release()
             return
@@ -528,6 +544,15 @@ class Evaluator(abc.ABC):
 
     def _try_again(self, job: Job[Any], outcome: Outcome) -> bool:
         """Under the lock: queue a failed job again, if its retries allow."""
+        if not self._may_retry(job, outcome):
+            return False
+        job._stop = job._started = job._stopper = None
+        job._status = READY
+        self._ready.appendleft(job)
+        return True
+
+    def _may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
+        """Is there an attempt left for a job that failed so? Then its error is noted."""
         allowed = self._retries.allowed(outcome.kind)
         if not allowed or self._closed or self._out_of_time:
             return False
@@ -541,9 +566,6 @@ class Evaluator(abc.ABC):
         if sum(error.startswith(prefix) for error in errors) >= allowed:
             return False
         errors.append(text)
-        job._stop = job._started = job._stopper = None
-        job._status = READY
-        self._ready.appendleft(job)
         return True
 
     # Starts, deadlines and records of running jobs.
@@ -617,7 +639,7 @@ class Evaluator(abc.ABC):
                 except Exception:
                     logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
         if self._hooks.on_record or (self._keeps and self._own_storage is None):
-            self._notices.append(("record", job, budget, objective))
+            self._notices.append(("record", job, budget, objective, attempt))
         return stop or job._stop is not None
 
     def _asked_to_stop(self, number: int, attempt: int) -> bool:
@@ -639,8 +661,8 @@ class Evaluator(abc.ABC):
                 events.append(Event("started", self._search_id, job.number, {"start": start, "attempt": attempt}))
                 self._hooks.call("on_start", job)
             else:
-                budget, objective = facts
-                data = {"budget": budget, "objective": objective}
+                budget, objective, attempt = facts
+                data = {"budget": budget, "objective": objective, "attempt": attempt}
                 events.append(Event("recorded", self._search_id, job.number, data))
                 self._hooks.call("on_record", job, budget, objective)
         if events and self._keeps and self._own_storage is None:
@@ -760,7 +782,7 @@ class Evaluator(abc.ABC):
         now = self._now()
         fresh = [job for job in jobs if job._gathered is None]
         if fresh:
-            own = fresh if self._inbox_has_only_own else [job for job in fresh if job._evaluator is self]
+            own = fresh if self._inbox_has_only_own else [job for job in fresh if self._lacks_gather(job)]
             for job in fresh:
                 job._gathered = now
             if self._keeps and own:
@@ -772,9 +794,19 @@ class Evaluator(abc.ABC):
         if (fresh or others) and self._hooks.on_gather:
             self._hooks.call("on_gather", jobs, others)
 
+    def _lacks_gather(self, job: Job[Any]) -> bool:
+        """Is it for us to record that this job was given back? Of the restored ones, those that nobody had gathered."""
+        if job._evaluator is self:
+            return True
+        return self._durable and job._history is not None and job._history["timestamp_gather"] is None
+
     def _now(self) -> float:
         """Seconds since the search's start."""
         return time.monotonic() - self._origin
+
+    def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
+        """What the evaluator itself adds to a job's metadata, beside times and worker."""
+        return None if job._extra is None else self._describe_extra(job._extra)
 
     def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
         outcome, origin = job._outcome, self._origin
@@ -804,26 +836,28 @@ class Evaluator(abc.ABC):
     def _outcome_event(self, job: Job[Any]) -> Event:
         outcome = job._outcome
         assert outcome is not None
-        origin = self._origin
+        times = self._timestamps(job)
         data: dict[str, Any] = {
             "status": outcome.status.value,
             "objective": outcome.objective if self._job_type == "hpo" else None,
             "output": job.output,
             "attempts": job.attempts,
-            "timestamp_start": None if outcome.start is None else outcome.start - origin,
-            "timestamp_end": None if outcome.end is None else outcome.end - origin,
+            "timestamp_start": times["timestamp_start"],
+            "timestamp_end": times["timestamp_end"],
         }
         if outcome.kind is not None:
             data["kind"] = outcome.kind.value
             data["error"] = outcome.error
             data["objective"] = outcome.objective
         metadata = outcome.metadata
-        if job._extra:
-            metadata = {**(metadata or {}), **self._describe_extra(job._extra)}
+        if (facts := self._facts(job)) is not None:
+            metadata = {**(metadata or {}), **facts}
         if metadata:
             data["metadata"] = metadata
         if job._errors:
             data["attempt_errors"] = list(job._errors)
+            # Who retries a job counts attempts as does whoever takes it over for lost: only the owner tells them apart.
+            data["owner"] = self._owner
         if outcome.worker is not None:
             data["worker"], data["host"], data["pid"] = outcome.worker
         return Event("finished", self._search_id, job.number, data)
@@ -856,17 +890,45 @@ class Evaluator(abc.ABC):
         if self._unwritten:
             events = [*self._unwritten, *events]
             self._unwritten = []
+        if self._rests():
+            self._keep_back(events)
+            return
+        began = time.monotonic()
+        try:
+            self._append_anyhow(events)
+        except StorageError as error:
+            self._rest(began)
+            if not self._durable and not self._failing:
+                logger.error("%s Records are kept in memory and written when it is possible.", error)
+            self._failing = True
+            self._keep_back(events)
+        else:
+            self._failing = False
+
+    def _append_anyhow(self, events: list[Event]) -> None:
         try:
             self._storage.append(events)
         except NotJSON as error:
             logger.warning("%s. What is not JSON is kept as its text in the records.", error)
             self._storage.append([event._replace(data=plain(event.data, lenient=True)) for event in events])
-        except StorageError as error:
-            if self._durable:
-                self._storage.append_soon(events)  # keeps them, tries again, and says so once
-                return
-            logger.error("%s. Records are kept in memory and written when it is possible.", error)
+
+    def _keep_back(self, events: list[Event]) -> None:
+        if self._durable:
+            self._storage.append_soon(events)  # keeps them, tries again, and says so once
+        else:
             self._unwritten = events
+
+    def _rest(self, began: float) -> None:
+        """The storage failed after it was asked at `began`: leave it alone for a while.
+
+        A server that is away is waited for, by each request for as long as its client was told to. Resting ten times
+        as long as that took, a search whose storage is away loses a tenth of its time, and not all of it.
+        """
+        now = time.monotonic()
+        self._rests_until = now + 10 * (now - began)
+
+    def _rests(self) -> bool:
+        return time.monotonic() < self._rests_until
 
     # Other clients of the same search.
 
@@ -886,14 +948,20 @@ class Evaluator(abc.ABC):
         now = time.monotonic()
         if not at_once and self._workers_elsewhere() and now - self._followed < FOREIGN_INTERVAL:
             return []
+        if not at_once and self._rests():
+            return []
         self._followed = now
         try:
             records = self._follow().poll()
         except StorageError as error:
+            self._rest(now)
             if at_once:
                 raise
-            logger.warning("What other clients finished cannot be seen for now: %s", error)
+            if not self._blind:
+                logger.warning("What other clients finished cannot be seen for now: %s", error)
+            self._blind = True
             return []
+        self._blind = False
         jobs = [self._foreign_job(record) for record in records]
         self._others.extend(jobs)
         for job in jobs:
@@ -912,10 +980,11 @@ class Evaluator(abc.ABC):
         """A job from its record: of another client, or of a run before this one."""
         from evalpool.outcomes import Worker
 
-        job: Job[Any] = Job(
+        job = PastJob(
             None, None, record.search_id, record.number, record.configuration, self._job_type,
             record.timestamp_submit or 0.0,
         )  # fmt: skip
+        job._base_seed = self._seed
         output = record.output
         worker = None if record.worker is None else Worker(record.worker, record.host or "", record.pid or 0)
         task = self._job_type == "task"
@@ -957,11 +1026,10 @@ class Evaluator(abc.ABC):
         restored, again = resume(self)
         with self._lock:
             self._inbox.done.extend(restored)
-            self._inbox.outstanding += len(restored) + len(again)
-            self._num_submitted += len(restored) + len(again)
-            self._ready.extend(again)
+            self._inbox.outstanding += len(restored)
+            self._num_submitted += len(restored)
             self._wake_waiting(self._inbox)
-        self._pump()
+        self._accept(again, self._inbox)
         return len(again)
 
     # Results.
@@ -972,12 +1040,7 @@ class Evaluator(abc.ABC):
         Raises:
             BadArgument: the storage keeps nothing.
         """
-        if not self._keeps:
-            raise BadArgument(
-                f"{type(self._storage).__name__} keeps no results; give storage=MemoryStorage() or another."
-            )
-        self._storage.flush()
-        return self._storage.records(self._search_id)
+        return self._storage.results(self._search_id)
 
     def to_dataframe(self) -> Any:
         """`results` as a `pandas.DataFrame` with the columns of the tables (extra ``pandas``)."""

@@ -28,7 +28,7 @@ class Job(Generic[OutputT]):
     """
 
     __slots__ = ("__weakref__", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
-                 "_outcome", "_search", "_started", "_status", "_stop", "_stopper", "_submitted", "args", "attempts",
+                 "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted", "_virtual", "args", "attempts",
                  "job_type", "number")  # fmt: skip
 
     def __init__(
@@ -58,6 +58,8 @@ class Job(Generic[OutputT]):
         self._stop: FailureKind | None = None  # why it was asked to stop
         self._started: float | None = None  # as the evaluator saw it, on its clock
         self._stopper: Any = None
+        self._seed_number: int | None = None  # of the job whose seed it has, where it continues another
+        self._virtual: dict[str, Any] | None = None  # its times and worker, where time is simulated
         self._history: dict[str, Any] | None = None  # metadata of a restored or foreign job
 
     @property
@@ -102,9 +104,8 @@ class Job(Generic[OutputT]):
             metadata: dict[str, Any] = dict(self._history or ())
             if outcome is not None and outcome.metadata:
                 metadata.update(outcome.metadata)
-            if self._extra is not None and evaluator is not None:
-                metadata.update(evaluator._describe_extra(self._extra))
             if evaluator is not None:
+                metadata.update(evaluator._facts(self) or {})
                 metadata.update(evaluator._timestamps(self))
             worker = self.worker
             if worker is not None:
@@ -141,7 +142,8 @@ class Job(Generic[OutputT]):
         """This job's seed, 0 <= seed < 2**32; see `RunningJob.seed`."""
         from evalpool.evaluator._seeds import job_seed
 
-        return job_seed(self._evaluator.seed if self._evaluator is not None else 0, self.number)
+        number = self.number if self._seed_number is None else self._seed_number
+        return job_seed(self._evaluator.seed if self._evaluator is not None else 0, number)
 
     def cancel(self) -> bool:
         """Cancel this job; False if it has an outcome already. See `Evaluator.cancel`."""

@@ -7,19 +7,18 @@ never are, also when its search thinks for an hour. On the same host the owner's
 
 from __future__ import annotations
 
-import logging
+import time
 from typing import TYPE_CHECKING, Any
 
-from evalpool.errors import StorageError
 from evalpool.evaluator._job import Job
+from evalpool.evaluator._seeds import job_seed
 from evalpool.outcomes import JobStatus
+from evalpool.storage._events import Event
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
 
-__all__ = ["TTL", "Lease", "resume"]
-
-logger = logging.getLogger("evalpool")
+__all__ = ["TTL", "Lease", "PastJob", "resume"]
 
 TTL = 30.0
 """Seconds for which a lease is given; renewed every third of it, so that two renewals may fail."""
@@ -44,10 +43,9 @@ class Lease:
         evaluator = self._evaluator
         if not self._held or evaluator._closed:
             return
-        try:
-            evaluator._storage.renew(evaluator._search_id, evaluator._owner, TTL)
-        except StorageError as error:
-            logger.warning("The lease on the jobs of search %s was not renewed: %s", evaluator._search_id, error)
+        # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
+        data = {"owner": evaluator._owner, "expires": time.time() + TTL}
+        evaluator._storage.append_soon([Event("lease", evaluator._search_id, None, data)])
         evaluator._watchdog.after(TTL / 3, self._renew)
 
     def give_up(self) -> None:
@@ -58,14 +56,27 @@ class Lease:
             evaluator._storage.lease(evaluator._search_id, evaluator._owner, 0.0)
 
 
+class PastJob(Job[Any]):
+    """A job of another client, or of a run before this one; it knows the seed of its search."""
+
+    __slots__ = ("_base_seed",)
+
+    _base_seed: int
+
+    @property
+    def seed(self) -> int:
+        return job_seed(self._base_seed, self.number)
+
+
 def resume(evaluator: Evaluator) -> tuple[list[Job[Any]], list[Job[Any]]]:
     """Return the jobs that had finished, restored, and those to be run again. Costs the jobs of the search."""
     storage, search = evaluator._storage, evaluator._search_id
     storage.flush()
     lost = storage.claim_lost(search, evaluator._owner)
-    evaluator._follow().poll()  # what is finished by now is restored here, and not news of other clients
     restored = []
-    for record in storage.records(search):
+    # The follower gives each job once: what is restored here is no news of other clients, however often one resumes
+    # and whatever they finish meanwhile.
+    for record in evaluator._follow().poll():
         if record.status in (JobStatus.DONE, JobStatus.FAILED):
             job = evaluator._foreign_job(record)
             job._history = {**(job._history or {}), "restored": True}

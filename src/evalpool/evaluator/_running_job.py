@@ -168,6 +168,13 @@ class RunningJob(MutableMapping[str, Any]):
             self._seed = job_seed(self._seed[0], self._number)
         return self._seed
 
+    def _inherit_seed(self, number: int) -> None:
+        """This job continues another one: it has that one's seed."""
+        if not isinstance(self._seed, int):
+            from evalpool.evaluator._seeds import job_seed
+
+            self._seed = job_seed(self._seed[0], number)
+
     @property
     def metadata(self) -> dict[str, Any]:
         """Facts to keep with the job's record: what is set here joins what the run-function returns."""

@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(self, owner: ProcessPoolEvaluator, setup: list[bytes | memoryview]) -> None:
         self._owner = owner
         self._setup = setup
-        self._count = owner.num_workers
+        self._count = owner._num_workers
         self._threads_per_worker = max(1, usable_cpus() // self._count)
         self._watched = owner._watches_starts
         self._decides = owner._stopper is not None
