@@ -1,0 +1,757 @@
+"""The discrete-event scheduler behind all simulated time: no threads, no files, no wall clock.
+
+Time passes from event to event: a heap holds the ends of the jobs that run, and the clock is moved to the
+smallest. The idea is as old as simulation; the counter in the heap that makes equal times repeatable is that of
+simpy's `core.py`. What is harder here: a job's runtime may become known only after others have started, because
+its run-function really runs somewhere. Such a job is *open*, and nothing that it could still precede is released.
+
+Three faces drive it, each with methods of its own over the same state::
+
+    jobs that wait for workers     submit -> startable/start -> finish     step, advance        the decorator
+    workers that wait for jobs     poll -> ask -> finish, or all: drive    poll                 ask and tell
+    callers that are the workers   turn -> place (-> claim)  -> finish     release              `CallerKernel`
+
+Not for several threads at once. Every method costs a constant, plus the logarithm of the number of running jobs
+where it touches the heap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Container, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Any, NamedTuple, TypeVar
+
+from evalpool.errors import BadArgument, SimulationError
+from evalpool.outcomes import FailureKind
+from evalpool.simulation._checkpoints import Checkpoint, Checkpoints
+from evalpool.simulation._trace import CANCELLED, DONE, FAILED, Trace, TraceRow, digest
+
+__all__ = [
+    "ASK",
+    "BEGIN",
+    "MARK",
+    "NOTHING",
+    "RETRIED",
+    "WAIT",
+    "Kernel",
+    "Verdict",
+    "check_overhead",
+    "check_runtime",
+]
+
+ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN = -1, -2, -3, -4, -5, -6
+"""What `poll` and `step` answer when no job has ended: a proposal is due; a real result must come first; nothing
+happens any more (by then); a mark was reached; a job ended that is run again; a job that was asked for starts."""
+
+INF = math.inf
+NAN = math.nan
+FOREVER = 1 << 62
+RETRY = "RETRY"
+SAMPLINGS = ("serial", "parallel")
+TELLS = ("asap", "warmup", "fill")
+
+Self = TypeVar("Self", bound="Kernel")
+
+
+class Verdict(NamedTuple):
+    """Why a job that was reported as a success is a failure."""
+
+    kind: FailureKind
+    message: str
+
+
+class Kernel:
+    """Virtual workers, a virtual clock, and the jobs between them.
+
+    Args:
+        num_workers: how many jobs run at the same time.
+        sampling: ``"serial"``: one search decides for one worker after the other; ``"parallel"``: each worker
+            decides for itself.
+        tell: what a decision may know: ``"asap"``: all that ended by then; ``"warmup"``: nothing before every worker
+            has had a job; ``"fill"``: results are told, one by one, only when no worker is without a job.
+        continual_max_fidel: jobs resume checkpoints of lower fidelity, up to this one; None: they don't.
+        failure_runtime: seconds charged to a job without a valid runtime.
+        job_timeout: seconds that a job may run; it then ends at exactly that time, as a failure.
+        max_evals, max_submits, max_time: limits on completions, on submissions, on the clock; None for none.
+
+    Attributes:
+        clock: seconds of virtual time.
+        ended: when the last job that was released ended; earlier than the clock if the search was thinking then.
+        over: which limit ended the run: ``"max_evals"``, ``"max_submits"`` or ``"max_time"``; None if none did.
+        num_submitted, num_completed: counters.
+        marked: after `MARK` or `BEGIN`, the job.
+
+    Raises:
+        BadArgument: an argument has a wrong type or value.
+    """
+
+    __slots__ = (
+        "_asked", "_at", "_bounds", "_by_caller", "_checkpoints", "_claims", "_decided", "_ends", "_fates", "_idle",
+        "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue", "_serial", "_settings",
+        "_since", "_stale", "_starts", "_stopping", "_tells_from", "_timeout", "_trace", "_unknown", "clock", "ended",
+        "failure_runtime", "marked", "max_fidelity", "num_completed", "num_submitted", "num_workers", "over",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        num_workers: int,
+        *,
+        sampling: str = "serial",
+        tell: str = "asap",
+        continual_max_fidel: int | None = None,
+        failure_runtime: float = 0.0,
+        job_timeout: float | None = None,
+        max_evals: int | None = None,
+        max_submits: int | None = None,
+        max_time: float | None = None,
+    ) -> None:
+        self._settings: dict[str, Any] = {
+            "num_workers": _check_whole("num_workers", num_workers, 1),
+            "sampling": _check_choice("sampling", sampling, SAMPLINGS),
+            "tell": _check_choice("tell", tell, TELLS),
+            "continual_max_fidel": _check_whole("continual_max_fidel", continual_max_fidel, 1, optional=True),
+            "failure_runtime": _check_time("failure_runtime", failure_runtime),
+            "job_timeout": _check_limit("job_timeout", job_timeout),
+            "max_evals": _check_whole("max_evals", max_evals, 1, optional=True),
+            "max_submits": _check_whole("max_submits", max_submits, 1, optional=True),
+            "max_time": _check_limit("max_time", max_time),
+        }
+        self.num_workers = num_workers
+        self.failure_runtime: float = self._settings["failure_runtime"]
+        self.max_fidelity = continual_max_fidel
+        self._serial = sampling == "serial"
+        # Results are told before a decision for an idle worker from this many jobs on.
+        self._tells_from = {"asap": 0, "warmup": num_workers, "fill": FOREVER}[tell]
+        self._timeout: float | None = self._settings["job_timeout"]
+        self._max_evals = FOREVER if max_evals is None else max_evals
+        self._max_submits = FOREVER if max_submits is None else max_submits
+        self._max_time: float = INF if self._settings["max_time"] is None else self._settings["max_time"]
+        self._plain = continual_max_fidel is None and job_timeout is None
+        self._by_caller = False
+
+        self.clock = 0.0
+        self.ended = 0.0
+        self.over: str | None = None
+        self.num_submitted = 0
+        self.num_completed = 0
+        self.marked = -1
+        self._decided = 0.0  # the end of the last decision, with serial sampling
+        self._at: float | None = None  # when the decision starts for which `poll` said ASK
+        self._idle = deque(range(num_workers))  # first idle first: workers become idle in the order of time
+        self._since = [0.0] * num_workers
+        self._queue: deque[int] = deque()
+        self._ends: list[tuple[float, int, int]] = []  # (end, rank, worker) of running jobs; marks have worker -1
+        self._open: dict[int, float] = {}  # running jobs of unknown end -> the earliest that it can be: their start
+        self._bounds: list[tuple[float, int, int]] = []  # the same as a heap, (bound, rank, job), some outdated
+        self._asked: dict[int, tuple[str, int]] = {}  # queued jobs -> configuration and fidelity
+        self._claims: dict[int, tuple[str, int, Checkpoint | None]] = {}  # the same of open jobs, and what they resume
+        self._unknown: dict[str, dict[int, int]] = {}  # the same by configuration: job -> fidelity
+        self._fates: dict[int, str] = {}  # of running jobs that will not be DONE
+        self._stale: dict[int, int] = {}  # ended jobs -> entries of theirs that are left in `_ends`
+        self._stopping: set[int] = set()  # jobs that were stopped and are yet to be released
+        self._marks: dict[int, int] = {}  # running jobs -> their marks in `_ends`
+        self._starts: list[tuple[float, int]] = []  # (start, job) of jobs that were asked for and have yet to begin
+        self._checkpoints = Checkpoints()
+        self._trace = Trace()
+
+    # The outcome of jobs: all faces.
+
+    def finish(
+        self, job: int, runtime: Any, *, failed: bool = False, retry: bool = False, seed: int | None = None
+    ) -> Verdict | None:
+        """A running job's runtime has become known; it will be released when its time has come.
+
+        Args:
+            job: its number.
+            runtime: seconds from scratch; what is no number of seconds makes the job a failure.
+            failed: it is a failure; it occupies its worker like any other.
+            retry: when it ends it is queued again, instead of being released.
+            seed: what it ran with, for the checkpoint that it leaves.
+
+        Returns:
+            None, or why a job reported as a success is a failure after all.
+        """
+        start = self._open.pop(job, None)
+        if start is None:
+            if job in self._trace.ended:
+                return None  # stopped in virtual time before its real result came
+            raise SimulationError(f"Job {job} does not run, or its runtime is known already; finish each job once.")
+        verdict = None
+        claim = self._unclaim(job) if self._claims else None
+        resumed = claim[2] if claim is not None else None
+        total = check_runtime(runtime)
+        if isinstance(total, str):
+            if not failed:
+                verdict, failed = Verdict(FailureKind.INVALID_OUTPUT, total), True
+            charged = self.failure_runtime
+        elif resumed is not None:
+            charged = max(0.0, total - resumed.total)
+        else:
+            charged = total
+        if self._timeout is not None and charged > self._timeout:
+            message = f"the job would have run {charged!r} s of virtual time; its limit is {self._timeout!r} s"
+            charged = self._timeout
+            if not failed:
+                verdict, failed = Verdict(FailureKind.TIMEOUT, message), True
+        self._trace.charged[job] = charged
+        end = start + charged
+        if retry:
+            self._fates[job] = RETRY
+            if claim is not None:
+                self._asked[job] = claim[:2]
+        elif failed:
+            self._fates[job] = FAILED
+        elif claim is not None and self.max_fidelity is not None and claim[1] < self.max_fidelity:
+            assert not isinstance(total, str)
+            inherited = seed if resumed is None else resumed.seed
+            self._checkpoints.leave(claim[0], Checkpoint(claim[1], total, end, job, inherited))
+        worker = self._trace.worker[job]
+        heappush(self._ends, (end, worker if self._by_caller else job, worker))
+        return verdict
+
+    def resumed(self, job: int) -> Checkpoint | None:
+        """What a job that has started and not finished continues."""
+        claim = self._claims.get(job)
+        return claim[2] if claim is not None else None
+
+    def end_of(self, job: int) -> float:
+        """When a job that was released ended."""
+        return self._trace.end(job)
+
+    # Jobs that wait for workers.
+
+    def submit(self, key: str | None = None, fidelity: int | None = None) -> int:
+        """Queue a job at the clock; returns its number. With continuation, `key` names its configuration."""
+        job = self._new(-1, NAN)
+        self.num_submitted += 1
+        self._trace.submit[job] = self.clock
+        if key is not None and fidelity is not None and self.max_fidelity is not None:
+            self._asked[job] = (key, fidelity)
+        self._queue.append(job)
+        return job
+
+    def startable(self) -> int:
+        """The queued job that starts now if `start` is called; `NOTHING` if none can, `WAIT` if a real result must
+        come first: that of a running job which it may resume.
+        """
+        queue = self._queue
+        while queue and queue[0] in self._trace.fates:
+            queue.popleft()  # cancelled in the queue
+        if not queue or not self._idle or self.over:
+            return NOTHING
+        asked = self._asked.get(queue[0]) if self._asked else None
+        if asked is not None and any(fidelity < asked[1] for fidelity in self._unknown.get(asked[0], {}).values()):
+            return WAIT
+        return queue[0]
+
+    def start(self) -> int:
+        """Start the job that `startable` named on the first idle worker, now; returns the worker.
+
+        Start what can be started after each submission and each event, before time moves on: so a job starts at the
+        later of its submission and the moment its worker became idle. A job that must wait for something else, a lent
+        resource, is simply not started yet.
+        """
+        job, worker, start = self._queue.popleft(), self._idle.popleft(), self.clock
+        trace = self._trace
+        trace.worker[job], trace.start[job] = worker, start
+        if trace.submit[job] == start:
+            del trace.submit[job]
+        asked = self._asked.pop(job, None) if self._asked else None
+        if asked is not None:
+            self._claim(job, asked[0], asked[1], start)
+        self._await(job, start, job)
+        return worker
+
+    def step(self, until: float = INF) -> int:
+        """Move to the next event that is due by `until`; returns the number of the job that ended.
+
+        Or `MARK`, `RETRIED`; `WAIT` if a running job's real result must come first; `NOTHING` if nothing happens by
+        then. After any answer but `WAIT` start what can be started, then call again.
+        """
+        if self.over:
+            return NOTHING
+        answer = self._next(min(until, self._max_time))
+        if answer == NOTHING and until > self._max_time and (self._ends or self._open):
+            self.over = "max_time"  # what is left ends later
+        return answer
+
+    def advance(self, to: float) -> None:
+        """Move the clock to a time by which `step` says that nothing happens.
+
+        Raises:
+            BadArgument: backwards.
+            SimulationError: something still happens, or may happen, before.
+        """
+        if not self.clock <= to < INF:
+            raise BadArgument(f"The clock stands at {self.clock!r} and cannot be moved to {to!r}; time goes forward.")
+        if (self._ends and self._ends[0][0] <= to) or (self._open and self._first_bound()[0] < to):
+            raise SimulationError(f"Jobs end before {to!r}; call step(until={to!r}) until it says NOTHING.")
+        self.clock = to
+
+    def mark(self, job: int, time: float) -> None:
+        """Make `step` stop at a time while a job runs, just before anything else that this job does then."""
+        heappush(self._ends, (max(time, self.clock), job, -1))
+        self._marks[job] = self._marks.get(job, 0) + 1
+
+    def stop(self, job: int, status: str = CANCELLED) -> bool:
+        """End a job now: one that runs is released at the clock and frees its worker, one that waits never starts.
+
+        Args:
+            job: its number.
+            status: what becomes of one that runs: CANCELLED, FAILED, or DONE for one that a stopper ends early. It
+                leaves no checkpoint in any case. One that waits is CANCELLED.
+
+        Returns:
+            False if it had ended.
+        """
+        trace = self._trace
+        start, worker = trace.start[job], trace.worker[job]
+        if job in trace.fates or job in trace.ended:
+            return False
+        if math.isnan(start):
+            trace.fates[job] = CANCELLED
+            self._asked.pop(job, None)
+            return True
+        if self._open.pop(job, None) is not None:
+            self._unclaim(job)
+        elif self._runs(job):
+            self._stale[job] = 1  # the entry of its old end comes after that of the new one
+            self._checkpoints.withdraw(job)
+        else:
+            return False
+        end = max(self.clock, start)  # with parallel sampling it may lie in the future
+        self._stopping.add(job)
+        self._fates.pop(job, None)
+        if status != DONE:
+            self._fates[job] = status
+        trace.charged[job], trace.ended[job] = end - start, end
+        heappush(self._ends, (end, job, worker))
+        return True
+
+    def _runs(self, job: int) -> bool:
+        """Is a job whose end is known still to be released?"""
+        end = self._trace.end(job)
+        return end > self.clock or any(entry[1] == job and entry[2] >= 0 for entry in self._ends if entry[0] == end)
+
+    # Workers that wait for jobs.
+
+    def poll(self) -> int:
+        """What is due: the number of a job that has ended, to be told; or `ASK`: ask for a job now; or `WAIT` for a
+        real result; or `NOTHING`: the run is over.
+        """
+        if self.over:
+            return NOTHING
+        if self._stale:
+            self._drop_stale()
+        if self._starts and self._may_begin():
+            return self._begin()
+        if self._idle and self.num_submitted < self._max_submits:
+            at = self._since[self._idle[0]]
+            if at < self._decided:
+                at = self._decided
+            if at < self._max_time:
+                ends, told = self._ends, self.num_submitted >= self._tells_from
+                if not told or not ends or ends[0][0] > at:
+                    if told and self._open and self._first_bound()[0] <= at:
+                        return WAIT  # it may have ended by then
+                    self._at = at
+                    if self.clock < at:
+                        self.clock = at
+                    return ASK
+        answer = self._next(self._max_time)
+        if answer == NOTHING:
+            drained = self.num_submitted >= self._max_submits and not self._ends and not self._open
+            self.over = "max_submits" if drained else "max_time"
+        return answer
+
+    @property
+    def decision(self) -> float | None:
+        """After `ASK`: when the decision starts that is due."""
+        return self._at
+
+    def ask(self, overhead: float, key: str | None = None, fidelity: int | None = None) -> int:
+        """The decision that `poll` announced was made in `overhead` seconds: start the job on the first idle worker;
+        returns its number. Raises `BadArgument` for an overhead that is no number of seconds.
+        """
+        at = self._at
+        if at is None:
+            raise SimulationError("No decision is due; call ask once after each time that poll returned ASK.")
+        start = at + check_overhead(overhead)
+        self._at = None
+        if self._serial:
+            self._decided = start
+        job = self._new(self._idle.popleft(), start)
+        self.num_submitted += 1
+        if key is not None and fidelity is not None and self.max_fidelity is not None:
+            if self.begins_later:
+                self._asked[job] = (key, fidelity)
+            else:
+                self._claim(job, key, fidelity, start)
+        if self.begins_later:
+            heappush(self._starts, (start, job))
+        self._await(job, start, job)
+        return job
+
+    @property
+    def begins_later(self) -> bool:
+        """Is a job to be run only when `poll` answers `BEGIN`, instead of right after `ask`?
+
+        With parallel sampling, a job that is asked for later may start earlier, and leave or take a checkpoint; and a
+        search that asks before it is told may ask for a job that resumes one whose real result has yet to come.
+        """
+        return self.max_fidelity is not None and not (self._serial and self._tells_from == 0)
+
+    def _may_begin(self) -> bool:
+        """Has everything been decided and released that comes before the next start?"""
+        start = self._starts[0][0]
+        if self._serial:
+            return start <= self._max_time  # decisions that follow start later
+        if start > self._max_time or (self._ends and self._ends[0][0] < start):
+            return False
+        return not (self._idle and self.num_submitted < self._max_submits and self._since[self._idle[0]] < start)
+
+    def _begin(self) -> int:
+        start, job = self._starts[0]
+        if self._first_bound()[2] != job:
+            return WAIT  # it may still leave a checkpoint by then
+        heappop(self._starts)
+        asked = self._asked.pop(job, None)
+        if asked is not None:
+            self._claim(job, asked[0], asked[1], start)
+        self.marked = job
+        return BEGIN
+
+    def drive(
+        self,
+        ask: Callable[[], Any],
+        run: Callable[[Any], Any],
+        tell: Callable[[Any, Any], object],
+        *,
+        runtime: str = "runtime",
+        overhead: Callable[[int, int], float] | None = None,
+    ) -> None:
+        """The whole loop for a run-function that is called right here: `poll`, `ask` and `finish` in one, some three
+        times as fast. It ends when the run is over. Its rules are theirs, and the tests hold one against the other.
+
+        Args:
+            ask: gives a configuration.
+            run: takes it and gives its results, a dict with the runtime under the key `runtime`.
+            tell: takes both.
+            overhead: of a decision, from the numbers of jobs asked and told; None for none.
+
+        Raises:
+            SimulationError: the kernel is not new, or has a feature that needs the single steps: continuation,
+                job_timeout. What a callable raises passes through; the trace then shows what had happened.
+        """
+        if not self._plain or self.num_submitted or self._queue or self.clock:
+            raise SimulationError("drive needs a new kernel, without continual_max_fidel and job_timeout.")
+        trace, ends, idle, since, fates = self._trace, self._ends, self._idle, self._since, self._fates
+        workers, starts, charges = trace.worker.append, trace.start.append, trace.charged.append
+        max_submits, max_time, tells_from, serial = self._max_submits, self._max_time, self._tells_from, self._serial
+        running: Any = ends  # here with the configuration and the results behind each entry
+        asked = told = 0
+        left = self._max_evals
+        end = free = decided = 0.0
+        hand = -1  # the first idle worker, taken out of the queue because it is mostly the only one; idle since `free`
+        try:
+            while left:
+                if hand < 0 and idle:
+                    hand = idle.popleft()
+                    free = since[hand]
+                if hand >= 0 and asked < max_submits:
+                    at = free if free > decided else decided
+                    if at < max_time and (not running or running[0][0] > at or asked < tells_from):
+                        configuration = ask()
+                        results = run(configuration)
+                        try:
+                            seconds = results[runtime]
+                        except (KeyError, TypeError, IndexError):
+                            seconds = None
+                        if seconds.__class__ is not float or not 0.0 <= seconds < INF:
+                            seconds = self._checked(asked, seconds)
+                        if overhead is None:
+                            start = at
+                        else:
+                            start = at + check_overhead(overhead(asked, told))
+                            if serial:
+                                decided = start
+                        workers(hand)
+                        starts(start)
+                        charges(seconds)
+                        heappush(running, (start + seconds, asked, hand, configuration, results))
+                        asked += 1
+                        hand = -1
+                        continue
+                if not running or running[0][0] > max_time:
+                    self.over = "max_submits" if not running and asked >= max_submits else "max_time"
+                    break
+                end, job, worker, configuration, results = heappop(running)
+                if hand < 0:
+                    hand, free = worker, end
+                else:
+                    since[worker] = end
+                    idle.append(worker)
+                if fates:
+                    self._settle(job)
+                told += 1
+                left -= 1
+                tell(configuration, results)
+            else:
+                self.over = "max_evals"
+        finally:
+            ends[:] = [entry[:3] for entry in running]
+            self.num_submitted, self.num_completed = asked, told
+            self.clock = self.ended = end
+            self._decided = decided
+            if hand >= 0:
+                since[hand] = free
+                idle.appendleft(hand)
+
+    # What has happened.
+
+    def trace(self) -> list[TraceRow]:
+        """One row per submitted job, in the order of submission, with what was censored."""
+        return list(self._rows())
+
+    def trace_digest(self) -> str:
+        """A hash of `trace`, for regression tests."""
+        return digest(self._rows())
+
+    @property
+    def checkpoints(self) -> dict[str, list[list[Any]]]:
+        """What may be resumed, by configuration: ``[fidelity, total, ready, job, seed]`` of each."""
+        return self._checkpoints.state()
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON. Costs as many steps as there were jobs."""
+        return {
+            "settings": self._settings,
+            "clock": self.clock,
+            "ended": self.ended,
+            "over": self.over,
+            "num_submitted": self.num_submitted,
+            "num_completed": self.num_completed,
+            "marked": self.marked,
+            "decided": self._decided,
+            "at": self._at,
+            "idle": list(self._idle),
+            "since": list(self._since),
+            "queue": list(self._queue),
+            "ends": [list(entry) for entry in self._ends],
+            "open": list(self._open.items()),
+            "asked": [[job, *asked] for job, asked in self._asked.items()],
+            "claims": [[job, *claim] for job, claim in self._claims.items()],
+            "fates": list(self._fates.items()),
+            "stale": list(self._stale.items()),
+            "stopping": sorted(self._stopping),
+            "marks": list(self._marks.items()),
+            "starts": [list(entry) for entry in self._starts],
+            "checkpoints": self._checkpoints.state(),
+            "trace": self._trace.state(),
+        }
+
+    @classmethod
+    def restore(cls: type[Self], state: dict[str, Any]) -> Self:
+        """The kernel that gave this state; it goes on exactly as that one would have."""
+        kernel = cls(**state["settings"])
+        kernel.clock, kernel.ended, kernel.over = state["clock"], state["ended"], state["over"]
+        kernel.num_submitted, kernel.num_completed = state["num_submitted"], state["num_completed"]
+        kernel.marked, kernel._decided, kernel._at = state["marked"], state["decided"], state["at"]
+        kernel._idle, kernel._since = deque(state["idle"]), list(state["since"])
+        kernel._queue = deque(state["queue"])
+        kernel._ends = [(end, rank, worker) for end, rank, worker in state["ends"]]
+        kernel._open = dict(state["open"])
+        kernel._asked = {job: (key, fidelity) for job, key, fidelity in state["asked"]}
+        for job, key, fidelity, resumed in state["claims"]:
+            kernel._claims[job] = (key, fidelity, None if resumed is None else Checkpoint(*resumed))
+            kernel._unknown.setdefault(key, {})[job] = fidelity
+        kernel._fates, kernel._stale, kernel._marks = dict(state["fates"]), dict(state["stale"]), dict(state["marks"])
+        kernel._stopping = set(state["stopping"])
+        kernel._starts = [(start, job) for start, job in state["starts"]]
+        kernel._checkpoints.restore(state["checkpoints"])
+        kernel._trace.restore(state["trace"])
+        kernel._bounds = [(bound, kernel._rank(job), job) for job, bound in kernel._open.items()]
+        heapify(kernel._bounds)
+        return kernel
+
+    # The machinery.
+
+    def _new(self, worker: int, start: float) -> int:
+        trace = self._trace
+        trace.worker.append(worker)
+        trace.start.append(start)
+        trace.charged.append(NAN)
+        return len(trace.start) - 1
+
+    def _rows(self) -> Iterator[TraceRow]:
+        live = {self._job_of(rank) for _, rank, worker in self._ends if worker >= 0 and rank not in self._stale}
+        live.update(self._open, self._queue, self._stopping)
+        return self._trace.rows(live - self._trace.fates.keys(), self._unused(), self.over)
+
+    def _rank(self, job: int) -> int:
+        """What decides between equal ends: the submission number."""
+        return job
+
+    def _job_of(self, rank: int) -> int:
+        return rank
+
+    def _unused(self) -> Container[int]:
+        """Numbers that belong to no job."""
+        return ()
+
+    def _await(self, job: int, bound: float, rank: int) -> None:
+        """The job's end is unknown, and not before `bound`."""
+        self._open[job] = bound
+        heappush(self._bounds, (bound, rank, job))
+
+    def _claim(self, job: int, key: str, fidelity: int, start: float) -> None:
+        """Resume what is ready at the start: nothing from the future, nothing of the same fidelity."""
+        resumed = self._checkpoints.take(key, fidelity, start)
+        self._claims[job] = (key, fidelity, resumed)
+        self._unknown.setdefault(key, {})[job] = fidelity
+        if resumed is not None:
+            self._trace.resumed[job] = resumed.fidelity
+
+    def _unclaim(self, job: int) -> tuple[str, int, Checkpoint | None] | None:
+        claim = self._claims.pop(job, None)
+        if claim is not None:
+            unknown = self._unknown[claim[0]]
+            del unknown[job]
+            if not unknown:
+                del self._unknown[claim[0]]
+        return claim
+
+    def _first_bound(self) -> tuple[float, int, int]:
+        """Of all jobs of unknown end, the one that can end first. There must be one."""
+        bounds, unknown = self._bounds, self._open
+        while unknown.get(bounds[0][2]) != bounds[0][0]:
+            heappop(bounds)
+        return bounds[0]
+
+    def _next(self, until: float) -> int:
+        """Release the next end that is due by `until` and that no job of unknown end can still precede."""
+        ends = self._ends
+        if self._stale:
+            self._drop_stale()
+        if self._open:
+            bound = self._first_bound()
+            if not ends or bound < ends[0]:
+                return WAIT if bound[0] <= until else NOTHING
+        if not ends or ends[0][0] > until:
+            return NOTHING
+        end, rank, worker = heappop(ends)
+        if self.clock < end:
+            self.clock = end
+        if worker < 0:
+            self._marks[rank] -= 1
+            self.marked = rank
+            return MARK
+        self._since[worker] = end
+        job = self._freed(rank, worker)
+        if self._fates and self._settle(job):
+            self.marked = job
+            return RETRIED
+        self._stopping.discard(job)
+        if self._marks:
+            left = self._marks.pop(job, 0)
+            if left:
+                self._stale[job] = self._stale.get(job, 0) + left
+        self.ended = end
+        self.num_completed += 1
+        if self.num_completed == self._max_evals:
+            self.over = "max_evals"
+        return job
+
+    def _freed(self, rank: int, worker: int) -> int:
+        """The worker is idle; returns the job that it ran."""
+        self._idle.append(worker)
+        return rank
+
+    def _settle(self, job: int) -> bool:
+        """A job ends that may not be DONE; True if it is queued again."""
+        fate = self._fates.pop(job, None)
+        if fate == RETRY:
+            trace = self._trace
+            trace.worker[job], trace.start[job], trace.charged[job] = -1, NAN, NAN
+            trace.submit[job] = self.clock
+            trace.resumed.pop(job, None)
+            self._queue.append(job)
+            return True
+        if fate is not None:
+            self._trace.fates[job] = fate
+        return False
+
+    def _checked(self, job: int, runtime: Any) -> float:
+        """The runtime of a job that starts, as `finish` would charge it."""
+        seconds = check_runtime(runtime)
+        if isinstance(seconds, str):
+            self._fates[job] = FAILED
+            return self.failure_runtime
+        return seconds
+
+    def _drop_stale(self) -> None:
+        """Remove from the top what is left of jobs that ended earlier: their first end, marks that came too late."""
+        ends, stale, stopping = self._ends, self._stale, self._stopping
+        while ends and ends[0][1] in stale and ends[0][1] not in stopping:
+            job = heappop(ends)[1]
+            stale[job] -= 1
+            if not stale[job]:
+                del stale[job]
+
+
+def check_runtime(value: Any) -> float | str:
+    """Seconds as a float, or, as text, why it is no number of seconds."""
+    if type(value) is not float:
+        seconds = NAN
+        if not isinstance(value, (str, bytes, bool)):
+            try:
+                seconds = float(value)
+            except (TypeError, ValueError, OverflowError):
+                seconds = NAN
+        if math.isnan(seconds):
+            return f"the runtime is {value!r} of type {type(value).__name__}; it must be a number of seconds"
+        value = seconds
+    if not 0.0 <= value < INF:
+        return f"the runtime is {value!r}; it must be a finite number of seconds, 0 or more"
+    return float(value)
+
+
+def check_overhead(value: Any) -> float:
+    """Seconds as a float. Raises `BadArgument` with the value."""
+    seconds = check_runtime(value)
+    if isinstance(seconds, str):
+        raise BadArgument(f"The overhead of a decision is {value!r}; give a finite number of seconds, 0 or more.")
+    return seconds
+
+
+def _check_whole(name: str, value: Any, least: int, *, optional: bool = False) -> int | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadArgument(f"{name} is {value!r}; give a whole number of at least {least}.")
+    return value
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise BadArgument(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
+    return str(value)
+
+
+def _check_time(name: str, value: Any) -> float:
+    seconds = check_runtime(value)
+    if isinstance(seconds, str):
+        raise BadArgument(f"{name} is {value!r}; give seconds of virtual time, 0 or more.")
+    return seconds
+
+
+def _check_limit(name: str, value: Any) -> float | None:
+    """Seconds above 0; None, as infinity, is no limit."""
+    if value is None or value == INF:
+        return None
+    seconds = check_runtime(value)
+    if isinstance(seconds, str) or seconds == 0.0:
+        raise BadArgument(f"{name} is {value!r}; give seconds of virtual time above 0, or None for no limit.")
+    return seconds

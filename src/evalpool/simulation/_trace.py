@@ -1,0 +1,129 @@
+"""What happened to each job in virtual time: one row per job, in the order of their numbers.
+
+Kept as columns, some seventy bytes a job, so that a million of them fit beside the search. What can be told from
+other columns is not kept: the end of a job is the sum of its start and what it was charged, computed the same way
+again; most jobs start when they are submitted, and most are DONE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Container, Iterator
+from typing import Any, NamedTuple
+
+__all__ = ["CANCELLED", "DONE", "FAILED", "LOST", "Trace", "TraceRow"]
+
+DONE, FAILED, CANCELLED, LOST = "DONE", "FAILED", "CANCELLED", "LOST"
+LEFT_OVER = {"max_time": "CENSORED", "max_evals": "DROPPED"}
+"""What becomes of jobs that ran or waited when a limit was reached."""
+
+
+class TraceRow(NamedTuple):
+    """One job. Times are seconds of virtual time; None is what did not happen, or not yet.
+
+    Attributes:
+        job: its number.
+        worker: the virtual worker that ran it.
+        submit: when it was submitted.
+        start, end: of its execution.
+        charged: how long it occupied the worker.
+        resumed: the fidelity of the checkpoint that it continued.
+        status: READY, RUNNING, DONE, FAILED, CANCELLED, LOST (its caller died), CENSORED (would have ended after
+            ``max_time``) or DROPPED (ran when ``max_evals`` was reached).
+    """
+
+    job: int
+    worker: int | None
+    submit: float
+    start: float | None
+    end: float | None
+    charged: float | None
+    resumed: int | None
+    status: str
+
+
+class Trace:
+    """The columns. The kernel appends to them directly; nothing else writes.
+
+    Attributes:
+        worker: by job; -1 as long as it has none.
+        start: by job; NaN as long as it has not started, or will not.
+        charged: by job; NaN as long as it is not known.
+        submit: by job, where it is not the start.
+        ended: by job, where the end is not the sum of start and charge: it was stopped.
+        fates: by job, what became of those that ended and are not DONE.
+        resumed: by job, the fidelity of the checkpoint that it continued.
+    """
+
+    __slots__ = ("charged", "ended", "fates", "resumed", "start", "submit", "worker")
+
+    def __init__(self) -> None:
+        self.worker: list[int] = []
+        self.start: list[float] = []
+        self.charged: list[float] = []
+        self.submit: dict[int, float] = {}
+        self.ended: dict[int, float] = {}
+        self.fates: dict[int, str] = {}
+        self.resumed: dict[int, int] = {}
+
+    def end(self, job: int) -> float:
+        """When a job that was charged something ended."""
+        ended = self.ended.get(job) if self.ended else None
+        return self.start[job] + self.charged[job] if ended is None else ended
+
+    def rows(self, live: Container[int], unused: Container[int], over: str | None) -> Iterator[TraceRow]:
+        """One row per submitted job.
+
+        Args:
+            live: jobs that wait or run.
+            unused: numbers that were given to callers who did not come back with a job.
+            over: the limit that ended the run, if one did.
+        """
+        left = LEFT_OVER.get(over or "")
+        for job, (worker, start, charged) in enumerate(zip(self.worker, self.start, self.charged, strict=True)):
+            if job in unused:
+                continue
+            ran = not math.isnan(start)
+            ended = ran and job not in live
+            if job in live:
+                status = left or ("RUNNING" if ran else "READY")
+            else:
+                status = self.fates.get(job, DONE)
+            reported = ended and status != LOST
+            yield TraceRow(
+                job,
+                worker if worker >= 0 else None,
+                self.submit.get(job, start),
+                start if ran else None,
+                self.end(job) if reported else None,
+                charged if reported else None,
+                self.resumed.get(job),
+                status,
+            )
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "worker": list(self.worker),
+            "start": [None if math.isnan(value) else value for value in self.start],
+            "charged": [None if math.isnan(value) else value for value in self.charged],
+            "submit": list(self.submit.items()),
+            "ended": list(self.ended.items()),
+            "fates": list(self.fates.items()),
+            "resumed": list(self.resumed.items()),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.worker = list(state["worker"])
+        self.start = [math.nan if value is None else value for value in state["start"]]
+        self.charged = [math.nan if value is None else value for value in state["charged"]]
+        for name in ("submit", "ended", "fates", "resumed"):
+            setattr(self, name, {int(job): value for job, value in state[name]})
+
+
+def digest(rows: Iterator[TraceRow]) -> str:
+    """A hash of rows, the same bit for bit wherever the same happened. Costs some microseconds a job."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        hashed.update(repr(tuple(row)).encode())
+    return hashed.hexdigest()

@@ -1,0 +1,197 @@
+"""What simulated time must do, written a second time: slow, without heaps, by looking at everything each time.
+
+`list_schedule` is the textbook's list scheduling: each job in turn goes to the worker that became idle first. It knows
+no events at all. `replay` follows a search that asks and tells by asking, again and again, what of all that could
+happen comes first. Neither shares code or structure with the kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+INF = math.inf
+
+
+@dataclass
+class Planned:
+    """A job as a test draws it."""
+
+    runtime: Any
+    failed: bool = False
+    key: str | None = None
+    fidelity: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The runtime if it is valid, else None."""
+        value = self.runtime
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < INF:
+            return float(value)
+        return None
+
+
+@dataclass
+class Row:
+    """A job as it ran."""
+
+    number: int
+    plan: Planned
+    submit: float
+    start: float
+    worker: int
+    charged: float = 0.0
+    resumed: int | None = None
+    failed: bool = False
+    total: float = 0.0
+    taken: bool = False
+    told: bool = False
+    begun: bool = True
+
+    @property
+    def end(self) -> float:
+        return self.start + self.charged
+
+
+@dataclass
+class Rules:
+    """The settings of a run."""
+
+    workers: int
+    sampling: str = "serial"
+    tell: str = "asap"
+    max_fidelity: int | None = None
+    failure_runtime: float = 0.0
+    job_timeout: float = INF
+    max_evals: float = INF
+    max_submits: float = INF
+    max_time: float = INF
+
+
+def execute(row: Row, others: list[Row], rules: Rules) -> None:
+    """What a job that starts resumes, is charged, and becomes."""
+    plan = row.plan
+    left = [
+        other
+        for other in others
+        if rules.max_fidelity is not None
+        and other is not row
+        and plan.key is not None
+        and other.plan.key == plan.key
+        and not other.failed
+        and not other.taken
+        and other.begun
+        and other.plan.fidelity < plan.fidelity
+        and other.plan.fidelity < rules.max_fidelity
+        and other.end <= row.start
+    ]
+    resumed = max(left, key=lambda other: (other.plan.fidelity, -other.end, -other.number)) if left else None
+    if resumed is not None:
+        resumed.taken, row.resumed = True, resumed.plan.fidelity
+    row.failed = plan.failed
+    if plan.seconds is None:
+        row.failed, row.charged = True, rules.failure_runtime
+    else:
+        row.total = plan.seconds
+        row.charged = plan.seconds if resumed is None else max(0.0, plan.seconds - resumed.total)
+    if row.charged > rules.job_timeout:
+        row.failed, row.charged = True, rules.job_timeout
+
+
+@dataclass
+class ListSchedule:
+    """Jobs in a queue for workers."""
+
+    rules: Rules
+    clock: float = 0.0
+    rows: list[Row] = field(default_factory=list)
+
+    def submit(self, plan: Planned) -> Row:
+        """Each worker's last job says since when it is idle; first idle first served."""
+
+        def idle_since(worker: int) -> tuple[float, int]:
+            ran = [(row.end, row.number) for row in self.rows if row.worker == worker]
+            return max(ran, key=lambda end: end[1]) if ran else (0.0, worker - self.rules.workers)
+
+        worker = min(range(self.rules.workers), key=idle_since)
+        start = max(self.clock, idle_since(worker)[0])
+        row = Row(len(self.rows), plan, self.clock, start, worker)
+        execute(row, self.rows, self.rules)
+        self.rows.append(row)
+        return row
+
+    def _untold(self) -> list[Row]:
+        return sorted((row for row in self.rows if not row.told), key=lambda row: (row.end, row.number))
+
+    def gather(self, at_least: int) -> list[Row]:
+        """Move the clock to the n-th end at least; take all that ended by then, in order."""
+        untold = self._untold()
+        if at_least:
+            self.clock = max(self.clock, untold[at_least - 1].end)
+        taken = [row for row in untold if row.end <= self.clock]
+        for row in taken:
+            row.told = True
+        return taken
+
+    def advance(self, seconds: float) -> None:
+        self.clock += seconds
+
+
+def replay(plans: list[Planned], overheads: list[float], rules: Rules) -> tuple[list[Row], list[int], str]:
+    """A search that asks for one plan after the other and is told what ended.
+
+    Returns:
+        the rows, the numbers of what was told in that order, and which limit ended it.
+    """
+    rows: list[Row] = []
+    told: list[int] = []
+    idle_since: dict[int, tuple[float, int]] = {worker: (0.0, worker) for worker in range(rules.workers)}
+    order = rules.workers
+    decided = 0.0
+    while True:
+        if len(told) >= rules.max_evals:
+            return rows, told, "max_evals"
+        running = [row for row in rows if not row.told]
+        to_begin = min((row for row in running if not row.begun), key=lambda row: (row.start, row.number), default=None)
+        first = min(idle_since, key=lambda worker: idle_since[worker], default=None)
+        decision = INF
+        if first is not None and len(rows) < min(rules.max_submits, len(plans)):
+            decision = idle_since[first][0]
+            if rules.sampling == "serial":
+                decision = max(decision, decided)
+            if decision >= rules.max_time:
+                decision = INF
+        ends = sorted((row.end, row.number) for row in running if row.begun)
+        # It begins when nothing earlier can happen any more.
+        earlier = min([decision] + [end for end, _ in ends]) if rules.sampling == "parallel" else INF
+        if to_begin is not None and to_begin.start <= min(rules.max_time, earlier):
+            to_begin.begun = True
+            execute(to_begin, rows, rules)
+            continue
+        may_tell = (
+            rules.tell == "asap"
+            or (rules.tell == "warmup" and len(rows) >= rules.workers)
+            or (rules.tell == "fill" and decision == INF)
+        )
+        ended = [number for end, number in ends if end <= decision and end <= rules.max_time]
+        if ended and (may_tell or decision == INF):
+            row = rows[ended[0]]
+            row.told = True
+            told.append(row.number)
+            idle_since[row.worker] = (row.end, order)
+            order += 1
+            continue
+        if decision == INF:
+            drained = len(rows) >= rules.max_submits and not running
+            return rows, told, "max_submits" if drained else "max_time"
+        assert first is not None
+        start = decision + overheads[len(rows)]
+        decided = start
+        del idle_since[first]
+        row = Row(len(rows), plans[len(rows)], start, start, first)
+        if rules.sampling == "parallel" and rules.max_fidelity is not None:
+            row.begun = False
+        else:
+            execute(row, rows, rules)
+        rows.append(row)
