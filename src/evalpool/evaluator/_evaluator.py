@@ -66,6 +66,8 @@ READY, RUNNING, CANCELLING = JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCE
 ALL = 1 << 61
 GRACE = 0.25
 """Seconds between a request to stop and force: enough to notice it and write a checkpoint's last line."""
+LONGEST_REST = 60.0
+"""Seconds for which a storage that failed is left alone at the most, however long it took to find that out."""
 FOREIGN_INTERVAL = 0.05
 """Seconds between two looks at a storage that other processes write; each look is a round trip."""
 
@@ -921,11 +923,11 @@ class Evaluator(abc.ABC):
     def _rest(self, began: float) -> None:
         """The storage failed after it was asked at `began`: leave it alone for a while.
 
-        A server that is away is waited for, by each request for as long as its client was told to. Resting ten times
-        as long as that took, a search whose storage is away loses a tenth of its time, and not all of it.
+        A server that is away is waited for, by each request for as long as its client was told to. Meanwhile results
+        are given back as they come, and the storage's own writer goes on trying.
         """
         now = time.monotonic()
-        self._rests_until = now + 10 * (now - began)
+        self._rests_until = now + min(10 * (now - began), LONGEST_REST)
 
     def _rests(self) -> bool:
         return time.monotonic() < self._rests_until
@@ -1193,6 +1195,7 @@ class Evaluator(abc.ABC):
     def _leave_storage(self) -> None:
         try:
             if self._unwritten:
+                self._rests_until = -math.inf
                 self._write([])
             self._lease.give_up()
             self._storage.flush()
