@@ -15,7 +15,7 @@ from evalpool.storage import (
     SQLiteStorage,
     Storage,
 )
-from evalpool.testing._storage import StorageContract
+from evalpool.testing._storage import CountingContract, StorageContract
 from storage.redis_server import RedisServer
 
 
@@ -68,7 +68,7 @@ class TestRedisStorage(StorageContract):
             yield storage
 
 
-class TestNullStorage(StorageContract):
+class TestNullStorage(CountingContract):
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
         with NullStorage() as storage:

@@ -10,7 +10,8 @@
             with MyStorage() as storage:
                 yield storage
 
-What a client does not promise (`Storage.keeps`, `Storage.shared`) is skipped with the reason.
+What a client does not promise (`Storage.shared`) is skipped with the reason. One that keeps nothing
+(`Storage.keeps`) is bound to `CountingContract`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from evalpool.models import JobRecord
 from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.storage import Event, Sharing, Storage, new_owner
 
-__all__ = ["StorageContract"]
+__all__ = ["CountingContract", "StorageContract"]
 
 
 class _Optimiser(pydantic.BaseModel):
@@ -61,30 +62,13 @@ def _finished(search_id: str, number: int, objective: Any, **more: Any) -> Event
     return Event("finished", search_id, number, data)
 
 
-class StorageContract:
-    """The contract of `evalpool.storage.Storage`. Override the fixture `storage`."""
+class CountingContract:
+    """What holds even for a storage that keeps nothing (`Storage.keeps`). Override the fixture `storage`."""
 
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
         """A new, empty storage."""
         raise NotImplementedError("override the fixture `storage`")
-
-    @pytest.fixture
-    def kept(self, storage: Storage) -> Storage:
-        """The storage, if what it is given can be loaded."""
-        if not storage.keeps:
-            pytest.skip(f"{type(storage).__name__} keeps nothing")
-        return storage
-
-    @pytest.fixture
-    def peer(self, kept: Storage) -> Iterator[Storage]:
-        """A second client of the same log, as a worker process would have it."""
-        if kept.shared < Sharing.PROCESSES:
-            pytest.skip(f"{type(kept).__name__} is shared by threads only")
-        with pickle.loads(pickle.dumps(kept)) as peer:
-            yield peer
-
-    # -- searches ------------------------------------------------------------------------------------
 
     def test_searches_are_numbered_from_zero(self, storage: Storage) -> None:
         assert [storage.create_new_search() for _ in range(3)] == ["0", "1", "2"]
@@ -121,6 +105,68 @@ class StorageContract:
         with pytest.raises(KeyError):
             storage.load_search("7")
 
+    def test_an_unknown_job_is_named(self, storage: Storage) -> None:
+        storage.create_new_search()
+        for job_id in ("0.5", "3.0", "nonsense", "0.-1", "0.", ".0"):
+            with pytest.raises(UnknownJob, match=job_id.replace(".", r"\.")):
+                storage.load_job(job_id)
+            with pytest.raises(KeyError):
+                storage.store_job_out(job_id, 1)
+
+    def test_appending_nothing_is_allowed(self, storage: Storage) -> None:
+        storage.append([])
+        storage.append_soon([])
+        storage.flush()
+
+    def test_reserved_numbers_are_consecutive(self, storage: Storage) -> None:
+        search_id = storage.create_new_search()
+        assert [storage.reserve(search_id, n) for n in (1, 3, 0, 2)] == [0, 1, 4, 4]
+        assert storage.reserve(search_id, 1) == 6
+
+    def test_the_cap_takes_all_or_nothing(self, storage: Storage) -> None:
+        search_id = storage.create_new_search()
+        assert storage.reserve(search_id, 3, cap=5) == 0
+        with pytest.raises(MaximumJobsSpawnReached, match="1 too many"):
+            storage.reserve(search_id, 3, cap=5)
+        assert storage.reserve(search_id, 2, cap=5) == 3
+        with pytest.raises(MaximumJobsSpawnReached):
+            storage.reserve(search_id, 1, cap=5)
+        assert storage.reserve(search_id, 1) == 5
+
+    @pytest.mark.parametrize("n", [-1, 1.5, "2"])
+    def test_numbers_that_are_no_count_are_refused(self, storage: Storage, n: Any) -> None:
+        search_id = storage.create_new_search()
+        with pytest.raises(BadArgument):
+            storage.reserve(search_id, n)
+
+    def test_a_client_that_is_not_shared_refuses_to_be_pickled_with_advice(self, storage: Storage) -> None:
+        if storage.shared >= Sharing.PROCESSES:
+            pytest.skip(f"{type(storage).__name__} is shared between processes")
+        with pytest.raises(NotShareable, match="Use "):
+            pickle.dumps(storage)
+
+    def test_close_can_be_called_twice(self, storage: Storage) -> None:
+        storage.close()
+        storage.close()
+
+
+class StorageContract(CountingContract):
+    """The contract of `evalpool.storage.Storage`. Override the fixture `storage`."""
+
+    @pytest.fixture
+    def kept(self, storage: Storage) -> Storage:
+        """The storage, whose word is that what it is given can be loaded."""
+        assert storage.keeps
+        return storage
+
+    @pytest.fixture
+    def peer(self, kept: Storage) -> Iterator[Storage]:
+        """A second client of the same log, as a worker process would have it."""
+        if kept.shared < Sharing.PROCESSES:
+            pytest.skip(f"{type(kept).__name__} is shared by threads only")
+        with pickle.loads(pickle.dumps(kept)) as peer:
+            yield peer
+
     def test_search_values_are_replaced_by_later_ones(self, kept: Storage) -> None:
         search_id = kept.create_new_search()
         kept.store_search_value(search_id, "best", {"x": 1})
@@ -128,8 +174,6 @@ class StorageContract:
         assert kept.load_search_value(search_id, "best") == [1, 2.5]
         with pytest.raises(UnknownValue, match=r"'worst'.*'best'"):
             kept.load_search_value(search_id, "worst")
-
-    # -- jobs by hand ----------------------------------------------------------------------------------
 
     def test_jobs_are_numbered_per_search(self, kept: Storage) -> None:
         first, second = kept.create_new_search(), kept.create_new_search()
@@ -198,20 +242,10 @@ class StorageContract:
         assert kept.load_job_status(job_id) is JobStatus.READY
         assert kept.load_record(job_id).attempts == 1
 
-    def test_an_unknown_job_is_named(self, storage: Storage) -> None:
-        storage.create_new_search()
-        for job_id in ("0.5", "3.0", "nonsense", "0.-1", "0.", ".0"):
-            with pytest.raises(UnknownJob, match=job_id.replace(".", r"\.")):
-                storage.load_job(job_id)
-            with pytest.raises(KeyError):
-                storage.store_job_out(job_id, 1)
-
     def test_an_unknown_status_is_refused_with_those_there_are(self, kept: Storage) -> None:
         job_id = kept.create_new_job(kept.create_new_search())
         with pytest.raises(BadArgument, match=r"'done'.*DONE"):
             kept.store_job_status(job_id, "done")
-
-    # -- values ----------------------------------------------------------------------------------------
 
     def test_numpy_pydantic_enum_path_and_set_become_json(self, kept: Storage) -> None:
         job_id = kept.create_new_job(kept.create_new_search())
@@ -279,8 +313,6 @@ class StorageContract:
         kept.load_job(job_id)["out"]["history"].append(4)
         kept.load_record(job_id).output["history"].append(5)
         assert kept.load_job(job_id)["out"] == {"objective": 1.0, "history": [1, 2]}
-
-    # -- jobs of an evaluator --------------------------------------------------------------------------
 
     def test_the_path_of_a_job_makes_its_record(self, kept: Storage) -> None:
         search_id = kept.create_new_search()
@@ -402,34 +434,6 @@ class StorageContract:
         assert [(event.kind, event.number) for event in events] == [("finished", 1)]
         assert kept.read(cursor)[0] == []
 
-    def test_appending_nothing_is_allowed(self, storage: Storage) -> None:
-        storage.append([])
-        storage.append_soon([])
-        storage.flush()
-
-    # -- numbers -----------------------------------------------------------------------------------------
-
-    def test_reserved_numbers_are_consecutive(self, storage: Storage) -> None:
-        search_id = storage.create_new_search()
-        assert [storage.reserve(search_id, n) for n in (1, 3, 0, 2)] == [0, 1, 4, 4]
-        assert storage.reserve(search_id, 1) == 6
-
-    def test_the_cap_takes_all_or_nothing(self, storage: Storage) -> None:
-        search_id = storage.create_new_search()
-        assert storage.reserve(search_id, 3, cap=5) == 0
-        with pytest.raises(MaximumJobsSpawnReached, match="1 too many"):
-            storage.reserve(search_id, 3, cap=5)
-        assert storage.reserve(search_id, 2, cap=5) == 3
-        with pytest.raises(MaximumJobsSpawnReached):
-            storage.reserve(search_id, 1, cap=5)
-        assert storage.reserve(search_id, 1) == 5
-
-    @pytest.mark.parametrize("n", [-1, 1.5, "2"])
-    def test_numbers_that_are_no_count_are_refused(self, storage: Storage, n: Any) -> None:
-        search_id = storage.create_new_search()
-        with pytest.raises(BadArgument):
-            storage.reserve(search_id, n)
-
     def test_threads_never_get_the_same_number_and_lose_no_event(self, kept: Storage) -> None:
         search_id = kept.create_new_search()
         start = threading.Barrier(4)
@@ -450,8 +454,6 @@ class StorageContract:
             thread.join()
         assert sorted(taken) == list(range(40))
         assert [record.configuration["x"] for record in kept.records(search_id)] == list(range(40))
-
-    # -- several owners ----------------------------------------------------------------------------------
 
     def test_a_follower_gets_what_others_finished_once_zero_included(self, kept: Storage) -> None:
         search_id = kept.create_new_search()
@@ -491,8 +493,6 @@ class StorageContract:
         kept.append([_finished(search_id, 0, 0.5, attempts=2, owner=heir)])
         assert kept.load_record("0.0").objective == 0.5
 
-    # -- several clients ---------------------------------------------------------------------------------
-
     def test_a_pickled_client_sees_and_adds(self, kept: Storage, peer: Storage) -> None:
         search_id = kept.create_new_search()
         job_id = peer.create_new_job(search_id)
@@ -531,13 +531,3 @@ class StorageContract:
         assert sorted(claimed[owners[0]] + claimed[owners[1]]) == list(range(20))
         for record in peer.records(search_id):
             assert record.number in claimed[record.owner or ""]
-
-    def test_a_client_that_is_not_shared_refuses_to_be_pickled_with_advice(self, storage: Storage) -> None:
-        if storage.shared >= Sharing.PROCESSES:
-            pytest.skip(f"{type(storage).__name__} is shared between processes")
-        with pytest.raises(NotShareable, match="Use "):
-            pickle.dumps(storage)
-
-    def test_close_can_be_called_twice(self, storage: Storage) -> None:
-        storage.close()
-        storage.close()
