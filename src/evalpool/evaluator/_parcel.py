@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool.evaluator import _settings
 
@@ -29,8 +30,13 @@ class Parcel(NamedTuple):
     error: str
 
 
-def pack(evaluator: Evaluator) -> Parcel:
-    """Pickle what the workers of `evaluator` need."""
+def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
+    """Pickle what the workers of `evaluator` need.
+
+    Args:
+        evaluator: whose workers.
+        apart: takes the task's large buffers (numpy arrays), which are then not in its pickle (PEP 574).
+    """
     import cloudpickle
 
     storage, advice = None, ""
@@ -39,6 +45,6 @@ def pack(evaluator: Evaluator) -> Parcel:
     else:
         storage = pickle.dumps(evaluator._storage)
     try:
-        return Parcel(cloudpickle.dumps(evaluator._task(), 5), storage, advice, "")
+        return Parcel(cloudpickle.dumps(evaluator._task(), 5, buffer_callback=apart), storage, advice, "")
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything
         return Parcel(b"", storage, advice, _settings.unpicklable_task(evaluator._run_function, error))

@@ -22,7 +22,7 @@ from evalpool.backends._process import _wire
 from evalpool.evaluator._call import Task, describe_exception
 from evalpool.outcomes import FailureKind, Outcome, failed
 
-__all__ = ["main"]
+__all__ = ["Serving", "main"]
 
 
 class _Channel:
@@ -134,35 +134,63 @@ def main(data_fd: int, control_fd: int) -> None:
     reader = _wire.FrameReader(data)
     backlog = deque(_read(reader))
     _, payload, buffers = backlog.popleft()
-    setup = _wire.load(payload, buffers)
-    channel = _Channel(data, setup["decides"], None, setup["advice"])
-    turn = _Turn()
-    threading.Thread(target=_listen, args=(control, channel, turn), name="evalpool-control", daemon=True).start()
-    task: Task | None = None
-    broken = ""
-    try:
-        task = pickle.loads(setup["task"])
-        channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
-    except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
-        broken = describe_exception(error, error.__traceback__)
-    gc.collect()
-    gc.freeze()  # what was imported stays: later collections need not look at it
-    channel.send(_wire.frame(_wire.STARTED_UP, b""))
-    while True:
-        while backlog:
-            kind, payload, buffers = backlog.popleft()
-            if kind == _wire.JOBS:
-                jobs = pickle.loads(payload)
-                del payload
-                jobs.reverse()
-                while jobs:
-                    number, attempt, configuration, extra = jobs.pop()
+    Serving(data, control, reader, backlog, _wire.load(payload, buffers)).run()
+
+
+class Serving:
+    """A worker's life: what it was set up with, and the jobs that it has read."""
+
+    def __init__(
+        self,
+        data: socket.socket,
+        control: socket.socket,
+        reader: _wire.FrameReader,
+        backlog: deque[_wire.Frame],
+        setup: dict[str, Any],
+    ) -> None:
+        self._channel = channel = _Channel(data, setup["decides"], None, setup["advice"])
+        self._turn = _Turn()
+        self._reader, self._backlog = reader, backlog
+        self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
+        threading.Thread(
+            target=_listen, args=(control, channel, self._turn), name="evalpool-control", daemon=True
+        ).start()
+        self._task: Task | None = None
+        self._broken = ""
+        try:
+            self._task = pickle.loads(setup["task"], buffers=setup.get("buffers"))
+            channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
+        except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
+            self._broken = describe_exception(error, error.__traceback__)
+        gc.collect()
+        gc.freeze()  # what was imported stays: later collections need not look at it
+        channel.send(_wire.frame(_wire.STARTED_UP, b""))
+
+    def run(self) -> None:
+        """Serve jobs; ends with `SystemExit`. Returns when `lent` must be filled first: then call it again."""
+        task, broken, channel, turn, backlog = self._task, self._broken, self._channel, self._turn, self._backlog
+        while True:
+            while backlog:
+                kind, payload, buffers = backlog.popleft()
+                if kind == _wire.JOBS:
+                    jobs = pickle.loads(payload)
+                    del payload
+                    jobs.reverse()
+                    while jobs:
+                        number, attempt, configuration, extra = jobs.pop()
+                        if turn.claim():
+                            _serve(task, broken, number, attempt, configuration, extra, channel)
+                elif kind == _wire.STORED_JOB:
+                    if not self.lent:
+                        backlog.appendleft((kind, payload, buffers))
+                        return
+                    buffers = self.lent.popleft()
                     if turn.claim():
-                        _serve(task, broken, number, attempt, configuration, extra, channel)
-            elif turn.claim():
-                _serve_pickled(task, broken, payload, buffers, channel)
-            payload = buffers = None  # type: ignore[assignment]
-        backlog.extend(_read(reader))
+                        _serve_pickled(task, broken, payload, buffers, channel)
+                elif turn.claim():
+                    _serve_pickled(task, broken, payload, buffers, channel)
+                payload = buffers = None  # type: ignore[assignment]
+            backlog.extend(_read(self._reader))
 
 
 def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
