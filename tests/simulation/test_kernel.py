@@ -334,7 +334,7 @@ def test_a_job_that_is_retried_waits_again_behind_the_others() -> None:
     kernel.startable()
     kernel.start()
     kernel.finish(0, 1.0, failed=True, retry=True)
-    assert kernel.step() == RETRIED
+    assert (kernel.step(), kernel.marked) == (RETRIED, 0)
     assert kernel.startable() == 1
     kernel.start()
     kernel.finish(1, 1.0)

@@ -81,7 +81,7 @@ class Kernel:
         ended: when the last job that was released ended; earlier than the clock if the search was thinking then.
         over: which limit ended the run: ``"max_evals"``, ``"max_submits"`` or ``"max_time"``; None if none did.
         num_submitted, num_completed: counters.
-        marked: after `MARK` or `BEGIN`, the job.
+        marked: after `MARK`, `BEGIN` or `RETRIED`, the job.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
@@ -241,8 +241,7 @@ class Kernel:
             queue.popleft()  # cancelled in the queue
         if not queue or not self._idle or self.over:
             return NOTHING
-        asked = self._asked.get(queue[0]) if self._asked else None
-        if asked is not None and any(fidelity < asked[1] for fidelity in self._unknown.get(asked[0], {}).values()):
+        if self._asked and self._may_be_left_one(self._asked.get(queue[0])):
             return WAIT
         return queue[0]
 
@@ -414,10 +413,11 @@ class Kernel:
 
     def _begin(self) -> int:
         start, job = self._starts[0]
-        if self._first_bound()[2] != job:
-            return WAIT  # it may still leave a checkpoint by then
+        asked = self._asked.get(job)
+        if self._may_be_left_one(asked) if self._serial else self._first_bound()[2] != job:
+            return WAIT
         heappop(self._starts)
-        asked = self._asked.pop(job, None)
+        self._asked.pop(job, None)
         if asked is not None:
             self._claim(job, asked[0], asked[1], start)
         self.marked = job
@@ -614,6 +614,12 @@ class Kernel:
         if resumed is not None:
             self._trace.resumed[job] = resumed.fidelity
 
+    def _may_be_left_one(self, asked: tuple[str, int] | None) -> bool:
+        """Runs a job of unknown end that may leave a checkpoint for this one, by this very moment?"""
+        if asked is None or asked[0] not in self._unknown:
+            return False
+        return any(fidelity < asked[1] for fidelity in self._unknown[asked[0]].values())
+
     def _unclaim(self, job: int) -> tuple[str, int, Checkpoint | None] | None:
         claim = self._claims.pop(job, None)
         if claim is not None:
@@ -678,6 +684,7 @@ class Kernel:
             trace.submit[job] = self.clock
             trace.resumed.pop(job, None)
             self._queue.append(job)
+            self.marked = job
             return True
         if fate is not None:
             self._trace.fates[job] = fate

@@ -1,0 +1,165 @@
+"""The kernel for callers that are the workers themselves: each decides, calls, waits, and decides again.
+
+::
+
+    release ──► the caller of that job is idle: turn ──► it thinks, and calls ──► place ─► it runs ─► finish
+       ▲                                                                                                │
+       └────────────────────── its end is the smallest that can still come ◄────────────────────────────┘
+
+A turn holds the number of a job that nobody has asked for yet. It counts as a job of unknown end from the moment the
+caller became idle, so that nothing which that job could still precede is released. Numbers are given in the order in
+which callers become idle, as an ask-and-tell loop would ask: they, and the seeds that derive from them, do not depend
+on which caller is faster in real time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container
+from typing import Any, TypeVar
+
+from evalpool.errors import SimulationError
+from evalpool.simulation._checkpoints import Checkpoint
+from evalpool.simulation._kernel import NAN, NOTHING, Kernel, check_overhead
+from evalpool.simulation._trace import LOST
+
+__all__ = ["CallerKernel"]
+
+Self = TypeVar("Self", bound="CallerKernel")
+
+
+class CallerKernel(Kernel):
+    """As `Kernel`; equal ends of different callers are ordered by worker."""
+
+    __slots__ = ("_blank", "_turn_of", "_turns")
+
+    def __init__(self, num_workers: int, **settings: Any) -> None:
+        super().__init__(num_workers, **settings)
+        self._by_caller = True
+        self._turn_of = [-1] * num_workers  # worker -> the number of its turn or job
+        self._turns: deque[int] = deque()  # of callers that are thinking, in the order in which they became idle
+        self._blank: set[int] = set()  # numbers of turns that became no job, or not yet
+
+    def turn(self, worker: int) -> int:
+        """The worker's caller thinks from now on; returns the number of the job that it will bring.
+
+        `NOTHING` if the run is over, or the worker became idle at the end of its time.
+        """
+        since = self._since[worker]
+        if since >= self._max_time or self.over:
+            return NOTHING
+        job = self._new(worker, NAN)
+        self._turn_of[worker] = job
+        self._blank.add(job)
+        self._turns.append(job)
+        self._await(job, since, worker)
+        return job
+
+    def arrive(self, worker: int) -> int:
+        """As `turn`, for a caller that takes the place of one that left: it is idle from the clock on."""
+        if self._since[worker] < self.clock:
+            self._since[worker] = self.clock
+        return self.turn(worker)
+
+    def may_place(self, job: int) -> bool:
+        """With serial sampling, decisions are made one after the other in the order of turns."""
+        if not self._serial:
+            return True
+        turns, blank = self._turns, self._blank
+        while turns[0] not in blank or turns[0] not in self._open:
+            turns.popleft()
+        return turns[0] == job
+
+    def place(self, job: int, overhead: float) -> tuple[float, float]:
+        """The caller has decided, in `overhead` seconds; returns when it began to decide and when the job starts."""
+        seconds = check_overhead(overhead)
+        worker = self._trace.worker[job]
+        at = self._since[worker]
+        if self._serial:
+            if at < self._decided:
+                at = self._decided
+            self._turns.popleft()
+        start = at + seconds
+        if start < self.clock:
+            start = self.clock  # others were let pass it by the time that it took for real, measured elsewhere
+        if self._serial:
+            self._decided = start
+        elif len(self._turns) > 2 * self.num_workers:
+            self._turns = deque(turn for turn in self._turns if turn in self._blank and turn in self._open)
+        self._blank.discard(job)
+        self.num_submitted += 1
+        self._trace.start[job] = start
+        self._await(job, start, worker)
+        return at, start
+
+    def settled(self, job: int) -> bool:
+        """Can nothing happen any more before the start of this job, so that it may `claim` a checkpoint?"""
+        start = self._trace.start[job]
+        return self._first_bound()[2] == job and not (self._ends and self._ends[0][0] <= start)
+
+    def claim(self, job: int, key: str, fidelity: int) -> Checkpoint | None:
+        """What a placed job resumes, if anything."""
+        self._claim(job, key, fidelity, self._trace.start[job])
+        return self.resumed(job)
+
+    def defer(self, job: int, bound: float) -> None:
+        """A job of unknown end cannot end before `bound`, as its caller is still thinking in real time."""
+        if bound > self._open[job]:
+            self._await(job, bound, self._trace.worker[job])
+
+    def blocker(self) -> tuple[float, int] | None:
+        """The earliest end that waits and the job of unknown end that holds it up; None if none waits."""
+        if not self._ends or not self._open:
+            return None
+        return self._ends[0][0], self._first_bound()[2]
+
+    def release(self) -> int:
+        """Release the next job that has ended; returns its number, `WAIT` or `NOTHING`, as `step`."""
+        if self.over:
+            return NOTHING
+        answer = self._next(self._max_time)
+        if answer == NOTHING and (self._ends or self._open):
+            self.over = "max_time"
+        return answer
+
+    def is_censored(self, job: int) -> bool:
+        """Does a job that was placed end too late to be reported, by all that is known?"""
+        earliest = self._open.get(job)
+        return (self._trace.end(job) if earliest is None else earliest) > self._max_time
+
+    def withdraw(self, job: int) -> None:
+        """The caller left while it was thinking, or while its job ran: that job never ends."""
+        if self._open.pop(job, None) is None:
+            raise SimulationError(f"Job {job} has ended or its runtime is known; it cannot be withdrawn.")
+        self._unclaim(job)
+        if job not in self._blank:
+            self._trace.fates[job] = LOST
+
+    def cumtimes(self) -> list[float]:
+        """When each worker became idle last, by worker."""
+        return list(self._since)
+
+    def state(self) -> dict[str, Any]:
+        state = super().state()
+        return {**state, "turn_of": self._turn_of, "turns": list(self._turns), "blank": sorted(self._blank)}
+
+    @classmethod
+    def restore(cls: type[Self], state: dict[str, Any]) -> Self:
+        kernel = super().restore(state)
+        kernel._turn_of, kernel._turns = list(state["turn_of"]), deque(state["turns"])
+        kernel._blank = set(state["blank"])
+        return kernel
+
+    # Equal ends are ordered by worker, and a worker has one job at a time.
+
+    def _rank(self, job: int) -> int:
+        return self._trace.worker[job]
+
+    def _job_of(self, rank: int) -> int:
+        return self._turn_of[rank]
+
+    def _freed(self, rank: int, worker: int) -> int:
+        return self._turn_of[worker]
+
+    def _unused(self) -> Container[int]:
+        return self._blank
