@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from evalpool import Evaluator, ProcessPoolEvaluator, SerialEvaluator
-from evalpool.backends._process import _supervisor
+from evalpool.backends import _ahead
 from evalpool.evaluator._results import standardise
 from evalpool.storage import MemoryStorage, NullStorage
 
@@ -86,12 +86,12 @@ def dispatch() -> None:
     say(f"standard process pool: {median(futures):,.0f} jobs/s")
     say(f"process, several jobs a message: {median(lambda: bulk(ProcessPoolEvaluator, num_workers=2)):,.0f} jobs/s")
     say(f"process, one job a message: {median(lambda: bulk(OneJobAMessage, num_workers=2)):,.0f} jobs/s")
-    least, most = _supervisor.LEAST_IN_FLIGHT, _supervisor.MOST_IN_FLIGHT
+    least, most = _ahead.LEAST_IN_FLIGHT, _ahead.MOST_IN_FLIGHT
     for count in (1, 2, 3):
-        _supervisor.LEAST_IN_FLIGHT = _supervisor.MOST_IN_FLIGHT = count
+        _ahead.LEAST_IN_FLIGHT = _ahead.MOST_IN_FLIGHT = count
         rate = median(lambda: bulk(ProcessPoolEvaluator, num_workers=2))
         say(f"process, {count} in flight a worker: {rate:,.0f} jobs/s")
-    _supervisor.LEAST_IN_FLIGHT, _supervisor.MOST_IN_FLIGHT = least, most
+    _ahead.LEAST_IN_FLIGHT, _ahead.MOST_IN_FLIGHT = least, most
 
 
 class ByTheIOThread(ProcessPoolEvaluator):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-import time
 from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from evalpool.backends._remote import Line, RemoteCall, read_outcome
+from evalpool.backends._remote import Line, RemoteCall, on_our_clock, read_outcome
 from evalpool.backends._thread import LocalChannel
 from evalpool.errors import BadArgument
 from evalpool.evaluator._call import describe_exception
@@ -122,18 +121,14 @@ class ExecutorEvaluator(Evaluator):
             text = f"{type(self._executor).__name__} failed: {describe_exception(error, error.__traceback__)}"
             outcome = failed(FailureKind.WORKER_DIED, text)
         else:
-            outcome = result if isinstance(result, Outcome) else self._on_our_clock(read_outcome(result))
+            outcome = result if isinstance(result, Outcome) else self._translated(read_outcome(result))
         if self._line is not None:
             self._line.forget(job.number, attempt)
         self._report(job, outcome, attempt)
 
-    def _on_our_clock(self, outcome: Outcome) -> Outcome:
-        """Times of another host's clock are of use as a duration only: it ended when we heard of it."""
+    def _translated(self, outcome: Outcome) -> Outcome:
         worker = outcome.worker
-        if worker is None or worker.host == self._host or outcome.start is None or outcome.end is None:
-            return outcome
-        now = time.monotonic()
-        return outcome._replace(start=now - (outcome.end - outcome.start), end=now)
+        return outcome if worker is None or worker.host == self._host else on_our_clock(outcome)
 
     def _about_pool(self, error: BaseException) -> str:
         return (

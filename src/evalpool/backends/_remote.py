@@ -16,6 +16,7 @@ import pickle
 import secrets
 import socket
 import threading
+import time
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
 
-__all__ = ["Line", "RemoteCall", "read_outcome"]
+__all__ = ["Line", "RemoteCall", "on_our_clock", "read_outcome"]
 
 logger = logging.getLogger("evalpool")
 
@@ -200,3 +201,11 @@ def read_outcome(payload: bytes) -> Outcome:
     if not isinstance(outcome, Outcome):
         return failed(FailureKind.INVALID_OUTPUT, f"a worker returned {type(outcome).__name__}, no outcome")
     return outcome
+
+
+def on_our_clock(outcome: Outcome) -> Outcome:
+    """Times of another host's clock are of use as a duration only: it ended when we heard of it."""
+    if outcome.start is None or outcome.end is None:
+        return outcome
+    now = time.monotonic()
+    return outcome._replace(start=now - (outcome.end - outcome.start), end=now)

@@ -12,6 +12,11 @@
 `_wire` the frames, `_worker` what runs in a worker, `_ends` how workers end when nobody else ends them.
 """
 
-from evalpool.backends._process._evaluator import ProcessPoolEvaluator
+from typing import TYPE_CHECKING
 
-__all__ = ["ProcessPoolEvaluator"]
+from evalpool._lazy import attach
+
+if TYPE_CHECKING:
+    from evalpool.backends._process._evaluator import ProcessPoolEvaluator as ProcessPoolEvaluator
+
+__getattr__, __dir__, __all__ = attach(__name__, {"ProcessPoolEvaluator": "_evaluator"})

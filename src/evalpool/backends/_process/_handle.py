@@ -7,15 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections import deque
-from typing import Any
 
+from evalpool.backends._ahead import Seat
 from evalpool.backends._process import _wire
-from evalpool.evaluator._job import Job
 from evalpool.outcomes import Worker
 
-__all__ = ["Entry", "Handle", "spawn"]
+__all__ = ["Handle", "spawn"]
 
 TAIL = 4_000
 """Bytes of a worker's standard error that are kept for the message about its death."""
@@ -35,29 +33,17 @@ _BOOT = (
 )
 
 
-class Entry:
-    """A job that was sent to a worker: its place in the order of sending, and which attempt it is."""
-
-    __slots__ = ("attempt", "job", "place")
-
-    def __init__(self, job: Job[Any], attempt: int, place: int) -> None:
-        self.job = job
-        self.attempt = attempt
-        self.place = place
-
-
-class Handle:
+class Handle(Seat):
     """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
 
     __slots__ = (
-        "_out", "control", "control_reader", "data", "hungry", "in_flight", "index", "pidfd", "places", "process",
-        "reader", "ready", "recalled", "since", "stderr", "tail", "worker",
+        "_out", "control", "control_reader", "data", "pidfd", "process", "reader", "stderr", "tail",
     )  # fmt: skip
 
     def __init__(
         self, index: int, process: subprocess.Popen[bytes], data: socket.socket, control: socket.socket
     ) -> None:
-        self.index = index
+        super().__init__(index, Worker(f"process-{index}", socket.gethostname(), process.pid))
         self.process = process
         self.data = data
         self.control = control
@@ -67,25 +53,7 @@ class Handle:
         self.stderr = process.stderr.fileno()
         self.pidfd = _pidfd(process.pid)
         self.tail = bytearray()
-        self.worker = Worker(f"process-{index}", socket.gethostname(), process.pid)
-        self.ready = False  # it has started up
-        self.hungry = False  # it stands in the supervisor's queue of workers with room
-        self.recalled = False  # an answer to a withdrawal is due
-        self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
-        self.places = 0  # jobs sent so far
-        self.since = time.monotonic()  # when its first job in flight began, as far as seen from here
         self._out: deque[memoryview] = deque()  # what its socket did not take yet
-
-    def head(self) -> Entry | None:
-        """The job that runs."""
-        return next(iter(self.in_flight.values()), None)
-
-    def add(self, job: Job[Any]) -> None:
-        """A job is about to be sent."""
-        if not self.in_flight:
-            self.since = time.monotonic()
-        self.in_flight[job.number] = Entry(job, job.attempts, self.places)
-        self.places += 1
 
     def send(self, pieces: list[bytes | memoryview]) -> bool:
         """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""

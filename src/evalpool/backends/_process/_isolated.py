@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evalpool.backends._ahead import load_outcome
 from evalpool.backends._process import _wire
 from evalpool.backends._process._ends import Reaper, kill_tree
 from evalpool.backends._process._handle import Handle, spawn
-from evalpool.backends._process._supervisor import load_outcome
 from evalpool.errors import NotShareable
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._cpus import usable_cpus

@@ -1,0 +1,477 @@
+"""Jobs ahead of workers that run them elsewhere: the same rules for processes and for MPI ranks.
+
+Several jobs are in flight per worker, so that it never waits for us, and more the shorter they are: as many
+as fill `AHEAD` seconds by the longest recent duration. Short ones share a message. A job that was sent ahead
+to a worker which then turns out to be busy for long is withdrawn and given to an idle one. Blame stays with
+one job: a worker runs its jobs in the order in which they were sent, so the first in flight is the one that
+runs. Jobs are assigned by whichever thread pumps; the lock guards the assignment, never a call into the evaluator.
+
+One thread does the I/O for all workers: the caller that waits for results, if there is one, else our own (see
+`_lead`). What an engine adds is how bytes are sent and how one waits for them: the abstract methods.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import pickle
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool.backends._process import _wire
+from evalpool.backends._process._lead import Lead
+from evalpool.backends._remote import on_our_clock
+from evalpool.evaluator._job import Job
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._inbox import Inbox
+
+__all__ = ["Ahead", "Entry", "Seat", "load_outcome"]
+
+logger = logging.getLogger("evalpool")
+
+DONE = JobStatus.DONE
+STATUS = {status.value: status for status in JobStatus}
+KIND = {kind.value: kind for kind in FailureKind}
+
+LEAST_IN_FLIGHT = 2
+"""One runs, one waits in the worker: measured 1.6 to 2.6 times the rate of one alone; a third adds little."""
+MOST_IN_FLIGHT = 256
+AHEAD = 0.002
+"""Seconds of work that may be in flight per worker."""
+RECALL_AFTER = 0.002
+"""A worker busy with one job for so long gives the jobs behind it to idle workers."""
+
+
+class Entry:
+    """A job that was sent to a worker: its place in the order of sending, and which attempt it is."""
+
+    __slots__ = ("attempt", "job", "place")
+
+    def __init__(self, job: Job[Any], attempt: int, place: int) -> None:
+        self.job = job
+        self.attempt = attempt
+        self.place = place
+
+
+class Seat:
+    """One worker and the jobs it has. Guarded by the lock of its `Ahead`."""
+
+    __slots__ = ("elsewhere", "hungry", "in_flight", "index", "places", "ready", "recalled", "since", "worker")
+
+    def __init__(self, index: int, worker: Worker, elsewhere: bool = False) -> None:
+        self.index = index
+        self.worker = worker
+        self.elsewhere = elsewhere  # on another host, with a clock of its own
+        self.ready = False  # it has started up
+        self.hungry = False  # it stands in the queue of workers with room
+        self.recalled = False  # an answer to a withdrawal is due
+        self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
+        self.places = 0  # jobs sent so far
+        self.since = time.monotonic()  # when its first job in flight began, as far as seen from here
+
+    def head(self) -> Entry | None:
+        """The job that runs."""
+        return next(iter(self.in_flight.values()), None)
+
+    def add(self, job: Job[Any]) -> None:
+        """A job is about to be sent."""
+        if not self.in_flight:
+            self.since = time.monotonic()
+        self.in_flight[job.number] = Entry(job, job.attempts, self.places)
+        self.places += 1
+
+
+class Ahead(abc.ABC):
+    """The jobs in flight of one evaluator, and the thread that does its workers' I/O."""
+
+    def __init__(self, owner: Evaluator, name: str) -> None:
+        self._owner = owner
+        self._watched = owner._watches_starts
+        self._decides = owner._stopper is not None
+        self._lock = threading.Lock()
+        self._seats: dict[int, Any] = {}
+        self._hungry: deque[Any] = deque()  # workers with room, idle ones first
+        self._homeless: deque[Job[Any]] = deque()  # dispatched, and no worker has room
+        self._window = LEAST_IN_FLIGHT
+        self._duration = 0.0  # of recent jobs: rises at once, falls slowly
+        self._balance_at: float | None = None
+        self._hopeless = ""  # why no worker can be had, if none can
+        self._commands: deque[Callable[[], None]] = deque()
+        self._lead = Lead(self._wake)
+        self._reports: list[tuple[Job[Any], Outcome]] = []
+        self._slots = 0  # change of the evaluator's slots that is to be told
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    # What an engine adds.
+
+    @abc.abstractmethod
+    def _run(self) -> None:
+        """The I/O thread."""
+
+    @abc.abstractmethod
+    def _wake(self) -> None:
+        """Let `_poll` return; from any thread."""
+
+    @abc.abstractmethod
+    def _poll(self, timeout: float | None) -> Any:
+        """Wait for something to happen, or until `_rest`; returns what `_handle_events` takes."""
+
+    @abc.abstractmethod
+    def _handle_events(self, events: Any) -> None:
+        """See to all that happened, then call `_conclude_turn`."""
+
+    @abc.abstractmethod
+    def _send(self, seat: Any, pieces: list[bytes | memoryview]) -> None:
+        """Send the pieces of frames to a worker without waiting. Under the lock."""
+
+    @abc.abstractmethod
+    def _tell(self, seat: Any, pieces: list[bytes | memoryview]) -> None:
+        """Send a small frame that does not wait behind jobs."""
+
+    @abc.abstractmethod
+    def _force(self, seat: Any, entry: Any) -> bool:
+        """Stop by force the job that runs, if this engine can. Under the lock."""
+
+    @abc.abstractmethod
+    def _on_other(self, seat: Any, kind: int, payload: memoryview) -> None:
+        """A worker's frame that is no outcome and no record."""
+
+    # From the evaluator's threads.
+
+    def dispatch(self, jobs: list[Job[Any]]) -> None:
+        """Send jobs to workers with room; unpicklable ones are reported at once."""
+        encoded: list[tuple[Job[Any], Any]] = []
+        for job in jobs:
+            try:
+                encoded.append((job, _encode(job)))
+            except Exception as error:  # noqa: BLE001  a configuration's own code may raise anything
+                text = f"The configuration could not be pickled: {type(error).__name__}: {error}"
+                self._owner._report(job, failed(FailureKind.UNPICKLABLE, text))
+        begun: list[Job[Any]] = []
+        with self._lock:
+            self._assign(encoded, begun)
+        self._note_begun(begun)
+
+    def ask_to_stop(self, job: Job[Any]) -> None:
+        """Tell the worker that has the job; one that has not begun it gives it back."""
+        with self._lock:
+            seat, entry = self._find(job)
+            if seat is None or entry is None:
+                return
+            self._tell(seat, _wire.frame(_wire.STOP, _wire.JOB.pack(job.number, entry.attempt)))
+            self._tell(seat, _wire.frame(_wire.WITHDRAW, _wire.RANGE.pack(entry.place, entry.place)))
+
+    def interrupt(self, job: Job[Any]) -> bool:
+        """Stop the job that runs by force, if this engine can. One that waits behind another is just given up."""
+        with self._lock:
+            seat, entry = self._find(job)
+            if seat is None or entry is None:
+                if job not in self._homeless:
+                    return False
+                self._homeless.remove(job)
+            elif seat.head() is entry:
+                return self._force(seat, entry)
+            # Its worker is deaf (C code that holds the GIL): a late outcome finds nobody who waits for it.
+            else:
+                del seat.in_flight[job.number]
+        self._owner._report(job, failed(FailureKind.CANCELLED, "cancelled before it ran"))
+        return True
+
+    def lead(self, inbox: Inbox, size: int, deadline: float | None) -> bool:
+        """Do the I/O in this thread until `inbox` has what is waited for; False if another thread does it."""
+        if self._stopping or not self._lead.take():
+            return False
+        watcher = self._wake_leader
+        inbox.watchers.append(watcher)
+        try:
+            while len(inbox.done) < inbox.needed(size) and not self._stopping:
+                rest = None if deadline is None else deadline - time.monotonic()
+                if rest is not None and rest <= 0:
+                    return True
+                self._lead.uninterrupted(self._handle_events, self._poll(rest))
+        finally:
+            inbox.watchers.remove(watcher)
+            self._lead.give_back()
+        return True
+
+    def _wake_leader(self) -> None:
+        """A job ended by other means than a worker's word: the caller that leads does not see that by itself."""
+        if self._lead.leader != threading.get_ident():
+            self._wake()
+
+    def _find(self, job: Job[Any]) -> tuple[Seat | None, Any]:
+        for seat in self._seats.values():
+            entry = seat.in_flight.get(job.number)
+            if entry is not None and entry.job is job:
+                return seat, entry
+        return None, None
+
+    def _command(self, action: Callable[[], None]) -> None:
+        """Have something done by the I/O thread."""
+        self._commands.append(action)
+        self._wake()
+
+    # Assignment; under the lock.
+
+    def _assign(self, encoded: list[tuple[Job[Any], Any]], begun: list[Job[Any]]) -> None:
+        """Send encoded jobs, to idle workers first, then evenly; those without a worker wait here."""
+        hungry, window, watched = self._hungry, self._window, self._watched
+        batches: dict[Seat, list[Any]] = {}
+        for job, message in encoded:
+            while hungry and (not hungry[0].ready or len(hungry[0].in_flight) >= window):
+                hungry.popleft().hungry = False
+            if not hungry:
+                self._homeless.append(job)
+                continue
+            seat = hungry[0]
+            if watched and not seat.in_flight:
+                begun.append(job)
+            seat.add(job)
+            if len(seat.in_flight) >= window:
+                hungry.popleft()
+                seat.hungry = False
+            else:
+                hungry.rotate(-1)
+            batch = batches.get(seat)
+            if batch is None:
+                batch = batches[seat] = []
+            if type(message) is tuple:
+                batch.append(message)
+                continue
+            if batch:
+                self._send(seat, _jobs_frame(batch))
+                batch.clear()
+            self._send(seat, message)
+        for seat, batch in batches.items():
+            if batch:
+                self._send(seat, _jobs_frame(batch))
+
+    def _feed(self, seat: Seat) -> None:
+        """A worker has room again."""
+        if seat.ready and not seat.hungry and len(seat.in_flight) < self._window:
+            seat.hungry = True
+            if seat.in_flight:
+                self._hungry.append(seat)
+            else:
+                self._hungry.appendleft(seat)
+
+    # Whoever does the I/O.
+
+    def _rest(self, timeout: float | None) -> float | None:
+        """How long to wait at the most: until `timeout`, or the next look at the balance."""
+        if self._balance_at is not None:
+            rest = max(0.0, self._balance_at - time.monotonic())
+            timeout = rest if timeout is None else min(rest, timeout)
+        return timeout
+
+    def _serve(self) -> None:
+        """Be the I/O thread until the end: whenever no caller leads."""
+        lead = self._lead
+        while not self._stopping:
+            lead.follow()
+            while not (self._stopping or lead.wanted):
+                self._handle_events(self._poll(None))
+            if not self._stopping:
+                lead.let_go()
+
+    def _conclude_turn(self) -> None:
+        """What follows on whatever happened."""
+        while self._commands:
+            self._commands.popleft()()
+        self._tell_owner()
+        if self._hungry:
+            self._balance()
+
+    def _tell_owner(self) -> None:
+        """Report what was read in this turn, in one go: one lock and one look for the next jobs."""
+        if self._slots:
+            change, self._slots = self._slots, 0
+            self._owner._set_slots(change)
+            pump = True
+        else:
+            pump = False
+        if self._reports:
+            reports, self._reports = self._reports, []
+            self._owner._report_all(reports)
+        elif pump:
+            self._owner._pump()
+        if self._homeless:
+            self._house()
+
+    def _house(self) -> None:
+        """Give jobs that wait here to workers that have room by now."""
+        if self._hopeless:
+            while self._homeless:
+                job = self._homeless.popleft()
+                self._owner._report(job, failed(FailureKind.WORKER_DIED, self._hopeless))
+            return
+        begun: list[Job[Any]] = []
+        with self._lock:
+            jobs = []
+            while self._homeless:
+                jobs.append(self._homeless.popleft())
+            self._assign([(job, _encode(job)) for job in jobs], begun)
+        self._note_begun(begun)
+
+    def _note_begun(self, jobs: list[Job[Any]]) -> None:
+        for job in jobs:
+            self._owner._started(job)
+
+    # What workers say.
+
+    def _started_up(self, seat: Seat) -> None:
+        """A worker is ready for jobs."""
+        with self._lock:
+            seat.ready = True
+            self._slots += self._window
+            self._feed(seat)
+
+    def _take(self, seat: Seat, frames: list[_wire.Frame]) -> None:
+        """Outcomes and records from one worker."""
+        now = time.monotonic()
+        longest = 0.0
+        reports = self._reports
+        ended: list[Any] = []
+        for kind, payload, buffers in frames:
+            if kind == _wire.FAST_OUTCOME:
+                number, attempt, objective, start, end = _wire.FAST.unpack(payload)
+                outcome = Outcome(DONE, objective, None, None, None, None, start, end, seat.worker)
+            elif kind == _wire.OUTCOME:
+                number, attempt = _wire.JOB.unpack_from(payload)
+                outcome = load_outcome(kind, payload, buffers, seat)
+                start, end = outcome.start or now, outcome.end or now
+            elif kind == _wire.RECORD:
+                self._on_record(seat, payload, buffers)
+                continue
+            else:
+                self._on_other(seat, kind, payload)
+                continue
+            if seat.elsewhere:
+                outcome = on_our_clock(outcome)
+            if end - start > longest:
+                longest = end - start
+            ended.append((number, attempt, outcome))
+        if not ended:
+            return
+        begins: Job[Any] | None = None
+        with self._lock:
+            in_flight = seat.in_flight
+            for number, attempt, outcome in ended:
+                entry = in_flight.pop(number, None)
+                if entry is not None and entry.attempt == attempt:
+                    reports.append((entry.job, outcome))
+            seat.since = now
+            if in_flight and self._watched:
+                head = seat.head()
+                begins = head.job if head is not None else None
+            self._learn(longest)
+            self._feed(seat)
+        if begins is not None:
+            self._owner._started(begins)
+
+    def _learn(self, longest: float) -> None:
+        """Under the lock: adapt the number of jobs in flight to how long jobs take."""
+        self._duration = max(longest, 0.9 * self._duration + 0.1 * longest)
+        wanted = min(MOST_IN_FLIGHT, LEAST_IN_FLIGHT + int(AHEAD / (self._duration + 5e-6)))
+        # In steps of two, so that it does not change at every turn.
+        if wanted >= 2 * self._window or 2 * wanted <= self._window:
+            ready = sum(seat.ready for seat in self._seats.values())
+            self._slots += (wanted - self._window) * ready
+            self._window = wanted
+            for seat in self._seats.values():
+                self._feed(seat)
+
+    def _on_record(self, seat: Seat, payload: memoryview, buffers: list[memoryview]) -> None:
+        number, attempt = _wire.JOB.unpack_from(payload)
+        try:
+            budget, objective, count = _wire.load(payload[_wire.JOB.size :], buffers)
+        except Exception:
+            logger.exception("A record of job %d could not be unpickled; it is left out.", number)
+            return
+        stop = self._owner._recorded(number, attempt, budget, objective)
+        if self._decides or stop:
+            self._tell(seat, _wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, attempt, count, stop)))
+
+    def _given_back(self, seat: Seat, ranges: list[tuple[int, int]]) -> None:
+        """A worker has answered: the jobs of these ranges it had not begun."""
+        cancelled = []
+        with self._lock:
+            for low, high in ranges:
+                seat.recalled = False
+                if low > high:
+                    seat.since = time.monotonic()  # it has begun them; ask again only after a while
+                    continue
+                given_back = [e for e in seat.in_flight.values() if low <= e.place <= high]
+                for entry in given_back:
+                    del seat.in_flight[entry.job.number]
+                    if entry.job._stop is None:
+                        self._homeless.append(entry.job)
+                    else:
+                        cancelled.append(entry.job)
+            self._feed(seat)
+        for job in cancelled:
+            self._reports.append((job, failed(FailureKind.CANCELLED, "cancelled before it ran")))
+
+    # Balance.
+
+    def _balance(self) -> None:
+        """Withdraw jobs that wait behind a long one while another worker is idle."""
+        if self._balance_at is None and self._hungry[0].in_flight:
+            return  # idle ones stand first: nobody is
+        now = time.monotonic()
+        if self._balance_at is not None and now < self._balance_at:
+            return
+        self._balance_at = None
+        with self._lock:
+            idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
+            if not idle:
+                return
+            for seat in self._seats.values():
+                waiting = len(seat.in_flight) - 1
+                if waiting < 1 or seat.recalled or not seat.ready:
+                    continue
+                if now - seat.since < RECALL_AFTER:
+                    self._balance_at = now + RECALL_AFTER
+                    continue
+                count = max(1, waiting * idle // (idle + 1))
+                seat.recalled = True
+                places = [entry.place for entry in seat.in_flight.values()][-count:]
+                self._tell(seat, _wire.frame(_wire.WITHDRAW, _wire.RANGE.pack(places[0], places[-1])))
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+
+
+def _encode(job: Job[Any]) -> Any:
+    """A tuple that goes into a batch; or the frame of a job whose pickle may fail or hold large arrays."""
+    configuration, extra = job.args, job._extra
+    if not extra and _PLAIN.issuperset(map(type, configuration.values())):
+        return job.number, job.attempts, configuration, None
+    payload, buffers = _wire.dump((configuration, extra or None))
+    return _wire.frame(_wire.ONE_JOB, _wire.JOB.pack(job.number, job.attempts) + payload, buffers)
+
+
+def _jobs_frame(batch: list[Any]) -> list[bytes | memoryview]:
+    return _wire.frame(_wire.JOBS, pickle.dumps(batch, 5))
+
+
+def load_outcome(kind: int, payload: memoryview, buffers: list[memoryview], seat: Seat) -> Outcome:
+    """The outcome in a worker's frame; a result that cannot be unpickled is a failure."""
+    if kind == _wire.FAST_OUTCOME:
+        _, _, objective, start, end = _wire.FAST.unpack(payload)
+        return Outcome(DONE, objective, None, None, None, None, start, end, seat.worker)
+    try:
+        status, objective, output, metadata, error, failure, start, end = _wire.load(payload[_wire.JOB.size :], buffers)
+    except BaseException as problem:  # noqa: BLE001  a result's own code may raise anything
+        from evalpool.evaluator._call import describe_exception
+
+        text = f"The result could not be unpickled here: {describe_exception(problem, problem.__traceback__)}"
+        return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=time.monotonic(), worker=seat.worker)
+    return Outcome(STATUS[status], objective, output, metadata, error, KIND.get(failure), start, end, seat.worker)
