@@ -196,6 +196,31 @@ def test_a_link_that_is_no_count_is_named(storage: JournalStorage, path: Path) -
         storage.reserve(search_id, 1)
 
 
+@pytest.mark.slow
+def test_a_reader_that_saw_a_write_before_it_was_taken_back_misses_nothing_after_it(
+    storage: JournalStorage, path: Path
+) -> None:
+    search_id = storage.create_new_search()
+    with JournalStorage(path) as reader:
+        reader.load_all_search_ids()
+        # What the reader saw for a moment, as while a disk runs full in the middle of a write.
+        [file] = (path / "writers").iterdir()
+        end = file.stat().st_size
+        with open(file, "ab") as other:
+            other.write(_record(b'[1,[["value","0",null,{"seen":"for a moment"}]]]') * 5)
+        assert reader.load_search_value(search_id, "seen") == "for a moment"
+        assert storage._file._file is not None
+        os.close(storage._file._file)
+        storage._file._file = os.open(file, os.O_RDONLY)  # the next write fails
+        with pytest.raises(StorageUnavailable, match="cannot write"):
+            storage.store_search_value(search_id, "k", 0)
+        os.truncate(file, end)
+        for n in range(3):
+            storage.store_search_value(search_id, "k", n)
+            assert reader.load_search_value(search_id, "k") == n
+        assert len(list((path / "writers").iterdir())) == 2
+
+
 # -- directories that are not ours ---------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """SharedMemoryStorage: what is its own beside the contract."""
 
+import os
 import pickle
 import socket
 import subprocess
@@ -53,6 +54,43 @@ input()
     with pytest.raises(StorageUnavailable, match="has ended"):
         client.create_new_search()
     client.close()
+
+
+@pytest.mark.slow
+def test_a_forked_child_does_not_keep_the_storage_of_its_dead_parent_open() -> None:
+    code = f"""
+import os, pickle, sys
+sys.path[:0] = {[*sys.path, str(TESTS)]!r}
+from evalpool.storage import SharedMemoryStorage
+storage = SharedMemoryStorage()
+print(pickle.dumps(storage).hex(), flush=True)
+input()
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    os.read(0, 1)
+    os._exit(0)
+os.kill(os.getpid(), 9)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        data = bytes.fromhex(process.stdout.readline())
+        client, late = pickle.loads(data), pickle.loads(data)
+        client.create_new_search()
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        child = int(process.stdout.readline())
+        process.wait()
+        for lost in (client, late):
+            with pytest.raises(StorageUnavailable, match="has ended"):
+                lost.create_new_search()
+        os.kill(child, 0)  # it lives
+        process.stdin.close()
+        process.stdout.read()
+    for lost in (client, late):
+        lost.close()
 
 
 def test_who_does_not_know_the_key_is_turned_away() -> None:

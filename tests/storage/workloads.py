@@ -125,7 +125,7 @@ def fill(storage: Storage, search_id: str, limit: str) -> None:
         _say(kept)
         _say(str(error))
     # What nobody waits for is kept back, and written when it can be.
-    storage.append_soon([Event("finished", search_id, 0, {"status": "DONE", "output": "z" * 5000})])
+    storage.append_soon([Event("finished", search_id, 0, {"status": "DONE", "output": "z" * 400_000})])
     try:
         storage.flush()
     except StorageUnavailable:

@@ -196,6 +196,8 @@ class Storage(abc.ABC):
 
     def store_job_in(self, job_id: str, args: Any = None, kwargs: dict[str, Any] | None = None) -> None:
         """Keep the configuration of a job, and the keyword arguments beside it."""
+        if not (kwargs is None or isinstance(kwargs, dict)):
+            raise BadArgument(f"kwargs is {kwargs!r} of type {type(kwargs).__name__}; give a dict.")
         self._store(job_id, "in", {"args": plain(args, "args"), "kwargs": plain(kwargs, "kwargs")})
 
     def store_job_out(self, job_id: str, value: Any) -> None:

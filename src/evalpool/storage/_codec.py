@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from evalpool._json import from_json, jsonable, plain, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NotJSON
 from evalpool.storage._events import SEARCH_KINDS, Event
-from evalpool.storage._schema import VALIDATORS
+from evalpool.storage._schema import LARGEST, VALIDATORS
 
 __all__ = ["Malformed", "OnMalformed", "Reporter", "decode", "encode", "encode_anyhow", "from_wire", "to_wire"]
 
@@ -106,7 +106,7 @@ def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, s
         raise Malformed(f"search id {search_id!r} is not text")
     if (number is None) != (kind in SEARCH_KINDS):
         raise Malformed(f"an event {kind!r} of job number {number!r}")
-    if number is not None and (type(number) is not int or number < 0):
+    if number is not None and not (type(number) is int and 0 <= number <= LARGEST):
         raise Malformed(f"job number {number!r}")
     return Event(kind, search_id, number, validate(data), at)
 

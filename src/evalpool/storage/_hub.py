@@ -58,7 +58,7 @@ class Hub:
         self._listener.listen(_BACKLOG)
         self._lock = threading.Lock()
         self._closed = False
-        self._served: dict[socket.socket, threading.Thread] = {}
+        self._served: dict[Connection, threading.Thread] = {}
         self._thread = threading.Thread(target=self._accept, name="evalpool-hub", daemon=True)
         self._thread.start()
 
@@ -75,12 +75,18 @@ class Hub:
         self._listener.close()
         with self._lock:
             served = dict(self._served)
-        for peer, thread in served.items():
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
+            for connection in served:
+                _shut_down(connection)
+        for thread in served.values():
             thread.join()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies, or callers would wait for us when the parent has died."""
+        self._listener.close()
+        for connection in self._served:
+            connection.close()
 
     def _accept(self) -> None:
         while True:
@@ -94,20 +100,21 @@ class Hub:
                 if self._closed:
                     peer.close()
                     return
-                thread = threading.Thread(target=self._serve, args=(peer,), name="evalpool-hub", daemon=True)
-                self._served[peer] = thread
+                connection = Connection(peer.detach())
+                thread = threading.Thread(target=self._serve, args=(connection,), name="evalpool-hub", daemon=True)
+                self._served[connection] = thread
                 thread.start()
 
-    def _serve(self, peer: socket.socket) -> None:
+    def _serve(self, connection: Connection) -> None:
         # The handshake is here and not in `_accept`, where a caller that says nothing would keep all others out.
-        with peer, Connection(os.dup(peer.fileno())) as connection:
-            with contextlib.suppress(OSError, EOFError, AuthenticationError):
-                deliver_challenge(connection, self.key)
-                answer_challenge(connection, self.key)
-                while True:
-                    connection.send_bytes(self._reply(connection.recv_bytes()))
-        with self._lock:
-            self._served.pop(peer, None)
+        with contextlib.suppress(OSError, EOFError, AuthenticationError):
+            deliver_challenge(connection, self.key)
+            answer_challenge(connection, self.key)
+            while True:
+                connection.send_bytes(self._reply(connection.recv_bytes()))
+        with self._lock:  # `close` must not shut down what has this number next
+            self._served.pop(connection, None)
+            connection.close()
 
     def _reply(self, request: bytes) -> bytes:
         try:
@@ -115,6 +122,16 @@ class Hub:
         except (EvalpoolError, ValueError, TypeError, KeyError) as error:
             return to_json({"error": [type(error).__name__, str(error)]}).encode("ascii")
         return b'{"ok":%b}' % (answer if isinstance(answer, bytes) else to_json(answer).encode("ascii"))
+
+
+def _shut_down(connection: Connection) -> None:
+    """Wake the thread that reads from it. Closing it would not."""
+    peer = socket.socket(fileno=connection.fileno())
+    try:
+        with contextlib.suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+    finally:
+        peer.detach()
 
 
 class Link:

@@ -32,9 +32,14 @@ ABANDONED_AFTER = 60.0
 """Seconds without a change after which an unfinished record will not be finished."""
 
 
-def file_name(owner: str) -> str:
-    """The name of the file that this owner writes, and that says whose it is."""
-    return owner.replace("/", ",") + SUFFIX
+def file_name(owner: str, which: int) -> str:
+    """The name of a file that this owner writes: whose it is, and the how many-th."""
+    return f"{owner.replace('/', ',')}~{which}{SUFFIX}"
+
+
+def owner_of(name: str) -> str:
+    """Whose file this is."""
+    return name.removesuffix(SUFFIX).rpartition("~")[0].replace(",", "/")
 
 
 def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
@@ -54,10 +59,16 @@ def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
 
 
 class JournalWriter:
-    """The one writer of its file, which is made with the first record. One thread at a time."""
+    """The one writer of its files, of which the first is made with the first record. One thread at a time.
+
+    A write that failed is taken back, and that file left: a reader may have read what was in it for a moment and
+    stand behind its end, so nothing must ever be written there again. The next write makes the next file.
+    """
 
     def __init__(self, directory: str, owner: str, *, sync_each: bool) -> None:
-        self.path = os.path.join(directory, file_name(owner))
+        self._directory = directory
+        self._owner = owner
+        self._which = 0
         self._sync_each = sync_each
         self._file: int | None = None
         self._end = 0
@@ -70,10 +81,16 @@ class JournalWriter:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self._file = os.open(self.path, flags, 0o666)
+                self._end = 0
             self._write_all(self._file, records)
         except OSError as error:
             raise unavailable(error, self.path, f"write {len(records)} bytes") from error
         self._end += len(records)
+
+    @property
+    def path(self) -> str:
+        """Of the file that is being written."""
+        return os.path.join(self._directory, file_name(self._owner, self._which))
 
     def _write_all(self, file: int, records: bytes) -> None:
         try:
@@ -85,7 +102,12 @@ class JournalWriter:
                 os.fdatasync(file)
                 self._synced = now
         except BaseException:
-            os.ftruncate(file, self._end)
+            self._file = None
+            self._which += 1
+            try:
+                os.ftruncate(file, self._end)
+            finally:
+                os.close(file)
             raise
 
     def close(self) -> None:
@@ -154,8 +176,7 @@ class JournalReader:
         return records, offset + end
 
     def _is_abandoned(self, name: str, changed: float) -> bool:
-        owner = name.removesuffix(SUFFIX).replace(",", "/")
-        return owner_is_gone(owner) or time.time() - changed > ABANDONED_AFTER
+        return owner_is_gone(owner_of(name)) or time.time() - changed > ABANDONED_AFTER
 
 
 def _payload(line: bytes) -> bytes | None:

@@ -37,7 +37,9 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
         objective=_objective(job),
         output=job_out(job),
         metadata=plain(_own_metadata(job), lenient=True),
-        recorded=[(data["budget"], as_objective(data["objective"])) for data in job.recorded or ()],
+        recorded=[
+            (plain(data["budget"], lenient=True), as_objective(data["objective"])) for data in job.recorded or ()
+        ],
         attempts=attempts,
         owner=job.owner,
         **others,

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import NotRequired, TypedDict
 
-__all__ = ["VALIDATORS"]
+__all__ = ["LARGEST", "VALIDATORS"]
+
+LARGEST = 2**53
 
 _strict = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 
@@ -27,8 +29,9 @@ _Kind = Literal[
     "invalid_output",
     "cancelled",
 ]
-_Number = Annotated[int, Field(ge=0)]
-_Attempt = Annotated[int, Field(ge=1)]
+# As far as every store, and JSON everywhere, keeps whole numbers exactly.
+_Number = Annotated[int, Field(ge=0, le=LARGEST)]
+_Attempt = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 @_strict
@@ -46,7 +49,7 @@ class _Lease(TypedDict):
 @_strict
 class _Created(TypedDict, total=False):
     args: Any
-    kwargs: Any
+    kwargs: dict[str, Any] | None
     submit: float | None
     owner: str | None
 
@@ -54,7 +57,7 @@ class _Created(TypedDict, total=False):
 @_strict
 class _In(TypedDict):
     args: Any
-    kwargs: Any
+    kwargs: dict[str, Any] | None
 
 
 @_strict
@@ -63,12 +66,12 @@ class _Started(TypedDict, total=False):
     attempt: _Attempt
     worker: str | None
     host: str | None
-    pid: int | None
+    pid: _Number | None
 
 
 @_strict
 class _Recorded(TypedDict):
-    budget: Any
+    budget: int | float
     objective: Any
     attempt: NotRequired[_Attempt]
 
@@ -89,7 +92,7 @@ class _Finished(TypedDict, total=False):
     timestamp_gather: float | None
     worker: str | None
     host: str | None
-    pid: int | None
+    pid: _Number | None
     owner: str | None
     attempt: _Attempt
 

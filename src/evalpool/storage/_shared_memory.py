@@ -108,7 +108,9 @@ class SharedMemoryStorage(Storage):
     def _after_fork(self) -> None:
         """The parent goes on serving; this copy is one more client of it."""
         address, key = self._link.address, self._link.key
-        abandon((self._log, self._hub, self._link))
+        if self._hub is not None:
+            self._hub.abandon()
+        abandon((self._log, self._link))
         self._log = self._hub = None
         self._fold_lock = threading.RLock()
         self._become_client(address, key)
