@@ -520,9 +520,11 @@ class Evaluator(abc.ABC):
         """Under the lock: this is the job's outcome; into the inbox with it."""
         job._outcome = outcome
         job._status = outcome.status
-        inbox = job._inbox
-        if inbox is None:
-            return
+        if job._inbox is not None:
+            self._put(job._inbox, job)
+
+    def _put(self, inbox: Inbox, job: Job[Any]) -> None:
+        """Under the lock: a job for its consumer."""
         inbox.done.append(job)
         if len(inbox.done) >= inbox.want:
             self._condition.notify_all()
@@ -630,18 +632,22 @@ class Evaluator(abc.ABC):
         job = self._running.get(number)
         if job is None or job.attempts != attempt:
             return True
+        return self._observe(job, budget, objective) or job._stop is not None
+
+    def _observe(self, job: Job[Any], budget: float, objective: Any) -> bool:
+        """Show a record to the stopper and whoever listens; returns whether the stopper ends the job."""
         stop = False
         if self._stopper is not None:
             with self._stopper_lock:
                 try:
                     if job._stopper is None:
-                        job._stopper = _settings.stopper_for(self._stopper, number)
+                        job._stopper = _settings.stopper_for(self._stopper, job.number)
                     job._stopper.observe(budget, objective)
                     stop = bool(job._stopper.stop())
                 except Exception:
                     logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
         if self._hooks.on_record or (self._keeps and self._own_storage is None):
-            self._notices.append(("record", job, budget, objective, attempt))
+            self._notices.append(("record", job, budget, objective, job.attempts))
         return stop or job._stop is not None
 
     def _asked_to_stop(self, number: int, attempt: int) -> bool:
