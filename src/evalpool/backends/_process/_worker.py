@@ -7,6 +7,7 @@ its children when the supervisor is gone. This module imports little: a worker's
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import gc
 import os
@@ -22,15 +23,13 @@ from evalpool.backends._process import _wire
 from evalpool.evaluator._call import Task, describe_exception
 from evalpool.outcomes import FailureKind, Outcome, failed
 
-__all__ = ["Serving", "main"]
+__all__ = ["Channel", "Serving", "Turn", "main", "serve_batch", "serve_pickled"]
 
 
-class _Channel:
-    """The channel of the running job: records go out on data, requests to stop come in on control."""
+class Channel(abc.ABC):
+    """The channel of the running job in a worker; how bytes go out is the engine's."""
 
-    def __init__(self, data: socket.socket, decides: bool, storage: Any, advice: str) -> None:
-        self._data = data
-        self._lock = threading.Lock()
+    def __init__(self, decides: bool, storage: Any, advice: str) -> None:
         self._decides = decides  # the evaluator has a stopper: each record is answered
         self._storage, self._advice = storage, advice
         self._changed = threading.Condition()
@@ -40,13 +39,13 @@ class _Channel:
         self._answered: dict[tuple[int, int], int] = {}
         self.gone = False
 
+    @abc.abstractmethod
     def send(self, pieces: list[bytes | memoryview]) -> None:
-        with self._lock:  # run-functions may record from threads of their own
-            _wire.send_all(self._data, pieces)
+        """Send a frame. Run-functions may record from threads of their own."""
 
+    @abc.abstractmethod
     def send_bytes(self, data: bytes) -> None:
-        with self._lock:
-            self._data.sendall(data)
+        """Send a frame that is one piece."""
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
         key = number, attempt
@@ -57,12 +56,15 @@ class _Channel:
     def stopped(self, number: int, attempt: int) -> bool:
         key = number, attempt
         if self._decides and key in self._sent:
-            # The decision on what was just recorded: waiting for it makes runs repeatable.
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self.gone or key in self._stops or self._answered.get(key, 0) >= self._sent[key]
-                )
+            self._wait_for_decision(key)  # on what was just recorded: waiting for it makes runs repeatable
         return key in self._stops
+
+    def _wait_for_decision(self, key: tuple[int, int]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_decision(key))
+
+    def _has_decision(self, key: tuple[int, int]) -> bool:
+        return self.gone or key in self._stops or self._answered.get(key, 0) >= self._sent[key]
 
     def must_end(self, number: int, attempt: int) -> bool:
         return self.gone or (number, attempt) in self._requests
@@ -97,7 +99,24 @@ class _Channel:
                 self._requests.discard(key)
 
 
-class _Turn:
+class SocketChannel(Channel):
+    """Records go out on data, requests to stop come in on control."""
+
+    def __init__(self, data: socket.socket, decides: bool, storage: Any, advice: str) -> None:
+        super().__init__(decides, storage, advice)
+        self._data = data
+        self._lock = threading.Lock()
+
+    def send(self, pieces: list[bytes | memoryview]) -> None:
+        with self._lock:
+            _wire.send_all(self._data, pieces)
+
+    def send_bytes(self, data: bytes) -> None:
+        with self._lock:
+            self._data.sendall(data)
+
+
+class Turn:
     """Which job is next: the main thread claims it, the control thread may withdraw those not yet claimed.
 
     Jobs are counted in the order in which they were sent, on both sides alike.
@@ -148,8 +167,8 @@ class Serving:
         backlog: deque[_wire.Frame],
         setup: dict[str, Any],
     ) -> None:
-        self._channel = channel = _Channel(data, setup["decides"], None, setup["advice"])
-        self._turn = _Turn()
+        self._channel = channel = SocketChannel(data, setup["decides"], None, setup["advice"])
+        self._turn = Turn()
         self._reader, self._backlog = reader, backlog
         self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
         threading.Thread(
@@ -173,22 +192,16 @@ class Serving:
             while backlog:
                 kind, payload, buffers = backlog.popleft()
                 if kind == _wire.JOBS:
-                    jobs = pickle.loads(payload)
-                    del payload
-                    jobs.reverse()
-                    while jobs:
-                        number, attempt, configuration, extra = jobs.pop()
-                        if turn.claim():
-                            _serve(task, broken, number, attempt, configuration, extra, channel)
+                    serve_batch(task, broken, payload, channel, turn)
                 elif kind == _wire.STORED_JOB:
                     if not self.lent:
                         backlog.appendleft((kind, payload, buffers))
                         return
                     buffers = self.lent.popleft()
                     if turn.claim():
-                        _serve_pickled(task, broken, payload, buffers, channel)
+                        serve_pickled(task, broken, payload, buffers, channel)
                 elif turn.claim():
-                    _serve_pickled(task, broken, payload, buffers, channel)
+                    serve_pickled(task, broken, payload, buffers, channel)
                 payload = buffers = None  # type: ignore[assignment]
             backlog.extend(_read(self._reader))
 
@@ -202,9 +215,20 @@ def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
             return frames
 
 
-def _serve_pickled(
-    task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: _Channel
+def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: Channel, turn: Turn) -> None:
+    """Do several short jobs that came in one frame."""
+    jobs = pickle.loads(payload)
+    jobs.reverse()
+    while jobs:
+        number, attempt, configuration, extra = jobs.pop()
+        if turn.claim():
+            _serve(task, broken, number, attempt, configuration, extra, channel)
+
+
+def serve_pickled(
+    task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: Channel
 ) -> None:
+    """Do a job whose configuration may refuse to be unpickled."""
     number, attempt = _wire.JOB.unpack_from(payload)
     try:
         configuration, extra = _wire.load(payload[_wire.JOB.size :], buffers)
@@ -223,7 +247,7 @@ def _serve(
     attempt: int,
     configuration: dict[str, Any],
     extra: dict[str, Any] | None,
-    channel: _Channel,
+    channel: Channel,
 ) -> None:
     if task is None:
         text = f"The run-function or its keyword arguments could not be unpickled in the worker.\n{broken}"
@@ -234,7 +258,7 @@ def _serve(
     _send_outcome(number, attempt, outcome, channel)
 
 
-def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: _Channel) -> None:
+def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel) -> None:
     if (
         type(outcome.objective) is float
         and outcome.output is None
@@ -265,7 +289,7 @@ def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
-def _listen(control: socket.socket, channel: _Channel, turn: _Turn) -> None:
+def _listen(control: socket.socket, channel: Channel, turn: Turn) -> None:
     reader = _wire.FrameReader(control)
     while True:
         for kind, payload, _ in reader.read():
