@@ -62,7 +62,7 @@ class Entry:
 class Seat:
     """One worker and the jobs it has. Guarded by the lock of its `Ahead`."""
 
-    __slots__ = ("elsewhere", "hungry", "in_flight", "index", "places", "ready", "recalled", "since", "worker")
+    __slots__ = ("elsewhere", "hungry", "idle", "in_flight", "index", "places", "ready", "recalled", "since", "worker")
 
     def __init__(self, index: int, worker: Worker, elsewhere: bool = False) -> None:
         self.index = index
@@ -70,6 +70,7 @@ class Seat:
         self.elsewhere = elsewhere  # on another host, with a clock of its own
         self.ready = False  # it has started up
         self.hungry = False  # it stands in the queue of workers with room
+        self.idle = False  # it stands in the queue of workers without a job
         self.recalled = False  # an answer to a withdrawal is due
         self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
         self.places = 0  # jobs sent so far
@@ -96,7 +97,8 @@ class Ahead(abc.ABC):
         self._decides = owner._stopper is not None
         self._lock = threading.Lock()
         self._seats: dict[int, Any] = {}
-        self._hungry: deque[Any] = deque()  # workers with room, idle ones first
+        self._idle: deque[Any] = deque()  # workers without a job, and some that had none and have one now
+        self._hungry: deque[Any] = deque()  # workers with room
         self._homeless: deque[Job[Any]] = deque()  # dispatched, and no worker has room
         self._window = LEAST_IN_FLIGHT
         self._duration = 0.0  # of recent jobs: rises at once, falls slowly
@@ -147,6 +149,10 @@ class Ahead(abc.ABC):
 
     def dispatch(self, jobs: list[Job[Any]]) -> None:
         """Send jobs to workers with room; unpicklable ones are reported at once."""
+        if self._hopeless:
+            for job in jobs:
+                self._owner._report(job, failed(FailureKind.WORKER_DIED, self._hopeless))
+            return
         encoded: list[tuple[Job[Any], Any]] = []
         for job in jobs:
             try:
@@ -225,16 +231,20 @@ class Ahead(abc.ABC):
         hungry, window, watched = self._hungry, self._window, self._watched
         batches: dict[Seat, list[Any]] = {}
         for job, message in encoded:
-            while hungry and (not hungry[0].ready or len(hungry[0].in_flight) >= window):
-                hungry.popleft().hungry = False
-            if not hungry:
-                self._homeless.append(job)
-                continue
-            seat = hungry[0]
+            idle = self._first_idle() if self._idle else None
+            if idle is None:
+                while hungry and (not hungry[0].ready or len(hungry[0].in_flight) >= window):
+                    hungry.popleft().hungry = False
+                if not hungry:
+                    self._homeless.append(job)
+                    continue
+            seat = idle or hungry[0]
             if watched and not seat.in_flight:
                 begun.append(job)
             seat.add(job)
-            if len(seat.in_flight) >= window:
+            if idle is not None:
+                self._idle.popleft().idle = False
+            elif len(seat.in_flight) >= window:
                 hungry.popleft()
                 seat.hungry = False
             else:
@@ -255,12 +265,34 @@ class Ahead(abc.ABC):
 
     def _feed(self, seat: Seat) -> None:
         """A worker has room again."""
-        if seat.ready and not seat.hungry and len(seat.in_flight) < self._window:
+        if not seat.ready:
+            return
+        if not seat.hungry and len(seat.in_flight) < self._window:
             seat.hungry = True
-            if seat.in_flight:
-                self._hungry.append(seat)
-            else:
-                self._hungry.appendleft(seat)
+            self._hungry.append(seat)
+        if not seat.in_flight and not seat.idle:
+            seat.idle = True
+            self._idle.append(seat)
+
+    def _first_idle(self) -> Any:
+        """A worker without a job, or None; a job is put behind another one only if there is none."""
+        idle = self._idle
+        while idle and idle[0].in_flight:
+            idle.popleft().idle = False
+        return idle[0] if idle else None
+
+    def _forget(self, seat: Seat) -> list[Entry]:
+        """Under the lock: a worker is gone; returns the jobs it had, the one that ran first."""
+        del self._seats[seat.index]
+        for queue in (self._hungry, self._idle):
+            if seat in queue:
+                queue.remove(seat)
+        seat.hungry = seat.idle = False
+        entries = list(seat.in_flight.values())
+        seat.in_flight.clear()
+        if seat.ready:
+            self._slots -= self._window
+        return entries
 
     # Whoever does the I/O.
 
@@ -286,7 +318,7 @@ class Ahead(abc.ABC):
         while self._commands:
             self._commands.popleft()()
         self._tell_owner()
-        if self._hungry:
+        if self._idle:
             self._balance()
 
     def _tell_owner(self) -> None:
@@ -423,16 +455,14 @@ class Ahead(abc.ABC):
 
     def _balance(self) -> None:
         """Withdraw jobs that wait behind a long one while another worker is idle."""
-        if self._balance_at is None and self._hungry[0].in_flight:
-            return  # idle ones stand first: nobody is
         now = time.monotonic()
         if self._balance_at is not None and now < self._balance_at:
             return
         self._balance_at = None
         with self._lock:
-            idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
-            if not idle:
+            if self._first_idle() is None:
                 return
+            idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
             for seat in self._seats.values():
                 waiting = len(seat.in_flight) - 1
                 if waiting < 1 or seat.recalled or not seat.ready:

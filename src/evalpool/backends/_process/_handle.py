@@ -145,12 +145,19 @@ def spawn(index: int, threads: int) -> Handle:
         threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
     """
     data, its_data = socket.socketpair()
-    control, its_control = socket.socketpair()
+    try:
+        control, its_control = socket.socketpair()
+    except OSError:
+        data.close()
+        its_data.close()
+        raise
     environment = {name: str(threads) for name in THREAD_VARIABLES}
     environment.update(os.environ)
     environment["EVALPOOL_SYS_PATH"] = os.pathsep.join(sys.path)
     boot = _BOOT.format(data=its_data.fileno(), control=its_control.fileno())
-    with its_data, its_control:
+    with contextlib.ExitStack() as ours, its_data, its_control:
+        ours.enter_context(data)
+        ours.enter_context(control)
         process = subprocess.Popen(
             [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", boot],  # type: ignore[attr-defined]
             stdin=subprocess.DEVNULL,
@@ -160,6 +167,7 @@ def spawn(index: int, threads: int) -> Handle:
             start_new_session=True,  # the terminal's Ctrl-C is for the search
             bufsize=0,
         )
+        ours.pop_all()  # from here on the handle closes them
     data.setblocking(False)
     handle = Handle(index, process, data, control)
     os.set_blocking(handle.stderr, False)

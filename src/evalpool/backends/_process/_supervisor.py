@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import selectors
+import sys
 import threading
 import time
 import weakref
@@ -31,7 +32,9 @@ __all__ = ["Supervisor"]
 logger = logging.getLogger("evalpool")
 
 FAILED_STARTS = 3
-"""Workers in a row that end before they are ready: then starting more is pointless."""
+"""Attempts in a row at one worker that end before it is ready: then another one is pointless."""
+NEXT_START = 0.2
+"""Seconds until the next attempt where the system refused to start a process (no memory, no file descriptors)."""
 START_TIMEOUT = 300.0
 """Seconds a worker may take to import what the run-function needs."""
 END_TIMEOUT = 1.0
@@ -48,7 +51,8 @@ class Supervisor(Ahead):
         self._setup = setup
         self._count = owner._num_workers
         self._threads_per_worker = max(1, usable_cpus() // self._count)
-        self._failed_starts = 0
+        self._failed_starts = [0] * self._count  # in a row, by worker
+        self._absent = 0  # workers that were given up
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -141,12 +145,18 @@ class Supervisor(Ahead):
         if not handle.read_stderr():
             self._selector.unregister(handle.stderr)
 
-    # Balance.
-
     # Beginnings and ends.
 
     def _start_worker(self, index: int) -> None:
-        handle = spawn(index, self._threads_per_worker)
+        if self._stopping:
+            return
+        try:
+            handle = spawn(index, self._threads_per_worker)
+        except OSError as error:
+            text = f"The system refused to start {sys.executable}: {error}"
+            if self._may_start_again(index, text):
+                self._owner._watchdog.after(NEXT_START, self._command, lambda: self._start_worker(index))
+            return
         self._reaper.watch(handle.process.pid)
         with self._lock:
             self._seats[index] = handle
@@ -165,7 +175,7 @@ class Supervisor(Ahead):
             self._command(lambda: self._kill(handle))
 
     def _on_other(self, handle: Handle, kind: int, payload: memoryview) -> None:
-        self._failed_starts = 0
+        self._failed_starts[handle.index] = 0
         self._started_up(handle)
 
     def _tell(self, handle: Handle, pieces: list[bytes | memoryview]) -> None:
@@ -195,35 +205,31 @@ class Supervisor(Ahead):
         self._reaper.forget(handle.process.pid)
         self._unregister(handle)
         with self._lock:
-            del self._seats[handle.index]
-            with contextlib.suppress(ValueError):
-                self._hungry.remove(handle)
-            handle.hungry = False
-            entries = list(handle.in_flight.values())
-            handle.in_flight.clear()
-            if handle.ready:
-                self._slots -= self._window
+            entries = self._forget(handle)
         if entries:
             job = entries[0].job
             outcome = failed(FailureKind.WORKER_DIED, text, start=handle.since, end=time.monotonic(),
                              worker=handle.worker)  # fmt: skip
             self._reports.append((job, outcome))
             self._homeless.extend(entry.job for entry in entries[1:])
-        if not handle.ready:
-            self._failed_starts += 1
         handle.close()
-        if self._failed_starts >= FAILED_STARTS:
-            self._give_up(text)
-        elif not self._stopping:
+        if handle.ready or self._may_start_again(handle.index, text):
             self._start_worker(handle.index)
 
-    def _give_up(self, text: str) -> None:
-        """Workers cannot be started: say so once, and fail jobs instead of letting them wait for ever."""
-        if not self._hopeless:
-            self._hopeless = f"No worker process can be started; {FAILED_STARTS} in a row ended early. {text}"
+    def _may_start_again(self, index: int, text: str) -> bool:
+        """A worker ended before it was ready. After some attempts in a row it is given up, and the others go on."""
+        self._failed_starts[index] += 1
+        if self._failed_starts[index] < FAILED_STARTS:
+            return True
+        self._absent += 1
+        if self._absent < self._count:
+            logger.error("Worker %d was given up after %d attempts to start it. %s", index, FAILED_STARTS, text)
+        else:
+            # Fail jobs instead of letting them wait for ever.
+            self._hopeless = f"No worker process can be started; {FAILED_STARTS} attempts in a row failed. {text}"
             logger.error(self._hopeless)
-        if not self._seats:
             self._slots += self._count  # the jobs come here to be reported
+        return False
 
     def _unregister(self, handle: Handle) -> None:
         for thing in (handle.data, handle.control, handle.stderr, handle.pidfd):
@@ -259,6 +265,7 @@ class Supervisor(Ahead):
         with self._lock:
             self._seats.clear()
             self._hungry.clear()
+            self._idle.clear()
 
     def close_in_fork(self) -> None:
         """In a forked child of this process: let go of everything, without ending any of it."""
