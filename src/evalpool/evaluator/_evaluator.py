@@ -226,6 +226,7 @@ class Evaluator(abc.ABC):
         else:
             self._owner = new_owner()
         self._unwritten: list[Event] = []
+        self._unrecorded: set[int] = set()  # jobs whose outcome a durable storage does not have yet
         self._failing = False  # the storage, when last written to
         self._blind = False  # to what other clients do
         self._rests_until = -math.inf
@@ -520,6 +521,8 @@ class Evaluator(abc.ABC):
         """Under the lock: this is the job's outcome; into the inbox with it."""
         job._outcome = outcome
         job._status = outcome.status
+        if self._durable:
+            self._unrecorded.add(job.number)
         if job._inbox is not None:
             self._put(job._inbox, job)
 
@@ -873,6 +876,8 @@ class Evaluator(abc.ABC):
     def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
         """From a backend's thread: hand outcomes to the storage's own writer."""
         self._storage.append_soon([self._outcome_event(job) for job in jobs])
+        for job in jobs:
+            self._unrecorded.discard(job.number)
 
     def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
         if self._own_storage is not None:
@@ -880,6 +885,13 @@ class Evaluator(abc.ABC):
             return
         if self._durable:
             events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
+            if self._unrecorded:
+                # What gather returns is committed: also where it was faster than the thread that saw the outcome. The
+                # same outcome told twice is one.
+                late = [job for job in jobs if job.number in self._unrecorded]
+                events = [self._outcome_event(job) for job in late] + events
+                for job in late:
+                    self._unrecorded.discard(job.number)
         else:
             events = [self._gathered_event(job) for job in jobs]
         self._write(events)
