@@ -1,0 +1,138 @@
+"""Searches whose process is killed with SIGKILL at random moments."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from evalpool.evaluator._seeds import job_seed
+from evalpool.outcomes import JobStatus
+from evalpool.storage import Storage, storage_from_url
+from resume.processes import Program, program
+
+MAX_EVALS = 40
+METHODS = ["process", "thread", "serial"]
+
+pytestmark = pytest.mark.slow
+
+
+def _kill_in_the_middle(search: Program, rng: random.Random) -> list[int]:
+    """Kill it after some evaluations, anywhere in the next one; return the numbers of those it had gathered."""
+    said = [search.expect("gathered") for _ in range(rng.randrange(1, MAX_EVALS // 4))]
+    threading.Event().wait(rng.random() * 0.01)
+    search.kill()
+    said += [line.removeprefix("gathered ") for line in search.rest()]
+    return [int(number) for number in said]
+
+
+def _check_end(summary: dict[str, Any], storage: Storage, gathered: set[int]) -> None:
+    jobs = summary["jobs"]
+    ids = [job["id"] for job in jobs]
+    assert len(ids) == len(set(ids)) == MAX_EVALS
+    assert summary["told"] == ids  # the restored ones included, each once
+    restored = {int(job["id"].partition(".")[2]) for job in jobs if job["restored"]}
+    assert restored >= gathered
+    # Nothing that the first program did is later than what the second did, and its numbers come first.
+    fresh = [job for job in jobs if not job["restored"] and job["output"]["attempt"] == 1]
+    if fresh:
+        before = [job for job in jobs if job not in fresh]
+        assert max(job["submit"] for job in before) < min(job["submit"] for job in fresh)
+        assert max(int(job["id"][2:]) for job in before) < min(int(job["id"][2:]) for job in fresh)
+    for job in jobs:
+        assert job["status"] == "DONE"
+        assert job["submit"] <= job["end"]
+        assert job["seed"] == job["output"]["seed"] == job_seed(summary["seed"], int(job["id"][2:]))
+    records = storage.results()
+    assert [record.job_id for record in records] == sorted(ids, key=lambda id: int(id[2:]))
+    assert {record.status for record in records} == {JobStatus.DONE}
+    assert all(record.timestamp_gather is not None for record in records)
+    assert storage.load_all_search_ids() == ["0"]
+    assert storage.load_search_value("0", "seed") == summary["seed"]
+
+
+def _survives_kills(url: str, rng: random.Random, kills: int) -> None:
+    method = rng.choice(METHODS)
+    gathered: set[int] = set()
+    for _ in range(kills):
+        with program("search", url, method, MAX_EVALS) as search:
+            gathered.update(_kill_in_the_middle(search, rng))
+    with program("search", url, method, MAX_EVALS) as search:
+        summary = json.loads(search.skip_to("summary"))
+        with storage_from_url(url) as storage:
+            _check_end(summary, storage, gathered)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_killed_at_any_moment_ends_with_exactly_its_evaluations(url: str, seed: int) -> None:
+    _survives_kills(url, random.Random(seed), kills=1)
+
+
+def test_a_search_killed_twice_in_a_row_as_well(url: str) -> None:
+    _survives_kills(url, random.Random(7), kills=2)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_searches_killed_again_and_again(url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    _survives_kills(url, rng, kills=rng.randrange(1, 4))
+
+
+def _loses_nothing_that_had_finished(url: str, rng: random.Random, method: str) -> None:
+    late = _Lateness()
+    with program("think", url, method) as thinking:
+        said = [thinking.expect("finished") for _ in range(rng.randrange(5, 200))]
+        with late:
+            threading.Event().wait(0.1 + rng.random() * 0.1)
+        killed = time.monotonic()
+        thinking.kill()
+        said += [line.removeprefix("finished ") for line in thinking.rest()]
+    with storage_from_url(url) as storage:
+        done = {record.number for record in storage.results() if record.status is JobStatus.DONE}
+    finished = [line.split() for line in said]
+    known = {int(number) for number, when in finished if float(when) < killed - 0.1 - late.most}
+    assert len(known) >= 5
+    assert known <= done
+
+
+class _Lateness:
+    """How late a thread of this machine wakes up at the most while the block runs: others use it as well."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            began = time.monotonic()
+            ended = self._end.wait(0.005)
+            self.most = max(self.most, time.monotonic() - began - 0.005)
+            if ended:
+                return
+
+
+@pytest.mark.parametrize("method", ["process", "thread"])
+def test_what_finished_a_tenth_of_a_second_before_the_kill_is_kept(url: str, method: str) -> None:
+    """The search was thinking: it had gathered nothing."""
+    _loses_nothing_that_had_finished(url, random.Random(method), method)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("seed", range(20))
+def test_what_finished_before_twenty_kills_is_kept(url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    _loses_nothing_that_had_finished(url, rng, rng.choice(["process", "thread"]))
