@@ -18,7 +18,9 @@ from evalpool._version import __version__ as __version__
 if TYPE_CHECKING:
     from evalpool._json import to_json as to_json
     from evalpool.backends import ExecutorEvaluator as ExecutorEvaluator
+    from evalpool.backends import MPICommEvaluator as MPICommEvaluator
     from evalpool.backends import ProcessPoolEvaluator as ProcessPoolEvaluator
+    from evalpool.backends import RayEvaluator as RayEvaluator
     from evalpool.backends import SerialEvaluator as SerialEvaluator
     from evalpool.backends import ThreadPoolEvaluator as ThreadPoolEvaluator
     from evalpool.errors import BackendError as BackendError
@@ -78,10 +80,12 @@ __getattr__, __dir__, __all__ = attach(
         "Job": "evaluator",
         "JobRecord": "models",
         "JobStatus": "outcomes",
+        "MPICommEvaluator": "backends",
         "OptunaOptimizer": "evaluator",
         "Outcome": "outcomes",
         "ProcessPoolEvaluator": "backends",
         "RandomSearch": "evaluator",
+        "RayEvaluator": "backends",
         "Retries": "models",
         "RunningJob": "evaluator",
         "SerialEvaluator": "backends",

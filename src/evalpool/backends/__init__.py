@@ -10,7 +10,9 @@ from evalpool._lazy import attach
 
 if TYPE_CHECKING:
     from evalpool.backends._executor import ExecutorEvaluator as ExecutorEvaluator
+    from evalpool.backends._mpi import MPICommEvaluator as MPICommEvaluator
     from evalpool.backends._process import ProcessPoolEvaluator as ProcessPoolEvaluator
+    from evalpool.backends._ray import RayEvaluator as RayEvaluator
     from evalpool.backends._remote import Line as Line
     from evalpool.backends._remote import RemoteCall as RemoteCall
     from evalpool.backends._remote import read_outcome as read_outcome
@@ -24,7 +26,9 @@ __getattr__, __dir__, __all__ = attach(
         "ExecutorEvaluator": "_executor",
         "Line": "_remote",
         "LocalChannel": "_thread",
+        "MPICommEvaluator": "_mpi",
         "ProcessPoolEvaluator": "_process",
+        "RayEvaluator": "_ray",
         "RemoteCall": "_remote",
         "SerialEvaluator": "_serial",
         "ThreadPoolEvaluator": "_thread",

@@ -63,7 +63,10 @@ EVALUATORS: Mapping[str, type[Evaluator]] = Registry(
         "thread": "evalpool.backends._thread:ThreadPoolEvaluator",
         "process": "evalpool.backends._process:ProcessPoolEvaluator",
         "loky": "evalpool.backends._process:ProcessPoolEvaluator",
+        "mpicomm": "evalpool.backends._mpi:MPICommEvaluator",
+        "mpi": "evalpool.backends._mpi:MPICommEvaluator",
         "executor": "evalpool.backends._executor:ExecutorEvaluator",
+        "ray": "evalpool.backends._ray:RayEvaluator",
     }
 )
 """The known backends, by method name."""

@@ -100,7 +100,7 @@ class FrameReader:
         else:
             self._buffer += data
             view = memoryview(bytes(self._buffer))
-        start = self._parse(view, frames)
+        start = self.parse(view, frames)
         if start == len(view):
             if self._buffer:
                 self._buffer = bytearray()
@@ -120,7 +120,7 @@ class FrameReader:
             return False
         self._have += count
         if self._have == self._total:
-            self._parse(memoryview(self._buffer), frames)
+            self.parse(memoryview(self._buffer), frames)
             self._buffer, self._have, self._total = bytearray(), 0, 0
         return True
 
@@ -136,7 +136,8 @@ class FrameReader:
         lengths = (LENGTH.unpack_from(view, HEADER.size + LENGTH.size * index)[0] for index in range(count))
         return int(head + length + sum(lengths))
 
-    def _parse(self, view: memoryview, frames: list[Frame]) -> int:
+    @staticmethod
+    def parse(view: memoryview, frames: list[Frame]) -> int:
         """Append the complete frames in `view`; return where the first incomplete one begins."""
         position, end = 0, len(view)
         unpack, size = HEADER.unpack_from, HEADER.size
@@ -149,7 +150,7 @@ class FrameReader:
                 frames.append((kind, view[position + size : stop], []))
                 position = stop
                 continue
-            total = self._frame_size(view[position:])
+            total = FrameReader._frame_size(view[position:])
             if total == 0 or position + total > end:
                 break
             at = position + size + LENGTH.size * count

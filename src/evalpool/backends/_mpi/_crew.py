@@ -1,0 +1,268 @@
+"""The ranks of one communicator, met once: three communicators of our own, and who is on them.
+
+They are duplicates, so that no message of ours meets one of the program's. They live as long as the process: every
+evaluator and storage on the same communicator uses them again, told apart by message tags, so that after the first
+nothing here is collective, and nothing needs a collective end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import socket
+import struct
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from evalpool._version import __version__
+from evalpool.backends._mpi._patience import Patience
+from evalpool.backends._process import _wire
+from evalpool.errors import BackendError, BadArgument, MissingExtra
+
+__all__ = ["CLOSE", "CREW", "FORCE", "LEFT", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "runner_crew"]
+
+logger = logging.getLogger("evalpool")
+
+CLOSE, FORCE = 40, 41
+"""Frames on orders, to a rank: an evaluator is closed (0: all of them, go home); interrupt this attempt at a job."""
+LEFT = 42
+"""Frame on work, to the root: the rank has nothing more to do with an evaluator that was closed."""
+CREW = 0
+"""The tag of what concerns the rank itself."""
+TAG = struct.Struct("<q")
+FAREWELL = 3.0
+"""Seconds that the root's process waits at its end for ranks that still run a job of a closed evaluator."""
+
+TAGS = 16_000
+"""Evaluators, or storages, that are told apart; MPI promises tags up to 32767."""
+
+
+class Member(NamedTuple):
+    """One rank."""
+
+    rank: int
+    host: str
+    pid: int
+    evalpool: str
+    python: str
+
+
+def load_mpi() -> Any:
+    """The module ``mpi4py.MPI``, initialised with the thread level that we need.
+
+    Raises:
+        MissingExtra: mpi4py is not installed.
+        BackendError: it finds no MPI library; MPI was initialised without ``MPI_THREAD_MULTIPLE``.
+    """
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise MissingExtra(
+            f'MPI needs mpi4py ({error}): pip install "evalpool[mpi]", and an MPI such as pip install mpich.'
+        ) from error
+    except RuntimeError as error:
+        raise BackendError(
+            f"mpi4py cannot load an MPI library ({error}). Install one (pip install mpich, or your cluster's module) "
+            "and start the program by its mpirun; MPI4PY_LIBMPI=/path/to/libmpi.so names another one."
+        ) from error
+    if MPI.Is_finalized():
+        raise BackendError("MPI is finalized in this process; make the evaluator before MPI.Finalize() is called.")
+    if not MPI.Is_initialized():
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    level = MPI.Query_thread()
+    if level < MPI.THREAD_MULTIPLE:
+        names = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED", MPI.THREAD_SERIALIZED: "SERIALIZED"}
+        raise BackendError(
+            f"MPI was initialised with MPI_THREAD_{names[level]}, and evalpool needs MPI_THREAD_MULTIPLE: a thread "
+            "beside yours does its messages. Let mpi4py initialise MPI by its default (no mpi4py.rc.thread_level) or "
+            "use an MPI library that has it."
+        )
+    return MPI
+
+
+class Crew:
+    """Our communicators over a group of ranks. Made by all of them together.
+
+    Attributes:
+        work: jobs to the ranks; outcomes and records to the root.
+        orders: what must not wait behind jobs: stop, withdraw, close.
+        logs: requests to a storage's log, and answers.
+        members: by rank.
+    """
+
+    def __init__(self, comm: Any, root: int) -> None:
+        self.mpi = load_mpi()
+        self.work, self.orders, self.logs = comm.Dup(), comm.Dup(), comm.Dup()
+        self.rank, self.size, self.root = int(self.work.rank), int(self.work.size), root
+        python = ".".join(map(str, sys.version_info[:3]))
+        mine = Member(self.rank, socket.gethostname(), os.getpid(), __version__, python)
+        self.members: list[Member] = [Member(*member) for member in self.work.allgather(tuple(mine))]
+        self._check_versions()
+        self.key = self.work.bcast(f"{socket.gethostname()}-{os.getpid()}-{next(_count)}", root)
+        self._tags = itertools.count(1)
+        self._sending: deque[tuple[Any, Any]] = deque()
+        self._send_lock = threading.Lock()
+        self.one_host = len({member.host for member in self.members}) == 1
+        self.at_end: list[Callable[[], None]] = []  # called when this process ends, the last one first
+        self._owing: set[tuple[int, int]] = set()  # (rank, tag): at its close the rank ran a job of it
+        self.exit_code = 1  # of the whole run, if a rank must be ended by force
+        atexit.register(self.part)
+
+    def _check_versions(self) -> None:
+        """All ranks see the same list, so all raise or none."""
+        first = self.members[0]
+        for member in self.members:
+            # Pickles and bytecode travel between ranks: patch releases of Python agree on both.
+            if (member.evalpool, member.python.split(".")[:2]) != (first.evalpool, first.python.split(".")[:2]):
+                raise BackendError(
+                    f"The ranks run different versions: rank {first.rank} on {first.host} has evalpool "
+                    f"{first.evalpool} and Python {first.python}, rank {member.rank} on {member.host} has evalpool "
+                    f"{member.evalpool} and Python {member.python}. Start all of them from the same environment."
+                )
+
+    @property
+    def others(self) -> list[int]:
+        """All ranks but the root."""
+        return [rank for rank in range(self.size) if rank != self.root]
+
+    def next_tag(self) -> int:
+        """A tag for one more evaluator or storage. Counted alike on all ranks where all make it together."""
+        return next(self._tags) % TAGS + 1
+
+    def send(self, comm: Any, data: Any, rank: int, tag: int) -> None:
+        """Send bytes without waiting for the receiver. Any thread."""
+        request = comm.Isend([data, self.mpi.BYTE], rank, tag)
+        if request.Test():  # small ones are on their way at once
+            return
+        with self._send_lock:
+            self._sending.append((request, data))
+            while self._sending and self._sending[0][0].Test():
+                self._sending.popleft()
+
+    def flush(self) -> bool:
+        """Whether all that was sent has left."""
+        with self._send_lock:
+            while self._sending and self._sending[0][0].Test():
+                self._sending.popleft()
+            return not self._sending
+
+    def receive(self, comm: Any, status: Any) -> bytearray:
+        """The message that a probe found; the caller is the only one who receives on `comm` with its tag."""
+        buffer = bytearray(status.Get_count(self.mpi.BYTE))
+        comm.Recv([buffer, self.mpi.BYTE], status.Get_source(), status.Get_tag())
+        return buffer
+
+    # Ends.
+
+    def close(self, tag: int, busy: list[int]) -> None:
+        """On the root: tell all ranks that an evaluator is closed (`CREW`: that they may go home).
+
+        Args:
+            tag: of the evaluator.
+            busy: the ranks that, as far as known, run a job of it.
+        """
+        self._owing.update((rank, tag) for rank in busy)
+        self._hear_farewells(CREW)  # those of evaluators closed before
+        order = b"".join(_wire.frame(CLOSE, TAG.pack(tag)))
+        for rank in self.others:
+            self.send(self.orders, order, rank, CREW)
+
+    def part(self) -> None:
+        """At the end of this process: nobody is left hanging, neither here nor there. Idempotent.
+
+        The root waits, for a bounded time, for ranks that run a job which nobody wants any more; a rank that cannot be
+        reached (C code that holds the GIL) is ended by force, and all others with it, as MPI knows no other way.
+        """
+        from evalpool.evaluator._evaluator import _close_open_evaluators
+
+        if self.rank == self.root:
+            _close_open_evaluators()
+        while self.at_end:
+            self.at_end.pop()()
+        if self.rank != self.root or not self._owing:
+            return
+        Patience(lambda: self._hear_farewells(self.mpi.ANY_TAG), False).wait(FAREWELL)
+        if self._owing:
+            ranks = sorted({rank for rank, _ in self._owing})
+            logger.error(
+                "Rank(s) %s still run a job %s s after the evaluator was closed and cannot be interrupted; all ranks "
+                'are ended by force. isolation="process" avoids this.',
+                ", ".join(map(str, ranks)),
+                FAREWELL,
+            )
+            sys.stdout.flush()
+            self.mpi.COMM_WORLD.Abort(self.exit_code)
+
+    def _hear_farewells(self, tags: int) -> bool:
+        """Take what ranks have sent that were let go; whether none is missing."""
+        status = self.mpi.Status()
+        while self.work.Iprobe(self.mpi.ANY_SOURCE, tags, status):
+            rank, tag = status.Get_source(), status.Get_tag()
+            data = self.receive(self.work, status)
+            if tag == CREW:
+                self._owing.discard((rank, TAG.unpack_from(data, _wire.HEADER.size)[0]))
+        return not self._owing
+
+
+_count = itertools.count()
+_crews: list[tuple[Any, Crew]] = []
+_of_runner: Crew | None = None
+
+
+def crew_of(comm: Any, root: int) -> Crew:
+    """The crew of a communicator, made by the first call, which all its ranks make together.
+
+    Raises:
+        BackendError: it has one rank only; the ranks run different versions.
+        BadArgument: `comm` is no communicator of processes that are all in it; `root` is none of its ranks.
+    """
+    MPI = load_mpi()
+    if comm is None:
+        comm = MPI.COMM_WORLD
+    if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+        raise BadArgument(f"comm is {comm!r}; give an intracommunicator of mpi4py, or None for all ranks.")
+    if isinstance(root, bool) or not isinstance(root, int) or not 0 <= root < comm.size:
+        raise BadArgument(f"root is {root!r}; give one of the ranks 0 to {comm.size - 1}.")
+    if comm.size == 1:
+        script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "script.py"
+        raise BackendError(
+            "There is one MPI rank only: nobody would run the jobs. Start the program with one rank for the search and "
+            f"one or more for the jobs: mpirun -n 4 python -m evalpool.mpi {script}"
+        )
+    if _of_runner is not None:
+        if root != _of_runner.root or MPI.Comm.Compare(comm, _of_runner.work) != MPI.CONGRUENT:
+            raise BadArgument(
+                "Under `python -m evalpool.mpi` only the root runs the script, so the other ranks cannot take part in "
+                "another communicator; leave out comm and root, or start the script without `-m evalpool.mpi`."
+            )
+        return _of_runner
+    for known, crew in _crews:
+        # A handle may be used again for other ranks after a Free.
+        if known == comm and crew.root == root and MPI.Comm.Compare(comm, crew.work) == MPI.CONGRUENT:
+            return crew
+    crew = Crew(comm, root)
+    _crews.append((comm, crew))
+    return crew
+
+
+def runner_crew(comm: Any) -> Crew:
+    """The crew of `python -m evalpool.mpi`, which all evaluators of the script use."""
+    global _of_runner
+    _of_runner = Crew(comm, 0)
+    return _of_runner
+
+
+def crew_named(key: str) -> Crew | None:
+    """The crew of this name, if this process is in it."""
+    crews = [crew for _, crew in _crews] + ([] if _of_runner is None else [_of_runner])
+    return next((crew for crew in crews if crew.key == key), None)
+
+
+def has_runner() -> bool:
+    """Does only the root run the script?"""
+    return _of_runner is not None

@@ -1,0 +1,158 @@
+"""The evaluator on the ranks of an MPI communicator: its hooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evalpool.backends._mpi._crew import crew_of
+from evalpool.backends._mpi._rank import Rank
+from evalpool.backends._mpi._root import Root
+from evalpool.backends._process import _wire
+from evalpool.backends._supervised import SupervisedEvaluator
+from evalpool.errors import BadArgument, EvaluatorClosed
+from evalpool.evaluator import _settings
+from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._job import Job
+from evalpool.evaluator._parcel import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from evalpool.storage import Sharing
+
+__all__ = ["MPICommEvaluator"]
+
+
+class MPICommEvaluator(SupervisedEvaluator):
+    """Runs run-functions on the ranks of an MPI communicator, all but the root's.
+
+    Under ``mpirun -n N python script.py`` all ranks construct it together. The root searches; the others serve inside
+    the construction until the root closes the evaluator, then go on with the script, where `is_master` is False::
+
+        with MPICommEvaluator(run) as evaluator:
+            if evaluator.is_master:
+                ...
+
+    Under ``mpirun -n N python -m evalpool.mpi script.py`` only the root runs the script, and no guard is needed.
+
+    A job over its timeout is asked to stop, then interrupted by an exception; one that is busy in C code holds its
+    rank until it ends. A crash of a rank ends the whole MPI program. ``isolation="process"`` has neither limit.
+
+    Args:
+        comm: of mpi4py; it is duplicated. None for all ranks.
+        root: the rank that searches.
+        num_workers: how many ranks run jobs; None or -1 for all but the root.
+        isolation: ``"process"``: each rank runs its jobs in a supervised child process, so that a timeout kills and a
+            crash costs one job. The run-function then cannot use MPI. Costs 0.1 ms a job.
+        busy_wait: look for messages without a pause. False: sleep in between, at most 2 ms, when nothing came for
+            half a millisecond; a rank that waits then takes about 1 % of a core.
+
+    Raises:
+        MissingExtra, BackendError: there is no mpi4py, no MPI library, one rank only, too low a thread level, or
+            different versions of evalpool or Python on the ranks.
+    """
+
+    _workers_are: ClassVar[str] = "cluster"
+
+    def __init__(
+        self,
+        run_function: Any,
+        *,
+        comm: Any = None,
+        root: int = 0,
+        num_workers: int | None = None,
+        isolation: str | None = None,
+        busy_wait: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if isolation not in (None, "process"):
+            raise BadArgument(f'isolation is {isolation!r}; give None or "process".')
+        if not isinstance(busy_wait, bool):
+            raise BadArgument(f"busy_wait is {busy_wait!r}; give True or False.")
+        self._crew = crew = crew_of(comm, root)
+        self._tag = crew.next_tag()
+        self._isolated, self._busy_wait = isolation == "process", busy_wait
+        self._served = crew.rank != crew.root
+        self._dismissed = self._served
+        try:
+            if self._served:  # records and callbacks are the root's
+                kwargs.update(storage=None, search_id=None, callbacks=None)
+            super().__init__(run_function, num_workers=_check_workers(num_workers, crew.size), **kwargs)
+        except BaseException:
+            self._dismiss([])
+            raise
+        if self._served:
+            try:
+                Rank(crew).serve(self._tag)
+            finally:
+                self.close()
+
+    def _needed_sharing(self) -> Sharing:
+        from evalpool.storage import Sharing
+
+        return Sharing.PROCESSES if self._crew.one_host else Sharing.CLUSTER
+
+    def submit(self, configurations: Iterable[dict[str, Any]]) -> list[Job[Any]]:
+        if self._served:
+            raise EvaluatorClosed(
+                f"Rank {self._crew.rank} runs jobs and does not search. Put the search under "
+                "`if evaluator.is_master:`, or start the script with `mpirun -n N python -m evalpool.mpi script.py`."
+            )
+        return super().submit(configurations)
+
+    submit.__doc__ = Evaluator.submit.__doc__
+
+    @property
+    def is_master(self) -> bool:
+        """Is this the root, which searches?"""
+        return not self._served
+
+    def _start(self) -> None:
+        parcel = pack(self)
+        if parcel.error:
+            self._refuse_all(parcel.error)
+            return
+        setup = {
+            "task": parcel.task,
+            "storage": parcel.storage,
+            "advice": parcel.advice,
+            "decides": self._stopper is not None,
+            "isolated": self._isolated,
+            "busy_wait": self._busy_wait,
+        }
+        payload, buffers = _wire.dump(setup)
+        message = b"".join(_wire.frame(_wire.SETUP, payload, buffers))
+        self._supervisor = Root(
+            self, self._crew, self._tag, message, busy_wait=self._busy_wait, isolated=self._isolated
+        )
+
+    def _stop(self, now: bool) -> None:
+        supervisor: Any = self._supervisor
+        super()._stop(now)
+        self._dismiss([] if supervisor is None else supervisor.busy_ranks())
+
+    def close(self) -> list[Job[Any]]:
+        try:
+            return super().close()
+        finally:
+            self._dismiss([])  # it may never have started
+
+    close.__doc__ = Evaluator.close.__doc__
+
+    def _dismiss(self, busy: list[int]) -> None:
+        """Let the ranks go on: home, or to the next evaluator."""
+        if not self._dismissed:
+            self._dismissed = True
+            self._crew.close(self._tag, busy)
+
+
+def _check_workers(value: Any, size: int) -> int:
+    if value is None or value == -1:
+        return size - 1
+    count = _settings.check_workers(value)
+    if count > size - 1:
+        raise BadArgument(
+            f"num_workers is {count}, and {size} ranks are one root and {size - 1} workers; start more: "
+            f"mpirun -n {count + 1} ..."
+        )
+    return count

@@ -1,0 +1,45 @@
+"""A run-function that runs in a supervised child of this process: the process backend's worker."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from evalpool.backends._process._isolated import TICK, Helper
+from evalpool.outcomes import WorkerFailure
+
+__all__ = ["Isolated"]
+
+
+class Isolated:
+    """Calls a function in a child process, which a crash or a timeout costs, and nothing else. One call at a time.
+
+    The child is a fresh interpreter without MPI: its run-function must not use the rank's communicators.
+    """
+
+    def __init__(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+        self._function = functools.partial(function, **kwargs) if kwargs else function  # sent once
+        self._helper: Helper | None = None
+
+    def __call__(self, job: Any, **kwargs: Any) -> Any:
+        helper, self._helper = self._helper or Helper(self._function), None
+        alive = False
+        try:
+            outcome, _, alive = helper.call(job, kwargs, None, TICK)
+        finally:
+            if alive:
+                self._helper = helper
+            else:
+                helper.close()
+        if outcome.kind is not None:
+            raise WorkerFailure(outcome)
+        if outcome.metadata:
+            job.metadata.update(outcome.metadata)
+        return outcome.objective
+
+    def release(self) -> None:
+        """End the child."""
+        if self._helper is not None:
+            self._helper.close()
+            self._helper = None

@@ -1,0 +1,68 @@
+"""Waiting for messages: MPI offers no event to sleep on, so one looks again and again, ever less often.
+
+A blocking receive burns a core in the common implementations, and no other thread can end it. So a wait looks
+without pause for as long as the next message of a busy search usually takes, then sleeps between looks, the longer
+the longer it has waited: an answer comes late by a twentieth of the wait, or by `LONGEST`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["Patience"]
+
+SPIN = 0.0005
+"""Seconds of looking without a pause: several times the round trip of a short job."""
+FIRST, LONGEST = 0.00005, 0.002
+"""Seconds between two looks, after that."""
+
+
+class Patience:
+    """Waits until `look` finds something or `wake` is called. One thread waits at a time.
+
+    Args:
+        look: returns whether there is something; costs about a microsecond.
+        busy: never sleep. It burns a core, and answers a tenth of a millisecond sooner.
+        expecting: may a message come at all? If not, the wait sleeps until it is woken.
+    """
+
+    def __init__(self, look: Callable[[], bool], busy: bool, expecting: Callable[[], bool] = lambda: True) -> None:
+        self._look, self._busy, self._expecting = look, busy, expecting
+        self._called = threading.Event()
+        self.dormant = False
+        """Who makes a message possible must call `wake` then."""
+
+    def wake(self) -> None:
+        """End the wait; from any thread."""
+        self._called.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait, for `timeout` seconds at the most, or until woken; returns whether something is there."""
+        look, called, busy = self._look, self._called, self._busy
+        if look():
+            return True
+        began = time.perf_counter()
+        while not called.is_set():
+            waited = time.perf_counter() - began
+            if timeout is not None and waited >= timeout:
+                break
+            if busy or waited < SPIN:
+                os.sched_yield()
+            else:
+                self._sleep(waited, None if timeout is None else timeout - waited)
+            if look():
+                return True
+        called.clear()
+        return look()
+
+    def _sleep(self, waited: float, rest: float | None) -> None:
+        self.dormant = True  # before the question: whoever changes the answer then sees it
+        if self._expecting():
+            self.dormant = False
+            pause = min(max(FIRST, waited / 20), LONGEST)
+            rest = pause if rest is None else min(pause, rest)
+        self._called.wait(rest)
+        self.dormant = False

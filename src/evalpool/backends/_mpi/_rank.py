@@ -1,0 +1,269 @@
+"""What a serving rank does: run the jobs of one evaluator after the other, or of several in turn.
+
+The main thread reads jobs, calls the run-function and sends each outcome at once. A second thread looks every few
+milliseconds for orders that must not wait behind a job: stop it, hand back those behind it, go home. Where a job does
+not hear, the main thread gets a signal whose handler raises `JobInterrupted` in it, if it still is at that job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from evalpool.backends._mpi._crew import CLOSE, CREW, FORCE, LEFT, TAG, Crew
+from evalpool.backends._mpi._isolated import Isolated
+from evalpool.backends._mpi._patience import Patience
+from evalpool.backends._process import _wire
+from evalpool.backends._process._worker import Channel, Turn, serve_batch, serve_pickled
+from evalpool.evaluator._call import Task, describe_exception, run_to_completion
+from evalpool.evaluator._profile import Profiled
+
+__all__ = ["JobInterrupted", "Rank"]
+
+LISTEN_EVERY = 0.005
+"""Seconds between two looks for orders: soon enough for the jobs behind a long one, and 0.2 % of a core."""
+INTERRUPT_EVERY = 0.2
+"""Seconds between two interrupts of a job that catches them."""
+EVERYTHING = 1 << 62
+
+
+class JobInterrupted(BaseException):
+    """Raised in a run-function that did not stop when it was asked to."""
+
+
+class _RankChannel(Channel):
+    """The channel of the jobs of one evaluator."""
+
+    def __init__(self, rank: Rank, tag: int) -> None:
+        super().__init__(False, None, "")
+        self._rank, self._crew, self._tag = rank, rank.crew, tag
+
+    def set_up(self, decides: bool, advice: str) -> None:
+        self._decides, self._advice = decides, advice
+
+    def send(self, pieces: list[bytes | memoryview]) -> None:
+        self.send_bytes(b"".join(pieces))
+
+    def send_bytes(self, data: bytes) -> None:
+        crew = self._crew
+        crew.send(crew.work, data, crew.root, self._tag)
+
+    def _wait_for_decision(self, key: tuple[int, int]) -> None:
+        def look() -> bool:
+            self._rank.read_orders()
+            return self._has_decision(key)
+
+        patience = Patience(look, self._rank.busy_wait)
+        while not patience.wait():
+            pass
+
+
+class _Desk:
+    """The jobs of one evaluator on this rank."""
+
+    def __init__(self, rank: Rank, tag: int) -> None:
+        self._rank, self.tag = rank, tag
+        self.channel = _RankChannel(rank, tag)
+        self.turn = Turn()
+        self._task: Task | None = None
+        self._broken = ""
+
+    def set_up(self, payload: memoryview, buffers: list[memoryview]) -> None:
+        import pickle
+
+        setup = _wire.load(payload, buffers)
+        self._rank.busy_wait = setup["busy_wait"]
+        self.channel.set_up(setup["decides"], setup["advice"])
+        try:
+            task: Task = pickle.loads(setup["task"])
+            self.channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
+        except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
+            self._broken = describe_exception(error, error.__traceback__)
+        else:
+            if setup["isolated"]:
+                task.run_function, task.kwargs = Isolated(task.run_function, task.kwargs), {}
+            task.run_function = _Interruptible(self._rank, self.tag, task.run_function)
+            self._task = task
+        self.channel.send(_wire.frame(_wire.STARTED_UP, b""))
+
+    def serve(self, kind: int, payload: memoryview, buffers: list[memoryview]) -> None:
+        if kind == _wire.SETUP:
+            if not self.channel.gone:
+                self.set_up(payload, buffers)
+        elif kind == _wire.JOBS:
+            serve_batch(self._task, self._broken, payload, self.channel, self.turn)
+        elif self.turn.claim():
+            serve_pickled(self._task, self._broken, payload, buffers, self.channel)
+
+    def close(self) -> None:
+        """Begin no job any more, and let the one that runs stop."""
+        self.channel.gone = True
+        self.turn.withdraw(0, EVERYTHING)
+
+    def release(self) -> None:
+        """End the processes that its run-function has started."""
+        if self._task is not None:
+            function = self._task.run_function.function  # type: ignore[attr-defined]
+            if isinstance(function, Isolated | Profiled):
+                function.release()
+        self._task = None  # with all that it holds; jobs that are still on their way are not begun
+
+
+class _Interruptible:
+    """A run-function that tells when it may be interrupted: while it runs, and never before or after."""
+
+    def __init__(self, rank: Rank, tag: int, function: Callable[..., Any]) -> None:
+        self._rank, self._tag, self.function = rank, tag, function
+
+    def __call__(self, job: Any, **kwargs: Any) -> Any:
+        rank = self._rank
+        rank.at = (self._tag, job._number, job._attempt)
+        try:
+            value = self.function(job, **kwargs)
+            # An async one runs in here as well.
+            return run_to_completion(value) if hasattr(value, "__await__") else value
+        finally:
+            rank.at = None
+
+
+class Rank:
+    """This process as a worker; `serve` does it all."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self.busy_wait = False
+        self.at: tuple[int, int, int] | None = None  # the job that runs: tag, number, attempt
+        self._target: tuple[int, int, int] | None = None  # the job that is to be interrupted
+        self._desks: dict[int, _Desk] = {}
+        self._closing: list[int] = []
+        self._orders_lock = threading.Lock()
+        self._main = threading.get_ident()
+        self._can_interrupt = threading.current_thread() is threading.main_thread()
+        self._over = threading.Event()
+        self._work_status, self._orders_status = crew.mpi.Status(), crew.mpi.Status()
+        self._patience = Patience(self._look, False)
+
+    def serve(self, until: int) -> None:
+        """Run jobs until the root closes the evaluator of this tag; `CREW`: until it lets everybody go home."""
+        listener = threading.Thread(target=self._listen, name="evalpool-mpi-orders", daemon=True)
+        with self._signals():
+            listener.start()
+            try:
+                while until not in self._finish_closed():
+                    self._patience._busy = self.busy_wait
+                    if self._patience.wait():
+                        self._do()
+            finally:
+                self._over.set()
+                listener.join()
+                for desk in self._desks.values():
+                    desk.release()
+
+    def _look(self) -> bool:
+        crew = self.crew
+        return bool(crew.work.Iprobe(crew.root, crew.mpi.ANY_TAG, self._work_status))
+
+    def _do(self) -> None:
+        """The jobs of one message."""
+        data = self.crew.receive(self.crew.work, self._work_status)
+        desk = self._desk(self._work_status.Get_tag())
+        frames: list[_wire.Frame] = []
+        _wire.FrameReader.parse(memoryview(data), frames)
+        for frame in frames:
+            desk.serve(*frame)
+
+    def _desk(self, tag: int) -> _Desk:
+        with self._orders_lock:
+            return self._desks.setdefault(tag, _Desk(self, tag))
+
+    def _finish_closed(self) -> list[int]:
+        """In the main thread, between jobs: done with the evaluators that were closed; returns their tags."""
+        if not self._closing:
+            return []
+        tags, self._closing = self._closing, []
+        for tag in tags:
+            desk = self._desks.get(tag)
+            if desk is not None:
+                desk.release()
+            left = b"".join(_wire.frame(LEFT, TAG.pack(tag)))
+            self.crew.send(self.crew.work, left, self.crew.root, CREW)
+        return tags
+
+    # Orders.
+
+    def _listen(self) -> None:
+        interrupted = 0.0
+        while not self._over.wait(LISTEN_EVERY):
+            self.read_orders()
+            at = self.at
+            if at is None or not self._gone(at[0]):
+                interrupted = 0.0
+            elif interrupted <= 0.0:  # the root has waited long enough before it closed
+                self._interrupt(at)
+                interrupted = INTERRUPT_EVERY
+            else:
+                interrupted -= LISTEN_EVERY
+
+    def _gone(self, tag: int) -> bool:
+        desk = self._desks.get(tag)
+        return desk is not None and desk.channel.gone
+
+    def read_orders(self) -> None:
+        """Take what came on orders; any thread."""
+        crew = self.crew
+        frames: list[tuple[int, _wire.Frame]] = []
+        with self._orders_lock:
+            while crew.orders.Iprobe(crew.root, crew.mpi.ANY_TAG, self._orders_status):
+                read: list[_wire.Frame] = []
+                data = crew.receive(crew.orders, self._orders_status)
+                _wire.FrameReader.parse(memoryview(data), read)
+                frames += [(self._orders_status.Get_tag(), frame) for frame in read]
+        for tag, (kind, payload, _) in frames:
+            self._obey(tag, kind, payload)
+
+    def _obey(self, tag: int, kind: int, payload: memoryview) -> None:
+        if kind == CLOSE:
+            self._close(TAG.unpack(payload)[0])
+            return
+        desk = self._desk(tag)
+        if kind == _wire.STOP:
+            desk.channel.ask_to_stop(*_wire.JOB.unpack(payload))
+        elif kind == _wire.DECIDED:
+            desk.channel.decided(*_wire.DECISION.unpack(payload))
+        elif kind == _wire.WITHDRAW:
+            low, high = desk.turn.withdraw(*_wire.RANGE.unpack(payload))
+            desk.channel.send(_wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
+        elif kind == FORCE:
+            number, attempt = _wire.JOB.unpack(payload)
+            self._interrupt((tag, number, attempt))
+
+    def _close(self, tag: int) -> None:
+        for desk in list(self._desks.values()) if tag == CREW else [self._desk(tag)]:
+            desk.close()
+        self._closing.append(tag)
+        self._patience.wake()
+
+    def _interrupt(self, job: tuple[int, int, int]) -> None:
+        if self._can_interrupt and self.at == job:
+            self._target = job
+            signal.pthread_kill(self._main, signal.SIGINT)  # also ends a system call that waits
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C is for the root, which lets us know; ours is the signal by which a job is interrupted."""
+        if not self._can_interrupt:
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        target, self._target = self._target, None
+        if target is not None and target == self.at:
+            raise JobInterrupted("the job did not stop when it was asked to")

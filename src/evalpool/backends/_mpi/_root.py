@@ -1,0 +1,107 @@
+"""The root's side of one evaluator: jobs out, outcomes in."""
+
+from __future__ import annotations
+
+import socket
+
+from evalpool.backends._ahead import Ahead, Entry, Seat
+from evalpool.backends._mpi._crew import FORCE, Crew
+from evalpool.backends._mpi._patience import Patience
+from evalpool.backends._process import _wire
+from evalpool.evaluator._evaluator import Evaluator
+from evalpool.outcomes import Worker
+
+__all__ = ["Root"]
+
+MOST_AT_ONCE = 256
+"""Messages that are read before what they say is reported."""
+
+
+class Root(Ahead):
+    """The ranks as workers of one evaluator.
+
+    Args:
+        owner: the evaluator.
+        crew: the ranks.
+        tag: that tells this evaluator's messages from others'.
+        setup: the frame with the task, in one piece.
+        busy_wait: see `MPICommEvaluator`.
+        isolated: each rank runs jobs in a child process.
+    """
+
+    def __init__(
+        self, owner: Evaluator, crew: Crew, tag: int, setup: bytes, *, busy_wait: bool, isolated: bool
+    ) -> None:
+        super().__init__(owner, "evalpool-mpi-io")
+        self._crew, self._tag, self._isolated = crew, tag, isolated
+        self._status = crew.mpi.Status()
+        self._any = crew.mpi.ANY_SOURCE
+        self._patience = Patience(self._look, busy_wait, self._expecting)
+        host = socket.gethostname()
+        for rank in crew.others[: owner._num_workers]:
+            member = crew.members[rank]
+            self._seats[rank] = Seat(rank, Worker(f"mpi-{rank}", member.host, member.pid), member.host != host)
+            crew.send(crew.work, setup, rank, tag)
+        self._thread.start()
+
+    def busy_ranks(self) -> list[int]:
+        """The ranks that have jobs, or have not said yet that they are ready for them."""
+        return [rank for rank, seat in self._seats.items() if seat.in_flight or not seat.ready]
+
+    def stop(self, now: bool) -> None:
+        """End the I/O thread."""
+        self._stopping = True
+        self._wake()
+        self._thread.join(10.0)
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._lead.close()
+
+    def _wake(self) -> None:
+        self._patience.wake()
+
+    def _look(self) -> bool:
+        return bool(self._crew.work.Iprobe(self._any, self._tag, self._status))
+
+    def _expecting(self) -> bool:
+        return any(seat.in_flight or seat.recalled or not seat.ready for seat in self._seats.values())
+
+    def _poll(self, timeout: float | None) -> bool:
+        return self._patience.wait(self._rest(timeout))
+
+    def _handle_events(self, found: bool) -> None:
+        heard: dict[int, list[_wire.Frame]] = {}
+        count = 0
+        crew, status = self._crew, self._status
+        while found and count < MOST_AT_ONCE:
+            data = crew.receive(crew.work, status)
+            frames = heard.setdefault(status.Get_source(), [])
+            _wire.FrameReader.parse(memoryview(data), frames)
+            count += 1
+            found = self._look()
+        for rank, frames in heard.items():
+            self._take(self._seats[rank], frames)
+        self._conclude_turn()
+
+    def _send(self, seat: Seat, pieces: list[bytes | memoryview]) -> None:
+        message = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._crew.send(self._crew.work, message, seat.index, self._tag)
+        if self._patience.dormant:
+            self._patience.wake()
+
+    def _tell(self, seat: Seat, pieces: list[bytes | memoryview]) -> None:
+        self._crew.send(self._crew.orders, b"".join(pieces), seat.index, self._tag)
+
+    def _force(self, seat: Seat, entry: Entry) -> bool:
+        self._tell(seat, _wire.frame(FORCE, _wire.JOB.pack(entry.job.number, entry.attempt)))
+        # An isolated job is killed, which is its outcome. A job in the rank itself is interrupted, and may be deaf.
+        return self._isolated
+
+    def _on_other(self, seat: Seat, kind: int, payload: memoryview) -> None:
+        if kind == _wire.STARTED_UP:
+            self._started_up(seat)
+        else:
+            self._given_back(seat, [_wire.RANGE.unpack(payload)])

@@ -1,0 +1,95 @@
+"""Run a script on the root rank alone, while all other ranks wait to run jobs: no guard in the script.
+
+::
+
+    mpirun -n 8 python -m evalpool.mpi script.py arguments ...
+    mpirun -n 8 python -m evalpool.mpi -m module arguments ...
+
+Every `MPICommEvaluator` of the script then uses these ranks. However the script ends, by its last line, an exception,
+`sys.exit` or Ctrl-C, the ranks go home and the exit code is the script's.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import traceback
+
+from evalpool.backends._mpi._crew import CREW, load_mpi, runner_crew
+from evalpool.errors import EvalpoolError
+
+__all__ = ["main"]
+
+USAGE = "usage: mpirun -n N python -m evalpool.mpi (script.py | -m module) [arguments ...]\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Serve, or run the script; returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help") or arguments == ["-m"]:
+        (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    try:
+        MPI = load_mpi()
+        if MPI.COMM_WORLD.size == 1:
+            line = " ".join(arguments)
+            sys.stderr.write(
+                "evalpool: there is one MPI rank only: nobody would run the jobs. Start several: "
+                f"mpirun -n 4 python -m evalpool.mpi {line}\n"
+            )
+            return 2
+        crew = runner_crew(MPI.COMM_WORLD)
+    except EvalpoolError as error:
+        sys.stderr.write(f"evalpool: {error}\n")
+        return 2
+    if crew.rank != crew.root:
+        from evalpool.backends._mpi._rank import Rank
+
+        Rank(crew).serve(CREW)
+        return 0
+    code = 1
+    try:
+        code = _run(arguments)
+    finally:
+        crew.exit_code = code or 1
+        from evalpool.evaluator._evaluator import _close_open_evaluators
+
+        _close_open_evaluators()
+        crew.close(CREW, [])
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the script as ``python script.py`` would; returns the exit code that it would have had."""
+    try:
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            sys.path[0] = os.getcwd()
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = list(arguments)
+            sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+            runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as error:
+        return _code(error)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        return 128 + signal.SIGINT
+    except BaseException:  # noqa: BLE001  as the interpreter does: shown, and the exit code says it
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
