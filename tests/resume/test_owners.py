@@ -181,7 +181,7 @@ def test_an_unknown_search_is_refused_at_construction(durable: Storage) -> None:
     with pytest.raises(UnknownSearch, match="holds no search yet"):
         heir(durable)
     durable.create_new_search()
-    with pytest.raises(UnknownSearch, match="no search '7'.*it holds '0'"):
+    with pytest.raises(UnknownSearch, match=r"no search '7'.*it holds '0'"):
         Evaluator.create(run, "thread", {"storage": durable, "search_id": "7"})
 
 
