@@ -52,10 +52,10 @@ class Model:
                 self.rows.append(row)
                 waiting.append(row)
             thinking = []
-            events = [(row.end if row.begun else row.start, not row.begun, row.worker, row) for row in waiting]
+            events = [(row.end if row.begun else row.start, row.worker, row) for row in waiting]
             if not events or min(events)[0] > rules.max_time:
                 return self.completions
-            row = min(events)[3]
+            row = min(events)[2]
             if not row.begun:
                 row.begun = True
                 execute(row, self.rows, rules)
@@ -117,24 +117,21 @@ class Racing:
         moved = True
         while moved:
             moved = False
-            for job in list(self.called):
-                if kernel.may_place(job):
-                    planned, worker = self.called.pop(job), kernel._rank(job)
-                    kernel.place(job, self.overheads[worker][self.calls[worker]])
-                    self.calls[worker] += 1
-                    (self.running if kernel.max_fidelity is None else self.to_claim)[job] = planned
-                    moved = True
-            for job in list(self.to_claim):
-                planned = self.to_claim[job]
-                if not kernel.is_censored(job) and kernel.settled(job):
-                    assert planned.key is not None
-                    assert planned.fidelity is not None
-                    kernel.claim(job, planned.key, planned.fidelity)
-                    self.running[job] = self.to_claim.pop(job)
-                    moved = True
+            while (job := kernel.next_turn(self.called)) != NOTHING:
+                planned, worker = self.called.pop(job), kernel.worker_of(job)
+                kernel.place(job, self.overheads[worker][self.calls[worker]])
+                self.calls[worker] += 1
+                (self.running if kernel.max_fidelity is None else self.to_claim)[job] = planned
+                moved = True
+            if (job := kernel.claimable()) in self.to_claim and not kernel.is_censored(job):
+                planned = self.running[job] = self.to_claim.pop(job)
+                assert planned.key is not None
+                assert planned.fidelity is not None
+                kernel.claim(job, planned.key, planned.fidelity)
+                moved = True
             while (job := kernel.release()) >= 0:
                 self.completions.append(job)
-                worker = kernel._rank(job)
+                worker = kernel.worker_of(job)
                 turn = kernel.turn(worker)
                 if turn != NOTHING:
                     self.thinking[worker] = turn
@@ -169,7 +166,7 @@ def test_equal_ends_of_different_callers_are_ordered_by_worker() -> None:
     kernel = CallerKernel(2)
     jobs = [kernel.turn(0), kernel.turn(1)]
     for job, runtime in zip(jobs, (1.0, 2.0), strict=True):
-        assert kernel.may_place(job)
+        assert kernel.next_turn([job]) == job
         kernel.place(job, 0.0)
         kernel.finish(job, runtime)
     assert kernel.release() == 0

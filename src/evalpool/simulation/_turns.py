@@ -15,7 +15,7 @@ on which caller is faster in real time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container
+from collections.abc import Collection, Container
 from typing import Any, TypeVar
 
 from evalpool.errors import SimulationError
@@ -61,14 +61,17 @@ class CallerKernel(Kernel):
             self._since[worker] = self.clock
         return self.turn(worker)
 
-    def may_place(self, job: int) -> bool:
-        """With serial sampling, decisions are made one after the other in the order of turns."""
-        if not self._serial:
-            return True
-        turns, blank = self._turns, self._blank
-        while turns[0] not in blank or turns[0] not in self._open:
-            turns.popleft()
-        return turns[0] == job
+    def next_turn(self, called: Collection[int]) -> int:
+        """Of the turns whose callers have called, one that is to be placed now; `NOTHING` if none is.
+
+        With serial sampling, decisions are made one after the other in the order of turns.
+        """
+        turns, blank, unknown = self._turns, self._blank, self._open
+        while turns and (turns[0] not in blank or turns[0] not in unknown):
+            turns.popleft()  # placed out of order, with parallel sampling, or withdrawn
+        if self._serial:
+            return turns[0] if turns and turns[0] in called else NOTHING
+        return next(iter(called), NOTHING)
 
     def place(self, job: int, overhead: float) -> tuple[float, float]:
         """The caller has decided, in `overhead` seconds; returns when it began to decide and when the job starts."""
@@ -84,7 +87,7 @@ class CallerKernel(Kernel):
             start = self.clock  # others were let pass it by the time that it took for real, measured elsewhere
         if self._serial:
             self._decided = start
-        elif len(self._turns) > 2 * self.num_workers:
+        elif len(self._turns) > 4 * self.num_workers:  # behind one that thinks for long
             self._turns = deque(turn for turn in self._turns if turn in self._blank and turn in self._open)
         self._blank.discard(job)
         self.num_submitted += 1
@@ -92,10 +95,14 @@ class CallerKernel(Kernel):
         self._await(job, start, worker)
         return at, start
 
-    def settled(self, job: int) -> bool:
-        """Can nothing happen any more before the start of this job, so that it may `claim` a checkpoint?"""
-        start = self._trace.start[job]
-        return self._first_bound()[2] == job and not (self._ends and self._ends[0][0] <= start)
+    def claimable(self) -> int:
+        """The placed job before whose start nothing can happen any more, so that it may `claim`; or `NOTHING`."""
+        if not self._open:
+            return NOTHING
+        first = self._first_bound()
+        if first[2] in self._blank or (self._ends and self._ends[0] < first):
+            return NOTHING
+        return first[2]
 
     def claim(self, job: int, key: str, fidelity: int) -> Checkpoint | None:
         """What a placed job resumes, if anything."""
@@ -135,9 +142,16 @@ class CallerKernel(Kernel):
         if job not in self._blank:
             self._trace.fates[job] = LOST
 
-    def cumtimes(self) -> list[float]:
-        """When each worker became idle last, by worker."""
-        return list(self._since)
+    def charged(self, job: int) -> float:
+        """What a job whose runtime is known occupies its worker for."""
+        return self._trace.charged[job]
+
+    def worker_of(self, job: int) -> int:
+        return self._trace.worker[job]
+
+    def idle_since(self, worker: int) -> float:
+        """When a worker became idle last."""
+        return self._since[worker]
 
     def state(self) -> dict[str, Any]:
         state = super().state()
