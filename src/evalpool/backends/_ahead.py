@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.evaluator._inbox import Inbox
 
-__all__ = ["Ahead", "Entry", "Seat", "load_outcome"]
+__all__ = ["Ahead", "Entry", "Seat", "encode", "load_outcome"]
 
 logger = logging.getLogger("evalpool")
 
@@ -135,7 +135,7 @@ class Ahead(abc.ABC):
 
     @abc.abstractmethod
     def _tell(self, seat: Any, pieces: list[bytes | memoryview]) -> None:
-        """Send a small frame that does not wait behind jobs."""
+        """Send a small frame that does not wait behind jobs, without blocking. Under the lock."""
 
     @abc.abstractmethod
     def _force(self, seat: Any, entry: Any) -> bool:
@@ -144,6 +144,10 @@ class Ahead(abc.ABC):
     @abc.abstractmethod
     def _on_other(self, seat: Any, kind: int, payload: memoryview) -> None:
         """A worker's frame that is no outcome and no record."""
+
+    def _encode(self, job: Job[Any]) -> Any:
+        """What is sent for a job; an engine with another way for large arrays overrides this."""
+        return encode(job)
 
     # From the evaluator's threads.
 
@@ -156,7 +160,7 @@ class Ahead(abc.ABC):
         encoded: list[tuple[Job[Any], Any]] = []
         for job in jobs:
             try:
-                encoded.append((job, _encode(job)))
+                encoded.append((job, self._encode(job)))
             except Exception as error:  # noqa: BLE001  a configuration's own code may raise anything
                 text = f"The configuration could not be pickled: {type(error).__name__}: {error}"
                 self._owner._report(job, failed(FailureKind.UNPICKLABLE, text))
@@ -349,7 +353,7 @@ class Ahead(abc.ABC):
             jobs = []
             while self._homeless:
                 jobs.append(self._homeless.popleft())
-            self._assign([(job, _encode(job)) for job in jobs], begun)
+            self._assign([(job, self._encode(job)) for job in jobs], begun)
         self._note_begun(begun)
 
     def _note_begun(self, jobs: list[Job[Any]]) -> None:
@@ -429,7 +433,8 @@ class Ahead(abc.ABC):
             return
         stop = self._owner._recorded(number, attempt, budget, objective)
         if self._decides or stop:
-            self._tell(seat, _wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, attempt, count, stop)))
+            with self._lock:
+                self._tell(seat, _wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, attempt, count, stop)))
 
     def _given_back(self, seat: Seat, ranges: list[tuple[int, int]]) -> None:
         """A worker has answered: the jobs of these ranges it had not begun."""
@@ -479,7 +484,7 @@ class Ahead(abc.ABC):
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
-def _encode(job: Job[Any]) -> Any:
+def encode(job: Job[Any]) -> Any:
     """A tuple that goes into a batch; or the frame of a job whose pickle may fail or hold large arrays."""
     configuration, extra = job.args, job._extra
     if not extra and _PLAIN.issuperset(map(type, configuration.values())):

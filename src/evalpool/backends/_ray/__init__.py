@@ -1,0 +1,24 @@
+"""The backend on a Ray cluster.
+
+::
+
+    this process                                Ray                       worker: an actor
+      Supervisor: one actor per worker ──────► places it, tells its end
+      task, kwargs ──ray.put, once──────────► object store ────────────► unpickled once, arrays not copied
+      large arrays of configurations ───────► object store ────────────► take(arrays)
+      Door ◄──────────────────── two connections of its own ◄─────────── knock
+      dispatch ──jobs, several to a message───────────────────────────► run-function
+      inbox ◄── outcome, record ◄──────────────────────────────────────
+
+Ray does what it is good at: it finds a place with the resources, starts a process there, moves large objects
+between hosts and tells when a process or its host died. Jobs and outcomes take a connection of our own, with the
+rules of `_ahead`: a call of an actor costs 300 microseconds, a job on that connection 20; an outcome arrives when it
+is there, not when the call does that it shared with others; and which job ran when a worker died is known.
+
+`_evaluator` has the hooks, `_session` who starts and stops Ray, `_resources` what fits where, `_supervisor` the
+actors, `_actor` what runs in one, `_door` how it gets in, `_store` what goes through the object store.
+"""
+
+from evalpool.backends._ray._evaluator import RayEvaluator
+
+__all__ = ["RayEvaluator"]

@@ -1,0 +1,137 @@
+"""Where workers come in: a listening socket, and a handshake by which both sides prove that they know the key.
+
+The key travels to the workers through Ray. What is not through the handshake is never unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.context import AuthenticationError
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Door", "host_identity", "knock"]
+
+logger = logging.getLogger("evalpool")
+
+HANDSHAKE_WITHIN = 10
+"""Seconds, whole ones."""
+MOST_BYTES = 4096
+_BACKLOG = 1024
+
+
+class Door:
+    """Lets workers in, and calls ``on_guest(hello, socket)`` for each connection, in a thread of its own.
+
+    Args:
+        host: the address of this host that the workers reach.
+        on_guest: gets the facts that the worker told, and the connection.
+    """
+
+    def __init__(self, host: str, on_guest: Callable[[dict[str, Any], socket.socket], None]) -> None:
+        self._on_guest = on_guest
+        self.key = secrets.token_bytes(32)
+        self._listener = socket.create_server((host, 0), backlog=_BACKLOG)
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self._closed = False
+        self._welcoming: set[threading.Thread] = set()
+        self._thread = threading.Thread(target=self._accept, name="evalpool-door", daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                guest, _ = self._listener.accept()
+            except OSError:  # out of file descriptors: this one is turned away by the system
+                if self._closed:
+                    return
+                continue
+            if self._closed:
+                guest.close()
+                return
+            # A thread of its own: one that says nothing must not keep the others out.
+            thread = threading.Thread(target=self._welcome, args=(guest,), name="evalpool-door", daemon=True)
+            self._welcoming.add(thread)
+            thread.start()
+
+    def _welcome(self, guest: socket.socket) -> None:
+        try:
+            hello = _shake_hands(guest, lambda connection: self._greet(connection))
+        except (OSError, EOFError, AuthenticationError, ValueError) as error:
+            if not self._closed:
+                logger.warning("A connection to the evaluator was refused: %s: %s", type(error).__name__, error)
+            guest.close()
+        else:
+            self._on_guest(hello, guest)
+        finally:
+            self._welcoming.discard(threading.current_thread())
+
+    def _greet(self, connection: Connection) -> dict[str, Any]:
+        deliver_challenge(connection, self.key)
+        answer_challenge(connection, self.key)
+        hello: dict[str, Any] = json.loads(connection.recv_bytes(MOST_BYTES))
+        return hello
+
+    def close(self) -> None:
+        """Let nobody in any more. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        # A thread that waits in accept is not woken by closing the socket, but it is by a caller.
+        with contextlib.suppress(OSError):
+            socket.create_connection(self.address, 1.0).close()
+        self._thread.join(2.0)
+        self._listener.close()
+        for thread in list(self._welcoming):
+            if thread is not threading.current_thread():
+                thread.join(HANDSHAKE_WITHIN)
+
+    def close_in_fork(self) -> None:
+        """In a forked child: the parent goes on listening."""
+        self._listener.close()
+
+
+def knock(address: tuple[str, int], key: bytes, hello: dict[str, Any]) -> socket.socket:
+    """In a worker: a connection to the evaluator. Raises `OSError` if it cannot be reached."""
+    sock = socket.create_connection(address, HANDSHAKE_WITHIN)
+    sock.settimeout(None)
+
+    def introduce(connection: Connection) -> None:
+        answer_challenge(connection, key)
+        deliver_challenge(connection, key)
+        connection.send_bytes(json.dumps(hello).encode())
+
+    try:
+        _shake_hands(sock, introduce)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _shake_hands(sock: socket.socket, how: Callable[[Connection], Any]) -> Any:
+    """Speak for a bounded time in the frames of `multiprocessing.connection`."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", HANDSHAKE_WITHIN, 0))
+    with Connection(os.dup(sock.fileno())) as connection:
+        result = how(connection)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
+    return result
+
+
+def host_identity() -> str:
+    """The same in two processes only if one can see and kill the other by its pid."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return socket.gethostname()

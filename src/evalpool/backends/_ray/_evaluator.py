@@ -1,0 +1,123 @@
+"""The evaluator on a Ray cluster: its arguments and hooks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from evalpool.backends._ray._resources import Needs
+from evalpool.backends._ray._session import Session
+from evalpool.backends._ray._supervisor import Actors
+from evalpool.backends._supervised import SupervisedEvaluator
+from evalpool.errors import BadArgument
+from evalpool.evaluator import _settings
+from evalpool.evaluator._job import Job
+from evalpool.evaluator._parcel import pack
+
+__all__ = ["RayEvaluator"]
+
+logger = logging.getLogger("evalpool")
+
+LOOPBACK = "127.0.0.1"
+
+
+class RayEvaluator(SupervisedEvaluator):
+    """Runs run-functions in actors of a Ray cluster, of this machine or another.
+
+    Each worker is an actor with its own resources. A worker or node that dies costs the job that ran there, as
+    ``F_worker_died`` with the reason that Ray gives; a job over its timeout is killed with its children. Nothing is
+    retried but by `retries`. Arrays in `run_function_kwargs`, and large ones in configurations, go through Ray's object
+    store: workers of a host share them, read-only. Workers connect back to this host.
+
+    An evaluator that finds Ray running in this process uses it and leaves it running. Otherwise it connects, or
+    starts Ray, and stops it when the last evaluator is closed.
+
+    Args:
+        run_function: as for every evaluator.
+        num_workers: None or -1 for as many as the cluster's nodes hold, following nodes that join and leave (looked
+            for every two seconds). A number may be above that: the others start when there is room.
+        address: of a cluster: ``"auto"``, ``"host:6379"``; None for the one in use, else a new one on this machine.
+        num_cpus, num_gpus: that a new cluster on this machine shall offer; None for what there is.
+        num_cpus_per_task, num_gpus_per_task: that each worker, and so each job, has to itself; fractions below 1.
+        resources_per_task: the same for custom resources, by name.
+        ray_kwargs: for `ray.init`, as ``runtime_env``.
+        **kwargs: as for every evaluator.
+
+    Raises:
+        BackendError: no cluster at `address`.
+        BadArgument: resources that no node of the cluster can ever offer; Ray runs in this process with other settings.
+        MissingExtra: Ray is not installed.
+    """
+
+    _workers_are: ClassVar[str] = "cluster"
+
+    def __init__(
+        self,
+        run_function: Any,
+        *,
+        num_workers: int | None = None,
+        address: str | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        num_cpus_per_task: float = 1,
+        num_gpus_per_task: float = 0,
+        resources_per_task: dict[str, float] | None = None,
+        ray_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _settings.check_run_function(run_function)
+        self._follows = num_workers is None or (type(num_workers) is int and num_workers == -1)
+        wanted = None if self._follows else _settings.check_workers(num_workers)
+        self._needs = Needs(num_cpus_per_task, num_gpus_per_task, resources_per_task)
+        if ray_kwargs is not None and not isinstance(ray_kwargs, dict):
+            raise BadArgument(f"ray_kwargs is {ray_kwargs!r}; give a dict of arguments for ray.init.")
+        if address is not None and not isinstance(address, str):
+            raise BadArgument(f'address is {address!r}; give text as "auto" or "host:6379", or None.')
+        self._runtime_env = (ray_kwargs or {}).get("runtime_env")
+        self._session = Session(type(self).__name__, address, num_cpus, num_gpus, ray_kwargs)
+        try:
+            self._ray = self._session.ray
+            nodes = self._ray.nodes()
+            count = self._needs.check(nodes, wanted)
+            super().__init__(run_function, num_workers=count, **kwargs)
+        except BaseException:
+            self._session.leave()
+            raise
+        capacity = self._needs.capacity(nodes)
+        if self._needs.amounts and count > capacity:
+            logger.warning(
+                "num_workers is %d, and the Ray cluster holds %d of them now; the others start when nodes join.",
+                count,
+                capacity,
+            )
+
+    def _start(self) -> None:
+        import numpy as np
+
+        buffers: list[Any] = []
+        parcel = pack(self, lambda buffer: buffers.append(np.frombuffer(buffer.raw(), np.uint8)))
+        if parcel.error:
+            self._refuse_all(parcel.error)
+            return
+        setup = {
+            "task": parcel.task,
+            "buffers": buffers,
+            "storage": parcel.storage,
+            "advice": parcel.advice,
+            "decides": self._stopper is not None,
+        }
+        self._supervisor = Actors(
+            self,
+            self._ray,
+            self._ray.put(setup),
+            self._needs,
+            LOOPBACK if self._session.is_local else self._ray.util.get_node_ip_address(),
+            None if self._session.started_by_us else self._runtime_env,
+            self._follows and bool(self._needs.amounts),
+        )
+
+    def close(self) -> list[Job[Any]]:
+        try:
+            return super().close()
+        finally:
+            self._session.leave()

@@ -1,0 +1,64 @@
+"""One Ray cluster for the tests of this folder, with what Ray itself leaves to be ignored."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+SMALL = {
+    "object_store_memory": 200_000_000,
+    "include_dashboard": False,
+    "_node_ip_address": "127.0.0.1",
+    "log_to_driver": False,
+}
+"""A Ray of this machine, as small as it gets."""
+
+RAYS_OWN = (
+    "ignore::ResourceWarning",  # Ray's subprocesses and log files, closed by the interpreter
+    "ignore:.*Ray will no longer override accelerator.*:FutureWarning",
+    "ignore::DeprecationWarning:ray.*",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = os.path.dirname(__file__)
+    for item in items:
+        if str(item.path).startswith(here):
+            for line in RAYS_OWN:
+                item.add_marker(pytest.mark.filterwarnings(line))
+
+
+def start_ray(**kwargs: Any) -> Any:
+    import ray
+
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home directory
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(**{**SMALL, **kwargs})
+    return ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray that this process started and will stop: evaluators find it running."""
+    ray = start_ray(num_cpus=6, resources={"licence": 2})
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ray's daemons and idle processes stay; what evalpool starts beside them ends with `close`."""
+    import threading
+    import time
+
+    yield
+    deadline = time.monotonic() + 5.0
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("evalpool-")]
+    for thread in ours:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert not [thread for thread in ours if thread.is_alive()]
