@@ -1363,6 +1363,22 @@ def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None =
     return failed(kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker)
 
 
+def _leave_to_the_parent() -> None:
+    """In a forked child: the evaluators are the parent's. None of them is used, recorded or ended from here."""
+    for evaluator in list(_open_evaluators):
+        evaluator._closed = True
+        evaluator._lock = threading.Lock()  # it may have been held by a thread that does not exist here
+        evaluator._condition = threading.Condition(evaluator._lock)
+        evaluator._inbox = Inbox()
+        evaluator._ready.clear()
+        evaluator._running.clear()
+    _open_evaluators.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
+
+
 @atexit.register
 def _close_open_evaluators() -> None:
     """At interpreter exit: no evaluator leaves workers behind."""

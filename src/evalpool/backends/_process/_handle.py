@@ -37,7 +37,7 @@ class Handle(Seat):
     """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
 
     __slots__ = (
-        "_out", "control", "control_reader", "data", "pidfd", "process", "reader", "stderr", "tail",
+        "_out", "_told", "control", "control_reader", "data", "pidfd", "process", "reader", "stderr", "tail",
     )  # fmt: skip
 
     def __init__(
@@ -53,46 +53,23 @@ class Handle(Seat):
         self.stderr = process.stderr.fileno()
         self.pidfd = _pidfd(process.pid)
         self.tail = bytearray()
-        self._out: deque[memoryview] = deque()  # what its socket did not take yet
+        self._out, self._told = _wire.Outbox(data), _wire.Outbox(control)
 
     def send(self, pieces: list[bytes | memoryview]) -> bool:
         """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""
-        if len(pieces) == 1 and not self._out:  # the common case: one small frame, and room for it
-            piece = pieces[0]
-            try:
-                count = self.data.send(piece)
-            except BlockingIOError:
-                count = 0
-            except OSError:  # the worker is dead; its end is noticed by its process
-                return True
-            if count == len(piece):
-                return True
-            self._out.append(memoryview(piece).cast("B")[count:])
-            return False
-        self._out.extend(memoryview(piece).cast("B") for piece in pieces)
-        return self.flush()
+        return self._out.send(pieces)
 
     def flush(self) -> bool:
         """Send what is left; True if nothing is."""
-        out = self._out
-        while out:
-            try:
-                count = self.data.send(out[0])
-            except BlockingIOError:
-                return False
-            except OSError:  # the worker is dead; its end is noticed by its process
-                out.clear()
-                return True
-            if count == len(out[0]):
-                out.popleft()
-            else:
-                out[0] = out[0][count:]
-        return True
+        return self._out.flush()
 
-    def tell(self, pieces: list[bytes | memoryview]) -> None:
-        """Send a small frame on control."""
-        with contextlib.suppress(OSError):  # the worker is dead; its end is noticed by its process
-            _wire.send_all(self.control, pieces)
+    def tell(self, pieces: list[bytes | memoryview]) -> bool:
+        """As `send`, on control."""
+        return self._told.send(pieces)
+
+    def flush_control(self) -> bool:
+        """As `flush`, on control."""
+        return self._told.flush()
 
     def read_stderr(self) -> bool:
         """Pass on what the worker wrote to its standard error, and keep the end; False when it is closed."""
@@ -169,6 +146,7 @@ def spawn(index: int, threads: int) -> Handle:
         )
         ours.pop_all()  # from here on the handle closes them
     data.setblocking(False)
+    control.setblocking(False)
     handle = Handle(index, process, data, control)
     os.set_blocking(handle.stderr, False)
     return handle

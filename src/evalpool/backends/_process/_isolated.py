@@ -69,6 +69,7 @@ class Helper:
         handle = self._handle = spawn(0, usable_cpus())
         self._reaper.watch(handle.process.pid)
         handle.data.setblocking(True)
+        handle.control.setblocking(True)
         _wire.send_all(handle.data, _wire.frame(_wire.SETUP, payload, buffers))
         return handle
 

@@ -133,6 +133,13 @@ class Supervisor(Ahead):
                 self._on_end(handle, mask)
 
     def _on_control(self, handle: Handle, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            with self._lock:
+                done = handle.flush_control()
+            if done:
+                self._selector.modify(handle.control, selectors.EVENT_READ, (self._on_control, handle))
+        if not mask & selectors.EVENT_READ:
+            return
         try:
             frames = handle.control_reader.read()
         except BlockingIOError:
@@ -179,7 +186,14 @@ class Supervisor(Ahead):
         self._started_up(handle)
 
     def _tell(self, handle: Handle, pieces: list[bytes | memoryview]) -> None:
-        handle.tell(pieces)
+        if not handle.tell(pieces):
+            self._command(lambda: self._watch_control(handle))
+
+    def _watch_control(self, handle: Handle) -> None:
+        if self._seats.get(handle.index) is handle:
+            both = selectors.EVENT_READ | selectors.EVENT_WRITE
+            with contextlib.suppress(KeyError):  # the worker has closed it
+                self._selector.modify(handle.control, both, (self._on_control, handle))
 
     def _force(self, handle: Handle, entry: Entry) -> bool:
         self._command(lambda: self._kill(handle))

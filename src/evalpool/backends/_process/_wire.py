@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections import deque
 
 from evalpool.evaluator._pickling import dump, load
 
@@ -164,6 +165,54 @@ class FrameReader:
             frames.append((kind, payload, buffers))
             position += total
         return position
+
+
+class Outbox:
+    """What is on its way into a non-blocking socket, in order. Guarded by its owner's lock.
+
+    Control needs one as much as data does: a worker deaf in C code reads neither, and a socket holds some hundred
+    frames only, however small.
+    """
+
+    __slots__ = ("_left", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._left: deque[memoryview] = deque()
+
+    def send(self, pieces: list[bytes | memoryview]) -> bool:
+        """Send without blocking; False: something is left, call `flush` when the socket is writable."""
+        if len(pieces) == 1 and not self._left:  # the common case: one small frame, and room for it
+            piece = pieces[0]
+            try:
+                count = self._sock.send(piece)
+            except BlockingIOError:
+                count = 0
+            except OSError:  # the worker is dead; its end is noticed otherwise
+                return True
+            if count == len(piece):
+                return True
+            self._left.append(memoryview(piece).cast("B")[count:])
+            return False
+        self._left.extend(memoryview(piece).cast("B") for piece in pieces)
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what is left; True if nothing is."""
+        left = self._left
+        while left:
+            try:
+                count = self._sock.send(left[0])
+            except BlockingIOError:
+                return False
+            except OSError:  # the worker is dead; its end is noticed otherwise
+                left.clear()
+                return True
+            if count == len(left[0]):
+                left.popleft()
+            else:
+                left[0] = left[0][count:]
+        return True
 
 
 def fast_outcome(number: int, attempt: int, objective: float, start: float, end: float) -> bytes:
