@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evalpool._json import from_json, jsonable, plain, to_json
 from evalpool.errors import NotJSON
+from evalpool.storage._codec import dumps, loads
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -140,3 +141,25 @@ def test_a_lenient_reader_gets_the_repr_of_what_is_not_json() -> None:
 def test_text_that_is_not_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         from_json(text)
+
+
+@given(VALUES)
+def test_the_codec_of_stores_writes_what_to_json_writes_and_reads_what_from_json_reads(value: Any) -> None:
+    text = dumps(jsonable(value))
+    assert text.isascii()
+    assert "\n" not in text
+    assert _same(loads(text), value)
+    assert _same(from_json(text), value)
+    assert _same(loads(to_json(value).encode()), value)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": ["é"]}, 2**300, -(2**63) - 1, "\u2028", "\x7f\x00"])
+def test_the_codec_of_stores_keeps_odd_values(value: Any) -> None:
+    assert dumps(value).isascii()
+    assert _same(loads(dumps(value)), value)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "{", "", "[" * 100_000, b"\xff"])
+def test_the_codec_of_stores_refuses_what_is_not_json(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        loads(text)

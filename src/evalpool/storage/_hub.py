@@ -27,13 +27,17 @@ from multiprocessing.context import AuthenticationError
 from typing import Any
 
 import evalpool.errors
-from evalpool._json import from_json, to_json
+from evalpool._json import to_json
 from evalpool.errors import EvalpoolError, StorageUnavailable
+from evalpool.storage._codec import loads
 
 __all__ = ["Hub", "Link"]
 
 _KEY_BYTES = 32
 _BACKLOG = 128
+
+ACCEPT_AGAIN = 0.05
+"""Seconds until callers are accepted again where they could not be."""
 
 
 class Hub:
@@ -57,7 +61,7 @@ class Hub:
         self._listener.bind(self.address)
         self._listener.listen(_BACKLOG)
         self._lock = threading.Lock()
-        self._closed = False
+        self._closing = threading.Event()
         self._served: dict[Connection, threading.Thread] = {}
         self._thread = threading.Thread(target=self._accept, name="evalpool-hub", daemon=True)
         self._thread.start()
@@ -65,9 +69,9 @@ class Hub:
     def close(self) -> None:
         """End every connection and thread. Idempotent."""
         with self._lock:
-            if self._closed:
+            if self._closing.is_set():
                 return
-            self._closed = True
+            self._closing.set()
         # A thread that waits in accept is not woken by closing the socket, but it is by a caller.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
             caller.connect(self.address)
@@ -92,12 +96,12 @@ class Hub:
         while True:
             try:
                 peer, _ = self._listener.accept()
-            except OSError:  # out of file descriptors: this one caller is turned away by the system
-                if self._closed:
+            except OSError:  # out of file descriptors: callers wait until some are free
+                if self._closing.wait(ACCEPT_AGAIN):
                     return
                 continue
             with self._lock:
-                if self._closed:
+                if self._closing.is_set():
                     peer.close()
                     return
                 connection = Connection(peer.detach())
@@ -118,7 +122,7 @@ class Hub:
 
     def _reply(self, request: bytes) -> bytes:
         try:
-            answer = self._answer(from_json(request))
+            answer = self._answer(loads(request))
         except (EvalpoolError, ValueError, TypeError, KeyError) as error:
             return to_json({"error": [type(error).__name__, str(error)]}).encode("ascii")
         return b'{"ok":%b}' % (answer if isinstance(answer, bytes) else to_json(answer).encode("ascii"))
@@ -150,7 +154,7 @@ class Link:
                 if self._connection is None:
                     self._connection = self._connect()
                 self._connection.send_bytes(request)
-                reply = from_json(self._connection.recv_bytes())
+                reply = loads(self._connection.recv_bytes())
             except (OSError, EOFError, AuthenticationError) as error:
                 self._close()
                 raise StorageUnavailable(

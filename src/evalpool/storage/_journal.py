@@ -31,7 +31,7 @@ from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.models import SCHEMA_VERSION
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage, path_of
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, to_wire
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._counters import check_count
 from evalpool.storage._events import Event
 from evalpool.storage._fork import renew_after_fork
@@ -186,7 +186,7 @@ class JournalStorage(Storage):
 
     def _events(self, name: str, position: int, payload: bytes) -> list[Event]:
         try:
-            record = from_json(payload)
+            record = loads(payload)
             if not (isinstance(record, list) and len(record) == 2 and type(record[0]) is int):
                 raise Malformed("a record is a list of a clock and events")
             if not 0 <= record[0] <= time.time_ns() // 1000 + FUTURE:

@@ -28,11 +28,10 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from evalpool._json import from_json
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.models import SCHEMA_VERSION
 from evalpool.storage._base import Cursor, Sharing, Storage
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, to_wire
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import Event
 from evalpool.storage._fork import abandon, renew_after_fork
@@ -271,7 +270,7 @@ class RedisStorage(Storage):
         try:
             if text is None:
                 raise Malformed("it has no field 'events'")
-            return from_wire(from_json(text))
+            return from_wire(loads(text))
         except ValueError as error:
             self._reporter.report(f"entry {entry.decode()} of {self!r}", str(error))
             return []
