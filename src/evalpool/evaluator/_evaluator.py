@@ -226,7 +226,9 @@ class Evaluator(abc.ABC):
         else:
             self._owner = new_owner()
         self._unwritten: list[Event] = []
-        self._unrecorded: set[int] = set()  # jobs whose outcome a durable storage does not have yet
+        self._record_lock = threading.Lock()  # of who hands outcomes to a durable storage
+        self._unrecorded: set[int] = set()  # jobs whose outcome it does not have yet
+        self._recorded_early: set[int] = set()  # by gather, before the thread that saw the outcome
         self._failing = False  # the storage, when last written to
         self._blind = False  # to what other clients do
         self._rests_until = -math.inf
@@ -874,10 +876,15 @@ class Evaluator(abc.ABC):
         return Event("finished", self._search_id, job.number, data)
 
     def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
-        """From a backend's thread: hand outcomes to the storage's own writer."""
-        self._storage.append_soon([self._outcome_event(job) for job in jobs])
-        for job in jobs:
-            self._unrecorded.discard(job.number)
+        """From a backend's thread: hand outcomes to the storage's own writer, but what gather was faster to record."""
+        with self._record_lock:
+            early = self._recorded_early
+            self._unrecorded.difference_update(job.number for job in jobs)
+            if early:
+                jobs, known = [job for job in jobs if job.number not in early], jobs
+                early.difference_update(job.number for job in known)
+            if jobs:
+                self._storage.append_soon([self._outcome_event(job) for job in jobs])
 
     def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
         if self._own_storage is not None:
@@ -885,13 +892,13 @@ class Evaluator(abc.ABC):
             return
         if self._durable:
             events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
-            if self._unrecorded:
-                # What gather returns is committed: also where it was faster than the thread that saw the outcome. The
-                # same outcome told twice is one.
-                late = [job for job in jobs if job.number in self._unrecorded]
-                events = [self._outcome_event(job) for job in late] + events
-                for job in late:
-                    self._unrecorded.discard(job.number)
+            with self._record_lock:
+                # What gather returns is committed, also where it was faster than the thread that saw the outcome.
+                fast = [job for job in jobs if job.number in self._unrecorded] if self._unrecorded else []
+                numbers = [job.number for job in fast]
+                self._unrecorded.difference_update(numbers)
+                self._recorded_early.update(numbers)
+            events = [self._outcome_event(job) for job in fast] + events
         else:
             events = [self._gathered_event(job) for job in jobs]
         self._write(events)
