@@ -14,6 +14,7 @@ class TestRay(EvaluatorContract):
     evaluator_class = RayEvaluator
     survives_crashes = True
     kills = True
+    tells_exit_status = False
 
     @pytest.fixture(autouse=True)
     def _on(self, cluster: Any) -> None:
@@ -21,3 +22,8 @@ class TestRay(EvaluatorContract):
 
     def evaluator_kwargs(self) -> dict[str, Any]:
         return {"num_workers": 1}
+
+    @pytest.mark.stress
+    def test_twenty_crashes_in_a_hundred_cost_twenty_jobs(self, make: Any) -> None:
+        """A Ray worker takes a second to start, so this takes half a minute."""
+        super().test_twenty_crashes_in_a_hundred_cost_twenty_jobs(make)

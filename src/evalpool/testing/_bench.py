@@ -43,6 +43,9 @@ class Bench:
     kills: ClassVar[bool] = False
     """A run-function that does not stop by itself can be stopped."""
 
+    tells_exit_status: ClassVar[bool] = True
+    """Of a worker that died it is known by which signal or with which exit code; Ray does not tell its drivers."""
+
     def evaluator_kwargs(self) -> dict[str, Any]:
         """Arguments that every evaluator of this class is made with."""
         return {}

@@ -6,8 +6,9 @@ Everything after that is evalpool's own, imported there.
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
+import signal
 import socket
 import sys
 from collections import deque
@@ -57,7 +58,8 @@ def worker_class() -> type:
             self.go_on()
 
         def take(self, *buffers: Any) -> None:
-            self._serving.lent.append(list(buffers))
+            # Copies: a run-function may write to its configuration.
+            self._serving.lent.append([bytearray(buffer) for buffer in buffers])
 
         def go_on(self) -> None:
             try:
@@ -76,15 +78,15 @@ def enter(setup: dict[str, Any], address: tuple[str, int], key: bytes, ticket: i
         address, key: of the evaluator's door.
         ticket: which worker this is.
     """
-    import ray
-
     facts = {
         "ticket": ticket,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "where": host_identity(),
-        "node": ray.get_runtime_context().get_node_id(),
+        "log": _log_file(),
     }
+    # Ray would let a job end by SystemExit where SIGTERM was meant for the worker.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         data = knock(address, key, {**facts, "role": "data"})
         control = knock(address, key, {**facts, "role": "control"})
@@ -93,6 +95,15 @@ def enter(setup: dict[str, Any], address: tuple[str, int], key: bytes, ticket: i
             f"The worker on {facts['host']} cannot reach the search at {address[0]}:{address[1]} ({error}): a firewall "
             "between the hosts must let workers connect to the host of the search."
         ) from error
-    with contextlib.suppress(AttributeError, ValueError):  # what a job prints appears when it prints it
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):  # what a job prints appears when it prints it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     return Serving(data, control, _wire.FrameReader(data), deque(), setup)
+
+
+def _log_file() -> str:
+    """The file that Ray lets this worker's standard error go to; empty if it cannot be known."""
+    try:
+        return os.readlink("/proc/self/fd/2")
+    except OSError:
+        return ""

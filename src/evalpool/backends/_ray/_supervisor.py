@@ -38,6 +38,8 @@ FAILED_STARTS = 3
 """Actors in a row that end before they are ready: then starting more is pointless."""
 REASON_WITHIN = 3.0
 """Seconds between the end of a connection and Ray's reason for it; it takes milliseconds on one host."""
+TAIL = 4_000
+"""Bytes of a worker's standard error in the message about its death."""
 END_WITHIN = 2.0
 """Seconds that killed actors may take to end."""
 LOOK_EVERY = 2.0
@@ -48,7 +50,7 @@ Ray has no public way to be told."""
 class Actor(Peer):
     """A worker's seat with its actor."""
 
-    __slots__ = ("data_socket", "ending", "handle", "joined", "ticket", "why")
+    __slots__ = ("data_socket", "ending", "handle", "joined", "log", "ticket", "why")
 
     def __init__(self, index: int, ticket: int, handle: Any) -> None:
         super().__init__(index, Worker(f"ray-{index}", "", 0))
@@ -58,6 +60,7 @@ class Actor(Peer):
         self.joined = False  # it has both sockets
         self.ending = False
         self.why = ""  # Ray's reason for its end
+        self.log = ""  # the file of its standard error, if it is on this host
 
 
 class Actors(OverSockets):
@@ -121,6 +124,7 @@ class Actors(OverSockets):
         elif peer.data_socket is not None:
             peer.worker = Worker(peer.worker.name, hello["host"], hello["pid"])
             peer.elsewhere = hello["where"] != self._where
+            peer.log = "" if peer.elsewhere else hello["log"]
             peer.connect(peer.data_socket, sock)
             peer.joined = True
             self._watch(peer)
@@ -189,7 +193,7 @@ class Actors(OverSockets):
         self._ray_kill(peer)  # it may have closed its connection only
         self._disconnect(peer)
         where = f" {peer.worker.pid} on {peer.worker.host}" if peer.worker.pid else f" {peer.worker.name}"
-        text = f"The Ray worker{where} ended. {peer.why or 'Ray gives no reason.'}"
+        text = f"The Ray worker{where} ended. {peer.why or 'Ray gives no reason.'}{_last_words(peer.log)}"
         self._let_go(peer, text)
         if not peer.ready:
             self._failed_starts += 1
@@ -282,6 +286,17 @@ def _at_end(sock: socket.socket) -> bool:
         except OSError:
             return True
     return False
+
+
+def _last_words(path: str) -> str:
+    """The end of a worker's standard error, where a crash says where it happened."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            tail = file.read(TAIL).decode(errors="replace").strip()
+    except OSError:
+        return ""
+    return f"\nThe end of its standard error:\n{tail}" if tail else ""
 
 
 def _reason(error: BaseException) -> str:
