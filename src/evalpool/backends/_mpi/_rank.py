@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ __all__ = ["JobInterrupted", "Rank"]
 
 LISTEN_EVERY = 0.005
 """Seconds between two looks for orders: soon enough for the jobs behind a long one, and 0.2 % of a core."""
+HOLD = 0.0005
+"""Seconds of outcomes that may share a message; what is held when a longer job follows leaves at the next look."""
 INTERRUPT_EVERY = 0.2
 """Seconds between two interrupts of a job that catches them."""
 EVERYTHING = 1 << 62
@@ -40,16 +43,50 @@ class _RankChannel(Channel):
     def __init__(self, rank: Rank, tag: int) -> None:
         super().__init__(False, None, "")
         self._rank, self._crew, self._tag = rank, rank.crew, tag
+        self._lock = threading.Lock()
+        self._held: list[bytes | memoryview] | None = None  # outcomes of the short jobs of one message
+        self._held_since = 0.0
 
     def set_up(self, decides: bool, advice: str) -> None:
         self._decides, self._advice = decides, advice
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
-        self.send_bytes(b"".join(pieces))
+        with self._lock:
+            self._flush(pieces)
 
     def send_bytes(self, data: bytes) -> None:
-        crew = self._crew
-        crew.send(crew.work, data, crew.root, self._tag)
+        with self._lock:
+            held, now = self._held, time.perf_counter()
+            if held is None or now - self._held_since > HOLD:
+                self._flush([data])
+                self._held_since = now
+            else:
+                held.append(data)
+
+    def _flush(self, more: list[bytes | memoryview]) -> None:
+        """Under the lock: send what is held, then `more`, as one message."""
+        if self._held:
+            more = [*self._held, *more]
+            self._held.clear()
+        if more:
+            self._crew.send(self._crew.work, b"".join(more), self._crew.root, self._tag)
+
+    def flush(self) -> None:
+        """Send what is held; any thread."""
+        if self._held:
+            with self._lock:
+                self._flush([])
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Inside, outcomes that come fast share messages, which cost more than the jobs."""
+        self._held, self._held_since = [], time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._flush([])
+                self._held = None
 
     def _wait_for_decision(self, key: tuple[int, int]) -> None:
         def look() -> bool:
@@ -94,7 +131,8 @@ class _Desk:
             if not self.channel.gone:
                 self.set_up(payload, buffers)
         elif kind == _wire.JOBS:
-            serve_batch(self._task, self._broken, payload, self.channel, self.turn)
+            with self.channel.together():
+                serve_batch(self._task, self._broken, payload, self.channel, self.turn)
         elif self.turn.claim():
             serve_pickled(self._task, self._broken, payload, buffers, self.channel)
 
@@ -199,6 +237,8 @@ class Rank:
         while not self._over.wait(LISTEN_EVERY):
             self.read_orders()
             at = self.at
+            if at is not None:
+                self._desks[at[0]].channel.flush()
             if at is None or not self._gone(at[0]):
                 interrupted = 0.0
             elif interrupted <= 0.0:  # the root has waited long enough before it closed
