@@ -7,6 +7,7 @@ import pytest
 
 from evalpool.storage import SharedMemoryStorage, Storage, storage_from_url
 from storage.redis_server import RedisServer
+from storage.test_disk import small_disk  # noqa: F401  a fixture
 
 DURABLE = ["sqlite", "journal", "redis"]
 

@@ -178,34 +178,31 @@ def fill(url: str, limit: str) -> None:
         with Evaluator.create(run, "thread", {"num_workers": 8, "storage": storage}) as evaluator:
             evaluator.submit([{"x": -1} for _ in range(8)])  # out when the disk fills up
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
-            with storage_from_url(url) as other:  # fills the disk, as another program would
-                other.create_new_search()
-                try:
-                    while True:
-                        other.store_search_value("1", "ballast", "z" * 2000)
-                except StorageUnavailable:
-                    pass
+            try:
+                while True:
+                    storage.store_search_value(evaluator.search_id, "ballast", "z" * 2000)
+            except StorageUnavailable:
                 say("full")
-                del lines[:]
-                before = evaluator.num_jobs_submitted
-                try:
-                    evaluator.submit([{"x": 1}])
-                    say("refused", "nothing")
-                except StorageUnavailable as error:
-                    say("refused", evaluator.num_jobs_submitted - before, str(error))
-                release.set()
-                objectives: list[Any] = []
-                while len(objectives) < 8:
-                    objectives += [job.objective for job in evaluator.gather("BATCH", 1)]
-                say("gathered", json.dumps(objectives))
-                try:
-                    storage.flush()
-                except StorageUnavailable:
-                    say("kept", len(storage.load_out_from_all_jobs("0")))
-                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            del lines[:]
+            before = evaluator.num_jobs_submitted
+            try:
+                evaluator.submit([{"x": 1}])
+                say("refused", "nothing")
+            except StorageUnavailable as error:
+                say("refused", evaluator.num_jobs_submitted - before, str(error))
+            release.set()
+            objectives: list[Any] = []
+            while len(objectives) < 8:
+                objectives += [job.objective for job in evaluator.gather("BATCH", 1)]
+            say("gathered", json.dumps(objectives))
+            try:
                 storage.flush()
-                say("written", len(storage.load_out_from_all_jobs("0")))
-                say("log", json.dumps(lines))
+            except StorageUnavailable:
+                say("kept", len(storage.load_out_from_all_jobs("0")))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            storage.flush()
+            say("written", len(storage.load_out_from_all_jobs("0")))
+            say("log", json.dumps(lines))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalpool import Evaluator, RunningJob
+from evalpool import Evaluator, Job, RunningJob, ThreadPoolEvaluator
 from evalpool.outcomes import JobStatus
-from evalpool.storage import Event, SQLiteStorage, Storage, storage_from_url
+from evalpool.storage import Storage, storage_from_url
 from resume.processes import program
 
 pytestmark = pytest.mark.slow
@@ -185,24 +183,26 @@ def test_an_unknown_search_is_refused_at_construction(durable: Storage) -> None:
         Evaluator.create(run, "thread", {"storage": durable, "search_id": "7"})
 
 
-class _LateWriter(SQLiteStorage):
+class _SlowThreads(ThreadPoolEvaluator):
     """Its threads come late to hand over outcomes, as threads may."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.go = threading.Event()
-        super().__init__(path)
+        super().__init__(*args, **kwargs)
 
-    def append_soon(self, events: Sequence[Event]) -> None:
+    def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
         self.go.wait()
-        super().append_soon(events)
+        super()._record_outcomes_soon(jobs)
 
 
-def test_what_gather_returned_is_committed_even_before_the_thread_that_saw_it_has_told(tmp_path: Path) -> None:
-    with _LateWriter(tmp_path / "results.db") as storage, SQLiteStorage(tmp_path / "results.db") as reader:
-        with Evaluator.create(run, "thread", {"storage": storage, "num_workers": 2}) as evaluator:
+def test_what_gather_returned_is_committed_even_before_the_thread_that_saw_it_has_told(url: str) -> None:
+    with storage_from_url(url) as storage, storage_from_url(url) as reader:
+        with _SlowThreads(run, storage=storage, num_workers=2) as evaluator:
             evaluator.submit([{"x": 0}, {"x": 1}])
             evaluator.gather("BATCH", 2)
             records = reader.results()
             assert [(record.status, record.objective) for record in records] == [(JobStatus.DONE, 2.0)] * 2
-            storage.go.set()
-        assert reader.results() == storage.results()
+            evaluator.go.set()
+        events, _ = storage.read(None)
+        assert sum(event.kind == "finished" for event in events) == 2
+        assert not evaluator._unrecorded
