@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import abc
 import logging
+import math
 import pickle
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool.backends._process import _wire
 from evalpool.backends._process._lead import Lead
@@ -44,6 +45,8 @@ LEAST_IN_FLIGHT = 2
 MOST_IN_FLIGHT = 256
 AHEAD = 0.002
 """Seconds of work that may be in flight per worker."""
+DEAF_AFTER = 0.25
+"""Seconds without an answer to a withdrawal after which a worker is called deaf."""
 RECALL_AFTER = 0.002
 """A worker busy with one job for so long gives the jobs behind it to idle workers."""
 
@@ -62,7 +65,20 @@ class Entry:
 class Seat:
     """One worker and the jobs it has. Guarded by the lock of its `Ahead`."""
 
-    __slots__ = ("elsewhere", "hungry", "idle", "in_flight", "index", "places", "ready", "recalled", "since", "worker")
+    __slots__ = (
+        "asked",
+        "deaf",
+        "elsewhere",
+        "hungry",
+        "idle",
+        "in_flight",
+        "index",
+        "places",
+        "ready",
+        "recalled",
+        "since",
+        "worker",
+    )
 
     def __init__(self, index: int, worker: Worker, elsewhere: bool = False) -> None:
         self.index = index
@@ -72,6 +88,8 @@ class Seat:
         self.hungry = False  # it stands in the queue of workers with room
         self.idle = False  # it stands in the queue of workers without a job
         self.recalled = False  # an answer to a withdrawal is due
+        self.deaf = False  # it has not answered for long
+        self.asked = (0, 0, 0.0)  # for which range, and when
         self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
         self.places = 0  # jobs sent so far
         self.since = time.monotonic()  # when its first job in flight began, as far as seen from here
@@ -110,6 +128,9 @@ class Ahead(abc.ABC):
         self._slots = 0  # change of the evaluator's slots that is to be told
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    _hears_between_jobs: ClassVar[bool] = False
+    """Workers look for withdrawals before they begin another job after a long one."""
 
     # What an engine adds.
 
@@ -441,7 +462,7 @@ class Ahead(abc.ABC):
         cancelled = []
         with self._lock:
             for low, high in ranges:
-                seat.recalled = False
+                seat.recalled = seat.deaf = False
                 if low > high:
                     seat.since = time.monotonic()  # it has begun them; ask again only after a while
                     continue
@@ -469,16 +490,39 @@ class Ahead(abc.ABC):
                 return
             idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
             for seat in self._seats.values():
+                if seat.recalled and self._hears_between_jobs:
+                    self._take_from_the_deaf(seat, now)
                 waiting = len(seat.in_flight) - 1
                 if waiting < 1 or seat.recalled or not seat.ready:
                     continue
                 if now - seat.since < RECALL_AFTER:
                     self._balance_at = now + RECALL_AFTER
                     continue
-                count = max(1, waiting * idle // (idle + 1))
+                count = waiting if seat.deaf else max(1, waiting * idle // (idle + 1))
                 seat.recalled = True
                 places = [entry.place for entry in seat.in_flight.values()][-count:]
+                seat.asked = places[0], places[-1], now
+                if self._hears_between_jobs:
+                    self._balance_at = min(self._balance_at or math.inf, now + DEAF_AFTER)
                 self._tell(seat, _wire.frame(_wire.WITHDRAW, _wire.RANGE.pack(places[0], places[-1])))
+        if self._homeless:
+            self._house()
+
+    def _take_from_the_deaf(self, seat: Seat, now: float) -> None:
+        """Under the lock: a worker that has not answered for long is in C code that holds its GIL.
+
+        It still runs the job it ran when it was asked, and will see the withdrawal before it begins another one; so
+        the jobs behind can be had without its answer.
+        """
+        low, high, when = seat.asked
+        if now - when < DEAF_AFTER or seat.since > when:
+            self._balance_at = min(self._balance_at or math.inf, max(when, seat.since) + DEAF_AFTER)
+            return
+        for entry in [e for e in seat.in_flight.values() if low <= e.place <= high]:
+            del seat.in_flight[entry.job.number]
+            if entry.job._stop is None:
+                self._homeless.append(entry.job)
+        seat.recalled, seat.deaf = False, True
 
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})

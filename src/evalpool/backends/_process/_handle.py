@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections import deque
 
 from evalpool.backends._ahead import Seat
 from evalpool.backends._process import _wire

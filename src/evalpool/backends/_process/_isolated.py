@@ -73,6 +73,19 @@ class Helper:
         _wire.send_all(handle.data, _wire.frame(_wire.SETUP, payload, buffers))
         return handle
 
+    def prepare(self, channel: Any) -> None:
+        """Start the process now and wait until it is ready, so that no job's time is spent on it."""
+        handle = self._handle or self._start(channel)
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle.data, selectors.EVENT_READ)
+            selector.register(handle.stderr, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if handle.stderr in ready and not handle.read_stderr():
+                    selector.unregister(handle.stderr)
+                if handle.data.fileno() in ready and (handle.reader.read() or handle.reader.at_end):
+                    return  # the first frame says that it is ready; an end is noticed by the first call
+
     def call(self, job: Any, kwargs: dict[str, Any], limit: float | None, interval: float) -> tuple[Outcome, int, bool]:
         """Run the function on a job; returns its outcome, the peak of memory in bytes, and if the helper lives on."""
         channel = job._channel if isinstance(job, RunningJob) else None

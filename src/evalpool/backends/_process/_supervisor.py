@@ -46,6 +46,8 @@ _supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 class Supervisor(Ahead):
     """The workers of one evaluator."""
 
+    _hears_between_jobs = True
+
     def __init__(self, owner: ProcessPoolEvaluator, setup: list[bytes | memoryview]) -> None:
         super().__init__(owner, "evalpool-process-io")
         self._setup = setup

@@ -12,11 +12,14 @@ import contextlib
 import gc
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from evalpool.backends._process import _wire
@@ -24,6 +27,10 @@ from evalpool.evaluator._call import Task, describe_exception
 from evalpool.outcomes import FailureKind, Outcome, failed
 
 __all__ = ["Channel", "Serving", "Turn", "main", "serve_batch", "serve_pickled"]
+
+
+LONG = 0.001
+"""Seconds; a job above this may have kept the control thread from hearing something."""
 
 
 class Channel(abc.ABC):
@@ -125,10 +132,20 @@ class Turn:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next = 0
+        self._claimed = 0.0
+        self.catch_up: Callable[[], None] | None = None  # hear of withdrawals that the control thread could not hear
         self._withdrawn: deque[tuple[int, int]] = deque()
 
     def claim(self) -> bool:
-        """The next job begins; False: it has been withdrawn."""
+        """The next job begins; False: it has been withdrawn.
+
+        While the job before was deaf (C code that holds the GIL) a withdrawal may have come, and the supervisor may
+        have given the job to another worker without waiting for an answer: so after a long job we look ourselves.
+        """
+        now = time.monotonic()
+        if now - self._claimed > LONG and self.catch_up is not None:
+            self.catch_up()
+        self._claimed = now
         with self._lock:
             count = self._next
             self._next = count + 1
@@ -171,9 +188,9 @@ class Serving:
         self._turn = Turn()
         self._reader, self._backlog = reader, backlog
         self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
-        threading.Thread(
-            target=_listen, args=(control, channel, self._turn), name="evalpool-control", daemon=True
-        ).start()
+        listener = _Listener(control, channel, self._turn)
+        self._turn.catch_up = listener.catch_up
+        threading.Thread(target=listener.run, name="evalpool-control", daemon=True).start()
         self._task: Task | None = None
         self._broken = ""
         try:
@@ -289,23 +306,40 @@ def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
-def _listen(control: socket.socket, channel: Channel, turn: Turn) -> None:
-    reader = _wire.FrameReader(control)
-    while True:
-        for kind, payload, _ in reader.read():
+class _Listener:
+    """What comes in on control: read by a thread that sleeps there, or by the main thread between two jobs."""
+
+    def __init__(self, control: socket.socket, channel: Channel, turn: Turn) -> None:
+        self._control, self._channel, self._turn = control, channel, turn
+        self._reader = _wire.FrameReader(control)
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        while True:
+            select.select([self._control], [], [])
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what has been asked by now."""
+        with self._lock:
+            while select.select([self._control], [], [], 0)[0]:
+                self._take(self._reader.read())
+                if self._reader.at_end:
+                    # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
+                    self._channel.gone = True
+                    with contextlib.suppress(OSError):
+                        os.killpg(os.getpid(), signal.SIGKILL)
+                    os._exit(1)
+
+    def _take(self, frames: list[_wire.Frame]) -> None:
+        for kind, payload, _ in frames:
             if kind == _wire.STOP:
-                channel.ask_to_stop(*_wire.JOB.unpack(payload))
+                self._channel.ask_to_stop(*_wire.JOB.unpack(payload))
             elif kind == _wire.DECIDED:
-                channel.decided(*_wire.DECISION.unpack(payload))
+                self._channel.decided(*_wire.DECISION.unpack(payload))
             elif kind == _wire.WITHDRAW:
-                low, high = turn.withdraw(*_wire.RANGE.unpack(payload))
-                _wire.send_all(control, _wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
-        if reader.at_end:
-            # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
-            channel.gone = True
-            with contextlib.suppress(OSError):
-                os.killpg(os.getpid(), signal.SIGKILL)
-            os._exit(1)
+                low, high = self._turn.withdraw(*_wire.RANGE.unpack(payload))
+                _wire.send_all(self._control, _wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
 
 
 def _prepare() -> None:
