@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from evalpool.errors import UnknownSearch as UnknownSearch
     from evalpool.errors import WorkerStartError as WorkerStartError
     from evalpool.evaluator import EVALUATORS as EVALUATORS
+    from evalpool.evaluator import Deadline as Deadline
     from evalpool.evaluator import Evaluator as Evaluator
     from evalpool.evaluator import Job as Job
     from evalpool.evaluator import OptunaOptimizer as OptunaOptimizer
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from evalpool.evaluator import optimize as optimize
     from evalpool.evaluator import profile as profile
     from evalpool.evaluator import queued as queued
+    from evalpool.evaluator import stops_on_sigterm as stops_on_sigterm
+    from evalpool.evaluator import visible_devices as visible_devices
     from evalpool.evaluator._job import HPOJob as HPOJob
     from evalpool.evaluator._subprocess import parse_subprocess_result as parse_subprocess_result
     from evalpool.models import FailureKind as FailureKind
@@ -73,6 +76,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         **dict.fromkeys(_ERRORS, "errors"),
         "EVALUATORS": "evaluator",
+        "Deadline": "evaluator",
         "Evaluator": "evaluator",
         "ExecutorEvaluator": "backends",
         "FailureKind": "outcomes",
@@ -94,7 +98,9 @@ __getattr__, __dir__, __all__ = attach(
         "parse_subprocess_result": "evaluator._subprocess",
         "profile": "evaluator",
         "queued": "evaluator",
+        "stops_on_sigterm": "evaluator",
         "to_json": "_json",
+        "visible_devices": "evaluator",
         **dict.fromkeys(
             (
                 "analysis",

@@ -42,6 +42,38 @@ def start_ray(**kwargs: Any) -> Any:
     return ray
 
 
+@pytest.fixture
+def small() -> dict[str, Any]:
+    """`ray_kwargs` for an evaluator that starts Ray itself."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    return dict(SMALL)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """A cluster of two nodes on this machine, to which others can be added."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    from ray.cluster_utils import Cluster
+
+    memory = SMALL["object_store_memory"]
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
+    made.add_node(num_cpus=1, object_store_memory=memory)
+    start_here(made.address)
+    import ray
+
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def start_here(address: str) -> None:
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(address=address, log_to_driver=False)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A Ray that this process started and will stop: evaluators find it running."""

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from evalpool._lazy import attach
 
 if TYPE_CHECKING:
+    from evalpool.evaluator._deadline import Deadline as Deadline
+    from evalpool.evaluator._deadline import stops_on_sigterm as stops_on_sigterm
+    from evalpool.evaluator._devices import visible_devices as visible_devices
     from evalpool.evaluator._evaluator import Evaluator as Evaluator
     from evalpool.evaluator._job import Job as Job
     from evalpool.evaluator._optimize import optimize as optimize
@@ -23,6 +26,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "EVALUATORS": "_registry",
+        "Deadline": "_deadline",
         "Evaluator": "_evaluator",
         "Job": "_job",
         "MedianStopper": "_stoppers",
@@ -35,5 +39,7 @@ __getattr__, __dir__, __all__ = attach(
         "pack": "_parcel",
         "profile": "_profile",
         "queued": "_queued",
+        "stops_on_sigterm": "_deadline",
+        "visible_devices": "_devices",
     },
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evalpool.storage._leases import new_owner as new_owner
     from evalpool.storage._memory import MemoryStorage as MemoryStorage
     from evalpool.storage._null import NullStorage as NullStorage
+    from evalpool.storage._ray import RayStorage as RayStorage
     from evalpool.storage._redis import RedisStorage as RedisStorage
     from evalpool.storage._registry import storage_from_url as storage_from_url
     from evalpool.storage._shared_memory import SharedMemoryStorage as SharedMemoryStorage
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "JournalStorage": "_journal",
         "MemoryStorage": "_memory",
         "NullStorage": "_null",
+        "RayStorage": "_ray",
         "RedisStorage": "_redis",
         "SQLiteStorage": "_sqlite",
         "SharedMemoryStorage": "_shared_memory",

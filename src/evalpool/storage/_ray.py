@@ -1,7 +1,7 @@
 """A storage in the memory of a Ray actor, for every driver and worker of its cluster.
 
-The actor's class travels by value and does what `SharedMemoryStorage` answers its clients: the log is a
-`MemoryStorage` there, and what travels is JSON.
+What travels and what is kept is JSON, in whole batches that the actor never looks into. It does one thing after
+another, which gives the log its order and makes numbers exact.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from evalpool._json import from_json, to_json
+from evalpool._json import from_json
+from evalpool._ray_session import Session, import_ray
 from evalpool.errors import BadArgument, StorageUnavailable
-from evalpool.storage._base import Cursor, Sharing, Storage
+from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage
 from evalpool.storage._codec import encode, encode_anyhow, from_wire, to_wire
+from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import Event
 from evalpool.storage._writer import Writer
 
@@ -33,7 +35,7 @@ class RayStorage(Storage):
     `delete`, or until the cluster ends. Other drivers attach with its `name`.
 
     Args:
-        address: of the cluster; ``"auto"`` for the one in use, else one that runs here, else a new one.
+        address: of the cluster; ``"auto"`` for the one that this process uses, else one that runs on this host.
         name: of an existing storage to attach to; None makes a new one under a name of its own.
         lifetime: ``"detached"`` lets a new one survive this process.
 
@@ -44,16 +46,19 @@ class RayStorage(Storage):
     """
 
     shared = Sharing.CLUSTER
+    _actor: Any = None
 
     def __init__(self, address: str = "auto", *, name: str | None = None, lifetime: str | None = None) -> None:
         if lifetime not in (None, "detached"):
             raise BadArgument(f'lifetime is {lifetime!r}; give "detached", or None to end with this process.')
         if name is not None and lifetime is not None:
-            raise BadArgument(f"name={name!r} attaches to a storage that exists; its lifetime is its maker's to choose.")
+            raise BadArgument(
+                f"name={name!r} attaches to a storage that exists; its lifetime is its maker's to choose."
+            )
         super().__init__()
-        self._session = _join(address)
+        self._session: Session | None = Session("RayStorage", address)
         try:
-            self._begin(_new_name() if name is None else name, owner=name is None)
+            self._become_client(_new_name() if name is None else name)
             if name is None:
                 self._create(lifetime)
             else:
@@ -61,7 +66,7 @@ class RayStorage(Storage):
         except BaseException:
             self._session.leave()
             raise
-        self._keeps_alive = name is None and lifetime is None
+        self._mine = name is None and lifetime is None
 
     @classmethod
     def _attach(cls, name: str) -> RayStorage:
@@ -69,35 +74,36 @@ class RayStorage(Storage):
         client = cls.__new__(cls)
         Storage.__init__(client)
         client._session = None
-        client._keeps_alive = False
-        client._begin(name, owner=False)
+        client._mine = False
+        client._become_client(name)
         return client
 
-    def _begin(self, name: str, owner: bool) -> None:
-        from evalpool.backends._ray._session import import_ray
-
+    def _become_client(self, name: str) -> None:
         self._ray = import_ray("RayStorage")
-        self._actor: Any = None
+        self._made: Any = None
         self._closed = False
+        self._searches: set[str] = {SEARCHES}
         self.name = name
         """By which other drivers attach."""
         self._writer: Writer[str] = Writer(self._send, "RayStorage")
 
     def _create(self, lifetime: str | None) -> None:
-        import sys
-
         options = {"name": self.name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": 0, "lifetime": lifetime}
-        # A storage whose actor cannot start says so now, not at the first job.
-        self._actor = self._ray.remote(_log_class()).options(**options).remote(list(sys.path))
-        self._ask("length")
+        # Kept: an actor ends with the last handle in the process that made it.
+        self._made = self._ray.remote(_log_class()).options(**options).remote()
 
     def _find(self) -> Any:
+        if not self._ray.is_initialized():
+            raise StorageUnavailable(
+                f"RayStorage {self.name!r} is in a Ray cluster, and this process is in none; it reaches workers of "
+                "that cluster only. Use JournalStorage(directory) or RedisStorage(host) for others."
+            )
         try:
             return self._ray.get_actor(self.name, namespace=NAMESPACE)
         except Exception as error:
             raise StorageUnavailable(
-                f"No RayStorage is called {self.name!r} in this cluster ({type(error).__name__}: {error}). It ends with "
-                'the process that made it, unless that gave lifetime="detached".'
+                f"No RayStorage is called {self.name!r} in this cluster ({type(error).__name__}: {error}). It ends "
+                'with the process that made it, unless that gave lifetime="detached".'
             ) from error
 
     # -- primitives ------------------------------------------------------------------------------------
@@ -114,30 +120,84 @@ class RayStorage(Storage):
         self._writer.flush()
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
-        batches, cursor = self._ask("read", after)
+        batches, cursor = self._ask("read", after or 0)
         return [event for batch in batches for event in from_wire(from_json(batch))], cursor
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
-        from evalpool.storage._counters import Counters
-
-        if search_id:
+        check_count(n)
+        if search_id not in self._searches:
             self._search_known(search_id)
-        first = self._ask("reserve", search_id, n, cap)
-        if first is None:
-            counters = Counters()  # raises what every storage raises
-            counters.take(search_id, 0, None)
-            raise self._over(search_id, n, cap)
+            self._searches.add(search_id)
+        first, taken = self._ask("reserve", search_id, n, cap)
+        if not taken and cap is not None:
+            raise refuse(search_id, first, n, cap)
         return int(first)
 
+    def delete(self) -> None:
+        """End the storage and what it holds, for all its clients."""
+        with contextlib.suppress(Exception):  # gone already, as was wanted
+            self._ray.kill(self._actor or self._find(), no_restart=True)
+
     def close(self) -> None:
-        """Flush; end the actor if this client made it and it is not detached."""
+        """Flush; end the storage if this client made it and it is not detached."""
         if self._closed:
             return
         try:
             self._writer.close()
         finally:
             self._closed = True
-            if self._keeps_alive:
+            if self._mine:
                 self.delete()
+            self._made = None
             if self._session is not None:
                 self._session.leave()
+
+    # -- the actor -------------------------------------------------------------------------------------
+
+    def _send(self, batches: list[str]) -> None:
+        # One call, so that all of it is kept or none.
+        self._ask("append", [batch for batch in batches if batch != "[]"])
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        if self._actor is None:
+            self._actor = self._find()
+        try:
+            return self._ray.get(getattr(self._actor, method).remote(*arguments), timeout=ANSWER_WITHIN)
+        except Exception as error:
+            raise StorageUnavailable(
+                f"RayStorage {self.name!r} does not answer: {type(error).__name__}: {error}"
+            ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RayStorage._attach, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"RayStorage(name={self.name!r})"
+
+
+def _new_name() -> str:
+    return f"storage-{secrets.token_hex(8)}"
+
+
+def _log_class() -> type:
+    """The class of the actor, local so that it travels by value: its host needs no evalpool."""
+
+    class EvalpoolStorage:
+        def __init__(self) -> None:
+            self.batches: list[str] = []
+            self.next: dict[str, int] = {}
+
+        def append(self, batches: list[str]) -> None:
+            self.batches.extend(batches)
+
+        def read(self, after: int) -> tuple[list[str], int]:
+            return self.batches[after:], len(self.batches)
+
+        def reserve(self, search: str, n: int, cap: int | None) -> tuple[int, bool]:
+            first = self.next.get(search, 0)
+            if cap is not None and first + n > cap:
+                return first, False
+            self.next[search] = first + n
+            return first, True
+
+    return EvalpoolStorage

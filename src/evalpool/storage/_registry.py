@@ -19,6 +19,7 @@ _BUILTIN = {
     "memory": ("_memory", "MemoryStorage"),
     "null": ("_null", "NullStorage"),
     "journal": ("_journal", "JournalStorage"),
+    "ray": ("_ray", "RayStorage"),
     "redis": ("_redis", "RedisStorage"),
     "shared_memory": ("_shared_memory", "SharedMemoryStorage"),
     "sqlite": ("_sqlite", "SQLiteStorage"),

@@ -15,8 +15,8 @@ between hosts and tells when a process or its host died. Jobs and outcomes take 
 rules of `_ahead`: a call of an actor costs 300 microseconds, a job on that connection 20; an outcome arrives when it
 is there, not when the call does that it shared with others; and which job ran when a worker died is known.
 
-`_evaluator` has the hooks, `evalpool._ray_session` who starts and stops Ray, `_resources` what fits where, `_supervisor` the
-actors, `_actor` what runs in one, `_door` how it gets in, `_store` what goes through the object store.
+`_evaluator` has the hooks, `_resources` what fits where, `_supervisor` the actors, `_actor` what runs in one, `_door`
+how it gets in, `_store` what goes through the object store; `evalpool._ray_session` who starts and stops Ray.
 """
 
 from evalpool.backends._ray._evaluator import RayEvaluator

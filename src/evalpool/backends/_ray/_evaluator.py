@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
-from evalpool.backends._ray._resources import Needs
 from evalpool._ray_session import Session
+from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._supervisor import Actors
 from evalpool.backends._supervised import SupervisedEvaluator
 from evalpool.errors import BadArgument

@@ -1,0 +1,147 @@
+"""`Deadline` and `stops_on_sigterm`: ending with the allocation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evalpool import BadArgument, Deadline, SerialEvaluator, stops_on_sigterm
+
+
+def lasted(*seconds: float) -> list[Any]:
+    return [SimpleNamespace(metadata={"timestamp_start": 10.0, "timestamp_end": 10.0 + s}) for s in seconds]
+
+
+def test_the_end_that_slurm_tells_is_the_deadline() -> None:
+    deadline = Deadline.of_allocation(margin=60, environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 1000)})
+    assert 930 < deadline.time_left <= 940
+
+
+def command(directory: Path, name: str, prints: str) -> dict[str, str]:
+    """A batch system's command, as its host would have it."""
+    path = directory / name
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{prints}\nEND\n")
+    path.chmod(0o755)
+    return {"PATH": f"{directory}:/bin:/usr/bin"}
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("1-02:03:04", 93784), ("2:03:04", 7384), ("10:30", 630), ("0:05", 5)])
+def test_an_older_slurm_is_asked(tmp_path: Path, said: str, seconds: int) -> None:
+    environment = command(tmp_path, "squeue", said)
+    deadline = Deadline.of_allocation(margin=0, environment={**environment, "SLURM_JOB_ID": "17"})
+    assert seconds - 5 < deadline.time_left <= seconds
+
+
+def test_pbs_is_asked_for_what_is_left_of_the_walltime(tmp_path: Path) -> None:
+    text = "Job Id: 5.host\n    resources_used.walltime = 00:10:00\n    Resource_List.walltime = 01:00:00"
+    environment = command(tmp_path, "qstat", text)
+    deadline = Deadline.of_allocation(margin=0, environment={**environment, "PBS_JOBID": "5.host"})
+    assert 2995 < deadline.time_left <= 3000
+
+
+@pytest.mark.parametrize("said", ["UNLIMITED", "", "soon", "INVALID"])
+def test_where_nobody_knows_the_end_the_default_counts_or_an_error_says_so(tmp_path: Path, said: str) -> None:
+    environment = {**command(tmp_path, "squeue", said), "SLURM_JOB_ID": "17"}
+    assert 95 < Deadline.of_allocation(margin=4, environment=environment, default=100).time_left <= 96
+    with pytest.raises(BadArgument, match="SLURM_JOB_END_TIME"):
+        Deadline.of_allocation(environment=environment)
+    with pytest.raises(BadArgument, match="SLURM_JOB_END_TIME"):
+        Deadline.of_allocation(environment={})
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), "60", True, None])
+def test_what_is_no_time_is_refused(wrong: Any) -> None:
+    with pytest.raises(BadArgument, match="seconds"):
+        Deadline(wrong)
+    with pytest.raises(BadArgument, match="margin"):
+        Deadline(1, margin=wrong)
+
+
+def test_a_job_fits_as_long_as_its_usual_duration_does() -> None:
+    deadline = Deadline(100)
+    assert deadline.fits()  # nothing is known yet
+    deadline.learn(lasted(*[10.0] * 9, 500.0))  # one that hung says little about the next
+    assert deadline.usual_duration == 10.0
+    assert deadline.fits()
+    assert deadline.fits(jobs_ahead=8, num_workers=1)
+    assert not deadline.fits(jobs_ahead=10, num_workers=1)
+    assert deadline.fits(jobs_ahead=10, num_workers=4)
+    deadline.learn(lasted(*[200.0] * 10))
+    assert not deadline.fits()
+    assert not Deadline(5, margin=10).fits()
+
+
+def test_jobs_that_never_ran_say_nothing() -> None:
+    deadline = Deadline(1)
+    deadline.learn([SimpleNamespace(metadata={"timestamp_start": None, "timestamp_end": None})])
+    assert deadline.usual_duration == 0.0
+
+
+def test_a_search_is_fed_until_no_job_fits() -> None:
+    deadline = Deadline(1000)
+    done = []
+    with SerialEvaluator(lambda job: job["x"] + 0.5) as evaluator:
+        for job in evaluator.as_completed(deadline.feed({"x": n} for n in range(1000)), max_pending=1):
+            done.append(job.objective)
+            deadline.learn(lasted(100.0) if len(done) < 5 else lasted(*[2000.0] * 64))
+    assert 5 <= len(done) <= 7
+
+
+def test_sigterm_ends_the_block_once_and_the_handler_before_is_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    cleaned = []
+
+    def search() -> None:
+        with stops_on_sigterm() as told:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)  # the impatient batch system
+                cleaned.append(told.is_set())
+
+    with pytest.raises(SystemExit) as ended:
+        search()
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+PROGRAM = """
+import sys, time
+from evalpool import ProcessPoolEvaluator, stops_on_sigterm
+from evalpool.storage import SQLiteStorage
+def run(job):
+    if job["x"]:
+        print("hangs", flush=True)
+        time.sleep(60)
+    return 1.0
+with stops_on_sigterm(), SQLiteStorage(sys.argv[1]) as storage:
+    with ProcessPoolEvaluator(run, num_workers=1, storage=storage) as evaluator:
+        evaluator.submit([{"x": 0}, {"x": 1}])
+        evaluator.gather("BATCH", size=1)
+        print("has one", flush=True)
+        evaluator.gather()
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_job_that_is_told_to_end_keeps_its_results(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert {program.stdout.readline(), program.stdout.readline()} == {"hangs\n", "has one\n"}
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 128 + signal.SIGTERM
+    from evalpool.storage import SQLiteStorage
+
+    with SQLiteStorage(path) as storage:
+        assert [record.status.value for record in storage.records("0")] == ["DONE", "CANCELLED"]

@@ -1,0 +1,82 @@
+"""Starting, finding and stopping Ray; what cannot be is said at once."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalpool import BackendError, BadArgument, Evaluator, RayEvaluator, RunningJob
+from evalpool.storage import RayStorage
+
+
+def double(job: RunningJob) -> float:
+    return 2.0 * job["x"]
+
+
+@pytest.mark.slow
+def test_the_last_evaluator_stops_the_ray_that_the_first_one_started(small: dict[str, Any]) -> None:
+    import ray
+
+    assert not ray.is_initialized()
+    first = RayEvaluator(double, num_workers=1, num_cpus=2, ray_kwargs=small)
+    with pytest.raises(BadArgument, match="No node"):
+        RayEvaluator(double, num_gpus_per_task=1)
+    with RayStorage() as storage, RayEvaluator(double, num_workers=1, num_cpus=2, storage=storage) as second:
+        second.submit([{"x": 1}])
+        assert first.close() == []
+        assert [job.objective for job in second.gather()] == [2.0]
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{free}", "ray://127.0.0.1:{free}", "auto"])
+def test_a_cluster_that_is_not_there_is_an_error_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    with pytest.raises(BackendError, match="ray start --head"):
+        RayEvaluator(double, address=address.format(free=free))
+    with pytest.raises(BackendError, match="ray start --head"):
+        RayStorage(address.format(free=free))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"num_workers": 0}, "num_workers is 0"),
+        ({"num_workers": "4"}, "'4'"),
+        ({"num_cpus_per_task": -1}, "num_cpus_per_task is -1"),
+        ({"num_gpus_per_task": 1.5}, "whole units"),
+        ({"resources_per_task": ["licence"]}, "resources_per_task is"),
+        ({"resources_per_task": {"GPU": 1}}, "num_gpus_per_task"),
+        ({"ray_kwargs": "runtime_env"}, "ray_kwargs is 'runtime_env'"),
+        ({"address": 6379}, "address is 6379"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_ray_is_started(kwargs: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadArgument, match=said):
+        Evaluator.create(double, "ray", kwargs)
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def test_importing_evalpool_does_not_import_ray_and_its_absence_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError('no ray here')")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import evalpool, evalpool.storage; "
+        "assert 'ray' not in sys.modules; from evalpool import RayEvaluator\n"
+        "try: RayEvaluator(print)\n"
+        "except evalpool.MissingExtra as error: print(error)\n"
+        "try: evalpool.storage.RayStorage()\n"
+        "except evalpool.MissingExtra as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.count('pip install "evalpool[ray]"') == 2
