@@ -11,6 +11,7 @@ import os
 import pickle
 import selectors
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Helper:
         self._handle: Handle | None = None
         self._reaper: Reaper | None = None
         self._count = 0
+        _helpers.add(self)
 
     def _start(self, channel: Any) -> Handle:
         import cloudpickle
@@ -174,6 +176,27 @@ class Helper:
         if self._reaper is not None:
             self._reaper.close()
             self._reaper = None
+
+
+    def close_in_fork(self) -> None:
+        """In a forked child of this process: let go of the helper, which is the parent's."""
+        if self._handle is not None:
+            self._handle.close_fds()
+        if self._reaper is not None:
+            self._reaper.close_in_fork()
+        self._handle = self._reaper = None
+
+
+_helpers: weakref.WeakSet[Helper] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for helper in list(_helpers):
+        helper.close_in_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Memory:
