@@ -90,8 +90,10 @@ def _loses_nothing_that_had_finished(url: str, rng: random.Random, method: str) 
     late = _Lateness()
     with program("think", url, method) as thinking:
         said = [thinking.expect("finished") for _ in range(rng.randrange(5, 200))]
+        pause, enough = threading.Event(), time.monotonic() + 0.1 + rng.random() * 0.1
         with late:
-            threading.Event().wait(0.1 + rng.random() * 0.1)
+            while time.monotonic() < enough + late.most:
+                pause.wait(0.01)
         killed = time.monotonic()
         thinking.kill()
         said += [line.removeprefix("finished ") for line in thinking.rest()]
