@@ -17,7 +17,7 @@ import signal
 import sys
 import traceback
 
-from evalpool.backends._mpi._crew import CREW, load_mpi, runner_crew
+from evalpool._mpi._crew import CREW, load_mpi, runner_crew
 from evalpool.errors import EvalpoolError
 
 __all__ = ["main"]
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     if crew.rank != crew.root:
         from evalpool.backends._mpi._rank import Rank
 
-        Rank(crew).serve(CREW)
+        Rank.of(crew).serve(CREW)
         return 0
     code = 1
     try:

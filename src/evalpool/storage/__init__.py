@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from evalpool.storage._journal import JournalStorage as JournalStorage
     from evalpool.storage._leases import new_owner as new_owner
     from evalpool.storage._memory import MemoryStorage as MemoryStorage
+    from evalpool.storage._mpi import MPIStorage as MPIStorage
     from evalpool.storage._null import NullStorage as NullStorage
     from evalpool.storage._ray import RayStorage as RayStorage
     from evalpool.storage._redis import RedisStorage as RedisStorage
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "Follower": "_follow",
         "JournalStorage": "_journal",
         "MemoryStorage": "_memory",
+        "MPIStorage": "_mpi",
         "NullStorage": "_null",
         "RayStorage": "_ray",
         "RedisStorage": "_redis",

@@ -115,17 +115,28 @@ class Hub:
             deliver_challenge(connection, self.key)
             answer_challenge(connection, self.key)
             while True:
-                connection.send_bytes(self._reply(connection.recv_bytes()))
+                connection.send_bytes(reply_to(connection.recv_bytes(), self._answer))
         with self._lock:  # `close` must not shut down what has this number next
             self._served.pop(connection, None)
             connection.close()
 
-    def _reply(self, request: bytes) -> bytes:
-        try:
-            answer = self._answer(loads(request))
-        except (EvalpoolError, ValueError, TypeError, KeyError) as error:
-            return to_json({"error": [type(error).__name__, str(error)]}).encode("ascii")
-        return b'{"ok":%b}' % (answer if isinstance(answer, bytes) else to_json(answer).encode("ascii"))
+
+def reply_to(request: bytes, answer: Callable[[dict[str, Any]], Any]) -> bytes:
+    """The answer to a request as it travels, or the error that it raised."""
+    try:
+        value = answer(loads(request))
+    except (EvalpoolError, ValueError, TypeError, KeyError) as error:
+        return to_json({"error": [type(error).__name__, str(error)]}).encode("ascii")
+    return b'{"ok":%b}' % (value if isinstance(value, bytes) else to_json(value).encode("ascii"))
+
+
+def read_reply(reply: dict[str, Any]) -> Any:
+    """The answer in a reply. Raises what the other side raised."""
+    if "error" in reply:
+        name, message = reply["error"]
+        kind = getattr(evalpool.errors, name, None) if name in evalpool.errors.__all__ else None
+        raise (kind or StorageUnavailable)(message)
+    return reply["ok"]
 
 
 def _shut_down(connection: Connection) -> None:
@@ -161,11 +172,7 @@ class Link:
                     "the process that serves this SharedMemoryStorage has ended, or has closed it "
                     f"({type(error).__name__}); what it held is gone."
                 ) from error
-        if "error" in reply:
-            name, message = reply["error"]
-            kind = getattr(evalpool.errors, name, None) if name in evalpool.errors.__all__ else None
-            raise (kind or StorageUnavailable)(message)
-        return reply["ok"]
+        return read_reply(reply)
 
     def close(self) -> None:
         """Disconnect; the next request connects again."""

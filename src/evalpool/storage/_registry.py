@@ -20,6 +20,7 @@ _BUILTIN = {
     "null": ("_null", "NullStorage"),
     "journal": ("_journal", "JournalStorage"),
     "ray": ("_ray", "RayStorage"),
+    "mpi": ("_mpi", "MPIStorage"),
     "redis": ("_redis", "RedisStorage"),
     "shared_memory": ("_shared_memory", "SharedMemoryStorage"),
     "sqlite": ("_sqlite", "SQLiteStorage"),

@@ -8,8 +8,8 @@
       inbox ◄──── _report_all ◄──┘
                                    stop, withdraw, close ──────orders──► a thread that looks every few ms
 
-`_evaluator` has the hooks, `_crew` the duplicated communicators and who is on them, `_root` the root's side, `_rank`
-what a serving rank does, `_patience` how one waits where nothing wakes. Frames, windows and withdrawal are those of
+`_evaluator` has the hooks, `_root` the root's side, `_rank` what a serving rank does; `evalpool._mpi` has the
+communicators and how one waits where nothing wakes. Frames, windows and withdrawal are those of
 the process backend (`evalpool.backends._ahead`, `_process._wire`, `_process._worker`).
 """
 

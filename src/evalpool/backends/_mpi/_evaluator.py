@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evalpool.backends._mpi._crew import crew_of
+from evalpool._mpi._crew import crew_of
 from evalpool.backends._mpi._rank import Rank
 from evalpool.backends._mpi._root import Root
 from evalpool.backends._process import _wire
 from evalpool.backends._supervised import SupervisedEvaluator
 from evalpool.errors import BadArgument, EvaluatorClosed
 from evalpool.evaluator import _settings
-from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._evaluator import Evaluator, _close_open_evaluators
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._parcel import pack
 
@@ -81,9 +81,11 @@ class MPICommEvaluator(SupervisedEvaluator):
         except BaseException:
             self._dismiss([])
             raise
+        if not self._served and _close_open_evaluators not in crew.at_end:
+            crew.at_end.append(_close_open_evaluators)
         if self._served:
             try:
-                Rank(crew).serve(self._tag)
+                Rank.of(crew).serve(self._tag)
             finally:
                 self.close()
 

@@ -22,6 +22,17 @@ class Isolated:
         self._function = functools.partial(function, **kwargs) if kwargs else function  # sent once
         self._helper: Helper | None = None
 
+    def prepare(self, channel: Any) -> None:
+        """Bring the child up; its start is no job's time."""
+        if self._helper is None:
+            helper = Helper(self._function)
+            try:
+                helper.prepare(channel)
+            except Exception:  # noqa: BLE001  what cannot be pickled is told by each call
+                helper.close()
+            else:
+                self._helper = helper
+
     def __call__(self, job: Any, **kwargs: Any) -> Any:
         helper, self._helper = self._helper or Helper(self._function), None
         alive = False
@@ -32,6 +43,8 @@ class Isolated:
                 self._helper = helper
             else:
                 helper.close()
+        if not alive:
+            self.prepare(job._channel)
         if outcome.kind is not None:
             raise WorkerFailure(outcome)
         if outcome.metadata:

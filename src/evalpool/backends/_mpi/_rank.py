@@ -14,20 +14,22 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from evalpool.backends._mpi._crew import CLOSE, CREW, FORCE, LEFT, TAG, Crew
+from evalpool._mpi._crew import CREW, TAG, Crew
+from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._isolated import Isolated
-from evalpool.backends._mpi._patience import Patience
 from evalpool.backends._process import _wire
 from evalpool.backends._process._worker import Channel, Turn, serve_batch, serve_pickled
 from evalpool.evaluator._call import Task, describe_exception, run_to_completion
 from evalpool.evaluator._profile import Profiled
 
-__all__ = ["JobInterrupted", "Rank"]
+__all__ = ["FORCE", "JobInterrupted", "Rank"]
 
 LISTEN_EVERY = 0.005
 """Seconds between two looks for orders: soon enough for the jobs behind a long one, and 0.2 % of a core."""
 HOLD = 0.0005
 """Seconds of outcomes that may share a message; what is held when a longer job follows leaves at the next look."""
+FORCE = 41
+"""A frame on orders: interrupt this attempt at a job."""
 INTERRUPT_EVERY = 0.2
 """Seconds between two interrupts of a job that catches them."""
 EVERYTHING = 1 << 62
@@ -121,7 +123,9 @@ class _Desk:
             self._broken = describe_exception(error, error.__traceback__)
         else:
             if setup["isolated"]:
-                task.run_function, task.kwargs = Isolated(task.run_function, task.kwargs), {}
+                isolated = Isolated(task.run_function, task.kwargs)
+                isolated.prepare(self.channel)
+                task.run_function, task.kwargs = isolated, {}
             task.run_function = _Interruptible(self._rank, self.tag, task.run_function)
             self._task = task
         self.channel.send(_wire.frame(_wire.STARTED_UP, b""))
@@ -168,7 +172,15 @@ class _Interruptible:
 
 
 class Rank:
-    """This process as a worker; `serve` does it all."""
+    """This process as a worker; `serve` does it all. One for a crew: messages of the next evaluator may come early."""
+
+    @classmethod
+    def of(cls, crew: Crew) -> Rank:
+        """The one of this process."""
+        if crew.server is None:
+            crew.server = cls(crew)
+        server: Rank = crew.server
+        return server
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
@@ -177,6 +189,7 @@ class Rank:
         self._target: tuple[int, int, int] | None = None  # the job that is to be interrupted
         self._desks: dict[int, _Desk] = {}
         self._closing: list[int] = []
+        self._finished: set[int] = set()
         self._orders_lock = threading.Lock()
         self._main = threading.get_ident()
         self._can_interrupt = threading.current_thread() is threading.main_thread()
@@ -186,19 +199,21 @@ class Rank:
 
     def serve(self, until: int) -> None:
         """Run jobs until the root closes the evaluator of this tag; `CREW`: until it lets everybody go home."""
+        self._over.clear()
         listener = threading.Thread(target=self._listen, name="evalpool-mpi-orders", daemon=True)
         with self._signals():
             listener.start()
             try:
-                while until not in self._finish_closed():
+                while not self._is_finished(until):
                     self._patience._busy = self.busy_wait
                     if self._patience.wait():
                         self._do()
             finally:
                 self._over.set()
                 listener.join()
-                for desk in self._desks.values():
-                    desk.release()
+                if until == CREW:
+                    for desk in self._desks.values():
+                        desk.release()
 
     def _look(self) -> bool:
         crew = self.crew
@@ -217,18 +232,18 @@ class Rank:
         with self._orders_lock:
             return self._desks.setdefault(tag, _Desk(self, tag))
 
-    def _finish_closed(self) -> list[int]:
-        """In the main thread, between jobs: done with the evaluators that were closed; returns their tags."""
+    def _is_finished(self, until: int) -> bool:
+        """In the main thread, between jobs: done with the evaluators that were closed; is this one among them?"""
         if not self._closing:
-            return []
+            return until in self._finished
         tags, self._closing = self._closing, []
         for tag in tags:
             desk = self._desks.get(tag)
             if desk is not None:
                 desk.release()
-            left = b"".join(_wire.frame(LEFT, TAG.pack(tag)))
-            self.crew.send(self.crew.work, left, self.crew.root, CREW)
-        return tags
+            self.crew.send(self.crew.work, TAG.pack(tag), self.crew.root, CREW)
+        self._finished.update(tags)
+        return until in self._finished
 
     # Orders.
 
@@ -255,19 +270,22 @@ class Rank:
         """Take what came on orders; any thread."""
         crew = self.crew
         frames: list[tuple[int, _wire.Frame]] = []
+        closed: list[int] = []
         with self._orders_lock:
             while crew.orders.Iprobe(crew.root, crew.mpi.ANY_TAG, self._orders_status):
                 read: list[_wire.Frame] = []
-                data = crew.receive(crew.orders, self._orders_status)
+                data, tag = crew.receive(crew.orders, self._orders_status), self._orders_status.Get_tag()
+                if tag == CREW:
+                    closed.append(TAG.unpack(data)[0])
+                    continue
                 _wire.FrameReader.parse(memoryview(data), read)
-                frames += [(self._orders_status.Get_tag(), frame) for frame in read]
+                frames += [(tag, frame) for frame in read]
+        for tag in closed:
+            self._close(tag)
         for tag, (kind, payload, _) in frames:
             self._obey(tag, kind, payload)
 
     def _obey(self, tag: int, kind: int, payload: memoryview) -> None:
-        if kind == CLOSE:
-            self._close(TAG.unpack(payload)[0])
-            return
         desk = self._desk(tag)
         if kind == _wire.STOP:
             desk.channel.ask_to_stop(*_wire.JOB.unpack(payload))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 
+from evalpool._mpi._crew import Crew
+from evalpool._mpi._patience import Patience
 from evalpool.backends._ahead import Ahead, Entry, Seat
-from evalpool.backends._mpi._crew import FORCE, Crew
-from evalpool.backends._mpi._patience import Patience
+from evalpool.backends._mpi._rank import FORCE
 from evalpool.backends._process import _wire
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.outcomes import Worker

@@ -177,7 +177,6 @@ class Helper:
             self._reaper.close()
             self._reaper = None
 
-
     def close_in_fork(self) -> None:
         """In a forked child of this process: let go of the helper, which is the parent's."""
         if self._handle is not None:

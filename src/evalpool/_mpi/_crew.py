@@ -19,21 +19,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from evalpool._mpi._patience import Patience
 from evalpool._version import __version__
-from evalpool.backends._mpi._patience import Patience
-from evalpool.backends._process import _wire
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
-__all__ = ["CLOSE", "CREW", "FORCE", "LEFT", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "runner_crew"]
+__all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "runner_crew"]
 
 logger = logging.getLogger("evalpool")
 
-CLOSE, FORCE = 40, 41
-"""Frames on orders, to a rank: an evaluator is closed (0: all of them, go home); interrupt this attempt at a job."""
-LEFT = 42
-"""Frame on work, to the root: the rank has nothing more to do with an evaluator that was closed."""
 CREW = 0
-"""The tag of what concerns the rank itself."""
+"""The tag of what concerns the ranks themselves: the tag of an evaluator, on orders: it is closed (`CREW`: all are, go
+home); and on work, to the root: the rank has nothing more to do with one that was closed."""
 TAG = struct.Struct("<q")
 FAREWELL = 3.0
 """Seconds that the root's process waits at its end for ranks that still run a job of a closed evaluator."""
@@ -111,6 +107,7 @@ class Crew:
         self.at_end: list[Callable[[], None]] = []  # called when this process ends, the last one first
         self._owing: set[tuple[int, int]] = set()  # (rank, tag): at its close the rank ran a job of it
         self.exit_code = 1  # of the whole run, if a rank must be ended by force
+        self.server: Any = None  # of jobs, on a rank that serves
         atexit.register(self.part)
 
     def _check_versions(self) -> None:
@@ -168,9 +165,8 @@ class Crew:
         """
         self._owing.update((rank, tag) for rank in busy)
         self._hear_farewells(CREW)  # those of evaluators closed before
-        order = b"".join(_wire.frame(CLOSE, TAG.pack(tag)))
         for rank in self.others:
-            self.send(self.orders, order, rank, CREW)
+            self.send(self.orders, TAG.pack(tag), rank, CREW)
 
     def part(self) -> None:
         """At the end of this process: nobody is left hanging, neither here nor there. Idempotent.
@@ -178,10 +174,6 @@ class Crew:
         The root waits, for a bounded time, for ranks that run a job which nobody wants any more; a rank that cannot be
         reached (C code that holds the GIL) is ended by force, and all others with it, as MPI knows no other way.
         """
-        from evalpool.evaluator._evaluator import _close_open_evaluators
-
-        if self.rank == self.root:
-            _close_open_evaluators()
         while self.at_end:
             self.at_end.pop()()
         if self.rank != self.root or not self._owing:
@@ -205,7 +197,7 @@ class Crew:
             rank, tag = status.Get_source(), status.Get_tag()
             data = self.receive(self.work, status)
             if tag == CREW:
-                self._owing.discard((rank, TAG.unpack_from(data, _wire.HEADER.size)[0]))
+                self._owing.discard((rank, TAG.unpack(data)[0]))
         return not self._owing
 
 

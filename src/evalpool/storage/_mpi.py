@@ -1,0 +1,165 @@
+"""A storage in the root rank's memory that all ranks of a communicator use.
+
+::
+
+    rank                                  root
+    _Link ──► {"do": "append", ...} ──►   _Server: a thread that looks for requests
+          ◄── {"ok": ...}           ◄──   the log, which the root uses directly
+
+What travels is the JSON of `SharedMemoryStorage`; only the road is another one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from evalpool._json import from_json
+from evalpool._mpi._crew import Crew, crew_named, crew_of, has_runner
+from evalpool._mpi._patience import Patience
+from evalpool.errors import NotShareable, StorageUnavailable
+from evalpool.storage._base import Sharing, Storage
+from evalpool.storage._counters import Counters
+from evalpool.storage._hub import read_reply, reply_to
+from evalpool.storage._shared_memory import SharedMemoryStorage
+from evalpool.storage._writer import Writer
+
+__all__ = ["MPIStorage"]
+
+GOODBYE = b""
+"""A request that is the last one of its rank."""
+
+
+class MPIStorage(SharedMemoryStorage):
+    """Keeps events in the memory of the root rank; every rank is a client.
+
+    All ranks construct it together; under ``python -m evalpool.mpi`` the root alone does, and its jobs' ranks are
+    clients. Nothing else is collective: a rank may close it, or end, at any time. The root serves until every other
+    rank has ended, if need be after its own last line. It has no fixed size. A request costs a round trip to the root,
+    which answers at once when busy and within 2 ms when idle; the root's own use costs a lock.
+
+    Args:
+        comm: of mpi4py; it is duplicated. None for all ranks.
+        root: the rank that holds the log.
+
+    Raises:
+        MissingExtra, BackendError: as `MPICommEvaluator`.
+    """
+
+    shared = Sharing.CLUSTER
+
+    def __init__(self, comm: Any = None, root: int = 0) -> None:
+        Storage.__init__(self)
+        crew = crew_of(comm, root)
+        self._begin(crew, crew.key, crew.next_tag())
+        if crew.rank == root:
+            self._log = []
+            server = _Server(crew, self._tag, self._answer, leaving=0 if has_runner() else crew.size - 1)
+            crew.at_end.append(server.wait_for_goodbyes)
+        else:
+            crew.at_end.append(self._road.say_goodbye)
+
+    def _begin(self, crew: Crew | None, key: str, tag: int) -> None:
+        self._crew_key, self._tag = key, tag
+        self._road = _Link(crew, tag)
+        self._link: Any = self._road
+        self._hub = None
+        self._log: list[str] | None = None
+        self._counters = Counters()
+        self._writer: Writer[str] = Writer(self._send, "MPIStorage")
+
+    @classmethod
+    def _on_rank(cls, key: str, tag: int) -> MPIStorage:
+        """A client in a job of a rank, or in the child of one, which reaches nobody and says so when it is used."""
+        client = cls.__new__(cls)
+        Storage.__init__(client)
+        client._begin(crew_named(key), key, tag)
+        return client
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _after_fork(self) -> None:
+        self._begin(None, self._crew_key, self._tag)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MPIStorage._on_rank, (self._crew_key, self._tag)
+
+    def __repr__(self) -> str:
+        return f"<MPIStorage, {'root' if self._log is not None else 'client'}>"
+
+
+class _Link:
+    """A rank's end: a request and its answer at a time. Several clients of a process are told apart by a number."""
+
+    _lock = threading.Lock()  # of this process: answers bear the storage's tag alone
+
+    def __init__(self, crew: Crew | None, tag: int) -> None:
+        self._crew, self._tag = crew, 2 * tag
+        self._left = False
+
+    def ask(self, request: bytes) -> Any:
+        """Send a request, as JSON text, and return the answer. Raises what the root raised."""
+        crew = self._crew
+        if crew is None:
+            raise NotShareable(
+                "MPIStorage reaches the ranks of its communicator, not their child processes: use "
+                'JournalStorage(directory) or RedisStorage(host) with isolation="process" and with the process backend.'
+            )
+        if self._left:
+            raise StorageUnavailable("this rank has ended its use of the MPIStorage.")
+        status = crew.mpi.Status()
+        with self._lock:
+            crew.send(crew.logs, request, crew.root, self._tag)
+            patience = Patience(lambda: bool(crew.logs.Iprobe(crew.root, self._tag + 1, status)), False)
+            while not patience.wait():
+                pass
+            reply = crew.receive(crew.logs, status)
+        return read_reply(from_json(bytes(reply)))
+
+    def say_goodbye(self) -> None:
+        """This process will ask no more."""
+        if self._crew is not None and not self._left:
+            self._left = True
+            self._crew.send(self._crew.logs, GOODBYE, self._crew.root, self._tag)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Server:
+    """The root's end: a thread that answers requests, until the process ends."""
+
+    def __init__(self, crew: Crew, tag: int, answer: Callable[[dict[str, Any]], Any], leaving: int) -> None:
+        self._crew, self._tag, self._answer = crew, 2 * tag, answer
+        self._leaving = leaving  # ranks that have not said goodbye
+        self._all_left = threading.Event()
+        self._status = crew.mpi.Status()
+        self._patience = Patience(self._look, False)
+        self._thread = threading.Thread(target=self._serve, name=f"evalpool-mpi-storage-{tag}", daemon=True)
+        self._thread.start()
+
+    def wait_for_goodbyes(self) -> None:
+        """Serve on until nobody is left to be served; then end the thread."""
+        if self._leaving:
+            self._all_left.wait()
+        self._leaving = -1
+        self._patience.wake()
+        self._thread.join()
+
+    def _look(self) -> bool:
+        return bool(self._crew.logs.Iprobe(self._crew.mpi.ANY_SOURCE, self._tag, self._status))
+
+    def _serve(self) -> None:
+        while self._leaving >= 0:
+            if not self._patience.wait():
+                continue
+            request = bytes(self._crew.receive(self._crew.logs, self._status))
+            rank = self._status.Get_source()
+            if request == GOODBYE:
+                self._leaving -= 1
+                if self._leaving == 0:
+                    self._all_left.set()
+                continue
+            self._crew.send(self._crew.logs, reply_to(request, self._answer), rank, self._tag + 1)

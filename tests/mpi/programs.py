@@ -1,0 +1,218 @@
+"""Programs that are run under mpirun, by name: ``python tests/mpi/programs.py NAME`` on every rank."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from evalpool import Evaluator, MPICommEvaluator, SerialEvaluator
+
+
+def say(**facts: Any) -> None:
+    """One line, in one write: ranks share the output."""
+    os.write(1, f"{facts}\n".encode())
+
+
+def double(job: Any) -> float:
+    return 2.0 * job["x"]
+
+
+def hang(job: Any) -> float:
+    os.write(1, b"hanging\n")
+    while True:
+        threading.Event().wait(1000)
+
+
+def deaf(job: Any) -> float:
+    """Busy in C code that no signal ends, for longer than a test may take."""
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    hang(job)
+    return 0.0
+
+
+def search() -> None:
+    """The collective form: every rank runs the script."""
+    with MPICommEvaluator(double) as evaluator:
+        if evaluator.is_master:
+            evaluator.submit([{"x": n} for n in range(100)])
+            say(sum=sum(job.objective for job in evaluator.gather()), workers=evaluator.num_workers)
+    say(after=evaluator.is_master)
+
+
+def twice() -> None:
+    """Two evaluators, one after the other, and one by name, with a root of its own."""
+    for root in (0, 0, 1):
+        with Evaluator.create(double, "mpicomm", {"root": root}) as evaluator:
+            if evaluator.is_master:
+                evaluator.submit([{"x": n} for n in range(10)])
+                say(sum=sum(job.objective for job in evaluator.gather()), root=root)
+
+
+def plain() -> None:
+    """No guard: only the root runs this, under ``python -m evalpool.mpi``."""
+    with MPICommEvaluator(double) as evaluator:
+        evaluator.submit([{"x": n} for n in range(100)])
+        say(sum=sum(job.objective for job in evaluator.gather()), argv=sys.argv[1:])
+
+
+def trace() -> None:
+    """The same jobs as on `serial`: objectives, seeds and failures by number."""
+
+    def run(job: Any) -> Any:
+        if job["x"] % 5 == 0:
+            raise ValueError(job["x"])
+        return {"objective": job["x"] + job.seed, "metadata": {"n": job["job_id"]}}
+
+    def results(evaluator: Any) -> Any:
+        jobs = evaluator.submit([{"x": n} for n in range(40)])
+        evaluator.gather()
+        return [(job.id, job.objective, job.status, job.kind, job.metadata.get("n")) for job in jobs]
+
+    with MPICommEvaluator(run, seed=3) as evaluator, SerialEvaluator(run, seed=3) as serial:
+        say(same=results(evaluator) == results(serial))
+
+
+def raises() -> None:
+    with MPICommEvaluator(double) as evaluator:
+        if evaluator.is_master:
+            evaluator.submit([{"x": 1}])
+            raise RuntimeError("the search went wrong")
+
+
+def raises_while_jobs_hang() -> None:
+    with MPICommEvaluator(hang) as evaluator:
+        if evaluator.is_master:
+            evaluator.submit([{}] * 5)
+            wait_for_start(evaluator)
+            raise RuntimeError("the search went wrong")
+
+
+def wait_for_start(evaluator: Any) -> None:
+    while not any(seat.ready and seat.in_flight for seat in evaluator._supervisor._seats.values()):
+        threading.Event().wait(0.01)
+
+
+def exits() -> None:
+    with MPICommEvaluator(double) as evaluator:
+        if evaluator.is_master:
+            sys.exit(7)
+
+
+def forgets_to_close() -> None:
+    evaluator = MPICommEvaluator(double)
+    if evaluator.is_master:
+        evaluator.submit([{"x": 1}])
+        say(got=evaluator.gather()[0].objective)
+
+
+def is_deaf() -> None:
+    with MPICommEvaluator(deaf, job_timeout=0.2) as evaluator:
+        evaluator.submit([{}])
+        say(got=evaluator.gather()[0].objective)
+
+
+def forces() -> None:
+    """A job that hangs in Python is interrupted, and its rank works on."""
+
+    def run(job: Any) -> float:
+        return hang(job) if job["x"] == 0 else double(job)
+
+    with MPICommEvaluator(run, job_timeout=0.3, num_workers=1) as evaluator:
+        evaluator.submit([{"x": 0}, {"x": 1}])
+        say(got=[job.objective for job in evaluator.gather()])
+
+
+def interrupted() -> None:
+    with MPICommEvaluator(hang) as evaluator:
+        evaluator.submit([{}] * 5)
+        wait_for_start(evaluator)
+        say(ready=os.getpid())
+        evaluator.gather()
+
+
+def crashes() -> None:
+    def run(job: Any) -> float:
+        if job["x"] == 1:
+            os._exit(3)
+        return hang(job) if job["x"] == 2 else double(job)
+
+    with MPICommEvaluator(run, isolation="process", job_timeout=1.0) as evaluator:
+        jobs = evaluator.submit([{"x": n} for n in range(6)])
+        evaluator.gather()
+        say(got=[job.objective for job in jobs])
+
+
+def idle() -> None:
+    """The CPU time of a root that waits for long jobs, and of ranks that wait for jobs."""
+
+    def run(job: Any) -> float:
+        used = time.process_time()
+        threading.Event().wait(0.6)
+        return time.process_time() - used
+
+    with MPICommEvaluator(run, num_workers=1) as evaluator:
+        evaluator.submit([{}])
+        evaluator.gather()
+        used = time.process_time()
+        evaluator.submit([{}])
+        (job,) = evaluator.gather()
+        say(root=time.process_time() - used < 0.12, rank=job.objective < 0.12)
+
+
+def withdraws() -> None:
+    """A job sent ahead to a rank that turns out to be busy for long goes to another."""
+
+    def run(job: Any) -> float:
+        threading.Event().wait(job["x"])
+        return job["x"]
+
+    with MPICommEvaluator(run, num_workers=2) as evaluator:
+        evaluator.submit([{"x": 0.0}] * 2)
+        evaluator.gather()
+        began = time.monotonic()
+        evaluator.submit([{"x": 2.0}, *[{"x": 0.01}] * 3])
+        evaluator.gather("BATCH", 3)
+        say(soon=time.monotonic() - began < 1.5)
+
+
+def wrong_arguments() -> None:
+    for wrong in ({"num_workers": 99}, {"root": 17}, {"isolation": "thread"}, {"comm": "world"}, {"busy_wait": 1}):
+        try:
+            MPICommEvaluator(double, **wrong)
+        except ValueError as error:
+            say(error=str(error))
+
+
+def versions() -> None:
+    """One rank says that it has another version."""
+    import evalpool._mpi._crew as crew
+    from evalpool.errors import BackendError
+
+    if crew.load_mpi().COMM_WORLD.rank == 1:
+        crew.__version__ = "0.0.1"
+    try:
+        MPICommEvaluator(double)
+    except BackendError as error:
+        say(error=str(error))
+
+
+def thread_level() -> None:
+    import mpi4py
+
+    from evalpool.errors import BackendError
+
+    mpi4py.rc.thread_level = "funneled"
+    try:
+        MPICommEvaluator(double)
+    except BackendError as error:
+        say(error=str(error))
+
+
+if __name__ == "__main__":
+    name, sys.argv = sys.argv[1], [sys.argv[0], *sys.argv[2:]]
+    globals()[name]()

@@ -1,0 +1,164 @@
+"""Programs under real mpirun, on MPICH and Open MPI: what they print, and how all their ranks end."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.mpi.engines import Ended, Engine, finish
+
+PROGRAMS = str(Path(__file__).with_name("programs.py"))
+RUNNER = ("-m", "evalpool.mpi")
+
+pytestmark = pytest.mark.slow
+
+
+def said(ended: Ended) -> list[dict[str, Any]]:
+    return [ast.literal_eval(line) for line in ended.out.splitlines() if line.startswith("{")]
+
+
+def everywhere(engine: Engine, name: str, cwd: Path, ranks: int = 3) -> Ended:
+    """All ranks run the program."""
+    return engine.run(ranks, PROGRAMS, name, cwd=cwd)
+
+
+def on_root(engine: Engine, name: str, cwd: Path, ranks: int = 3, *more: str) -> Ended:
+    """The root alone runs the program."""
+    return engine.run(ranks, *RUNNER, PROGRAMS, name, *more, cwd=cwd)
+
+
+def test_every_rank_runs_the_script_and_the_root_searches(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "search", tmp_path)
+    assert ended.code == 0, ended.err
+    assert {"sum": 9900.0, "workers": 2} in said(ended)
+    assert sorted(fact["after"] for fact in said(ended) if "after" in fact) == [False, False, True]
+
+
+def test_evaluators_follow_each_other_also_with_another_root(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "twice", tmp_path)
+    assert ended.code == 0, ended.err
+    assert said(ended) == [{"sum": 90.0, "root": 0}, {"sum": 90.0, "root": 0}, {"sum": 90.0, "root": 1}]
+
+
+def test_a_script_without_a_guard_runs_on_the_root_alone(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "plain", tmp_path, 3, "--depth", "3")
+    assert ended.code == 0, ended.err
+    assert said(ended) == [{"sum": 9900.0, "argv": ["--depth", "3"]}]
+
+
+def test_results_are_those_of_serial(engine: Engine, tmp_path: Path) -> None:
+    assert said(on_root(engine, "trace", tmp_path)) == [{"same": True}]
+
+
+@pytest.mark.parametrize("start", [everywhere, on_root])
+@pytest.mark.parametrize(
+    ("name", "code", "text"),
+    [("raises", 1, "went wrong"), ("raises_while_jobs_hang", 1, "went wrong"), ("exits", 7, "")],
+)
+def test_however_a_search_ends_all_ranks_end_and_the_exit_code_says_it(
+    engine: Engine, tmp_path: Path, name: str, code: int, text: str, start: Any
+) -> None:
+    ended = start(engine, name, tmp_path)
+    assert ended.code == code, ended.err
+    assert text in ended.err
+
+
+def test_an_evaluator_that_nobody_closed_lets_its_ranks_go_at_the_end(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "forgets_to_close", tmp_path)
+    assert ended.code == 0, ended.err
+    assert said(ended) == [{"got": 2.0}]
+
+
+def test_ctrl_c_ends_all_ranks(engine: Engine, tmp_path: Path) -> None:
+    process = engine.start(3, *RUNNER, PROGRAMS, "interrupted", cwd=tmp_path)
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    assert any("ready" in line for line in lines)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGINT)  # as the terminal does
+    ended = finish(process)
+    assert ended.code != 0
+    _, alive = psutil.wait_procs(ranks, timeout=10)
+    assert alive == []
+
+
+def test_an_interrupt_of_the_root_alone_is_an_orderly_end(engine: Engine, tmp_path: Path) -> None:
+    process = engine.start(3, *RUNNER, PROGRAMS, "interrupted", cwd=tmp_path)
+    assert process.stdout is not None
+    root = next(ast.literal_eval(line)["ready"] for line in iter(process.stdout.readline, "") if "ready" in line)
+    os.kill(root, signal.SIGINT)
+    ended = finish(process)
+    assert ended.code == 130, ended.err
+    assert "KeyboardInterrupt" in ended.err
+
+
+def test_a_job_that_hangs_is_interrupted_and_its_rank_works_on(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "forces", tmp_path, 2)
+    assert said(ended) == [{"got": ["F_timeout", 2.0]}], ended.err
+    assert ended.code == 0
+
+
+def test_a_rank_that_nothing_reaches_is_ended_by_force_and_named(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "is_deaf", tmp_path, 2)
+    assert said(ended) == [{"got": "F_timeout"}]
+    assert ended.code != 0
+    assert "Rank(s) 1 still run a job" in ended.err
+
+
+def test_isolated_jobs_may_crash_and_hang(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "crashes", tmp_path)
+    assert said(ended) == [{"got": [0.0, "F_worker_died", "F_timeout", 6.0, 8.0, 10.0]}], ended.err
+    assert ended.code == 0
+
+
+def test_who_waits_sleeps(engine: Engine, tmp_path: Path) -> None:
+    assert said(on_root(engine, "idle", tmp_path, 2)) == [{"root": True, "rank": True}]
+
+
+def test_jobs_behind_a_long_one_go_to_an_idle_rank(engine: Engine, tmp_path: Path) -> None:
+    assert said(on_root(engine, "withdraws", tmp_path)) == [{"soon": True}]
+
+
+def test_wrong_arguments_say_what_to_do(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "wrong_arguments", tmp_path)
+    errors = [fact["error"] for fact in said(ended)]
+    assert len(errors) == 5, ended.err
+    for error, part in zip(errors, ("mpirun -n 100", "ranks 0 to 2", "'thread'", "'world'", "busy_wait"), strict=True):
+        assert part in error
+
+
+def test_different_versions_are_named_on_every_rank(engine: Engine, tmp_path: Path) -> None:
+    from evalpool import __version__
+
+    ended = everywhere(engine, "versions", tmp_path)
+    errors = [fact["error"] for fact in said(ended)]
+    assert len(errors) == 3, ended.err
+    assert all("0.0.1" in error and __version__ in error for error in errors)
+
+
+def test_a_thread_level_that_is_too_low_is_named(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "thread_level", tmp_path, 2)
+    assert all("MPI_THREAD_FUNNELED" in fact["error"] for fact in said(ended))
+    assert len(said(ended)) == 2
+
+
+def test_one_rank_alone_is_told_how_to_start_several(engine: Engine, tmp_path: Path) -> None:
+    for ended in (everywhere(engine, "search", tmp_path, 1), on_root(engine, "plain", tmp_path, 1)):
+        assert ended.code != 0
+        assert "mpirun -n 4 python -m evalpool.mpi" in ended.err
+
+
+def test_importing_evalpool_neither_imports_mpi4py_nor_starts_mpi() -> None:
+    code = (
+        "import sys, evalpool; evalpool.MPICommEvaluator; import evalpool.mpi, evalpool.storage; "
+        "evalpool.storage.MPIStorage; "
+        "sys.exit('mpi4py' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
