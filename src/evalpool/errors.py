@@ -23,7 +23,9 @@
     │   ├── CorruptRecord (ValueError)            bytes in a store that are no record of ours
     │   └── NewerSchema                           written by a later evalpool
     └── SimulationError (RuntimeError)
-        └── MemberLost                            a caller of a simulated wrapper died or never came
+        ├── MemberLost                            a caller of a simulated wrapper died or never came
+        ├── RunExists (FileExistsError)           the directory of a simulated run is in use
+        └── WrongKeys (KeyError)                  fidelities or results with other keys than announced
 
 A failed *job* is data, not an exception: see `evalpool.models.FailureKind`.
 """
@@ -47,6 +49,7 @@ __all__ = [
     "NewerSchema",
     "NotJSON",
     "NotShareable",
+    "RunExists",
     "SimulationError",
     "StorageError",
     "StorageUnavailable",
@@ -56,6 +59,7 @@ __all__ = [
     "UnknownSearch",
     "UnknownValue",
     "WorkerStartError",
+    "WrongKeys",
 ]
 
 
@@ -159,3 +163,11 @@ class SimulationError(EvalpoolError, RuntimeError):
 
 class MemberLost(SimulationError):
     """A caller of a simulated objective died, or did not come in time; the message names it."""
+
+
+class RunExists(SimulationError, FileExistsError):
+    """The directory of a simulated run is there already; the message says which."""
+
+
+class WrongKeys(SimulationError, KeyError):
+    """Fidelities or results of a simulated objective have other keys than was announced; shows both."""
