@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evalpool.backends._process import _wire
 from evalpool.backends._process._lead import Lead
 from evalpool.backends._remote import on_our_clock
+from evalpool.evaluator._interrupts import Opened, Shielded
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 
@@ -217,19 +218,22 @@ class Ahead(abc.ABC):
 
     def lead(self, inbox: Inbox, size: int, deadline: float | None) -> bool:
         """Do the I/O in this thread until `inbox` has what is waited for; False if another thread does it."""
-        if self._stopping or not self._lead.take():
-            return False
-        watcher = self._wake_leader
-        inbox.watchers.append(watcher)
-        try:
-            while len(inbox.done) < inbox.needed(size) and not self._stopping:
-                rest = None if deadline is None else deadline - time.monotonic()
-                if rest is not None and rest <= 0:
-                    return True
-                self._lead.uninterrupted(self._handle_events, self._poll(rest))
-        finally:
-            inbox.watchers.remove(watcher)
-            self._lead.give_back()
+        with Shielded():  # what has been read from a worker is nowhere else
+            if self._stopping or not self._lead.take():
+                return False
+            watcher = self._wake_leader
+            inbox.watchers.append(watcher)
+            try:
+                while len(inbox.done) < inbox.needed(size) and not self._stopping:
+                    rest = None if deadline is None else deadline - time.monotonic()
+                    if rest is not None and rest <= 0:
+                        return True
+                    with Opened():
+                        events = self._poll(rest)
+                    self._handle_events(events)
+            finally:
+                inbox.watchers.remove(watcher)
+                self._lead.give_back()
         return True
 
     def _wake_leader(self) -> None:

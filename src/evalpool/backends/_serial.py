@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool.backends._thread import LocalChannel, Threads
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._inbox import Inbox
+from evalpool.evaluator._interrupts import Shielded
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, Worker, failed
 
@@ -75,20 +76,24 @@ class SerialEvaluator(Evaluator):
         while len(inbox.done) < inbox.needed(size):
             if deadline is not None and time.monotonic() >= deadline:
                 return
-            try:
-                job = queue.popleft()
-            except IndexError:
+            if not queue:
                 return
+            job = queue[0]  # it stays there until it has been reported: an interrupt must not lose it
             attempt = job.attempts
-            if watched:
-                self._started(job)
             try:
+                if watched:
+                    self._started(job)
                 outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
+                with Shielded():
+                    queue.popleft()
+                    channel.forget(job.number, attempt)
+                    self._report(job, outcome, attempt)
             except KeyboardInterrupt:
-                self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
+                with Shielded():
+                    if queue and queue[0] is job:
+                        queue.popleft()
+                        self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
                 raise
-            channel.forget(job.number, attempt)
-            self._report(job, outcome, attempt)
 
     # In a thread beside, which can be given up.
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._deadline import Deadline as Deadline
     from evalpool.evaluator._deadline import stops_on_sigterm as stops_on_sigterm
     from evalpool.evaluator._devices import visible_devices as visible_devices
+    from evalpool.evaluator._distributed import distributed as distributed
     from evalpool.evaluator._evaluator import Evaluator as Evaluator
     from evalpool.evaluator._job import Job as Job
     from evalpool.evaluator._optimize import optimize as optimize
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = attach(
         "RunningJob": "_running_job",
         "Stopper": "_stoppers",
         "SuccessiveHalvingStopper": "_stoppers",
+        "distributed": "_distributed",
         "optimize": "_optimize",
         "pack": "_parcel",
         "profile": "_profile",

@@ -42,6 +42,7 @@ from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, Sto
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
+from evalpool.evaluator._interrupts import Condition, Opened, Shielded
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled
@@ -130,7 +131,7 @@ class Evaluator(abc.ABC):
         self._keep_seed(given=seed is not None)
 
         self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
+        self._condition = Condition(self._lock)
         self._ready: deque[Job[Any]] = deque()
         self._running: dict[int, Job[Any]] = {}
         self._disowned: dict[tuple[int, int], Job[Any]] = {}  # given up on, still holding their slot
@@ -411,35 +412,29 @@ class Evaluator(abc.ABC):
             fresh, inbox: jobs to queue first, under the same hold of the lock.
             new: how many of them count as submitted now.
         """
-        lock = self._lock
-        lock.acquire()
-        if fresh is not None and inbox is not None:
-            self._ready.extend(fresh)
-            inbox.outstanding += len(fresh)
-            self._num_submitted += new
-        if self._pumping:
-            lock.release()
-            return
-        self._pumping = True
-        try:
-            while True:
-                jobs = self._take_ready()
-                if not jobs:
-                    return
-                lock.release()
-                try:
-                    self._dispatch_all(jobs)
-                except BaseException:
-                    lock.acquire()
-                    self._give_up_dispatch(jobs)
-                    raise
-                lock.acquire()
-        finally:
-            self._pumping = False
-            lock.release()
+        with Shielded(), self._lock:
+            if fresh is not None and inbox is not None:
+                self._ready.extend(fresh)
+                inbox.outstanding += len(fresh)
+                self._num_submitted += new
+            if self._pumping:
+                return
+            self._pumping = True
+            try:
+                while jobs := self._take_ready():
+                    self._lock.release()
+                    try:
+                        self._dispatch_all(jobs)
+                    finally:
+                        self._lock.acquire()
+            except BaseException:
+                self._give_up_dispatch(jobs)
+                raise
+            finally:
+                self._pumping = False
 
     def _give_up_dispatch(self, jobs: list[Job[Any]]) -> None:
-        """Under the lock: a Ctrl-C struck while jobs were handed over. Nobody knows which were; none may be lost."""
+        """Under the lock: handing jobs over went wrong. Nobody knows for which; none may be lost."""
         for job in jobs:
             if self._running.pop(job.number, None) is job:
                 self._free += 1
@@ -493,7 +488,7 @@ class Evaluator(abc.ABC):
     def _report_all(self, reports: list[tuple[Job[Any], Outcome]], attempt: int | None = None) -> None:
         """As `_report`, for several jobs at once."""
         settled: list[Job[Any]] = []
-        with self._lock:
+        with Shielded(), self._lock:
             running = self._running
             for job, outcome in reports:
                 if attempt is not None and attempt != job.attempts:
@@ -601,7 +596,7 @@ class Evaluator(abc.ABC):
 
     def _stop_running(self, job: Job[Any], attempt: int, kind: FailureKind) -> bool:
         """Ask a running job to stop, and make sure that it will have."""
-        with self._lock:
+        with Shielded(), self._lock:
             if job.attempts != attempt or self._running.get(job.number) is not job or job._stop is not None:
                 return False
             job._stop = kind
@@ -723,7 +718,7 @@ class Evaluator(abc.ABC):
 
     def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
-        with self._condition:
+        with Shielded(), self._condition:
             inbox.enter(size)
             try:
                 while len(inbox.done) < inbox.needed(size):
@@ -772,15 +767,18 @@ class Evaluator(abc.ABC):
 
     def _finish(self, inbox: Inbox) -> list[Job[Any]]:
         """Take what is done, record it and call the callbacks; in the caller's thread."""
-        with self._lock:
-            jobs = inbox.take()
-            self._num_gathered += len(jobs)
-            self._wake_waiting(inbox)
+        jobs: list[Job[Any]] = []
         try:
-            self._conclude(jobs)
+            with Shielded():
+                with self._lock:
+                    jobs = inbox.take()
+                    self._num_gathered += len(jobs)
+                    self._wake_waiting(inbox)
+                with Opened():
+                    self._conclude(jobs)
         except BaseException:
             # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.
-            with self._lock:
+            with Shielded(), self._lock:
                 inbox.put_back(jobs)
                 self._num_gathered -= len(jobs)
             raise
@@ -1375,7 +1373,7 @@ def _leave_to_the_parent() -> None:
     for evaluator in list(_open_evaluators):
         evaluator._closed = True
         evaluator._lock = threading.Lock()  # it may have been held by a thread that does not exist here
-        evaluator._condition = threading.Condition(evaluator._lock)
+        evaluator._condition = Condition(evaluator._lock)
         evaluator._inbox = Inbox()
         evaluator._ready.clear()
         evaluator._running.clear()

@@ -27,9 +27,11 @@ class Job(Generic[OutputT]):
         args: the configuration; a copy of what was submitted.
     """
 
-    __slots__ = ("__weakref__", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
-                 "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted", "_virtual", "args", "attempts",
-                 "job_type", "number")  # fmt: skip
+    __slots__ = (
+        "__weakref__", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
+        "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted",
+        "_virtual", "args", "attempts", "job_type", "number",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -9,13 +9,9 @@ Schmidt et al., "Leader/Followers", PLoP 2000); the timer is what makes short ab
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the C module: `signal.signal` takes ten times as long
-import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 from evalpool.backends._process._timer import Timer
 
@@ -35,9 +31,7 @@ class Lead:
         self._leading = threading.Lock()
         self.wanted = False  # a caller wants to lead: the I/O thread lets go
         self.leader: int | None = None
-        self._noted = False
         self._armed_until = 0.0
-        self._main = threading.main_thread().ident
         try:
             self._timer: Timer | None = Timer()
         except OSError:
@@ -81,31 +75,6 @@ class Lead:
             self._armed_until = now + ABSENCE
             self._timer.arm(ABSENCE)
         self._leading.release()
-
-    def uninterrupted(self, action: Callable[[Any], None], argument: Any) -> None:
-        """Call ``action(argument)``; a Ctrl-C in the main thread is delivered after it, not amidst.
-
-        What has been read from a worker is nowhere else: an exception between the reading and the report would lose
-        a finished job.
-        """
-        if threading.get_ident() != self._main:
-            action(argument)
-            return
-        previous = _signal.getsignal(signal.SIGINT)
-        if not callable(previous):
-            action(argument)
-            return
-        _signal.signal(signal.SIGINT, self._note)
-        try:
-            action(argument)
-        finally:
-            _signal.signal(signal.SIGINT, previous)
-            if self._noted:
-                self._noted = False
-                previous(signal.SIGINT, None)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted = True
 
     def close(self) -> None:
         """Called by the I/O thread at its end."""
