@@ -31,7 +31,8 @@ class Session:
     """One user's hold on this process's connection to Ray; `leave` ends it.
 
     Args:
-        address: of a cluster, ``"auto"``, or None for the one in use, else a new one on this machine.
+        address: of a cluster; ``"auto"`` for one that runs on this host; None for the one that this process uses, else
+            the one that RAY_ADDRESS names, else a new one on this host.
         num_cpus, num_gpus: of a new one; None for what there is.
         ray_kwargs: for `ray.init`.
 
@@ -63,9 +64,11 @@ class Session:
             if ray.is_initialized():
                 _check_same(ray, address, wanted, kwargs)
             else:
+                # By itself Ray would also take whatever cluster somebody runs on this host.
+                address = address or os.environ.get("RAY_ADDRESS") or "local"
                 _init(ray, address, {**wanted, **kwargs})
                 Session._ours, Session._users = True, 0
-                Session._local = _is_local(address)
+                Session._local = address == "local"
             Session._users += 1
             self.started_by_us = Session._ours
             """Did one of us connect this process to Ray?"""
@@ -85,9 +88,8 @@ class Session:
                 self.ray.shutdown()
 
 
-def _init(ray: Any, address: str | None, kwargs: dict[str, Any]) -> None:
-    if address is not None:
-        _check_reachable(address)
+def _init(ray: Any, address: str, kwargs: dict[str, Any]) -> None:
+    _check_reachable(address)
     try:
         ray.init(address=address, **kwargs)
     except (ValueError, TypeError) as error:
@@ -98,13 +100,8 @@ def _init(ray: Any, address: str | None, kwargs: dict[str, Any]) -> None:
         raise BackendError(f"{_nowhere(address)} ({type(error).__name__}: {error})") from error
 
 
-def _is_local(address: str | None) -> bool:
-    """Is it a new cluster? RAY_ADDRESS in the environment names another one, as `address` does."""
-    return address in (None, "local") and (address == "local" or not os.environ.get("RAY_ADDRESS"))
-
-
-def _nowhere(address: str | None) -> str:
-    if address is None:
+def _nowhere(address: str) -> str:
+    if address == "local":
         return "Ray could not be started on this machine."
     return (
         f"No Ray cluster can be used at {address!r}. Start one with `ray start --head`, give the address that it "

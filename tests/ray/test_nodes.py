@@ -55,6 +55,7 @@ def test_workers_follow_the_nodes_and_a_node_that_dies_costs_one_job(nodes: Any,
 
     with RayEvaluator(where, retries=0) as evaluator:
         assert evaluator.num_workers == 2
+        assert evaluator.submit([{}]) == evaluator.gather()
         third = nodes.add_node(num_cpus=1, object_store_memory=100_000_000)
         wait_until(lambda: evaluator.num_workers == 3)
         jobs = evaluator.submit([{"hang": str(tmp_path)} for _ in range(3)])

@@ -36,7 +36,8 @@ class RayEvaluator(SupervisedEvaluator):
         run_function: as for every evaluator.
         num_workers: None or -1 for as many as the cluster's nodes hold, following nodes that join and leave (looked
             for every two seconds). A number may be above that: the others start when there is room.
-        address: of a cluster: ``"auto"``, ``"host:6379"``; None for the one in use, else a new one on this machine.
+        address: of a cluster, as ``"host:6379"``; ``"auto"`` for one that runs on this host; None for the one that this
+            process uses, else the one that RAY_ADDRESS names, else a new one on this host.
         num_cpus, num_gpus: that a new cluster on this machine shall offer; None for what there is.
         num_cpus_per_task, num_gpus_per_task: that each worker, and so each job, has to itself; fractions below 1.
         resources_per_task: the same for custom resources, by name.
@@ -99,6 +100,8 @@ class RayEvaluator(SupervisedEvaluator):
         if parcel.error:
             self._refuse_all(parcel.error)
             return
+        if self._follows and self._needs.amounts:  # nodes may have come or gone since construction
+            self._num_workers = max(1, self._needs.capacity(self._ray.nodes()))
         setup = {
             "task": parcel.task,
             "buffers": buffers,
