@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator import OptunaOptimizer as OptunaOptimizer
     from evalpool.evaluator import RandomSearch as RandomSearch
     from evalpool.evaluator import RunningJob as RunningJob
+    from evalpool.evaluator import distributed as distributed
     from evalpool.evaluator import optimize as optimize
     from evalpool.evaluator import profile as profile
     from evalpool.evaluator import queued as queued
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from evalpool.models import JobStatus as JobStatus
     from evalpool.models import Outcome as Outcome
     from evalpool.models import Retries as Retries
+    from evalpool.simulation import simulated as simulated
 
 _ERRORS = (
     "BackendError", "BadArgument", "CorruptRecord", "EvalpoolError", "EvaluatorClosed", "EvaluatorError", "JobError",
@@ -94,11 +96,13 @@ __getattr__, __dir__, __all__ = attach(
         "RunningJob": "evaluator",
         "SerialEvaluator": "backends",
         "ThreadPoolEvaluator": "backends",
+        "distributed": "evaluator",
         "optimize": "evaluator",
         "parse_subprocess_result": "evaluator._subprocess",
         "profile": "evaluator",
         "queued": "evaluator",
         "stops_on_sigterm": "evaluator",
+        "simulated": "simulation",
         "to_json": "_json",
         "visible_devices": "evaluator",
         **dict.fromkeys(

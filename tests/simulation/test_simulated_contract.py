@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evalpool import ProcessPoolEvaluator, SerialEvaluator, ThreadPoolEvaluator
-from evalpool.simulation._simulated import simulated
+from evalpool.simulation import simulated
 from evalpool.testing import EvaluatorContract
 from evalpool.testing._results import Results
 

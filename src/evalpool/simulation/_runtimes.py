@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ def record_times(records: list[tuple[float, Any]], start: float, end: float) -> 
     """
     budgets = [budget for budget, _ in records]
     try:
-        usable = budgets[0] > 0 and all(a < b for a, b in zip(budgets, budgets[1:], strict=False))
+        usable = budgets[0] > 0 and all(a < b for a, b in itertools.pairwise(budgets))
     except TypeError:
         usable = False
     if not usable:

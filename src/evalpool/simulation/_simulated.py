@@ -527,6 +527,9 @@ class SimulatedEvaluator(Evaluator):
             pass
         return count
 
+    def _try_again(self, job: Job[Any], outcome: Outcome) -> bool:
+        return False  # an attempt ends in virtual time first: see `_arrive`
+
     def _settle(self, job: Job[Any], outcome: Outcome) -> None:
         """The backend has ended a job: that is a result for us, not yet one for the caller."""
         if job.number in self._gone:

@@ -1,0 +1,27 @@
+"""Simulated time: a search on a tabular benchmark as it would have gone, without the waiting."""
+
+from typing import TYPE_CHECKING
+
+from evalpool._lazy import attach
+
+if TYPE_CHECKING:
+    from evalpool.simulation._interface import AbstractAskTellOptimizer as AbstractAskTellOptimizer
+    from evalpool.simulation._interface import ObjectiveFuncType as ObjectiveFuncType
+    from evalpool.simulation._simulated import SimulatedEvaluator as SimulatedEvaluator
+    from evalpool.simulation._simulated import simulated as simulated
+    from evalpool.simulation._simulated import simulated as simulated
+    from evalpool.simulation._wrapper import ObjectiveFuncWrapper as ObjectiveFuncWrapper
+    from evalpool.simulation._wrapper import get_multiple_wrappers as get_multiple_wrappers
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "AbstractAskTellOptimizer": "_interface",
+        "ObjectiveFuncType": "_interface",
+        "ObjectiveFuncWrapper": "_wrapper",
+        "SimulatedEvaluator": "_simulated",
+        "get_multiple_wrappers": "_wrapper",
+        "simulated": "_simulated",
+        "simulated": "_simulated",
+    },
+)
