@@ -170,7 +170,7 @@ class TestFailuresAndLimits:
 
 
 class TestTogetherWithOthers:
-    @pytest.mark.parametrize("stacked", [STACKED_ONE, STACKED_OTHER])
+    @pytest.mark.parametrize("inside_out", [False, True])
     def test_a_resource_is_lent_for_the_virtual_duration(self, inside_out: bool) -> None:
         def lent(job: RunningJob, dequed: list[str]) -> Any:
             return {"objective": 1.0, "runtime": 1.0, "metadata": {"lent": dequed[0]}}
