@@ -216,9 +216,20 @@ class Kernel:
         claim = self._claims.get(job)
         return claim[2] if claim is not None else None
 
+    def start_of(self, job: int) -> float:
+        """When a job started, or will."""
+        return self._trace.start[job]
+
     def end_of(self, job: int) -> float:
         """When a job that was released ended."""
         return self._trace.end(job)
+
+    def charged(self, job: int) -> float:
+        """What a job whose runtime is known occupies its worker for."""
+        return self._trace.charged[job]
+
+    def worker_of(self, job: int) -> int:
+        return self._trace.worker[job]
 
     # Jobs that wait for workers.
 
@@ -369,6 +380,11 @@ class Kernel:
     def decision(self) -> float | None:
         """After `ASK`: when the decision starts that is due."""
         return self._at
+
+    @property
+    def next_worker(self) -> int:
+        """After `ASK`: the worker that is decided for."""
+        return self._idle[0]
 
     def ask(self, overhead: float, key: str | None = None, fidelity: int | None = None) -> int:
         """The decision that `poll` announced was made in `overhead` seconds: start the job on the first idle worker;

@@ -142,12 +142,10 @@ class CallerKernel(Kernel):
         if job not in self._blank:
             self._trace.fates[job] = LOST
 
-    def charged(self, job: int) -> float:
-        """What a job whose runtime is known occupies its worker for."""
-        return self._trace.charged[job]
-
-    def worker_of(self, job: int) -> int:
-        return self._trace.worker[job]
+    @property
+    def num_numbers(self) -> int:
+        """How many numbers have been given, to jobs and to turns."""
+        return len(self._trace.start)
 
     def idle_since(self, worker: int) -> float:
         """When a worker became idle last."""

@@ -1,0 +1,163 @@
+"""Synchronous batches: one caller brings the jobs of a batch one after the other, many virtual workers run them.
+
+::
+
+    calls      |b b b b|          return at once, each with its own results
+    worker-0   |think|0-|3------|
+    worker-1         |1------|  a barrier
+    worker-2         |2--|      |think|4 ...
+
+Every batch begins when the one before has ended altogether, and after the decision that is charged once for it. Its
+completions enter the log together, in the order of their ends.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from evalpool.errors import BadArgument, MemberLost
+from evalpool.simulation._coordinator import Call, Coordinator, Entry, Member, failure_text
+from evalpool.simulation._kernel import NOTHING, Kernel, check_overhead
+from evalpool.simulation._run import Begun, Over, Released, Result
+
+__all__ = ["BatchCoordinator"]
+
+
+class BatchCoordinator(Coordinator):
+    """As `Coordinator`, for one caller whose calls never wait. A job that dies with its caller is a failure."""
+
+    def _set_up(self, state: dict[str, Any] | None) -> None:
+        settings = self.settings
+        if settings.batch_size is None:
+            raise BadArgument("batch_size is None; give the number of jobs in a batch.")
+        self._size = settings.batch_size
+        self._filled = 0  # jobs of the batch that is being brought
+        self._before = self._after = 0.0  # its decision
+        self._ended: list[int] = []  # its jobs that have ended already, in order
+        self._under_way: Call | None = None
+        if state is None:
+            self._kernel = Kernel(
+                settings.n_workers,
+                continual_max_fidel=settings.continual_max_fidel,
+                max_evals=settings.n_evals,
+                max_time=settings.max_total_eval_time,
+            )
+            self._reserved = {0: 0}
+        else:
+            self._kernel = Kernel.restore(state["kernel"])
+            self._reserved = dict(state["reserved"])
+
+    def _arrive(self, worker: int) -> int:
+        return self._kernel.num_submitted
+
+    def _numbered(self) -> int:
+        return self._kernel.num_submitted
+
+    def _pump(self) -> None:
+        """Nobody ever waits."""
+
+    def call(self, member: Member, overhead: float, wall: float, fields: dict[str, Any]) -> None:
+        with Entry(self):
+            if self._goes_on(member):
+                call = self._start(member, overhead, wall, self._key_of(fields))
+                checkpoint = self._kernel.resumed(member.job)
+                if call is not None:
+                    member.deliver(Begun(call.seed, checkpoint.fidelity if checkpoint is not None else None))
+
+    def started(self, member: Member, overhead: float, wall: float) -> None:
+        with Entry(self):
+            if self._failure is None and not self._is_over() and member.job != NOTHING:
+                self._start(member, overhead, wall, None)
+
+    def finish(self, member: Member, overhead: float | None, wall: float, result: Result) -> None:
+        with Entry(self):
+            if not self._goes_on(member):
+                return
+            call = self._under_way if overhead is None else self._start(member, overhead, wall, None)
+            if call is None:
+                return
+            job = member.job
+            self._end(job, call, result)
+            charged = self._kernel.charged(job)
+            if self._is_over():
+                member.job = NOTHING
+                member.deliver(Released(charged, 0, True))
+            else:
+                self._think(member, self._kernel.num_submitted)
+                member.deliver(Released(charged, member.seed, False))
+
+    def _start(self, member: Member, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
+        """Run the virtual workers until this job starts; None, with the reply given, if that is too late."""
+        kernel = self._kernel
+        if self._filled == 0:
+            self._before = kernel.clock
+            self._after = kernel.clock + check_overhead(overhead)
+            if self._before >= self.settings.max_total_eval_time:
+                kernel.over = "max_time"
+            else:
+                kernel.advance(self._after)
+        call = Call(member, overhead, wall, member.seed)
+        call.before, call.after, call.key = self._before, self._after, key
+        if kernel.over is None:
+            job = kernel.submit(*key) if key is not None else kernel.submit()
+            self._calls[job] = call
+            self._brought[0] += 1
+            while kernel.startable() != job and self._step():
+                pass
+        if kernel.over is not None:
+            self._close_batch()
+            member.job = NOTHING
+            member.deliver(Over())
+            return None
+        kernel.start()
+        checkpoint = kernel.resumed(job)
+        if checkpoint is not None:
+            call.resumed = checkpoint.job
+            call.seed = checkpoint.seed if checkpoint.seed is not None else call.seed
+        self._under_way = call
+        return call
+
+    def _end(self, job: int, call: Call, result: Result) -> None:
+        self._under_way = None
+        call.result = result
+        self._kernel.finish(job, result.runtime, failed=result.failed, seed=call.seed)
+        self._filled += 1
+        if self._filled == self._size or self._kernel.num_submitted == self.settings.n_evals:
+            self._close_batch()
+
+    def _step(self) -> bool:
+        job = self._kernel.step()
+        if job >= 0:
+            self._ended.append(job)
+        return job >= 0
+
+    def _close_batch(self) -> None:
+        """The barrier."""
+        while self._step():
+            pass
+        for job in self._ended:
+            call = self._calls.pop(job)
+            self._log.write(self._line(job, call, self._kernel.worker_of(job), self._kernel.charged(job)))
+        self._ended.clear()
+        self._filled = 0
+        if self._is_over():
+            self._end_run()
+
+    def _depart(self, member: Member, clean: bool, evaluating: bool) -> None:
+        if self._members.get(member.worker) is not member:
+            return
+        del self._members[member.worker]
+        if self._failure is not None or self._is_over():
+            return
+        text = f"The caller of a batch ({member.name}) {'left' if clean else 'died'}"
+        unfinished = self._under_way is not None or evaluating
+        if self.settings.on_lost == "raise" and (unfinished or not clean):
+            self._break(MemberLost(f"{text}. The run was stopped, for on_lost is 'raise'."))
+            return
+        if self._under_way is not None:
+            failure = Result(math.nan, True, failure_text("F_worker_died", text))
+            self._end(member.job, self._under_way, failure)
+        self._close_batch()
+        if not self._is_over():
+            self._vacant.add(member.worker)

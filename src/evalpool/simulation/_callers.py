@@ -1,0 +1,201 @@
+"""Which caller am I? A thread of the process that made the wrapper, of a child, or of a program of its own.
+
+A wrapper is pickled with every task of a pool, and copied by every fork; its callers are not. So what a caller has,
+its session with the coordinator, is kept beside the wrapper: by thread, for as long as the thread lives; or, for
+wrappers that stand for one worker each, by wrapper.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import multiprocessing.util
+import os
+import threading
+import uuid
+import weakref
+from typing import Any
+
+from evalpool.errors import SimulationError
+from evalpool.simulation._files import how_it_ended
+from evalpool.simulation._host import Contact, Host, open_session
+from evalpool.simulation._launch import join_launched
+from evalpool.simulation._run import RunSettings
+from evalpool.simulation._session import Session, ThreadSession
+
+__all__ = ["Run"]
+
+
+class _Token:
+    """Lives as long as its thread."""
+
+
+class _Holder:
+    """Lives as long as its caller; when it goes, the caller leaves."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        weakref.finalize(self, session.close).atexit = False
+
+
+_Holders = weakref.WeakKeyDictionary[_Token, _Holder]
+
+_thread = threading.local()
+_lock = threading.Lock()
+_forked = _Token()  # `multiprocessing` refers to it weakly
+_joined: dict[str, Any] = {}  # run -> its holders by thread, or its holder; in processes that do not own the run
+_hosts: weakref.WeakValueDictionary[str, Host] = weakref.WeakValueDictionary()
+_sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class Run:
+    """A run as its wrappers know it. Can be pickled: the copy finds its way to the coordinator.
+
+    Args:
+        settings: of the run.
+        directory: of the run.
+        host: its coordinator, if that is in this process; None for programs that are launched separately.
+        worker: that the callers of this wrapper are; None for any.
+        one_worker: all calls of this wrapper are of one worker, whichever thread they come from.
+    """
+
+    def __init__(
+        self, settings: RunSettings, directory: str, *, host: Host | None, worker: int | None, one_worker: bool
+    ) -> None:
+        self.settings = settings
+        self.directory = os.path.abspath(directory)
+        self._id = uuid.uuid4().hex
+        self._worker = worker
+        self._one_worker = one_worker
+        self._launched = host is None
+        self._host = host
+        self._host_id = "" if host is None else host.id
+        if host is not None:
+            _hosts[host.id] = host
+
+    @property
+    def host(self) -> Host | None:
+        """The coordinator, if it is in this process."""
+        return self._here()
+
+    def session(self) -> Session | None:
+        """This caller's; None if the run has ended without it.
+
+        Raises:
+            SimulationError: there is no place for it, or no coordinator.
+        """
+        if self._one_worker:
+            with _lock:
+                holder = self._kept()
+                if holder is None or holder.session.pid != os.getpid():
+                    holder = self._new()
+                    self._keep(holder)
+        else:
+            try:
+                token: _Token = _thread.token
+            except AttributeError:
+                token = _thread.token = _Token()
+            holders = self._kept()
+            if holders is None:
+                with _lock:
+                    holders = self._kept()
+                    if holders is None:
+                        holders = _Holders()
+                        self._keep(holders)
+            holder = holders.get(token)
+            if holder is None or holder.session.pid != os.getpid():
+                holder = self._new()
+                if holder is not None:
+                    holders[token] = holder
+        return None if holder is None else holder.session
+
+    def leave(self) -> None:
+        """This caller's session has come to an end; the next call begins another."""
+        kept = self._kept()
+        if kept is None:
+            return
+        if self._one_worker:
+            self._keep(None)
+            kept.session.close()
+        else:
+            token = getattr(_thread, "token", None)
+            holder = kept.pop(token, None) if token is not None else None
+            if holder is not None:
+                holder.session.close()
+
+    def close(self) -> None:
+        """End the run if its coordinator is here; else only leave it."""
+        self.leave()
+        host = self._here()
+        if host is not None:
+            host.close()
+
+    def _kept(self) -> Any:
+        host = self._here()
+        return (_joined if host is None else host.kept).get(self._id)
+
+    def _keep(self, kept: Any) -> None:
+        host = self._here()
+        (_joined if host is None else host.kept)[self._id] = kept
+
+    def _here(self) -> Host | None:
+        host = self._host
+        return host if host is not None and host.pid == os.getpid() else None
+
+    def _new(self) -> _Holder | None:
+        session: Session | None
+        host = self._here()
+        if host is not None:
+            session = ThreadSession(host.coordinator, self._worker)
+        elif self._launched:
+            session = join_launched(self.directory, self.settings, self._worker)
+        else:
+            session = self._join_host()
+        if session is None:
+            return None
+        _sessions.add(session)
+        return _Holder(session)
+
+    def _join_host(self) -> Session | None:
+        if how_it_ended(self.directory) is not None:
+            return None
+        contact = Contact.read(self.directory)
+        if contact is not None:
+            with contextlib.suppress(OSError):
+                return open_session(self.directory, contact, self.settings, self._worker)
+        if how_it_ended(self.directory) is not None:
+            return None
+        raise SimulationError(
+            f"The coordinator of the run in {self.directory} does not answer: the process that made the wrapper has "
+            "ended, or has dropped the wrapper."
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        host = self._here()
+        if host is not None:
+            host.serve()
+        return {**self.__dict__, "_host": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        host = _hosts.get(self._host_id)
+        if host is not None and host.pid == os.getpid():
+            self._host = host  # a copy in the process of the original
+
+
+def _leave_all() -> None:
+    """The process ends in order: its callers say so, instead of being taken for dead."""
+    for session in list(_sessions):
+        if session.pid == os.getpid():
+            session.close()
+
+
+def _leave_at_the_end(_: object) -> None:
+    """Children of multiprocessing end without atexit, but run finalizers."""
+    multiprocessing.util.Finalize(None, _leave_all, exitpriority=0)
+
+
+atexit.register(_leave_all)
+multiprocessing.util.register_after_fork(_forked, _leave_at_the_end)
+if multiprocessing.process.parent_process() is not None:
+    _leave_at_the_end(None)

@@ -1,0 +1,267 @@
+"""The directory of a simulated run: an append-only log, and the column files that are made of it.
+
+::
+
+    mfhpo-simulator-info/<save_dir_name>/
+      completions.jsonl        the settings; one line per completion, written when it is released; the end
+      results.json             objective columns, cumtime, index[, configuration, fidelities, seed][, actual_cumtime]
+      simulated_cumtime.json   worker -> seconds of virtual time
+      state_cache.json         configuration -> [runtime, cumtime, fidelity, seed] of each checkpoint
+      timenow.json             before_sample, after_sample
+
+Only the log is written while the run goes on; a line costs the same at the millionth completion. The names and shapes
+of the others are those of mfhpo-simulator 1.2.1. Whoever can read the directory can make them, so nothing is lost with
+a coordinator that dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from evalpool._json import from_json, to_json, unjson
+from evalpool.errors import CorruptRecord, SimulationError
+
+__all__ = [
+    "DIRECTORY",
+    "Columns",
+    "CompletionLog",
+    "completion",
+    "how_it_ended",
+    "publish",
+    "read_columns",
+    "write_atomically",
+]
+
+DIRECTORY = "mfhpo-simulator-info"
+LOG = "completions.jsonl"
+FORMAT = 1
+
+
+def completion(
+    *,
+    job: int,
+    worker: int,
+    before: float,
+    after: float,
+    end: float,
+    charged: float,
+    wall: float,
+    seed: int,
+    failed: bool,
+    text: bytes,
+    actual: float | None = None,
+    resumed: int | None = None,
+    left: tuple[str, int, float] | None = None,
+) -> bytes:
+    """The line of one completion. Written out by hand, for it is made between two callers' turns.
+
+    Args:
+        job, worker: which and where.
+        before, after, end, charged: of its decision and its execution, in virtual seconds.
+        wall: real seconds that its decision took.
+        seed: that it ran with.
+        failed: is it a failure?
+        text: what its caller says of it: JSON, the inside of an object.
+        actual: real seconds since the start of the run, where they are kept.
+        resumed: the job whose checkpoint it continued.
+        left: the configuration, fidelity and total of the checkpoint that it leaves.
+    """
+    line = (
+        f'{{"job":{job},"worker":{worker},"before":{before!r},"after":{after!r},"end":{end!r},"charged":{charged!r},'
+        f'"wall":{wall!r},"seed":{seed},"status":"{"FAILED" if failed else "DONE"}",'
+    )
+    if actual is not None:
+        line += f'"actual":{actual!r},'
+    if resumed is not None:
+        line += f'"resumed":{resumed},'
+    if left is not None:
+        line += f'"left":{to_json(left)},'
+    return line.encode() + text + b"}"
+
+
+class CompletionLog:
+    """Appends lines, each with one write. Not for several threads at once."""
+
+    def __init__(self, directory: str, *, new: bool) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0)
+        self._file = os.open(os.path.join(directory, LOG), flags, 0o666)
+
+    def write(self, line: bytes) -> None:
+        """Append a line, given without its end. Raises `OSError`, as when the disk is full."""
+        line += b"\n"
+        written = os.write(self._file, line)
+        while written < len(line):
+            written += os.write(self._file, line[written:])
+
+    def begin(self, settings: dict[str, Any], seed: int) -> None:
+        header = {"format": FORMAT, "settings": settings, "seed": seed}
+        self.write(to_json(header).encode())
+
+    def end(self, reason: str, not_reported: list[dict[str, Any]], directory: str) -> None:
+        """Nothing is appended afterwards, and the column files are there when the log says that it has ended.
+
+        Args:
+            reason: which limit ended the run.
+            not_reported: jobs that had begun.
+            directory: of the run.
+        """
+        self.write(to_json({"not_reported": not_reported}).encode())
+        publish(directory)
+        self.write(to_json({"over": reason}).encode())
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Columns:
+    """What the log says, column by column.
+
+    Attributes:
+        settings: of the run, as JSON.
+        seed: that job seeds derive from.
+        over: why the run ended; None if it has not.
+    """
+
+    def __init__(self, lines: Iterator[dict[str, Any]]) -> None:
+        header = next(lines, None)
+        if header is None or "settings" not in header:
+            raise CorruptRecord(f"The log {LOG} has no first line with the settings of the run.")
+        self.settings: dict[str, Any] = header["settings"]
+        self.seed: int = header["seed"]
+        self.over: str | None = None
+        self.results: dict[str, list[Any]] = {key: [] for key in (*self.settings["obj_keys"], "cumtime", "index")}
+        if self.settings["store_config"]:
+            self.results["seed"] = []
+        if self.settings["store_actual_cumtime"]:
+            self.results["actual_cumtime"] = []
+        self.cumtimes = {str(worker): 0.0 for worker in range(self.settings["n_workers"])}
+        self.states: dict[str, list[list[Any]]] = {}
+        self._left_by: dict[int, tuple[str, list[Any]]] = {}
+        self._samples: list[tuple[int, float, float]] = []
+        for line in lines:
+            if "over" in line:
+                self.over = line["over"]
+            elif "not_reported" in line:
+                for job in line["not_reported"]:
+                    self._sampled(job)
+            else:
+                self._completed(line)
+
+    @property
+    def samples(self) -> dict[str, list[float]]:
+        """When each decision began and ended, in the order of submission."""
+        ordered = sorted(self._samples)
+        return {"before_sample": [before for _, before, _ in ordered], "after_sample": [after for *_, after in ordered]}
+
+    def _completed(self, line: dict[str, Any]) -> None:
+        self._sampled(line)
+        self.cumtimes[str(line["worker"])] = line["end"]
+        row = {"cumtime": line["end"], "index": line["worker"]}
+        values, failed = line["values"], False
+        if isinstance(values, str):  # a failure fills every objective column with its text
+            values = [values] * len(self.settings["obj_keys"])
+            failed = True
+        row.update(zip(self.settings["obj_keys"], values, strict=True))
+        if self.settings["runtime_key"] in self.settings["obj_keys"] and not failed:
+            row[self.settings["runtime_key"]] = line["charged"]
+        if self.settings["store_config"]:
+            row.update({**line.get("config", {}), **(line.get("fidels") or {}), "seed": line["seed"]})
+        if self.settings["store_actual_cumtime"]:
+            row["actual_cumtime"] = line["actual"]
+        count = len(self.results["cumtime"])
+        for key in row:
+            if key not in self.results:
+                self.results[key] = [None] * count
+        for key, column in self.results.items():
+            column.append(row.get(key))
+        left = line.get("left")
+        if left is not None:
+            state = [left[2], line["end"], left[1], line["seed"]]
+            self.states.setdefault(left[0], []).append(state)
+            self._left_by[line["job"]] = (left[0], state)
+
+    def _sampled(self, line: dict[str, Any]) -> None:
+        self._samples.append((line["job"], line["before"], line["after"]))
+        resumed = self._left_by.pop(line["resumed"], None) if line.get("resumed") is not None else None
+        if resumed is not None:
+            key, state = resumed
+            self.states[key].remove(state)
+            if not self.states[key]:
+                del self.states[key]
+
+
+def read_columns(directory: str) -> Columns:
+    """Read the log, as far as it has been written. Costs what it holds.
+
+    Raises:
+        SimulationError: there is none.
+        CorruptRecord: it is no log of ours.
+    """
+    return Columns(_lines(directory))
+
+
+def _lines(directory: str) -> Iterator[dict[str, Any]]:
+    path = Path(directory, LOG)
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise SimulationError(f"No run has begun in {directory}: it has no {LOG}.") from None
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # it is being written, or its writer died
+            try:
+                value = from_json(line)
+            except ValueError as error:
+                raise CorruptRecord(f"Line {number} of {path} is no record of ours: {error}.") from None
+            if not isinstance(value, dict):
+                raise CorruptRecord(f"Line {number} of {path} is no record of ours: it holds {value!r}.")
+            yield value
+
+
+def how_it_ended(directory: str) -> str | None:
+    """Which limit ended the run; None if it goes on or did not end. Reads the last line only."""
+    try:
+        with open(os.path.join(directory, LOG), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 256))
+            last = file.read().splitlines(keepends=True)[-1:]
+    except FileNotFoundError:
+        return None
+    if not last or not last[0].startswith(b'{"over":') or not last[0].endswith(b"\n"):
+        return None
+    over: str = from_json(last[0])["over"]
+    return over
+
+
+def publish(directory: str) -> Columns:
+    """Write the four column files from the log, each of them at once or not at all. Returns the columns."""
+    columns = read_columns(directory)
+    for name, content in (
+        ("simulated_cumtime.json", columns.cumtimes),
+        ("state_cache.json", columns.states),
+        ("timenow.json", columns.samples),
+        ("results.json", columns.results),
+    ):
+        # NaN as Python and ujson write it: the programs that read these files expect it so.
+        write_atomically(os.path.join(directory, name), json.dumps(unjson(content)).encode())
+    return columns
+
+
+def write_atomically(path: str, content: bytes, mode: int = 0o666) -> None:
+    """Replace a file by another content; who reads it sees the one or the other. Permissions as `open` gives."""
+    temporary = f"{path}.{secrets.token_hex(8)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

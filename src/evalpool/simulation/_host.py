@@ -1,0 +1,189 @@
+"""The coordinator of a run in the process that made its wrapper: threads enter directly, child processes by a socket.
+
+The socket is opened when a child may need it: when the wrapper is pickled, and when this process forks. Until then a
+run of threads has neither socket nor thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import threading
+import uuid
+import weakref
+from typing import Any
+
+from evalpool._json import from_json, to_json
+from evalpool.errors import SimulationError
+from evalpool.evaluator._seeds import fresh_seed
+from evalpool.simulation import _protocol as protocol
+from evalpool.simulation._batches import BatchCoordinator
+from evalpool.simulation._coordinator import Coordinator
+from evalpool.simulation._files import write_atomically
+from evalpool.simulation._run import RunSettings
+from evalpool.simulation._server import Presence, Server
+from evalpool.simulation._session import SocketSession
+
+__all__ = ["CONTACT", "Contact", "Host", "new_coordinator", "open_session"]
+
+logger = logging.getLogger("evalpool")
+
+CONTACT = "coordinator.json"
+
+
+def new_coordinator(
+    settings: RunSettings, directory: str, seed: int | None, state: dict[str, Any] | None = None
+) -> Coordinator:
+    kind = Coordinator if settings.batch_size is None else BatchCoordinator
+    return kind(settings, directory, fresh_seed() if seed is None else seed, state=state)
+
+
+class Contact:
+    """Where a coordinator listens, and the key; in a file that only this user reads."""
+
+    def __init__(self, address: Any, key: bytes) -> None:
+        self.address = address
+        self.key = key
+
+    def write(self, directory: str) -> None:
+        text = to_json({"address": self.address, "key": self.key.hex(), "pid": os.getpid()})
+        write_atomically(os.path.join(directory, CONTACT), text.encode(), 0o600)
+
+    @classmethod
+    def read(cls, directory: str) -> Contact | None:
+        try:
+            with open(os.path.join(directory, CONTACT), "rb") as file:
+                value = from_json(file.read())
+        except FileNotFoundError:
+            return None
+        return cls(value["address"], bytes.fromhex(value["key"]))
+
+    @staticmethod
+    def remove(directory: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, CONTACT))
+        Presence.remove(directory)
+
+
+def open_session(directory: str, contact: Contact, settings: RunSettings, worker: int | None) -> SocketSession:
+    """Raises `OSError` if nobody listens any more, and what `SocketSession` raises."""
+    channel = protocol.connect(contact.address)
+    try:
+        return SocketSession(directory, channel, contact.key, settings, worker)
+    except BaseException:
+        channel.close()
+        raise
+
+
+class Host:
+    """A coordinator in this process. The run ends with the last reference to it.
+
+    Attributes:
+        kept: by wrapper, what its callers in this process have.
+    """
+
+    def __init__(self, settings: RunSettings, directory: str) -> None:
+        self.id = uuid.uuid4().hex
+        self.pid = os.getpid()
+        self.kept: dict[str, Any] = {}
+        self._engine = _Engine(settings, directory)
+        self.coordinator = self._engine.coordinator
+        self.serve = self._engine.serve
+        self.close = self._engine.close
+        weakref.finalize(self, self._engine.close)
+
+
+class _Engine:
+    """The coordinator and, once there are other processes, its server."""
+
+    def __init__(self, settings: RunSettings, directory: str) -> None:
+        self.pid = os.getpid()
+        self.directory = directory
+        self.coordinator = new_coordinator(settings, directory, settings.seed)
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+        self._presence: Presence | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        _engines.add(self)
+
+    def open(self) -> None:
+        """Let processes connect; they are answered once `serve` is called."""
+        with self._lock:
+            if self._server is None and not self._closed:
+                listener, address = protocol.listen()
+                key = secrets.token_bytes(32)
+                self._presence = Presence(self.directory, self.coordinator.settings.num_callers, new=True)
+                self._server = Server(self.coordinator, listener, key, self._presence)
+                self.coordinator.on_change = self._server.wake
+                Contact(address, key).write(self.directory)
+
+    def serve(self) -> None:
+        """Answer processes from now on, in a thread of its own."""
+        self.open()
+        with self._lock:
+            if self._thread is None and self._server is not None:
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._server, self._presence), name="evalpool-coordinator", daemon=True
+                )
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the run for all who have not ended. Idempotent; does nothing in a forked child."""
+        if self.pid != os.getpid():
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.coordinator.close()
+        if self._server is not None:
+            self._server.stop()
+            if self._thread is None:
+                self._server.close()
+            elif self._thread is not threading.current_thread():
+                self._thread.join()
+            Contact.remove(self.directory)
+
+    def _abandon(self) -> None:
+        if self._server is not None:
+            self._server.abandon()
+
+
+def _serve(server: Server, presence: Presence) -> None:
+    try:
+        server.run()
+    except Exception:
+        logger.exception("The coordinator of a simulated objective failed; its callers are told that it is gone.")
+    finally:
+        server.close()
+        presence.close()
+
+
+_engines: weakref.WeakSet[_Engine] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for engine in list(_engines):
+        if engine.pid == os.getpid() and not engine.coordinator.over:
+            try:
+                engine.open()
+            except (OSError, SimulationError):
+                logger.exception("No socket can be opened for the child; it will not reach its coordinator.")
+
+
+def _after_fork_here() -> None:
+    for engine in list(_engines):
+        if engine.pid == os.getpid() and engine._server is not None and not engine._closed:
+            engine.serve()
+
+
+def _after_fork_there() -> None:
+    for engine in list(_engines):
+        engine._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_there)

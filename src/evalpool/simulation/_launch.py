@@ -1,0 +1,185 @@
+"""The coordinator of separately launched programs: a process of its own, started by the first that needs it.
+
+::
+
+    program ─► lock start.lock ─► coordinator.json? ─► nobody there: start a coordinator, wait until it listens
+            ─► connect ─► unlock
+
+The lock is the operating system's, so whoever dies while holding it gives it up, and the next goes on. A process of its
+own, because any of the programs may end or be killed first. It ends when all have gone: the run is then over, or its
+state is kept in ``coordinator.state`` for those who come later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+from evalpool._json import from_json, to_json
+from evalpool.errors import SimulationError
+from evalpool.simulation import _protocol as protocol
+from evalpool.simulation._files import LOG, how_it_ended, write_atomically
+from evalpool.simulation._host import Contact, new_coordinator, open_session
+from evalpool.simulation._run import RunSettings
+from evalpool.simulation._server import Presence, Server
+from evalpool.simulation._session import SocketSession
+
+__all__ = ["join_launched", "main"]
+
+LOCK = "start.lock"
+STATE = "coordinator.state"
+ERRORS = "coordinator.err"
+LONELY = 30.0
+"""Seconds after which a coordinator ends to which nobody came: the program that started it died."""
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def join_launched(directory: str, settings: RunSettings, worker: int | None) -> SocketSession | None:
+    """Join the run of this directory, and start its coordinator if there is none. None if the run has ended.
+
+    Raises:
+        SimulationError: its coordinator was killed, or refuses this caller.
+    """
+    with _locked(directory):
+        if how_it_ended(directory) is not None:
+            return None
+        contact = Contact.read(directory)
+        if contact is not None:
+            with contextlib.suppress(OSError):
+                return open_session(directory, contact, settings, worker)
+        contact = _start(directory, settings)
+        return open_session(directory, contact, settings, worker)
+
+
+def _start(directory: str, settings: RunSettings) -> Contact:
+    if os.path.exists(os.path.join(directory, LOG)) and not os.path.exists(os.path.join(directory, STATE)):
+        raise SimulationError(
+            f"The coordinator of the run in {directory} was killed, so the run cannot go on. What was completed is in "
+            f"{LOG}; remove the directory to begin anew."
+        )
+    _reap()
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = f"import sys; sys.path.insert(0, {here!r}); from evalpool.simulation._launch import main; main()"
+    with open(os.path.join(directory, ERRORS), "wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # Ctrl-C in a terminal is for the programs
+        )
+    _started.append(process)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        with contextlib.suppress(OSError):
+            process.stdin.write(to_json({"directory": directory, "settings": settings.as_json()}).encode())
+            process.stdin.close()
+        ready = process.stdout.readline()
+    contact = Contact.read(directory)
+    if ready != b"ready\n" or contact is None:
+        process.wait()
+        with open(os.path.join(directory, ERRORS), "rb") as errors:
+            why = errors.read().decode(errors="replace").strip()
+        raise SimulationError(f"The coordinator of the run in {directory} could not be started: {why[-2000:]}")
+    return contact
+
+
+def _reap() -> None:
+    """Forget the coordinators of this program that have ended."""
+    _started[:] = [process for process in _started if process.poll() is None]
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Hold the run's lock; waits for who holds it."""
+    with open(os.path.join(directory, LOCK), "ab") as file:
+        _lock(file, wait=True)
+        yield
+
+
+def _lock(file: IO[bytes], *, wait: bool) -> bool:
+    """Released when the file is closed, or its process ends."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+                return True
+            except OSError:  # LK_LOCK gives up after ten seconds
+                if not wait:
+                    return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def main() -> None:
+    """The coordinator's process."""
+    task = from_json(sys.stdin.buffer.read())
+    directory, settings = task["directory"], RunSettings.from_json(task["settings"])
+    kept = os.path.join(directory, STATE)
+    state: dict[str, Any] | None = None
+    seed = settings.seed
+    if os.path.exists(kept):
+        with open(kept, "rb") as file:
+            state = json.load(file)
+        os.unlink(kept)
+        seed = state["seed"]
+        settings = RunSettings.from_json(state["settings"])
+    coordinator = new_coordinator(settings, directory, seed, state)
+    listener, address = protocol.listen()
+    key = secrets.token_bytes(32)
+    presence = Presence(directory, settings.num_callers, new=True)
+    server = Server(coordinator, listener, key, presence)
+    Contact(address, key).write(directory)
+    sys.stdout.write("ready\n")
+    sys.stdout.close()
+    lonely_at = time.monotonic() + LONELY
+    with open(os.path.join(directory, LOCK), "ab") as lock:
+
+        def may_end(all_gone: bool) -> bool:
+            if not all_gone and (server.num_connections or time.monotonic() < lonely_at):
+                return False
+            if not _lock(lock, wait=False):
+                return False  # somebody is just coming
+            if server.pending():
+                _unlock(lock)
+                return False
+            return True
+
+        server.run(may_end, within=LONELY)
+        if not coordinator.over:
+            left = {**coordinator.state(), "seed": coordinator.seed, "settings": settings.as_json()}
+            write_atomically(kept, json.dumps(left).encode(), 0o600)
+        Contact.remove(directory)
+        server.close()
+        presence.close()
+        coordinator.close()
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.getsize(os.path.join(directory, ERRORS)) == 0:
+                os.unlink(os.path.join(directory, ERRORS))
+
+
+def _unlock(file: IO[bytes]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,198 @@
+"""The ask-and-tell loop of the simulated wrapper: one thread, an optimiser, and virtual workers.
+
+Asking, evaluating and telling in the order that the kernel gives; no coordinator, because there is nobody to wait for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evalpool._asktell import Asked, AskTell
+from evalpool.errors import SimulationError
+from evalpool.evaluator._job import Job
+from evalpool.evaluator._seeds import fresh_seed, job_seed
+from evalpool.outcomes import JobStatus, Outcome
+from evalpool.simulation._checkpoints import Configurations
+from evalpool.simulation._files import CompletionLog, completion
+from evalpool.simulation._kernel import ASK, BEGIN, NOTHING, Kernel
+from evalpool.simulation._run import RunSettings
+
+if TYPE_CHECKING:
+    from evalpool.simulation._wrapper import ObjectiveFuncWrapper
+
+__all__ = ["AskTellRun"]
+
+
+class _Evaluated(NamedTuple):
+    asked: Asked
+    results: dict[str, Any]
+    runtime: float
+    text: bytes
+    seed: int
+    resumed: int | None
+
+
+class AskTellRun:
+    """One run of `ObjectiveFuncWrapper.simulate`."""
+
+    def __init__(self, settings: RunSettings, directory: str) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._seed = fresh_seed() if settings.seed is None else settings.seed
+        self._log = CompletionLog(directory, new=True)
+        self._log.begin(settings.as_json(), self._seed)
+        self._kernel = Kernel(
+            settings.n_workers,
+            sampling=settings.sampling,
+            tell="asap" if settings.expensive_sampler else "warmup",
+            continual_max_fidel=settings.continual_max_fidel,
+            max_evals=settings.n_evals,
+            max_time=settings.max_total_eval_time,
+        )
+        self._configurations = Configurations(settings.config_tracking)
+        self._asked: dict[int, Asked] = {}
+        self._decisions: dict[int, tuple[float, float, float]] = {}  # before, after, wall
+        self._evaluated: dict[int, _Evaluated] = {}
+        self._calls = [0] * settings.n_workers
+        self._told_in = self._told_in_cpu = 0.0  # what the optimiser took to learn since its last decision
+        self._began = False
+
+    def run(self, opt: Any, wrapper: ObjectiveFuncWrapper) -> None:
+        """See `ObjectiveFuncWrapper.simulate`."""
+        if self._began:
+            raise SimulationError("This wrapper has simulated an optimizer already; make another for the next.")
+        optimizer = AskTell(opt)
+        self._began = True
+        self._started = time.time()
+        try:
+            if self._settings.batch_size is None:
+                self._asynchronous(optimizer, wrapper)
+            else:
+                self._in_batches(optimizer, wrapper, self._settings.batch_size)
+            left = [
+                {"job": job, "worker": self._kernel.worker_of(job), "before": before, "after": after}
+                for job, (before, after, _) in self._decisions.items()
+            ]
+            self._log.end(self._kernel.over or "", left, self._directory)
+        finally:
+            self._log.close()
+
+    def _asynchronous(self, optimizer: AskTell, wrapper: ObjectiveFuncWrapper) -> None:
+        kernel = self._kernel
+        while (answer := kernel.poll()) != NOTHING:
+            if answer >= 0:
+                self._complete(answer, optimizer, wrapper)
+            elif answer == ASK:
+                asked, wall, cpu = self._ask(optimizer)
+                before = kernel.decision
+                assert before is not None
+                worker = kernel.next_worker
+                overhead = wrapper.measures(wall, cpu, worker, self._calls[worker])
+                self._calls[worker] += 1
+                job = kernel.ask(overhead, *self._key(asked, wrapper))
+                self._asked[job] = asked
+                self._decisions[job] = (before, kernel.start_of(job), wall)
+                if not kernel.begins_later:
+                    self._evaluate(job, wrapper)
+            elif answer == BEGIN:
+                self._evaluate(kernel.marked, wrapper)
+
+    def _in_batches(self, optimizer: AskTell, wrapper: ObjectiveFuncWrapper, size: int) -> None:
+        """Proposals, one overhead, all evaluations, a barrier, and everything is told in the order of ends."""
+        kernel, batch = self._kernel, 0
+        while not kernel.over and kernel.clock < self._settings.max_total_eval_time:
+            before, wall, cpu = kernel.clock, 0.0, 0.0
+            proposals = []
+            for _ in range(min(size, self._settings.n_evals - kernel.num_submitted)):
+                asked, one_wall, one_cpu = self._ask(optimizer)
+                proposals.append(asked)
+                wall, cpu = wall + one_wall, cpu + one_cpu
+            keys = [self._key(asked, wrapper) for asked in proposals]
+            after = before + wrapper.measures(wall, cpu, 0, batch)
+            kernel.advance(after)
+            batch += 1
+            ended: list[int] = []
+            for asked, key in zip(proposals, keys, strict=True):
+                job = kernel.submit(*key)
+                self._asked[job] = asked
+                self._decisions[job] = (before, after, wall)
+            while True:
+                while (job := kernel.startable()) >= 0:
+                    kernel.start()
+                    self._evaluate(job, wrapper)
+                if (job := kernel.step()) < 0:
+                    break
+                ended.append(job)
+            for job in ended:
+                self._complete(job, optimizer, wrapper)
+        kernel.over = kernel.over or "max_time"
+
+    def _ask(self, optimizer: AskTell) -> tuple[Asked, float, float]:
+        """A proposal, and the real and CPU seconds that the optimiser has taken since the last one."""
+        began, began_cpu = time.perf_counter(), time.thread_time()
+        asked = optimizer.ask()
+        wall = time.perf_counter() - began + self._told_in
+        cpu = time.thread_time() - began_cpu + self._told_in_cpu
+        self._told_in = self._told_in_cpu = 0.0
+        return asked, wall, cpu
+
+    def _key(self, asked: Asked, wrapper: ObjectiveFuncWrapper) -> tuple[str | None, int | None]:
+        fidelity = wrapper.check_fidels(asked.fidels)
+        if fidelity is None and (asked.config_id is None or not self._settings.config_tracking):
+            return None, None
+        return self._configurations.key(asked.eval_config, asked.config_id), fidelity
+
+    def _evaluate(self, job: int, wrapper: ObjectiveFuncWrapper) -> None:
+        kernel, asked = self._kernel, self._asked[job]
+        checkpoint = kernel.resumed(job)
+        seed = job_seed(self._seed, job)
+        if checkpoint is not None and checkpoint.seed is not None:
+            seed = checkpoint.seed
+        results, runtime, text = wrapper.evaluate(asked.eval_config, asked.fidels, seed, {})
+        kernel.finish(job, runtime, seed=seed)
+        resumed = checkpoint.job if checkpoint is not None else None
+        self._evaluated[job] = _Evaluated(asked, results, runtime, text, seed, resumed)
+
+    def _complete(self, job: int, optimizer: AskTell, wrapper: ObjectiveFuncWrapper) -> None:
+        kernel, settings = self._kernel, self._settings
+        done = self._evaluated.pop(job)
+        asked = self._asked.pop(job)
+        before, after, wall = self._decisions.pop(job)
+        charged = kernel.charged(job)
+        limit, left = settings.continual_max_fidel, None
+        if limit is not None and settings.fidel_keys is not None and asked.fidels is not None:
+            fidelity = asked.fidels[settings.fidel_keys[0]]
+            if fidelity < limit:
+                left = (self._configurations.key(asked.eval_config, asked.config_id), int(fidelity), done.runtime)
+        self._log.write(
+            completion(
+                job=job,
+                worker=kernel.worker_of(job),
+                before=before,
+                after=after,
+                end=kernel.end_of(job),
+                charged=charged,
+                wall=wall,
+                seed=done.seed,
+                failed=False,
+                text=done.text,
+                actual=time.time() - self._started if settings.store_actual_cumtime else None,
+                resumed=done.resumed,
+                left=left,
+            )
+        )
+        began, began_cpu = time.perf_counter(), time.thread_time()
+        results = {**done.results, **wrapper.reported(done.results, charged)}
+        optimizer.tell(_job(job, asked, results, settings), asked, results)
+        self._told_in += time.perf_counter() - began
+        self._told_in_cpu += time.thread_time() - began_cpu
+
+
+def _job(number: int, asked: Asked, results: dict[str, Any], settings: RunSettings) -> Job[Any]:
+    """For optimisers that are told of a job; its objective is what the objective function returned."""
+    values = [results[key] for key in settings.obj_keys]
+    job: Job[Any] = Job(None, None, "simulated", number, asked.configuration, "hpo", 0.0)
+    objective = values[0] if len(values) == 1 else tuple(values)
+    job._outcome, job._status = Outcome(JobStatus.DONE, objective, results), JobStatus.DONE
+    return job

@@ -1,0 +1,222 @@
+"""Frames on a local socket between a caller and its coordinator, and the proof that both know the key.
+
+::
+
+    caller                                          coordinator
+                          ◄── CHALLENGE nonce ───
+    ─── JOIN proof, nonce, who I am ───►
+                          ◄── JOINED proof, worker ─     or REFUSED why
+
+A frame is its length, its kind and its content: numbers packed for what travels once per evaluation, JSON for the
+rest. Nothing is ever unpickled. A caller has one question under way at a time; NOTICE is the only frame that comes
+unasked.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import secrets
+import select
+import socket
+import struct
+import sys
+from typing import Any
+
+from evalpool._json import from_json, to_json
+from evalpool.errors import SimulationError
+from evalpool.simulation._run import Result
+
+__all__ = ["Channel", "Kind", "challenge", "connect", "join_request", "listen", "proof", "read_join"]
+
+NONCE = 32
+READ = 1 << 16
+DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_HEAD = struct.Struct("<IB")
+_RESULT = struct.Struct("<?ddd?")
+_RELEASED = struct.Struct("<dQ?")
+_JOINED = struct.Struct("<IQQ")
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    CHALLENGE = 1
+    JOIN = 2
+    JOINED = 3
+    REFUSED = 4  # the run goes on without this caller
+    CALL = 5  # may I evaluate? answered by BEGUN, OVER or WRONG
+    STARTED = 6  # I evaluate from now on; not answered
+    RESULT = 7  # answered by RELEASED or OVER
+    LEAVE = 8
+    BEGUN = 9
+    RELEASED = 10
+    OVER = 11
+    WRONG = 12  # the question was: an argument of the user's
+    LOST = 13  # the run cannot go on
+
+
+class Channel:
+    """One side of a connection. Reading belongs to one thread at a time, and so does writing."""
+
+    __slots__ = ("_buffer", "socket")
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        self._buffer = b""
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def send(self, kind: int, content: bytes = b"") -> None:
+        self.socket.sendall(_HEAD.pack(len(content), kind) + content)
+
+    def send_json(self, kind: int, value: Any) -> None:
+        self.send(kind, to_json(value).encode())
+
+    def receive(self) -> tuple[int, bytes]:
+        """Wait for a frame. Raises `EOFError` when the other side is gone."""
+        while True:
+            frame = self._take()
+            if frame is not None:
+                return frame
+            self._read(0)
+
+    def available(self) -> tuple[int, bytes] | None:
+        """A frame that is there already, or None. Raises `EOFError`."""
+        frame = self._take()
+        if frame is None:
+            if DONT_WAIT:
+                try:
+                    self._read(DONT_WAIT)
+                except BlockingIOError:
+                    return None
+            elif select.select([self.socket], [], [], 0)[0]:
+                self._read(0)
+            frame = self._take()
+        return frame
+
+    def feed(self) -> list[tuple[int, bytes]]:
+        """After the socket was seen to be readable: the frames that came. Raises `EOFError`."""
+        self._read(0)
+        frames = []
+        while (frame := self._take()) is not None:
+            frames.append(frame)
+        return frames
+
+    def _read(self, flags: int) -> None:
+        try:
+            read = self.socket.recv(READ, flags)
+        except (ConnectionError, TimeoutError):
+            raise EOFError from None
+        if not read:
+            raise EOFError
+        self._buffer = self._buffer + read if self._buffer else read
+
+    def _take(self) -> tuple[int, bytes] | None:
+        buffer = self._buffer
+        if len(buffer) < _HEAD.size:
+            return None
+        length, kind = _HEAD.unpack_from(buffer)
+        end = _HEAD.size + length
+        if len(buffer) < end:
+            return None
+        self._buffer = buffer[end:]
+        return kind, buffer[_HEAD.size : end]
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def pack_result(overhead: float | None, wall: float, result: Result) -> bytes:
+    """`overhead` is None if the call was announced by CALL or STARTED."""
+    charged = overhead is not None
+    return _RESULT.pack(charged, overhead or 0.0, wall, result.runtime, result.failed) + result.text
+
+
+def unpack_result(content: bytes) -> tuple[float | None, float, Result]:
+    charged, overhead, wall, runtime, failed = _RESULT.unpack_from(content)
+    return overhead if charged else None, wall, Result(runtime, failed, content[_RESULT.size :])
+
+
+def pack_joined(worker: int, seed: int, calls: int) -> bytes:
+    return _JOINED.pack(worker, seed, calls)
+
+
+def unpack_joined(content: bytes) -> tuple[int, int, int]:
+    worker, seed, calls = _JOINED.unpack(content)
+    return worker, seed, calls
+
+
+def pack_released(charged: float, seed: int, over: bool) -> bytes:
+    return _RELEASED.pack(charged, seed, over)
+
+
+def unpack_released(content: bytes) -> tuple[float, int, bool]:
+    charged, seed, over = _RELEASED.unpack(content)
+    return charged, seed, over
+
+
+def listen() -> tuple[socket.socket, Any]:
+    """A listening socket that only this machine reaches, and its address as JSON.
+
+    On Linux its name is no file, so nothing is left behind; elsewhere it is a port of the loopback interface.
+    """
+    if sys.platform == "linux":
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        name = f"evalpool-{secrets.token_hex(16)}"
+        listener.bind(f"\0{name}")
+        address: Any = name
+    else:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", 0))
+        address = list(listener.getsockname())
+    listener.listen(4096)
+    return listener, address
+
+
+def connect(address: Any) -> Channel:
+    """Raises `OSError` if nobody listens."""
+    if isinstance(address, str):
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        where: Any = f"\0{address}"
+    else:
+        connected = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        where = tuple(address)
+    try:
+        connected.connect(where)
+        without_delay(connected)
+    except BaseException:
+        connected.close()
+        raise
+    return Channel(connected)
+
+
+def without_delay(connected: socket.socket) -> None:
+    if connected.family == socket.AF_INET:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def challenge() -> bytes:
+    return secrets.token_bytes(NONCE)
+
+
+def proof(key: bytes, side: bytes, nonce: bytes) -> bytes:
+    """That one knows the key, without showing it."""
+    return hmac.new(key, side + nonce, hashlib.sha256).digest()
+
+
+def join_request(key: bytes, nonce: bytes, own: bytes, who: dict[str, Any]) -> bytes:
+    return proof(key, b"caller", nonce) + own + to_json(who).encode()
+
+
+def read_join(key: bytes, nonce: bytes, content: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The caller's nonce and who it is. Raises `SimulationError` if it does not know the key."""
+    given, own, who = content[:32], content[32 : 32 + NONCE], content[32 + NONCE :]
+    if not hmac.compare_digest(given, proof(key, b"caller", nonce)) or len(own) != NONCE:
+        raise SimulationError("The caller does not know the key of this run.")
+    value = from_json(who)
+    if not isinstance(value, dict):
+        raise SimulationError("The caller does not say who it is.")
+    return own, value

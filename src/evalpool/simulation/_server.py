@@ -1,0 +1,297 @@
+"""The side of a coordinator that callers in other processes see: one thread, one socket for each of them.
+
+An evaluation costs one frame in and one frame out. A caller that is killed is noticed at once, because its socket
+closes. Between two frames the thread looks again for some microseconds before it sleeps: the next caller is mostly as
+quick as this, and to be woken takes longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from evalpool._json import from_json
+from evalpool.errors import BadArgument, EvalpoolError, SimulationError
+from evalpool.simulation import _protocol as protocol
+from evalpool.simulation._coordinator import Coordinator, Member, Reply
+from evalpool.simulation._protocol import Channel, Kind
+from evalpool.simulation._run import Begun, Joined, Over, Released
+
+__all__ = ["Presence", "Server"]
+
+LAZY = 1e-3
+"""A check_interval_time above this says that load matters more than speed: no looking again."""
+FLAGS = "callers"
+
+
+class Presence:
+    """One byte per worker that says whether its caller's objective is running, in memory that both sides see.
+
+    A caller that is killed cannot say what it was doing, and to announce each evaluation would cost a frame.
+    """
+
+    def __init__(self, directory: str, workers: int, *, new: bool = False) -> None:
+        path = os.path.join(directory, FLAGS)
+        if new:
+            with open(path, "wb") as file:
+                file.write(bytes(workers))
+        with open(path, "r+b") as file:
+            self.flags = mmap.mmap(file.fileno(), workers)
+
+    def close(self) -> None:
+        self.flags.close()
+
+    @staticmethod
+    def remove(directory: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, FLAGS))
+
+
+class _Connection:
+    """One caller's socket."""
+
+    __slots__ = ("_key", "_own", "channel", "member", "nonce")
+
+    def __init__(self, channel: Channel, key: bytes) -> None:
+        self.channel = channel
+        self.nonce = protocol.challenge()
+        self.member: Member | None = None
+        self._key = key
+        self._own = b""
+
+    def greet(self) -> None:
+        self.channel.send(Kind.CHALLENGE, self.nonce)
+
+    def join(self, content: bytes, coordinator: Coordinator) -> None:
+        self._own, who = protocol.read_join(self._key, self.nonce, content)
+        coordinator.settings.agree(who["settings"])
+        self.member = Member(who["name"], self.deliver)
+        coordinator.join(self.member, who["worker"])
+
+    def deliver(self, reply: Reply) -> None:
+        """Under the coordinator's lock. A caller that is gone is noticed where its socket is read."""
+        with contextlib.suppress(OSError):
+            if isinstance(reply, Released):
+                self.channel.send(Kind.RELEASED, protocol.pack_released(*reply))
+            elif isinstance(reply, Over):
+                self.channel.send(Kind.OVER)
+            elif isinstance(reply, Begun):
+                self.channel.send_json(Kind.BEGUN, reply)
+            elif isinstance(reply, Joined):
+                known = protocol.proof(self._key, b"coordinator", self._own)
+                self.channel.send(Kind.JOINED, known + protocol.pack_joined(*reply))
+            else:
+                self.refuse(Kind.LOST, reply)
+
+    def refuse(self, kind: Kind, error: BaseException) -> None:
+        with contextlib.suppress(OSError):
+            self.channel.send_json(kind, {"error": type(error).__name__, "text": str(error)})
+
+
+class Server:
+    """Serves a coordinator to callers that know the key.
+
+    Args:
+        coordinator: whom they talk to.
+        listener: where they come; closed with the server.
+        key: what they must know.
+        presence: what they are doing.
+    """
+
+    def __init__(self, coordinator: Coordinator, listener: socket.socket, key: bytes, presence: Presence) -> None:
+        self._coordinator = coordinator
+        self._listener = listener
+        self._listener.setblocking(False)
+        self._key = key
+        self._presence = presence
+        self._connections: dict[int, _Connection] = {}
+        self._poller = _Poller()
+        self._poller.add(listener)
+        self._alarm, self._alarmed = socket.socketpair()
+        self._alarmed.setblocking(False)
+        self._poller.add(self._alarm)
+        interval = coordinator.settings.check_interval_time
+        self._look_again = interval if interval <= LAZY else 0.0
+        self._busy = False
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Make the loop look at the deadline again. From any thread."""
+        with contextlib.suppress(OSError):  # it is awake if that is full, and gone if that is closed
+            self._alarmed.send(b"!")
+
+    def stop(self) -> None:
+        """End `run`. From any thread."""
+        self._stopping = True
+        self.wake()
+
+    @property
+    def num_connections(self) -> int:
+        """How many callers are connected, or are about to join."""
+        return len(self._connections)
+
+    def run(self, may_end: Callable[[bool], bool] = lambda idle: False, *, within: float = math.inf) -> None:
+        """Serve until `stop`, or until `may_end(have all callers gone)` says so.
+
+        It is asked after each event, and again within some seconds.
+        """
+        coordinator = self._coordinator
+        served = False
+        while not self._stopping:
+            with coordinator.lock:
+                deadline = coordinator.deadline()
+            events = self._wait(max(0.0, min(within, deadline - time.monotonic())))
+            newcomer = False
+            for handle in events:
+                connection = self._connections.get(handle)
+                if connection is not None:
+                    self._read(connection)
+                elif handle == self._alarm.fileno():
+                    self._alarm.recv(4096)
+                else:
+                    newcomer = True
+            if newcomer:  # last: those who left before it came have left by now
+                self._accept()
+                served = True
+            if deadline <= time.monotonic():
+                coordinator.tick()
+            coordinator.prepare()
+            if may_end(served and not self._connections):
+                return
+
+    def close(self) -> None:
+        """Close all sockets: whoever is still connected finds out."""
+        for connection in self._connections.values():
+            connection.channel.close()
+        self._connections.clear()
+        self._poller.close()
+        for end in (self._listener, self._alarm, self._alarmed):
+            end.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's sockets, so that its end is noticed."""
+        self._connections, connections = {}, self._connections
+        for connection in connections.values():
+            connection.channel.close()
+        for end in (self._listener, self._alarm, self._alarmed):
+            end.close()
+        self._poller.close()
+
+    def pending(self) -> bool:
+        """Is somebody at the door?"""
+        return bool(select.select([self._listener], [], [], 0)[0])
+
+    def _wait(self, timeout: float) -> list[int]:
+        if self._busy:
+            end = time.perf_counter() + self._look_again
+            while True:
+                events = self._poller.wait(0.0)
+                if events:
+                    return events
+                if time.perf_counter() > end:
+                    break
+        began = time.perf_counter()
+        events = self._poller.wait(timeout)
+        self._busy = time.perf_counter() - began < 2 * self._look_again
+        return events
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._listener.accept()
+        except OSError:
+            return  # it is gone again
+        protocol.without_delay(accepted)
+        connection = _Connection(Channel(accepted), self._key)
+        self._connections[accepted.fileno()] = connection
+        self._poller.add(accepted)
+        with contextlib.suppress(OSError):
+            connection.greet()
+
+    def _read(self, connection: _Connection) -> None:
+        try:
+            frames = connection.channel.feed()
+        except (EOFError, OSError):
+            self._drop(connection, clean=False)
+            return
+        for kind, content in frames:
+            if kind == Kind.LEAVE:
+                self._drop(connection, clean=True)
+                return
+            try:
+                self._answer(connection, kind, content)
+            except BadArgument as error:
+                connection.refuse(Kind.WRONG, error)
+            except EvalpoolError as error:
+                refused = connection.member is None or connection.member.worker < 0
+                connection.refuse(Kind.REFUSED if refused else Kind.LOST, error)
+            except (ValueError, KeyError, TypeError):  # no frame of ours
+                self._drop(connection, clean=False)
+                return
+
+    def _answer(self, connection: _Connection, kind: int, content: bytes) -> None:
+        member = connection.member
+        if kind == Kind.JOIN and member is None:
+            connection.join(content, self._coordinator)
+        elif member is None:
+            raise SimulationError("The caller has not shown that it knows the key of this run.")
+        elif kind == Kind.RESULT:
+            self._coordinator.finish(member, *protocol.unpack_result(content))
+        elif kind == Kind.STARTED:
+            self._coordinator.started(member, *from_json(content))
+        elif kind == Kind.CALL:
+            overhead, wall, fields = from_json(content)
+            self._coordinator.call(member, overhead, wall, fields)
+        else:
+            raise ValueError(kind)
+
+    def _drop(self, connection: _Connection, *, clean: bool) -> None:
+        handle = connection.channel.fileno()
+        self._poller.remove(connection.channel.socket)
+        del self._connections[handle]
+        connection.channel.close()
+        member = connection.member
+        if member is not None and member.worker >= 0:
+            evaluating = bool(self._presence.flags[member.worker])
+            self._presence.flags[member.worker] = 0
+            self._coordinator.leave(member, clean=clean, evaluating=evaluating)
+
+
+class _Poller:
+    """`select.epoll` where there is one: it costs the same whatever the number of sockets."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, socket.socket] = {}
+        self._poll: Any = None
+        if hasattr(select, "epoll"):
+            self._poll, self._unit = select.epoll(), 1.0
+        elif hasattr(select, "poll"):
+            self._poll, self._unit = select.poll(), 1000.0
+
+    def add(self, connected: socket.socket) -> None:
+        self._sockets[connected.fileno()] = connected
+        if self._poll is not None:
+            self._poll.register(connected.fileno(), 1)  # EPOLLIN and POLLIN
+
+    def remove(self, connected: socket.socket) -> None:
+        del self._sockets[connected.fileno()]
+        if self._poll is not None:
+            self._poll.unregister(connected.fileno())
+
+    def wait(self, timeout: float) -> list[int]:
+        """The file numbers of those that can be read, within some seconds."""
+        if timeout > 3600.0:
+            timeout = 3600.0  # infinity is no number of milliseconds
+        if self._poll is None:
+            return [ready.fileno() for ready in select.select(list(self._sockets.values()), [], [], timeout)[0]]
+        return [handle for handle, _ in self._poll.poll(timeout * self._unit)]
+
+    def close(self) -> None:
+        if hasattr(self._poll, "close"):
+            self._poll.close()

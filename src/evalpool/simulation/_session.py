@@ -1,0 +1,254 @@
+"""A caller's side of a simulated run: how one thread or process talks to the coordinator.
+
+Both kinds have the same few methods. A question blocks until its reply has come: the reply to a result comes when its
+virtual turn has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import Any, Protocol
+
+import evalpool.errors
+from evalpool._json import from_json
+from evalpool.errors import MemberLost, SimulationError
+from evalpool.simulation import _protocol as protocol
+from evalpool.simulation._coordinator import Coordinator, Member, Reply
+from evalpool.simulation._protocol import Channel, Kind
+from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
+from evalpool.simulation._server import Presence
+
+__all__ = ["Session", "SocketSession", "ThreadSession", "who_am_i"]
+
+
+class Session(Protocol):
+    """What the wrapper needs.
+
+    Attributes:
+        pid: the process that it belongs to; a forked child has to open its own.
+        seed: of the next job.
+        over: every call returns the sentinel.
+        worker: the virtual worker that this caller is.
+        busy: held during a call; a worker runs one job at a time.
+        calls: how many evaluations this worker has brought.
+        returned: when the last call returned, by `time.perf_counter`; None before the first.
+        returned_cpu: the same by `time.thread_time`.
+    """
+
+    pid: int
+    seed: int
+    over: bool
+    worker: int
+    busy: threading.Lock
+    calls: int
+    returned: float | None
+    returned_cpu: float
+
+    def look(self) -> None:
+        """Take notice of what has happened meanwhile: `over` may become true. Raises `MemberLost`."""
+
+    def call(self, overhead: float, wall: float, fields: dict[str, Any]) -> Begun | Over:
+        """May I evaluate? Raises what is wrong with the arguments."""
+
+    def started(self, overhead: float, wall: float) -> None:
+        """I evaluate from now on."""
+
+    def evaluating(self, flag: int) -> None:
+        """The objective runs: what is lost with this caller is a job."""
+
+    def finish(self, overhead: float | None, wall: float, result: Result) -> Released | Over:
+        """Wait for the virtual turn of a result. Raises `MemberLost`, `SimulationError`."""
+
+    def close(self) -> None:
+        """Leave, now or in the middle of an evaluation. Idempotent."""
+
+
+def who_am_i() -> str:
+    return f"process {os.getpid()}, thread {threading.current_thread().name}"
+
+
+class ThreadSession:
+    """A caller in the process of the coordinator."""
+
+    worker: int
+    seed: int
+    calls: int
+
+    def __init__(self, coordinator: Coordinator, worker: int | None) -> None:
+        self.pid = os.getpid()
+        self.busy = threading.Lock()
+        self.returned: float | None = None
+        self.returned_cpu = 0.0
+        self._coordinator = coordinator
+        self._condition = threading.Condition(coordinator.lock)
+        self._replies: list[Reply] = []
+        self._nudged = False
+        self._evaluating = False
+        self._closed = False
+        self.member = Member(who_am_i(), self._deliver, self._nudge)
+        coordinator.join(self.member, worker)
+        joined = self._reply()
+        self.over = isinstance(joined, Over)
+        self.worker, self.seed, self.calls = Joined(0, 0, 0) if isinstance(joined, Over) else joined
+
+    def _deliver(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        self._condition.notify()
+
+    def _nudge(self) -> None:
+        self._nudged = True
+        self._condition.notify()
+
+    def _reply(self) -> Any:
+        while True:
+            with self._condition:
+                if not self._replies:
+                    self._nudged = False
+                    patience = self._coordinator.deadline() - time.monotonic()
+                    self._condition.wait_for(
+                        lambda: self._replies or self._nudged, None if patience > threading.TIMEOUT_MAX else patience
+                    )
+                if self._replies:
+                    reply = self._replies.pop(0)
+                    if isinstance(reply, SimulationError):
+                        raise reply
+                    return reply
+            self._coordinator.tick()
+
+    def look(self) -> None:
+        if self._replies:
+            self._reply()
+            self.over = True
+
+    def call(self, overhead: float, wall: float, fields: dict[str, Any]) -> Begun | Over:
+        self._coordinator.call(self.member, overhead, wall, fields)
+        reply: Begun | Over = self._reply()
+        return reply
+
+    def started(self, overhead: float, wall: float) -> None:
+        self._coordinator.started(self.member, overhead, wall)
+
+    def evaluating(self, flag: int) -> None:
+        self._evaluating = bool(flag)
+
+    def finish(self, overhead: float | None, wall: float, result: Result) -> Released | Over:
+        self._coordinator.finish(self.member, overhead, wall, result)
+        reply: Released | Over = self._reply()
+        return reply
+
+    def close(self) -> None:
+        if not self._closed and self.pid == os.getpid():
+            self._closed = True
+            self._coordinator.leave(self.member, clean=True, evaluating=self._evaluating)
+
+
+class SocketSession:
+    """A caller in another process.
+
+    Args:
+        directory: of the run.
+        channel: connected to the coordinator.
+        key: of the run.
+        settings: that this caller was given.
+        worker: that it is to be; None for any.
+
+    Raises:
+        SimulationError: it was refused, or the coordinator does not know the key.
+        MemberLost: the run is broken.
+    """
+
+    def __init__(self, directory: str, channel: Channel, key: bytes, settings: RunSettings, worker: int | None) -> None:
+        self.pid = os.getpid()
+        self.busy = threading.Lock()
+        self.returned: float | None = None
+        self.returned_cpu = 0.0
+        self.over = False
+        self.worker = self.seed = self.calls = 0
+        self._channel = channel
+        self._directory = directory
+        self._presence: Presence | None = None
+        kind, nonce = self._receive()
+        if kind != Kind.CHALLENGE:
+            raise SimulationError(f"Who listens at the address of the run in {directory} is no coordinator.")
+        own = protocol.challenge()
+        who = {"name": who_am_i(), "worker": worker, "settings": settings.as_json()}
+        channel.send(Kind.JOIN, protocol.join_request(key, nonce, own, who))
+        kind, content = self._receive()
+        if kind == Kind.OVER:
+            self.over = True
+            return
+        known = protocol.proof(key, b"coordinator", own)
+        if kind != Kind.JOINED or content[: len(known)] != known:
+            raise SimulationError(f"Who listens at the address of the run in {directory} does not know its key.")
+        self.worker, self.seed, self.calls = protocol.unpack_joined(content[len(known) :])
+        self._presence = Presence(directory, settings.num_callers)
+
+    def look(self) -> None:
+        try:
+            frame = self._channel.available()
+        except EOFError:
+            raise self._gone() from None
+        if frame is not None:
+            self._check(*frame)
+            self.over = True
+
+    def call(self, overhead: float, wall: float, fields: dict[str, Any]) -> Begun | Over:
+        self._send_json(Kind.CALL, [overhead, wall, fields])
+        kind, content = self._receive()
+        return Over() if kind == Kind.OVER else Begun(*from_json(content))
+
+    def started(self, overhead: float, wall: float) -> None:
+        self._send_json(Kind.STARTED, [overhead, wall])
+
+    def evaluating(self, flag: int) -> None:
+        if self._presence is not None:
+            self._presence.flags[self.worker] = flag
+
+    def finish(self, overhead: float | None, wall: float, result: Result) -> Released | Over:
+        try:
+            self._channel.send(Kind.RESULT, protocol.pack_result(overhead, wall, result))
+        except OSError:
+            raise self._gone() from None
+        self.evaluating(0)  # if it dies from now on, its result is there
+        kind, content = self._receive()
+        return Over() if kind == Kind.OVER else Released(*protocol.unpack_released(content))
+
+    def _send_json(self, kind: Kind, value: Any) -> None:
+        try:
+            self._channel.send_json(kind, value)
+        except OSError:
+            raise self._gone() from None
+
+    def _receive(self) -> tuple[int, bytes]:
+        try:
+            kind, content = self._channel.receive()
+        except (EOFError, OSError):
+            raise self._gone() from None
+        if kind in (Kind.REFUSED, Kind.WRONG, Kind.LOST):
+            self._check(kind, content)
+        return kind, content
+
+    def _check(self, kind: int, content: bytes) -> None:
+        if kind in (Kind.REFUSED, Kind.WRONG, Kind.LOST):
+            said = from_json(content)
+            error = getattr(evalpool.errors, said["error"], SimulationError)
+            raise error(said["text"])
+
+    def _gone(self) -> SimulationError:
+        return MemberLost(
+            f"The coordinator of the run in {self._directory} is gone; the program or process that it ran in has "
+            "ended or was killed. What was completed is in its log."
+        )
+
+    def close(self) -> None:
+        if self._channel.fileno() < 0:
+            return
+        if self.pid == os.getpid():
+            with contextlib.suppress(OSError):  # the coordinator has gone first
+                self._channel.send(Kind.LEAVE)
+        self._channel.close()
+        if self._presence is not None:
+            self._presence.close()

@@ -1,0 +1,533 @@
+"""`ObjectiveFuncWrapper`: simulated time for optimisers that call the objective from workers of their own.
+
+The interface, the file names and the errors are those of mfhpo-simulator 1.2.1 (S. Watanabe, arXiv 2305.17595), so that
+its programs run unchanged; how callers wait for their virtual turn is another matter: see `_coordinator`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Literal
+
+from evalpool._json import plain, to_json
+from evalpool.errors import BadArgument, RunExists, SimulationError, WrongKeys
+from evalpool.simulation._callers import Run
+from evalpool.simulation._checkpoints import check_fidelity, digest
+from evalpool.simulation._coordinator import failure_text
+from evalpool.simulation._files import how_it_ended, publish
+from evalpool.simulation._host import Host
+from evalpool.simulation._interface import ObjectiveFuncType
+from evalpool.simulation._kernel import check_overhead, check_runtime
+from evalpool.simulation._loop import AskTellRun
+from evalpool.simulation._options import Options, directory_of, is_shared
+from evalpool.simulation._run import Over, Result
+from evalpool.simulation._session import Session
+
+__all__ = ["ObjectiveFuncWrapper", "get_multiple_wrappers"]
+
+SENTINEL = float(1 << 30)
+"""What a call gets for each objective and for the runtime when the run is over: worse than any loss."""
+
+Overhead = Literal["measured", "cpu", "none"] | Callable[[int, int], float]
+
+
+class ObjectiveFuncWrapper:
+    """Wraps an objective so that the calls of several workers return in the order of their virtual ends.
+
+    Call it from as many threads or processes as there are workers: threads, forked or spawned processes, pools, or
+    programs that are launched separately and share `save_dir_name`. A call evaluates the objective at once and returns
+    when no other worker can end before it any more; ends that are equal are ordered by worker. So each worker must go
+    on calling until the calls return the sentinel, ``2**30``, for every objective and the runtime: then `n_evals`
+    evaluations have completed, and no objective is called any more.
+
+    >>> import tempfile
+    >>> def objective(eval_config, fidels=None, seed=None):
+    ...     return {"loss": eval_config["x"], "runtime": 3600.0}
+    >>> with ObjectiveFuncWrapper(
+    ...     objective, n_workers=1, n_evals=2, n_actual_evals_in_opt=3, overhead="none", tmp_dir=tempfile.mkdtemp()
+    ... ) as wrapper:
+    ...     losses = [wrapper({"x": x})["loss"] for x in (0.5, 0.25, 0.125)]
+    >>> losses
+    [0.5, 0.25, 1073741824.0]
+    >>> wrapper.get_results()["cumtime"]
+    [3600.0, 7200.0]
+
+    A runtime that is no number of seconds, an output without the announced keys, and an exception of the objective are
+    raised in their caller when its turn has come, and recorded as failures; the others go on.
+
+    Args:
+        obj_func: ``f(eval_config, fidels=None, seed=None, **data_to_scatter)`` returning a dict.
+        launch_multiple_wrappers_from_user_side: each worker makes its own wrapper, in programs that share nothing but
+            `save_dir_name`; a wrapper is then one worker.
+        ask_and_tell: this wrapper is not called; it runs an optimiser with `simulate`.
+        save_dir_name: of the directory for the results, below ``mfhpo-simulator-info``.
+        n_workers: how many call, or, with `batch_size` or `ask_and_tell`, how many virtual workers there are.
+        n_actual_evals_in_opt: how many calls the optimiser will make: at least `n_evals` and one more per worker, for
+            the last calls must come.
+        n_evals: how many completions there are in the end, exactly.
+        fidel_keys: names of the fidelities; None for none.
+        obj_keys: names of the objectives; None for ``["loss"]``.
+        runtime_key: name of the runtime in the objective's results: seconds from scratch.
+        seed: that the seeds of evaluations derive from, by their numbers; None for any.
+        continual_max_fidel: an evaluation at a higher fidelity continues one of the same configuration at a lower, up
+            to this one, and is charged the difference.
+        max_waiting_time: seconds that a call waits for others until it gives up on the run, naming those; infinity
+            warns after ten seconds.
+        check_interval_time: seconds that the coordinator of processes looks for the next call before it sleeps; above a
+            millisecond, it sleeps at once.
+        store_config: keep configuration, fidelities and seed of every evaluation among the results.
+        store_actual_cumtime: keep the real seconds since the start of the run, too: ``actual_cumtime``.
+        allow_parallel_sampling: workers decide at the same time; else decisions are made one after the other.
+        config_tracking: refuse a `config_id` that stood for another configuration.
+        worker_index: which worker this wrapper is, with `launch_multiple_wrappers_from_user_side`.
+        max_total_eval_time: the end of virtual time. What would end later is not reported.
+        expensive_sampler: decisions take so long, against evaluations, that results must be seen while others are still
+            thinking: a result is released as soon as those have been thinking beyond its end. The workers wait for
+            each other's decisions in real time, so the waiting is in what is measured.
+        tmp_dir: where ``mfhpo-simulator-info`` is; None for the working directory.
+        batch_size: synchronous batches: one caller brings this many evaluations, which `n_workers` virtual workers then
+            run, and their ends are ordered among them; calls return at once.
+        overhead: virtual seconds that a decision takes: ``"measured"``, the wall time since the caller's last call
+            returned; ``"cpu"``, its thread's CPU time; ``"none"``; or a function of ``(worker_index, number of that
+            worker's call)``, charged to that caller alone, which makes a run reproducible.
+        on_lost: what becomes of the evaluation of a caller that dies: ``"fail"``: it is a failure, and the others go
+            on; ``"leave"``: it never was; ``"raise"``: the run stops, and all calls raise `MemberLost`.
+
+    Raises:
+        BadArgument: a wrong value or type, or two that contradict. It is a `ValueError`.
+        RunExists: the directory is there already. It is a `FileExistsError`.
+    """
+
+    def __init__(
+        self,
+        obj_func: ObjectiveFuncType | Callable[..., dict[str, Any]],
+        launch_multiple_wrappers_from_user_side: bool = False,
+        ask_and_tell: bool = False,
+        save_dir_name: str | None = None,
+        n_workers: int = 4,
+        n_actual_evals_in_opt: int = 105,
+        n_evals: int = 100,
+        fidel_keys: list[str] | None = None,
+        obj_keys: list[str] | None = None,
+        runtime_key: str = "runtime",
+        seed: int | None = None,
+        continual_max_fidel: int | None = None,
+        max_waiting_time: float = math.inf,
+        check_interval_time: float = 1e-4,
+        store_config: bool = False,
+        store_actual_cumtime: bool = False,
+        allow_parallel_sampling: bool = False,
+        config_tracking: bool = True,
+        worker_index: int | None = None,
+        max_total_eval_time: float = math.inf,
+        expensive_sampler: bool = False,
+        tmp_dir: str | None = None,
+        batch_size: int | None = None,
+        *,
+        overhead: Overhead = "measured",
+        on_lost: Literal["fail", "leave", "raise"] = "fail",
+    ) -> None:
+        options = Options(
+            launched=launch_multiple_wrappers_from_user_side,
+            ask_and_tell=ask_and_tell,
+            save_dir_name=save_dir_name,
+            n_actual_evals_in_opt=n_actual_evals_in_opt,
+            worker_index=worker_index,
+            tmp_dir=tmp_dir,
+            n_workers=n_workers,
+            n_evals=n_evals,
+            fidel_keys=fidel_keys,
+            obj_keys=["loss"] if obj_keys is None else obj_keys,
+            runtime_key=runtime_key,
+            seed=seed,
+            continual_max_fidel=continual_max_fidel,
+            max_waiting_time=max_waiting_time,
+            check_interval_time=check_interval_time,
+            store_config=store_config,
+            store_actual_cumtime=store_actual_cumtime,
+            allow_parallel_sampling=allow_parallel_sampling,
+            config_tracking=config_tracking,
+            max_total_eval_time=max_total_eval_time,
+            expensive_sampler=expensive_sampler,
+            batch_size=batch_size,
+            overhead=overhead,
+            on_lost=on_lost,
+        )
+        if not callable(obj_func):
+            raise BadArgument(f"obj_func is {obj_func!r} of type {type(obj_func).__name__}, which cannot be called.")
+        self._settings = settings = options.settings()
+        self._obj_func = obj_func
+        self._overhead = overhead
+        self._n_actual_evals_in_opt = n_actual_evals_in_opt
+        self._dir_name = directory_of(save_dir_name, tmp_dir)
+        self._path = os.path.abspath(self._dir_name)
+        self._run: Run | None = None
+        self._loop: AskTellRun | None = None
+        if launch_multiple_wrappers_from_user_side:
+            os.makedirs(self._path, exist_ok=True)
+            if how_it_ended(self._path) is not None or not is_shared(self._path):
+                raise self._exists()
+            self._run = Run(settings, self._path, host=None, worker=worker_index, one_worker=True)
+            return
+        try:
+            os.makedirs(self._path)
+        except FileExistsError:
+            raise self._exists() from None
+        if ask_and_tell:
+            self._loop = AskTellRun(settings, self._path)
+        else:
+            host = Host(settings, self._path)
+            self._run = Run(settings, self._path, host=host, worker=None, one_worker=settings.batch_size is not None)
+
+    def _exists(self) -> RunExists:
+        return RunExists(f"The directory `{self._dir_name}` already exists. Remove it or give another save_dir_name.")
+
+    @property
+    def dir_name(self) -> str:
+        """The directory of the results."""
+        return self._dir_name
+
+    @property
+    def obj_keys(self) -> list[str]:
+        """Names of the objectives."""
+        return list(self._settings.obj_keys)
+
+    @property
+    def runtime_key(self) -> str:
+        """Name of the runtime."""
+        return self._settings.runtime_key
+
+    @property
+    def fidel_keys(self) -> list[str]:
+        """Names of the fidelities."""
+        return list(self._settings.fidel_keys or ())
+
+    @property
+    def n_actual_evals_in_opt(self) -> int:
+        """How many calls the optimiser was said to make."""
+        return self._n_actual_evals_in_opt
+
+    @property
+    def n_workers(self) -> int:
+        """How many workers there are."""
+        return self._settings.n_workers
+
+    def get_results(self) -> dict[str, list[Any]]:
+        """The columns of ``results.json``, one value per completion in the order of virtual time.
+
+        While the run goes on, those so far; the column files are then written as they stand. A failure has its text
+        in every objective. May be called from any process. Costs what there is to read.
+
+        Raises:
+            SimulationError: no run has begun in this directory.
+        """
+        results: dict[str, list[Any]] = self._column_file("results.json")
+        return results
+
+    def get_optimizer_overhead(self) -> dict[str, list[float]]:
+        """``before_sample`` and ``after_sample``: when each decision began and ended, in virtual time."""
+        samples: dict[str, list[float]] = self._column_file("timenow.json")
+        return samples
+
+    def _column_file(self, name: str) -> Any:
+        if how_it_ended(self._path) is None:
+            publish(self._path)
+            if how_it_ended(self._path) is not None:
+                publish(self._path)  # it has ended meanwhile, and ours may have replaced its last
+        with open(os.path.join(self._path, name), encoding="utf-8") as file:
+            return json.load(file)
+
+    def simulate(self, opt: Any) -> None:
+        """Run an optimiser with `ask` and `tell` until `n_evals` evaluations are completed, in this thread.
+
+        A decision knows everything that had ended when it began: with `expensive_sampler` from the start, without it
+        from when every worker has had its first evaluation.
+
+        Args:
+            opt: see `AbstractAskTellOptimizer`. What it, or the objective, raises passes through.
+
+        Raises:
+            SimulationError: the wrapper was not made with ``ask_and_tell=True``, or has run already.
+            BadArgument: `opt` lacks a method.
+        """
+        if self._loop is None:
+            raise SimulationError(
+                "This wrapper is a function for workers to call; for simulate(opt) make it with ask_and_tell=True."
+            )
+        self._loop.run(opt, self)
+
+    def close(self) -> None:
+        """Leave the run, and end it if it was made in this process. Results stay. Idempotent."""
+        if self._run is not None:
+            self._run.close()
+
+    def __enter__(self) -> ObjectiveFuncWrapper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(
+        self,
+        eval_config: dict[str, Any],
+        *,
+        fidels: dict[str, int | float] | None = None,
+        config_id: int | None = None,
+        **data_to_scatter: Any,
+    ) -> dict[str, Any]:
+        """Evaluate and wait for the virtual end; returns the objectives and the runtime that was charged.
+
+        Args:
+            eval_config: the configuration.
+            fidels: fidelity name -> value.
+            config_id: identifies the configuration across fidelities; without, its content does.
+            data_to_scatter: handed on to the objective.
+
+        Raises:
+            BadArgument: fidelities or `config_id` are wrong; nothing was evaluated.
+            WrongKeys: fidelities, or the objective's results, have other keys than was announced.
+            MemberLost: others died or did not come, and the run cannot go on.
+            SimulationError: a caller too many, or no coordinator.
+        """
+        if self._run is None:
+            raise SimulationError(
+                "This wrapper was made with ask_and_tell=True: call simulate(opt), or make it without for a function."
+            )
+        session = self._run.session()
+        if session is None:
+            return self._sentinel()
+        with session.busy:
+            try:
+                return self._call(session, eval_config, fidels, config_id, data_to_scatter)
+            finally:
+                session.returned = time.perf_counter()
+                if self._overhead == "cpu":
+                    session.returned_cpu = time.thread_time()
+
+    def _call(
+        self,
+        session: Session,
+        eval_config: dict[str, Any],
+        fidels: dict[str, Any] | None,
+        config_id: Any,
+        data: dict[str, Any],
+    ) -> dict[str, Any]:
+        wall = 0.0 if session.returned is None else time.perf_counter() - session.returned
+        fidelity = self.check_fidels(fidels)
+        session.look()
+        if session.over:
+            return self._sentinel()
+        overhead: float | None = self._charge(session, wall)
+        seed = session.seed
+        if fidelity is not None or (config_id is not None and self._settings.config_tracking):
+            begun = session.call(overhead or 0.0, wall, self.identify(eval_config, config_id, fidelity))
+            if isinstance(begun, Over):
+                session.over = True
+                return self._sentinel()
+            seed, overhead = begun.seed, None
+        elif self._settings.expensive_sampler:
+            session.started(overhead or 0.0, wall)
+            overhead = None
+        session.calls += 1
+        session.evaluating(1)
+        try:
+            results, runtime, text = self.evaluate(eval_config, fidels, seed, data)
+        except Exception as error:
+            failure = Result(math.nan, True, self._failure(error, eval_config, fidels))
+            with contextlib.suppress(SimulationError):  # what the objective raised is what there is to see
+                self._finish(session, overhead, wall, failure)
+            raise
+        except BaseException:
+            self._leave()  # an interrupt, or the end of the process, does not wait for its turn
+            raise
+        charged = self._finish(session, overhead, wall, Result(runtime, False, text))
+        if charged is None:
+            return self._sentinel()
+        return self.reported(results, charged)
+
+    def _finish(self, session: Session, overhead: float | None, wall: float, result: Result) -> float | None:
+        """Wait for the turn; the seconds that were charged, or None if the run was over before."""
+        try:
+            reply = session.finish(overhead, wall, result)
+        except SimulationError:
+            raise
+        except BaseException:
+            self._leave()  # interrupted as it waited: the reply will come to nobody
+            raise
+        if isinstance(reply, Over):
+            session.over = True
+            return None
+        session.seed, session.over = reply.seed, reply.over
+        return reply.charged
+
+    def _sentinel(self) -> dict[str, Any]:
+        return dict.fromkeys((*self._settings.obj_keys, self._settings.runtime_key), SENTINEL)
+
+    def _leave(self) -> None:
+        if self._run is not None:
+            self._run.leave()
+
+    def _charge(self, session: Session, wall: float) -> float:
+        """The decision's virtual seconds."""
+        overhead = self._overhead
+        if overhead == "measured":
+            return wall
+        if overhead == "none":
+            return 0.0
+        if overhead == "cpu":
+            return 0.0 if session.returned is None else max(0.0, time.thread_time() - session.returned_cpu)
+        assert callable(overhead)
+        return check_overhead(overhead(session.worker, session.calls))
+
+    # The objective, for calls and for `simulate`.
+
+    def check_fidels(self, fidels: dict[str, Any] | None) -> int | None:
+        """The fidelity that continuation goes by, if there is continuation. Raises for what is wrong."""
+        keys = self._settings.fidel_keys
+        if keys is None:
+            if fidels is not None:
+                raise BadArgument(
+                    f"Objective function got keyword `fidels`, {fidels!r}, but the wrapper was made without fidel_keys."
+                )
+            return None
+        if fidels is None:
+            raise BadArgument(
+                f"Objective function did not get keyword `fidels`, but the wrapper was made with "
+                f"fidel_keys={list(keys)!r}."
+            )
+        if self._settings.continual_max_fidel is not None and len(fidels) != 1:
+            raise BadArgument(
+                f"fidels must have only one element when continual_max_fidel is given, but got fidels={fidels!r}."
+            )
+        if fidels.keys() != set(keys):
+            raise WrongKeys(
+                f"The keys in fidels must be identical to fidel_keys={list(keys)!r}, but got fidels={fidels!r}."
+            )
+        if self._settings.continual_max_fidel is None:
+            return None
+        return check_fidelity(fidels[keys[0]])
+
+    def identify(self, eval_config: dict[str, Any], config_id: Any, fidelity: int | None) -> dict[str, Any]:
+        """What the coordinator is told of a configuration."""
+        if config_id is None:
+            return {"key": digest(eval_config), "fidelity": fidelity}
+        tracked = plain(eval_config, lenient=True) if self._settings.config_tracking else None
+        return {"key": str(config_id), "eval_config": tracked, "fidelity": fidelity}
+
+    def evaluate(
+        self, eval_config: dict[str, Any], fidels: dict[str, Any] | None, seed: int, data: dict[str, Any]
+    ) -> tuple[dict[str, Any], float, bytes]:
+        """Call the objective: its results, its runtime, and what is kept of them."""
+        results = self._obj_func(eval_config=eval_config, fidels=fidels, seed=seed, **data)
+        wanted = {*self._settings.obj_keys, self._settings.runtime_key}
+        if not isinstance(results, dict) or not wanted <= results.keys():
+            raise WrongKeys(
+                f"The output of objective must be a superset of {sorted(wanted)!r}, specified in obj_keys and "
+                f"runtime_key, but got results={results!r}."
+            )
+        runtime = check_runtime(results[self._settings.runtime_key])
+        if isinstance(runtime, str):
+            raise BadArgument(f"In the output of objective, {results!r}, {runtime}.")
+        values = ",".join([_as_json(results[key]) for key in self._settings.obj_keys])
+        return results, runtime, b'"values":[' + values.encode() + b"]" + self._inputs(eval_config, fidels)
+
+    def reported(self, results: dict[str, Any], charged: float) -> dict[str, Any]:
+        """What a call returns."""
+        kept = {key: results[key] for key in self._settings.obj_keys}
+        runtime_key = self._settings.runtime_key
+        kept[runtime_key] = results[runtime_key] if self._settings.continual_max_fidel is None else charged
+        return kept
+
+    def _failure(self, error: Exception, eval_config: dict[str, Any], fidels: dict[str, Any] | None) -> bytes:
+        text = "".join(traceback.format_exception(error))
+        return failure_text(f"F_{type(error).__name__}", text) + self._inputs(eval_config, fidels)
+
+    def _inputs(self, eval_config: dict[str, Any], fidels: dict[str, Any] | None) -> bytes:
+        if not self._settings.store_config:
+            return b""
+        config, given = plain(eval_config, lenient=True), plain(fidels, lenient=True)
+        return f',"config":{to_json(config)},"fidels":{to_json(given)}'.encode()
+
+    def measures(self, wall: float, cpu: float, worker: int, call: int) -> float:
+        """The virtual seconds of a decision of `simulate`."""
+        overhead = self._overhead
+        if callable(overhead):
+            return check_overhead(overhead(worker, call))
+        return {"measured": wall, "cpu": cpu, "none": 0.0}[overhead]
+
+    def _of_worker(self, host: Host, worker: int) -> ObjectiveFuncWrapper:
+        """This wrapper for one of its workers alone."""
+        one = copy.copy(self)
+        one._run = Run(self._settings, self._path, host=host, worker=worker, one_worker=True)
+        return one
+
+
+def get_multiple_wrappers(
+    obj_func: ObjectiveFuncType | Callable[..., dict[str, Any]],
+    save_dir_name: str | None = None,
+    n_workers: int = 4,
+    n_actual_evals_in_opt: int = 105,
+    n_evals: int = 100,
+    fidel_keys: list[str] | None = None,
+    obj_keys: list[str] | None = None,
+    runtime_key: str = "runtime",
+    seed: int | None = None,
+    continual_max_fidel: int | None = None,
+    max_waiting_time: float = math.inf,
+    check_interval_time: float = 1e-4,
+    store_config: bool = False,
+    store_actual_cumtime: bool = False,
+    allow_parallel_sampling: bool = False,
+    config_tracking: bool = True,
+    max_total_eval_time: float = math.inf,
+    expensive_sampler: bool = False,
+    tmp_dir: str | None = None,
+    *,
+    overhead: Overhead = "measured",
+    on_lost: Literal["fail", "leave", "raise"] = "fail",
+) -> list[ObjectiveFuncWrapper]:
+    """One wrapper for each worker, 0 to ``n_workers - 1``, of one run; each may go to a process of its own.
+
+    For optimisers that take a worker object each. The coordinator is in this process, and the run ends with the last
+    of the wrappers here. The arguments are those of `ObjectiveFuncWrapper`.
+    """
+    whole = ObjectiveFuncWrapper(
+        obj_func,
+        save_dir_name=save_dir_name,
+        n_workers=n_workers,
+        n_actual_evals_in_opt=n_actual_evals_in_opt,
+        n_evals=n_evals,
+        fidel_keys=fidel_keys,
+        obj_keys=obj_keys,
+        runtime_key=runtime_key,
+        seed=seed,
+        continual_max_fidel=continual_max_fidel,
+        max_waiting_time=max_waiting_time,
+        check_interval_time=check_interval_time,
+        store_config=store_config,
+        store_actual_cumtime=store_actual_cumtime,
+        allow_parallel_sampling=allow_parallel_sampling,
+        config_tracking=config_tracking,
+        max_total_eval_time=max_total_eval_time,
+        expensive_sampler=expensive_sampler,
+        tmp_dir=tmp_dir,
+        overhead=overhead,
+        on_lost=on_lost,
+    )
+    assert whole._run is not None
+    host = whole._run.host
+    assert host is not None
+    return [whole._of_worker(host, worker) for worker in range(n_workers)]
+
+
+def _as_json(value: Any) -> str:
+    if value.__class__ is float and math.isfinite(value):
+        return repr(value)
+    return to_json(value)
