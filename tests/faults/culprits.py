@@ -115,6 +115,7 @@ def _shout_for_ever_and_die(job: Any) -> None:
     """A daemon that writes to the worker's standard error without end; nobody will find it."""
     child = subprocess.Popen(["/bin/sh", "-c", "exec yes endless 1>&2"], start_new_session=True)
     say("grandchild", child.pid)
+    threading.Event().wait(0.3)  # until it is at it
     os._exit(7)
 
 

@@ -85,6 +85,7 @@ class Program:
         self._known: set[psutil.Process] = set()
         self._said: queue.Queue[str | None] = queue.Queue()
         self._heard: list[str] = []
+        self._unclaimed: list[str] = []
         self._listener: threading.Thread | None = None
         if self.process.stdout is not None:
             self._listener = threading.Thread(target=self._listen, name="program-listener", daemon=True)
@@ -97,7 +98,11 @@ class Program:
         self._said.put(None)
 
     def expect(self, word: str, bound: float = BOUND) -> str:
-        """Wait for a line that begins with `word`; returns what follows it."""
+        """Wait for a line that begins with `word`, which no `expect` before had; returns what follows it."""
+        for line in self._unclaimed:
+            if line == word or line.startswith(word + " "):
+                self._unclaimed.remove(line)
+                return line[len(word) + 1 :]
         end = time.monotonic() + bound
         while True:
             try:
@@ -110,6 +115,7 @@ class Program:
             self._heard.append(line)
             if line == word or line.startswith(word + " "):
                 return line[len(word) + 1 :]
+            self._unclaimed.append(line)
 
     def report(self) -> str:
         """What is known of it, for messages."""

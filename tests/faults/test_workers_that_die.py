@@ -65,12 +65,12 @@ def test_workers_that_are_killed_while_they_start_cost_nothing(
     module.write_text("import threading; threading.Event().wait(60)")
     evaluator = make(run, num_workers=4)
     evaluator.submit([{"x": n} for n in range(20)])
-    for _ in range(2):
-        wait_until(lambda: len(workers_of()) == 4)
-        victims = workers_of()
-        for process in victims:
-            process.kill()
-        assert_gone(victims)
+    wait_until(lambda: len(workers_of()) == 4)
+    victims = workers_of()
+    for process in victims:
+        process.kill()
+    assert_gone(victims)
+    wait_until(lambda: len(workers_of()) == 4)
     module.write_text("def run(job):\n    return 10.0 * job['x']\n")
     for process in workers_of():
         process.kill()

@@ -1,0 +1,143 @@
+"""`Evaluator.create` and the registry of methods."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalpool import (
+    EVALUATORS,
+    BadArgument,
+    Evaluator,
+    MissingExtra,
+    ProcessPoolEvaluator,
+    SerialEvaluator,
+    UnknownMethod,
+)
+from evalpool.evaluator._cpus import usable_cpus
+
+
+def run(job: Any) -> float:
+    return 2.0 * job["x"]
+
+
+def test_an_unknown_method_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownMethod, match="'threads'") as caught:
+        Evaluator.create(run, "threads")
+    for name in ("serial", "thread", "process", "executor"):
+        assert name in str(caught.value)
+    with pytest.raises(ValueError, match="serial"):
+        EVALUATORS["threads"]
+    with pytest.raises(ValueError, match="3"):
+        Evaluator.create(run, 3)  # type: ignore[arg-type]
+
+
+def test_a_method_that_is_unknown_is_not_in_the_mapping() -> None:
+    assert "serial" in EVALUATORS
+    assert "threads" not in EVALUATORS
+    assert EVALUATORS.get("threads") is None  # as of any mapping
+
+
+def test_an_unknown_keyword_lists_those_there_are() -> None:
+    with pytest.raises(BadArgument, match="'workers'") as caught:
+        Evaluator.create(run, "process", {"workers": 3})
+    for name in ("num_workers", "callbacks", "run_function_kwargs", "storage", "search_id", "job_timeout", "retries"):
+        assert name in str(caught.value)
+    assert "run_function," not in str(caught.value)
+    with pytest.raises(TypeError, match="num_workers"):
+        Evaluator.create(run, "serial", {"workers": 3})
+
+
+@pytest.mark.parametrize("wrong", [[("num_workers", 2)], "num_workers=2", {1: 2}])
+def test_keywords_that_are_no_dict_are_refused(wrong: Any) -> None:
+    with pytest.raises(BadArgument):
+        Evaluator.create(run, "serial", wrong)
+
+
+def test_loky_is_process() -> None:
+    assert EVALUATORS["loky"] is EVALUATORS["process"] is ProcessPoolEvaluator
+
+
+def test_each_name_that_is_listed_can_be_had_or_names_what_to_install() -> None:
+    for name in EVALUATORS:
+        with contextlib.suppress(MissingExtra):
+            assert issubclass(EVALUATORS[name], Evaluator)
+    assert len(EVALUATORS) == len(list(EVALUATORS))
+    assert "serial" in repr(EVALUATORS)
+
+
+@pytest.mark.parametrize("method", ["serial", "thread"])
+def test_minus_one_worker_is_every_usable_cpu(method: str) -> None:
+    with Evaluator.create(run, method, {"num_workers": -1}) as evaluator:
+        assert evaluator.num_workers == usable_cpus()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_the_affinity_of_the_process_counts() -> None:
+    cpus = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cpus)})
+        assert usable_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Install a distribution of somebody else: a module and its entry point."""
+
+    def install(entry_points: str, source: str) -> None:
+        (tmp_path / "their_backend.py").write_text(source)
+        info = tmp_path / "their_backend-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-backend\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[evalpool.backends]\n" + entry_points)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "their_backend", raising=False)
+        importlib.invalidate_caches()
+
+    return install
+
+
+SOURCE = """
+from evalpool import SerialEvaluator
+
+class TheirEvaluator(SerialEvaluator):
+    def __init__(self, run_function, *, flavour="plain", **kwargs):
+        super().__init__(run_function, **kwargs)
+        self.flavour = flavour
+"""
+
+
+def test_backends_of_other_packages_are_found_by_their_entry_point(package: Callable[[str, str], None]) -> None:
+    package("theirs = their_backend:TheirEvaluator\n", SOURCE)
+    assert "theirs" in EVALUATORS
+    assert "theirs" in list(EVALUATORS)
+    assert "their_backend" not in sys.modules  # listing imports nothing
+    with Evaluator.create(run, "theirs", {"flavour": "sweet", "num_workers": 1}) as evaluator:
+        assert type(evaluator).__name__ == "TheirEvaluator"
+        assert evaluator.flavour == "sweet"  # type: ignore[attr-defined]
+        evaluator.submit([{"x": 3}])
+        assert [job.objective for job in evaluator.gather()] == [6.0]
+    with pytest.raises(BadArgument, match="flavour"):
+        Evaluator.create(run, "theirs", {"taste": 1})
+    with pytest.raises(UnknownMethod, match="theirs"):
+        Evaluator.create(run, "their")
+
+
+def test_an_entry_point_cannot_take_the_place_of_our_own(package: Callable[[str, str], None]) -> None:
+    package("serial = their_backend:TheirEvaluator\n", SOURCE)
+    assert EVALUATORS["serial"] is SerialEvaluator
+
+
+def test_an_entry_point_that_names_no_evaluator_says_so(package: Callable[[str, str], None]) -> None:
+    package("theirs = their_backend:run\n", "def run(): ...\n")
+    with pytest.raises(BadArgument, match=r"their_backend:run"):
+        Evaluator.create(run, "theirs")
