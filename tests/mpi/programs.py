@@ -8,7 +8,16 @@ import threading
 import time
 from typing import Any
 
-from evalpool import Evaluator, MPICommEvaluator, SerialEvaluator
+from evalpool import (
+    Evaluator,
+    MaximumJobsSpawnReached,
+    MPICommEvaluator,
+    SerialEvaluator,
+    ThreadPoolEvaluator,
+    distributed,
+)
+from evalpool.callbacks import CSVLoggerCallback
+from evalpool.storage import MPIStorage
 
 
 def say(**facts: Any) -> None:
@@ -178,6 +187,84 @@ def withdraws() -> None:
         evaluator.submit([{"x": 2.0}, *[{"x": 0.01}] * 3])
         evaluator.gather("BATCH", 3)
         say(soon=time.monotonic() - began < 1.5)
+
+
+def together() -> None:
+    """Every rank searches, over threads of its own; rank 0 ends early, rank 2 late."""
+    evaluator_class: Any = distributed("mpi")(ThreadPoolEvaluator)
+    path = os.path.join(os.getcwd(), f"table-{os.environ.get('PMI_RANK', os.environ.get('OMPI_COMM_WORLD_RANK'))}.csv")
+    with evaluator_class(double, num_workers=2, callbacks=[CSVLoggerCallback(path)]) as evaluator:
+        own, others = [], []
+        for n in range(10 + 10 * evaluator.rank):
+            evaluator.submit([{"x": n}])
+            own += evaluator.gather("BATCH", 1)
+            others += evaluator.gather_other_jobs_done()
+        if evaluator.rank == 2:  # late: until it has heard of all that the others have done
+            while len(others) < 30:
+                others += evaluator.gather_other_jobs_done()
+        ids = [job.id for job in own + others]
+        say(
+            rank=evaluator.rank, size=evaluator.size, workers=evaluator.num_total_workers,
+            own=[job.number for job in own], once=len(ids) == len(set(ids)), heard=len(others),
+        )  # fmt: skip
+
+
+def capped() -> None:
+    """The cap counts the jobs of all ranks."""
+    evaluator_class: Any = distributed("mpi")(ThreadPoolEvaluator)
+    with evaluator_class(double) as evaluator:
+        evaluator.set_maximum_num_jobs_submitted(20)
+        count = 0
+        try:
+            while True:
+                evaluator.submit([{"x": 1}])
+                count += 1
+        except MaximumJobsSpawnReached:
+            say(submitted=count)
+
+
+def bad_root() -> None:
+    """What is wrong on the root is told to the others, who would wait for ever."""
+    from mpi4py import MPI
+
+    from evalpool.errors import EvalpoolError
+
+    kwargs = {"num_workers": 0} if MPI.COMM_WORLD.rank == 0 else {}
+    evaluator_class: Any = distributed("mpi")(ThreadPoolEvaluator)
+    try:
+        evaluator_class(double, **kwargs)
+    except EvalpoolError as error:
+        say(error=type(error).__name__)
+
+
+def storage() -> None:
+    """Ranks write and read one log; the root may end first."""
+    storage = MPIStorage()
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    search = comm.bcast(storage.create_new_search() if comm.rank == 0 else None)
+    mine = [storage.create_new_job(search) for _ in range(20)]
+    for job in mine:
+        storage.store_job_out(job, comm.rank)
+    if comm.rank != 2:
+        return
+    while len(storage.load_out_from_all_jobs(search)) < 60:
+        threading.Event().wait(0.01)
+    jobs = storage.load_all_job_ids(search)
+    say(jobs=len(jobs), exact=jobs == [f"{search}.{n}" for n in range(60)])
+
+
+def storage_in_jobs() -> None:
+    def run(job: Any) -> float:
+        job.storage.store_job_metadata(job.id, "seen", job["x"])
+        return job["x"]
+
+    with MPICommEvaluator(run, storage=MPIStorage()) as evaluator:
+        evaluator.submit([{"x": n} for n in range(10)])
+        evaluator.gather()
+        seen = evaluator.storage.load_metadata_from_all_jobs(evaluator.search_id, "seen")
+        say(seen=sorted(seen), results=len(evaluator.results()))
 
 
 def wrong_arguments() -> None:

@@ -126,6 +126,37 @@ def test_jobs_behind_a_long_one_go_to_an_idle_rank(engine: Engine, tmp_path: Pat
     assert said(on_root(engine, "withdraws", tmp_path)) == [{"soon": True}]
 
 
+def test_searches_on_all_ranks_hear_of_each_other_and_block_nobody(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "together", tmp_path)
+    assert ended.code == 0, ended.err
+    facts = sorted(said(ended), key=lambda fact: fact["rank"])
+    assert [(fact["size"], fact["workers"], fact["once"]) for fact in facts] == [(3, 6, True)] * 3
+    assert sorted(number for fact in facts for number in fact["own"]) == list(range(60))
+    assert facts[2]["heard"] == 30
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["table-0.csv"]
+
+
+def test_the_cap_is_exact_over_all_ranks(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "capped", tmp_path)
+    assert sum(fact["submitted"] for fact in said(ended)) == 20, ended.err
+
+
+def test_an_error_of_the_root_alone_keeps_nobody_waiting(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "bad_root", tmp_path)
+    assert sorted(fact["error"] for fact in said(ended)) == ["BackendError", "BackendError", "BadArgument"], ended.err
+
+
+def test_a_log_on_the_root_serves_all_ranks_also_after_the_roots_last_line(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "storage", tmp_path)
+    assert said(ended) == [{"jobs": 60, "exact": True}], ended.err
+    assert ended.code == 0
+
+
+def test_jobs_reach_the_log_on_the_root(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "storage_in_jobs", tmp_path)
+    assert said(ended) == [{"seen": list(range(10)), "results": 10}], ended.err
+
+
 def test_wrong_arguments_say_what_to_do(engine: Engine, tmp_path: Path) -> None:
     ended = on_root(engine, "wrong_arguments", tmp_path)
     errors = [fact["error"] for fact in said(ended)]

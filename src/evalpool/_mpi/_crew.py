@@ -154,6 +154,16 @@ class Crew:
         comm.Recv([buffer, self.mpi.BYTE], status.Get_source(), status.Get_tag())
         return buffer
 
+    def meet(self) -> None:
+        """Wait for all ranks, while other threads of this process go on with messages.
+
+        A blocking call of MPI keeps them from it on MPICH, and those who come later may need an answer from here.
+        """
+        request = self.work.Ibarrier()
+        patience = Patience(request.Test, False)
+        while not patience.wait():
+            pass
+
     # Ends.
 
     def close(self, tag: int, busy: list[int]) -> None:
