@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalpool import Evaluator, RunningJob, optimize
+from evalpool.callbacks import Callback
 from evalpool.errors import NotJSON, StorageUnavailable
 from evalpool.outcomes import JobStatus
-from evalpool.storage import MemoryStorage, RedisStorage, Storage, storage_from_url
+from evalpool.storage import Event, MemoryStorage, RedisStorage, SQLiteStorage, Storage, storage_from_url
 from resume.processes import program
 from resume.searches import Optimizer
 from storage.redis_server import RedisServer
@@ -265,3 +266,40 @@ def test_numpy_values_are_json_on_every_storage(shared: Storage) -> None:
     assert record.configuration == {"lr": 0.1, "units": 3, "mask": [True, False]}
     assert record.objective == 0.5
     assert record.output["curve"] == [0, 1, 2]
+
+
+# Interrupts.
+
+
+class _Interrupted(SQLiteStorage):
+    """Ctrl-C strikes while gather records its first jobs."""
+
+    struck = False
+
+    def append(self, events: Sequence[Event]) -> None:
+        if not self.struck and events[-1].kind == "gathered":
+            self.struck = True
+            raise KeyboardInterrupt
+        super().append(events)
+
+
+@pytest.mark.slow
+def test_a_gather_that_is_interrupted_while_it_records_loses_nothing_and_tells_once(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    class Watcher(Callback):
+        def on_done(self, job: Any) -> None:
+            done.append(job.number)
+
+    with _Interrupted(tmp_path / "results.db") as storage:
+        settings = {"storage": storage, "num_workers": 2, "callbacks": [Watcher()]}
+        with Evaluator.create(lambda job: 1.0, "thread", settings) as evaluator:
+            evaluator.submit([{"x": 0}, {"x": 1}])
+            with pytest.raises(KeyboardInterrupt):
+                evaluator.gather("BATCH", 2)
+            assert done == []
+            assert len(evaluator.gather()) == 2
+            assert sorted(done) == [0, 1]
+            records = evaluator.results()
+            assert [record.status for record in records] == [JobStatus.DONE] * 2
+            assert all(record.timestamp_gather is not None for record in records)

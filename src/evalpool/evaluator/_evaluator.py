@@ -42,7 +42,7 @@ from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, Sto
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._interrupts import Condition, Opened, Shielded
+from evalpool.evaluator._interrupts import Condition, Opened, Shielded, install, uninstall
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled
@@ -153,6 +153,7 @@ class Evaluator(abc.ABC):
         self._start_lock = threading.Lock()
         self._hooks = _Hooks(self._callbacks)
         self._acquires = type(self)._acquire is not Evaluator._acquire
+        self._shields = False  # we stand before the handler of Ctrl-C
         self._closed = False
         _open_evaluators.add(self)
 
@@ -356,6 +357,7 @@ class Evaluator(abc.ABC):
     def _start_up(self) -> None:
         with self._start_lock:
             if not self._started_up:
+                self._shields = install()
                 self._start()
                 self._started_up = True
 
@@ -797,7 +799,12 @@ class Evaluator(abc.ABC):
             for job in fresh:
                 job._gathered = now
             if self._keeps and own:
-                self._record_gathered(own, now)
+                try:
+                    self._record_gathered(own, now)
+                except BaseException:  # interrupted: the next gather records them, and tells the callbacks
+                    for job in fresh:
+                        job._gathered = None
+                    raise
             if self._hooks.on_done:
                 for job in fresh:
                     self._hooks.call("on_done", job)
@@ -888,18 +895,23 @@ class Evaluator(abc.ABC):
         if self._own_storage is not None:
             self._own_storage.take_finished(jobs)
             return
-        if self._durable:
-            events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
+        if not self._durable:
+            self._write([self._gathered_event(job) for job in jobs])
+            return
+        events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
+        with self._record_lock:
+            # What gather returns is committed, also where it was faster than the thread that saw the outcome.
+            fast = [job for job in jobs if job.number in self._unrecorded] if self._unrecorded else []
+            numbers = [job.number for job in fast]
+            self._unrecorded.difference_update(numbers)
+            self._recorded_early.update(numbers)
+        try:
+            self._write([self._outcome_event(job) for job in fast] + events)
+        except BaseException:
             with self._record_lock:
-                # What gather returns is committed, also where it was faster than the thread that saw the outcome.
-                fast = [job for job in jobs if job.number in self._unrecorded] if self._unrecorded else []
-                numbers = [job.number for job in fast]
-                self._unrecorded.difference_update(numbers)
-                self._recorded_early.update(numbers)
-            events = [self._outcome_event(job) for job in fast] + events
-        else:
-            events = [self._gathered_event(job) for job in jobs]
-        self._write(events)
+                self._unrecorded.update(numbers)
+                self._recorded_early.difference_update(numbers)
+            raise
 
     def _gathered_event(self, job: Job[Any]) -> Event:
         """A job's outcome and the time it was given back, in one."""
@@ -1213,6 +1225,9 @@ class Evaluator(abc.ABC):
         self._leave_storage()
         if isinstance(self._run_function, Profiled):
             self._run_function.release()
+        if self._shields:
+            self._shields = False
+            uninstall()
         return unfinished
 
     def _leave_storage(self) -> None:
