@@ -151,7 +151,13 @@ class SerialEvaluator(Evaluator):
     async def _run_async(self, job: Job[Any], attempt: int) -> None:
         if self._watches_starts:
             self._started(job)
-        outcome = await self._work_once.acall(job.number, attempt, job.args, self._channel, job._extra, self._worker)
+        call = self._work_once.acall
+        try:
+            outcome = await call(job.number, attempt, job.args, self._channel, job._extra, self._worker)
+        except KeyboardInterrupt:
+            self._tasks.pop(job.number, None)
+            self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
+            raise
         self._channel.forget(job.number, attempt)
         self._tasks.pop(job.number, None)
         self._report(job, outcome, attempt)

@@ -119,7 +119,9 @@ class Task:
             value = self.run_function(job, **self._with(extra or {}, job))
             if hasattr(value, "__await__"):
                 value = await value
-        except BaseException as exception:  # noqa: BLE001  whatever it is, it is this job's failure
+        except BaseException as exception:
+            if self.lets_interrupts_through and is_interrupt(exception):
+                raise
             return raised(exception, job._metadata, start, clock(), worker)
         return standardise(value, self.job_type, job._metadata, start, clock(), worker)
 

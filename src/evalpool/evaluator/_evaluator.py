@@ -42,7 +42,7 @@ from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, Sto
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._interrupts import Condition, Opened, Shielded, install, uninstall
+from evalpool.evaluator._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled
@@ -714,6 +714,7 @@ class Evaluator(abc.ABC):
             self._deliver_notices()
         if size == ALL:
             size = max(1, inbox.outstanding)
+        keep_installed()
         if len(inbox.done) < inbox.needed(size):
             self._wait(inbox, size, None if timeout is None else time.monotonic() + timeout)
         return self._finish(inbox)
