@@ -4,7 +4,8 @@ import importlib.util
 import subprocess
 
 import pytest
-from tests.mpi.engines import ENGINES, Engine
+
+from .engines import ENGINES, Engine
 
 
 @pytest.fixture(scope="session", params=sorted(ENGINES))

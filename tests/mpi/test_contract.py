@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.mpi.engines import ROOT, Engine
+
+from .engines import ROOT, Engine
 
 SUITE = Path(__file__).with_name("contract_suite.py")
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.mpi.engines import Ended, Engine, finish
+
+from .engines import Ended, Engine, finish
 
 PROGRAMS = str(Path(__file__).with_name("programs.py"))
 RUNNER = ("-m", "evalpool.mpi")

@@ -1,0 +1,43 @@
+"""A random search over MPI ranks: one searches, the others evaluate.
+
+    mpirun -n 4 python -m evalpool.mpi examples/mpi_search.py
+
+Only the root runs this file, so it has no guard. Each rank's jobs run in a child process: one that crashes costs only
+itself. Started by `python examples/mpi_search.py`, it has one rank, and says what to type instead.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+from evalpool import MPICommEvaluator, RunningJob
+
+
+def simulate(job: RunningJob) -> float:
+    """Stands for a solver that now and then takes its process down."""
+    if random.Random(job.seed).random() < 0.05:
+        os._exit(1)
+    return -((job["x"] - 0.3) ** 2) - (job["y"] + 0.1) ** 2
+
+
+def main() -> None:
+    draw = random.Random(1)
+
+    def propose() -> dict[str, float]:
+        return {"x": draw.uniform(-1, 1), "y": draw.uniform(-1, 1)}
+
+    done = []
+    with MPICommEvaluator(simulate, isolation="process", job_timeout=10, seed=1) as evaluator:
+        evaluator.submit([propose() for _ in range(2 * evaluator.num_workers)])
+        while len(done) < 60:
+            jobs = evaluator.gather("BATCH", size=1)
+            done += jobs
+            evaluator.submit([propose() for _ in jobs])
+    good = [job for job in done if isinstance(job.objective, float)]
+    best = max(good, key=lambda job: job.objective)
+    print(f"{len(done)} jobs, {len(done) - len(good)} crashed; best {best.objective:.4f} at {best.args}")
+
+
+if __name__ == "__main__":
+    main()
