@@ -110,7 +110,7 @@ class SerialEvaluator(Evaluator):
                 job = next(iter(self._running.values()))  # left running by a gather that timed out
             else:
                 self._threads.put(job)
-            with self._condition:
+            with Shielded(), self._condition:
                 while self._running.get(job.number) is job:
                     rest = None if deadline is None else deadline - time.monotonic()
                     if rest is not None and rest <= 0:
