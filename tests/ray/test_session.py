@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evalpool import BackendError, BadArgument, Evaluator, RayEvaluator, RunningJob
+from evalpool.errors import StorageUnavailable
 from evalpool.storage import RayStorage
 
 
@@ -31,6 +32,24 @@ def test_the_last_evaluator_stops_the_ray_that_the_first_one_started(small: dict
         assert first.close() == []
         assert [job.objective for job in second.gather()] == [2.0]
         assert ray.is_initialized()
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_ray_that_the_user_shuts_down_fails_what_runs_and_is_not_started_again(small: dict[str, Any]) -> None:
+    import ray
+
+    ray.init(num_cpus=1, **small)
+    storage = RayStorage()
+    with RayEvaluator(double) as evaluator:
+        evaluator.submit([{"x": 1}])
+        assert [job.objective for job in evaluator.gather()] == [2.0]
+        ray.shutdown()
+        evaluator.submit([{"x": 1}, {"x": 2}])
+        assert {job.objective for job in evaluator.gather()} == {"F_worker_died"}
+    with pytest.raises(StorageUnavailable, match="this process is in none"):
+        storage.create_new_search()
+    storage.close()
     assert not ray.is_initialized()
 
 

@@ -15,14 +15,13 @@ import socket
 import threading
 import time
 import weakref
-from collections import deque
 from typing import Any
 
 from evalpool.backends._ahead import Ahead, Entry, Seat
 from evalpool.backends._process import _wire
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._job import Job
-from evalpool.outcomes import FailureKind, Outcome, Worker, failed
+from evalpool.outcomes import FailureKind, Outcome, failed
 
 __all__ = ["OverSockets", "Peer"]
 
@@ -32,64 +31,40 @@ _all: weakref.WeakSet[OverSockets] = weakref.WeakSet()
 class Peer(Seat):
     """A worker's seat with its two sockets."""
 
-    __slots__ = ("_out", "control", "control_reader", "data", "reader")
+    __slots__ = ("_out", "_told", "control", "control_reader", "data", "reader")
 
     data: socket.socket
     control: socket.socket
 
-    def __init__(self, index: int, worker: Worker) -> None:
-        super().__init__(index, worker)
-        self._out: deque[memoryview] = deque()  # what its socket did not take yet
-
     def connect(self, data: socket.socket, control: socket.socket) -> None:
         """From now on it can be spoken to."""
         data.setblocking(False)
+        control.setblocking(False)
         self.data, self.control = data, control
-        self.reader = _wire.FrameReader(data)
-        self.control_reader = _wire.FrameReader(control)
+        self.reader, self.control_reader = _wire.FrameReader(data), _wire.FrameReader(control)
+        self._out, self._told = _wire.Outbox(data), _wire.Outbox(control)
 
     def send(self, pieces: list[bytes | memoryview]) -> bool:
         """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""
-        if len(pieces) == 1 and not self._out:  # the common case: one small frame, and room for it
-            piece = pieces[0]
-            try:
-                count = self.data.send(piece)
-            except BlockingIOError:
-                count = 0
-            except OSError:  # the worker is dead; its end is noticed otherwise
-                return True
-            if count == len(piece):
-                return True
-            self._out.append(memoryview(piece).cast("B")[count:])
-            return False
-        self._out.extend(memoryview(piece).cast("B") for piece in pieces)
-        return self.flush()
+        return self._out.send(pieces)
 
     def flush(self) -> bool:
         """Send what is left; True if nothing is."""
-        out = self._out
-        while out:
-            try:
-                count = self.data.send(out[0])
-            except BlockingIOError:
-                return False
-            except OSError:  # the worker is dead; its end is noticed otherwise
-                out.clear()
-                return True
-            if count == len(out[0]):
-                out.popleft()
-            else:
-                out[0] = out[0][count:]
-        return True
+        return self._out.flush()
 
-    def tell(self, pieces: list[bytes | memoryview]) -> None:
-        """Send a small frame on control."""
-        with contextlib.suppress(OSError):  # the worker is dead; its end is noticed otherwise
-            _wire.send_all(self.control, pieces)
+    def tell(self, pieces: list[bytes | memoryview]) -> bool:
+        """As `send`, on control."""
+        return self._told.send(pieces)
+
+    def flush_control(self) -> bool:
+        """As `flush`, on control."""
+        return self._told.flush()
 
 
 class OverSockets(Ahead):
     """The thread that does the I/O for such workers."""
+
+    _hears_between_jobs = True
 
     def __init__(self, owner: Evaluator, name: str) -> None:
         super().__init__(owner, name)
@@ -99,7 +74,11 @@ class OverSockets(Ahead):
         os.set_blocking(self._wake_out, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_in, selectors.EVENT_READ, (self._woken, None))
+
+    def _begin(self) -> None:
+        """All is there: start the thread, and with it the workers."""
         _all.add(self)
+        self._thread.start()
 
     # What an engine adds.
 
@@ -146,7 +125,8 @@ class OverSockets(Ahead):
             self._command(lambda: self._watch_writes(peer))
 
     def _tell(self, peer: Any, pieces: list[bytes | memoryview]) -> None:
-        peer.tell(pieces)
+        if not peer.tell(pieces):
+            self._command(lambda: self._watch_control(peer))
 
     def _force(self, peer: Any, entry: Entry) -> bool:
         self._command(lambda: self._kill(peer))
@@ -165,6 +145,10 @@ class OverSockets(Ahead):
             self._selector.close()
             os.close(self._wake_in)
             os.close(self._wake_out)
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of what the engine has beside its workers; the I/O thread's last act."""
 
     def _poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         return self._selector.select(self._rest(timeout))
@@ -190,6 +174,12 @@ class OverSockets(Ahead):
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
             with contextlib.suppress(KeyError):  # its end has been seen meanwhile
                 self._selector.modify(peer.data, both, (self._on_data, peer))
+
+    def _watch_control(self, peer: Peer) -> None:
+        if self._seats.get(peer.index) is peer:
+            both = selectors.EVENT_READ | selectors.EVENT_WRITE
+            with contextlib.suppress(KeyError):  # the worker has closed it
+                self._selector.modify(peer.control, both, (self._on_control, peer))
 
     def _unwatch(self, *things: Any) -> None:
         for thing in things:
@@ -224,6 +214,13 @@ class OverSockets(Ahead):
             self._take(peer, frames)
 
     def _on_control(self, peer: Peer, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            with self._lock:
+                done = peer.flush_control()
+            if done:
+                self._selector.modify(peer.control, selectors.EVENT_READ, (self._on_control, peer))
+        if not mask & selectors.EVENT_READ:
+            return
         try:
             frames = peer.control_reader.read()
         except BlockingIOError:

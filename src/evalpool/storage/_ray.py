@@ -136,7 +136,8 @@ class RayStorage(Storage):
     def delete(self) -> None:
         """End the storage and what it holds, for all its clients."""
         with contextlib.suppress(Exception):  # gone already, as was wanted
-            self._ray.kill(self._actor or self._find(), no_restart=True)
+            if self._ray.is_initialized():  # or the call would start a new cluster
+                self._ray.kill(self._actor or self._find(), no_restart=True)
 
     def close(self) -> None:
         """Flush; end the storage if this client made it and it is not detached."""
@@ -159,7 +160,7 @@ class RayStorage(Storage):
         self._ask("append", [batch for batch in batches if batch != "[]"])
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        if self._actor is None:
+        if self._actor is None or not self._ray.is_initialized():
             self._actor = self._find()
         try:
             return self._ray.get(getattr(self._actor, method).remote(*arguments), timeout=ANSWER_WITHIN)

@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 
-from evalpool.backends._ahead import Seat
-from evalpool.backends._process import _wire
+from evalpool.backends._sockets import Peer
 from evalpool.outcomes import Worker
 
 __all__ = ["Handle", "spawn"]
@@ -32,43 +31,21 @@ _BOOT = (
 )
 
 
-class Handle(Seat):
+class Handle(Peer):
     """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
 
-    __slots__ = (
-        "_out", "_told", "control", "control_reader", "data", "pidfd", "process", "reader", "stderr", "tail",
-    )  # fmt: skip
+    __slots__ = ("pidfd", "process", "stderr", "tail")
 
     def __init__(
         self, index: int, process: subprocess.Popen[bytes], data: socket.socket, control: socket.socket
     ) -> None:
         super().__init__(index, Worker(f"process-{index}", socket.gethostname(), process.pid))
         self.process = process
-        self.data = data
-        self.control = control
-        self.reader = _wire.FrameReader(data)
-        self.control_reader = _wire.FrameReader(control)
+        self.connect(data, control)
         assert process.stderr is not None
         self.stderr = process.stderr.fileno()
         self.pidfd = _pidfd(process.pid)
         self.tail = bytearray()
-        self._out, self._told = _wire.Outbox(data), _wire.Outbox(control)
-
-    def send(self, pieces: list[bytes | memoryview]) -> bool:
-        """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""
-        return self._out.send(pieces)
-
-    def flush(self) -> bool:
-        """Send what is left; True if nothing is."""
-        return self._out.flush()
-
-    def tell(self, pieces: list[bytes | memoryview]) -> bool:
-        """As `send`, on control."""
-        return self._told.send(pieces)
-
-    def flush_control(self) -> bool:
-        """As `flush`, on control."""
-        return self._told.flush()
 
     def read_stderr(self) -> bool:
         """Pass on what the worker wrote to its standard error, and keep the end; False when it is closed."""

@@ -92,7 +92,7 @@ class Actors(OverSockets):
         self._door = Door(host, lambda hello, sock: self._command(partial(self._on_guest, hello, sock)))
         if follow:
             owner._watchdog.after(LOOK_EVERY, self._look)
-        self._thread.start()
+        self._begin()
 
     # Beginnings.
 
@@ -100,6 +100,9 @@ class Actors(OverSockets):
         if self._stopping or self._hopeless or len(self._seats) >= self._count:
             return
         ticket = next(self._tickets)
+        if not self._ray.is_initialized():  # it would start another one
+            self._give_up("Ray was shut down.")
+            return
         try:
             handle = self._class.remote(versions(), list(sys.path))
             serving = handle.serve.remote(self._setup, self._door.address, self._door.key, ticket)
@@ -159,6 +162,8 @@ class Actors(OverSockets):
 
     def _ray_kill(self, peer: Actor) -> None:
         """At once, whatever it does, and its children with it: the node's own daemon sees to that."""
+        if not self._ray.is_initialized():  # its workers have ended with it; this call would start another one
+            return
         try:
             self._ray.kill(peer.handle, no_restart=True)
         except Exception as error:  # noqa: BLE001  Ray was shut down, or lost its head
@@ -245,7 +250,7 @@ class Actors(OverSockets):
 
     def _look(self) -> None:
         """In the watchdog's thread: how many workers does the cluster hold now?"""
-        if self._stopping:
+        if self._stopping or not self._ray.is_initialized():
             return
         try:
             count = self._needs.capacity(self._ray.nodes())
@@ -303,4 +308,4 @@ def _reason(error: BaseException) -> str:
     """Ray's message, without the lines that say nothing to a user."""
     lines = [line.strip() for line in str(error).splitlines()]
     dull = ("class_name:", "actor_id:", "namespace:", "pid:", "ip:")
-    return os.linesep.join(line for line in lines if line and not line.startswith(dull))
+    return "\n".join(line for line in lines if line and not line.startswith(dull))
