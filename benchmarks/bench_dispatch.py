@@ -1,0 +1,208 @@
+"""What a job costs on the local backends, beside `concurrent.futures` and, where it is installed, deephyper.
+
+    python benchmarks/bench_dispatch.py            about two minutes
+    python benchmarks/bench_dispatch.py --quick    a tenth of the jobs
+
+The run-function does nothing, with three parameters, on two workers. *loop*: four jobs in flight, gather one, submit
+one. *bulk*: submit all, gather all. Pairs run in alternation; read the ratios. Runs of the peers that fall with history
+are kept short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures as futures
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from _tables import alternate, heading, row
+
+from evalpool import Evaluator
+from evalpool.storage import NullStorage
+
+
+def run(job: Any) -> float:
+    return job["x"] * 2.0
+
+
+def configurations(count: int) -> Iterator[dict[str, Any]]:
+    return ({"x": n, "y": 1.0, "z": "a"} for n in range(count))
+
+
+@contextlib.contextmanager
+def warm(method: str, **kwargs: Any) -> Iterator[Evaluator]:
+    with Evaluator.create(run, method, {"num_workers": 2, **kwargs}) as evaluator:
+        evaluator.submit([{"x": 0}] * 4)
+        evaluator.gather()
+        yield evaluator
+
+
+def loop(method: str, count: int, **kwargs: Any) -> float:
+    with warm(method, **kwargs) as evaluator:
+        left = configurations(count)
+        start = time.perf_counter()
+        evaluator.submit([next(left) for _ in range(4)])
+        out, done = 4, 0
+        while out:
+            jobs = evaluator.gather("BATCH", 1)
+            out, done = out - len(jobs), done + len(jobs)
+            fresh = [c for _ in jobs if (c := next(left, None)) is not None]
+            if fresh:
+                evaluator.submit(fresh)
+                out += len(fresh)
+        assert done == count
+        return count / (time.perf_counter() - start)
+
+
+def bulk(method: str, count: int, **kwargs: Any) -> float:
+    with warm(method, **kwargs) as evaluator:
+        everything = list(configurations(count))
+        start = time.perf_counter()
+        evaluator.submit(everything)
+        assert len(evaluator.gather("ALL")) == count
+        return count / (time.perf_counter() - start)
+
+
+def futures_loop(make: Any, count: int) -> float:
+    with make(2) as pool:
+        pool.submit(run, {"x": 0}).result()
+        left = configurations(count)
+        start = time.perf_counter()
+        pending = {pool.submit(run, next(left)) for _ in range(4)}
+        while pending:
+            done, pending = futures.wait(pending, return_when=futures.FIRST_COMPLETED)
+            for _ in done:
+                fresh = next(left, None)
+                if fresh is not None:
+                    pending.add(pool.submit(run, fresh))
+        return count / (time.perf_counter() - start)
+
+
+def futures_bulk(make: Any, count: int) -> float:
+    with make(2) as pool:
+        pool.submit(run, {"x": 0}).result()
+        start = time.perf_counter()
+        submitted = [pool.submit(run, configuration) for configuration in configurations(count)]
+        assert sum(1 for _ in futures.as_completed(submitted)) == count
+        return count / (time.perf_counter() - start)
+
+
+def deephyper_loop(method: str, count: int) -> float:
+    from deephyper.evaluator import Evaluator as Theirs
+
+    async def run_async(job: Any) -> float:
+        return run(job)
+
+    function = run_async if method == "serial" else run
+    evaluator = Theirs.create(function, method=method, method_kwargs={"num_workers": 2})
+    left = configurations(count)
+    start = time.perf_counter()
+    evaluator.submit([next(left) for _ in range(4)])
+    done = 0
+    while done < count:
+        gathered = evaluator.gather("BATCH", size=1)
+        jobs = gathered[0] if isinstance(gathered, tuple) else gathered
+        done += len(jobs)
+        fresh = [c for _ in jobs if (c := next(left, None)) is not None]
+        if fresh:
+            evaluator.submit(fresh)
+    seconds = time.perf_counter() - start
+    evaluator.close()
+    return count / seconds
+
+
+def busy(method: str | None) -> float:
+    """How busy two workers are with 10 ms jobs while the search thinks 50 ms between gathers."""
+
+    def work(job: Any) -> float:
+        end = time.monotonic() + 0.01
+        while (rest := end - time.monotonic()) > 0:
+            time.sleep(rest)
+        return 1.0
+
+    evaluator = Evaluator.create(work, method or "thread", {"num_workers": 2})
+    with evaluator:
+        evaluator.submit([{}] * 2)
+        evaluator.gather()
+        jobs = evaluator.submit([{}] * 400)
+        while evaluator.num_jobs_gathered < 402:
+            time.sleep(0.05)  # the search's own thinking, which is what is measured
+            evaluator.gather("BATCH", 1)
+        start = min(job.metadata["timestamp_start"] for job in jobs)
+        ends = [job.metadata["timestamp_end"] for job in jobs]
+        total = sum(job.metadata["timestamp_end"] - job.metadata["timestamp_start"] for job in jobs)
+        return total / (2 * (max(ends) - start))
+
+
+def waiting_cpu() -> float:
+    """CPU seconds of this process while a gather waits two seconds."""
+
+    def sleep(job: Any) -> float:
+        time.sleep(2.0)
+        return 1.0
+
+    with Evaluator.create(sleep, "process") as evaluator:
+        evaluator.submit([{}])
+        time.sleep(1.0)
+        used = time.process_time()
+        evaluator.gather()
+        return time.process_time() - used
+
+
+def import_seconds(code: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    count, repeats = (1_000, 2) if arguments.quick else (10_000, arguments.repeats)
+    threads, processes = futures.ThreadPoolExecutor, futures.ProcessPoolExecutor
+    print(heading("Dispatch", "evalpool", "deephyper"))
+    print("| what | evalpool | concurrent.futures | ratio (spread) | budget |\n|---|---|---|---|---|")
+    found = alternate(
+        {
+            "peer": lambda: futures_loop(threads, count),
+            "serial": lambda: loop("serial", count),
+            "thread": lambda: loop("thread", count),
+        },
+        repeats,
+    )
+    print(row("serial, loop", found["serial"], found["peer"], 1.0))
+    print(row("thread, loop", found["thread"], found["peer"], 0.7))
+    found = alternate({"peer": lambda: futures_loop(processes, count), "ours": lambda: loop("process", count)}, repeats)
+    print(row("process, loop", found["ours"], found["peer"], 3.0))
+    found = alternate({"peer": lambda: futures_bulk(processes, count), "ours": lambda: bulk("process", count)}, repeats)
+    print(row("process, bulk", found["ours"], found["peer"], 10.0))
+    for method in ("serial", "thread", "process"):
+        found = alternate(
+            {"small": lambda m=method: bulk(m, 1_000, storage=NullStorage()),
+             "large": lambda m=method: bulk(m, 10 * count, storage=NullStorage())}, 3,
+        )  # fmt: skip
+        costs = sorted(a / b for a, b in zip(found["small"], found["large"], strict=True))
+        spread = f"{costs[1]:.2f} ({costs[0]:.2f} - {costs[-1]:.2f})"
+        print(f"\n{method}: cost per job at {10 * count:,} over that at 1,000: {spread}")
+    with contextlib.suppress(ImportError):
+        for method in ("serial", "thread"):
+            print(f"\ndeephyper {method}, loop of 300 jobs: {deephyper_loop(method, 300):,.0f} jobs/s")
+    print(f"\nbusy workers while the search thinks: process {busy('process'):.3f}, thread {busy('thread'):.3f}")
+    print(f"\nCPU of a gather that waits 2 s: {waiting_cpu():.4f} s")
+    base = "import numpy, cloudpickle, pydantic"
+    times = alternate(
+        {"base": lambda: import_seconds(base), "ours": lambda: import_seconds(base + ", evalpool; evalpool.Evaluator")},
+        5,
+    )
+    extra = sorted(a - b for a, b in zip(times["ours"], times["base"], strict=True))[2]
+    print(f"\nimport evalpool, over numpy, cloudpickle and pydantic: {1000 * extra:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
