@@ -17,6 +17,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from evalpool.backends._ahead import encode
 from evalpool.backends._process import _wire
 from evalpool.backends._ray._actor import versions, worker_class
@@ -158,10 +160,14 @@ class Actors(OverSockets):
 
     def _kill(self, peer: Actor) -> None:
         if self._seats.get(peer.index) is peer:
+            children = _descendants(peer)
             self._ray_kill(peer)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
     def _ray_kill(self, peer: Actor) -> None:
-        """At once, whatever it does, and its children with it: the node's own daemon sees to that."""
+        """At once, whatever it does; the node's own daemon sees to most of its children."""
         if not self._ray.is_initialized():  # its workers have ended with it; this call would start another one
             return
         try:
@@ -230,7 +236,7 @@ class Actors(OverSockets):
         self._door.close()
         peers = list(self._seats.values())
         for peer in peers:
-            self._ray_kill(peer)
+            self._kill(peer)
         deadline = time.monotonic() + END_WITHIN
         alive = {peer.data.fileno(): peer for peer in peers if peer.joined and not peer.ending}
         while alive and (rest := deadline - time.monotonic()) > 0:
@@ -281,6 +287,16 @@ class Actors(OverSockets):
             if peer.joined:
                 peer.data.close()
                 peer.control.close()
+
+
+def _descendants(peer: Actor) -> list[psutil.Process]:
+    """The processes that a busy worker of this host started, also those in sessions of their own."""
+    if not peer.joined or peer.elsewhere or peer.ending or not peer.in_flight:
+        return []
+    try:
+        return list(psutil.Process(peer.worker.pid).children(recursive=True))
+    except psutil.Error:
+        return []
 
 
 def _at_end(sock: socket.socket) -> bool:
