@@ -24,12 +24,41 @@ RAYS_OWN = (
 )
 
 
+THE_SAME_EVERYWHERE = {
+    "test_a_batch_above_what_is_outstanding_is_reduced_with_a_warning",
+    "test_a_callback_may_submit_and_gather",
+    "test_a_callback_that_raises_is_logged_with_its_name_and_stops_nobody",
+    "test_a_job_unpacks_into_its_configuration_and_objective",
+    "test_a_result_object_is_neither_changed_nor_shared",
+    "test_a_wrong_configuration_is_refused_before_anything_is_taken",
+    "test_a_wrong_gather_loses_nothing",
+    "test_an_exception_fails_its_own_job_with_its_traceback",
+    "test_as_completed_ends_with_its_configurations",
+    "test_async_functions_are_measured",
+    "test_cancelled_jobs_are_heard_at_close",
+    "test_every_invalid_form_fails_its_own_job_and_says_why",
+    "test_every_valid_form_has_its_objective",
+    "test_general_tasks_may_return_anything",
+    "test_hooks_come_in_order_in_the_callers_thread",
+    "test_on_error_raise_raises_after_everything_is_recorded",
+    "test_seeds_depend_on_the_evaluators_seed_and_the_number_alone",
+    "test_the_callers_dict_is_never_changed_nor_shared",
+    "test_the_cap_on_submissions_takes_all_or_nothing",
+    "test_the_running_job_is_a_mapping_over_the_configuration",
+    "test_with_one_worker_resources_rotate",
+}
+"""What these tests see is done by the evaluator, or by the code that workers share with the process backend, where
+they are run. A Ray worker takes a second or two to start, so here they are run with -m stress."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = os.path.dirname(__file__)
     for item in items:
         if str(item.path).startswith(here):
             for line in RAYS_OWN:
                 item.add_marker(pytest.mark.filterwarnings(line))
+            if getattr(item, "originalname", "") in THE_SAME_EVERYWHERE:
+                item.add_marker(pytest.mark.stress)
 
 
 def start_ray(**kwargs: Any) -> Any:
