@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalpool._json import to_json
 from evalpool._tables import check_path, table_of
 from evalpool.errors import MissingExtra
 
@@ -40,9 +41,14 @@ def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], jo
     frame = frame_of(records, job_type)
     target = check_path(path)
     for name in frame.columns:
-        kinds = {type(value) for value in frame[name] if value is not None and value == value}
-        if len(kinds) > 1 and not kinds <= {int, float}:
-            frame[name] = [None if value is None or value != value else str(value) for value in frame[name]]
+        values = [None if value is None or value != value else value for value in frame[name]]
+        kinds = {type(value) for value in values if value is not None}
+        if kinds & {dict, list, tuple}:  # as in the CSV files: containers are JSON
+            frame[name] = [value if value is None or type(value) is str else to_json(value) for value in values]
+        elif (len(kinds) > 1 and not kinds <= {int, float}) or any(
+            type(value) is int and abs(value) >> 63 for value in values
+        ):
+            frame[name] = [None if value is None else str(value) for value in values]
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         frame.to_parquet(beside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_a_parquet_file_has_the_same_columns_and_text_where_failures_and_numbers
     assert table["objective_0"].to_pylist() == ["F_ValueError", "F_diverged", "F_invalid_output", "3", "4", "5"]
     assert table["p:x"].to_pylist() == list(range(6))
     assert table["m:timestamp_end"].to_pylist() == list(frame["m:timestamp_end"])
-    assert table["m:late"].to_pylist()[5] == {"epochs": 7}
+    assert json.loads(table["m:late"].to_pylist()[5]) == {"epochs": 7}
     filled.to_parquet(path)
     assert parquet.read_table(path)["o:mean"].to_pylist() == [0.0, 0.5, 1.0]
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".results")]
@@ -201,3 +202,13 @@ def test_jobs_kept_by_hand_are_results_as_well() -> None:
     assert list(frame["p:x"]) == [1]
     assert list(frame["objective"]) == [0.25]
     assert list(frame["m:host"]) == ["there"]
+
+
+def test_values_of_every_kind_go_into_a_parquet_file(parquet: Any, tmp_path: Path) -> None:
+    values: list[Any] = [1, 2.5, "text", None, True, [1, "a"], {}, {"a": {}}, {"b": [1]}, [], math.nan, 10**30]
+    storage = MemoryStorage()
+    with Evaluator.create(lambda job: job["v"], "serial", {"storage": storage, "job_type": "task"}) as evaluator:
+        evaluator.submit([{"v": value} for value in values])
+        evaluator.gather()
+        path = evaluator.to_parquet(tmp_path / "values.parquet")
+    assert len(parquet.read_table(path)) == len(values)

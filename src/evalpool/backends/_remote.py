@@ -40,7 +40,11 @@ class RemoteCall:
 
     def __init__(self, task: bytes, storage: bytes | None, advice: str, line: Address | None) -> None:
         self._task, self._storage, self._advice, self._line = task, storage, advice, line
-        self._digest = hashlib.blake2b(task, digest_size=16).digest()
+        # Not of the task alone: the same function may be evaluated for another storage, by another evaluator.
+        digest = hashlib.blake2b(task, digest_size=16)
+        digest.update(storage or b"")
+        digest.update(repr(line).encode())
+        self._digest = digest.digest()
 
     def __call__(self, number: int, attempt: int, configuration: bytes) -> bytes:
         try:

@@ -96,6 +96,8 @@ class JobState:
         attempt = data.get("attempt") or self.attempt
         if self.is_final or attempt < self.attempt:
             return
+        if attempt > self.attempt:
+            self.recorded = None  # measurements of an attempt that is over
         if attempt > self.attempt or not self.begun:
             self.attempt, self.begun, self.started = attempt, True, data
             if self.status is JobStatus.READY:

@@ -39,6 +39,7 @@ class Channel(abc.ABC):
     def __init__(self, decides: bool, storage: Any, advice: str) -> None:
         self._decides = decides  # the evaluator has a stopper: each record is answered
         self._storage, self._advice = storage, advice
+        self.pickled_storage: bytes | None = None  # opened at the first need: most run-functions have none
         self._changed = threading.Condition()
         self._stops: set[tuple[int, int]] = set()
         self._requests: set[tuple[int, int]] = set()  # those that are no advice of a stopper
@@ -77,6 +78,10 @@ class Channel(abc.ABC):
         return self.gone or (number, attempt) in self._requests
 
     def storage(self) -> Any:
+        if self._storage is None and self.pickled_storage is not None:
+            with self._changed:
+                if self._storage is None:
+                    self._storage = pickle.loads(self.pickled_storage)
         if self._storage is None and self._advice:
             from evalpool.errors import NotShareable
 
@@ -195,7 +200,7 @@ class Serving:
         self._broken = ""
         try:
             self._task = pickle.loads(setup["task"], buffers=setup.get("buffers"))
-            channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
+            channel.pickled_storage = setup["storage"]
         except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
             self._broken = describe_exception(error, error.__traceback__)
         gc.collect()
