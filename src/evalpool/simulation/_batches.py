@@ -77,11 +77,10 @@ class BatchCoordinator(Coordinator):
             call = self._under_way if overhead is None else self._start(member, overhead, wall, None)
             if call is None:
                 return
-            job = member.job
+            job, member.job = member.job, NOTHING  # it gets its reply here, also if this ends the run
             self._end(job, call, result)
             charged = self._kernel.charged(job)
             if self._is_over():
-                member.job = NOTHING
                 member.deliver(Released(charged, 0, True))
             else:
                 self._think(member, self._kernel.num_submitted)

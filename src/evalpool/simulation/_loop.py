@@ -5,6 +5,7 @@ Asking, evaluating and telling in the order that the kernel gives; no coordinato
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,7 +63,7 @@ class AskTellRun:
         """See `ObjectiveFuncWrapper.simulate`."""
         if self._began:
             raise SimulationError("This wrapper has simulated an optimizer already; make another for the next.")
-        optimizer = AskTell(opt)
+        optimizer = _asktell(opt)
         self._began = True
         self._started = time.time()
         try:
@@ -187,6 +188,29 @@ class AskTellRun:
         optimizer.tell(_job(job, asked, results, settings), asked, results)
         self._told_in += time.perf_counter() - began
         self._told_in_cpu += time.thread_time() - began_cpu
+
+
+def _asktell(opt: Any) -> AskTell:
+    """The optimiser; of one whose `tell` takes anything it is known here what it is to be told."""
+    tell = getattr(opt, "tell", None)
+    if callable(tell) and callable(getattr(opt, "ask", None)):
+        kinds = {parameter.kind for parameter in inspect.signature(tell).parameters.values()}
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            return AskTell(_TakesAnything(opt, inspect.Parameter.VAR_KEYWORD in kinds))
+    return AskTell(opt)
+
+
+class _TakesAnything:
+    def __init__(self, opt: Any, keywords: bool) -> None:
+        self._opt = opt
+        self._keywords = keywords
+        self.ask = opt.ask
+
+    def tell(self, eval_config: Any, results: Any, *, fidels: Any, config_id: Any) -> None:
+        if self._keywords:
+            self._opt.tell(eval_config, results, fidels=fidels, config_id=config_id)
+        else:
+            self._opt.tell(eval_config, results)
 
 
 def _job(number: int, asked: Asked, results: dict[str, Any], settings: RunSettings) -> Job[Any]:

@@ -62,7 +62,8 @@ class Options:
         self._check_seconds("max_total_eval_time", above_zero=True)
         self._check_seconds("check_interval_time")
         self._check_together()
-        alone = self.allow_parallel_sampling or self.expensive_sampler or callable(self.overhead)
+        waits_for_real = self.expensive_sampler and not self.ask_and_tell
+        alone = self.allow_parallel_sampling or waits_for_real or callable(self.overhead)
         return RunSettings(
             n_workers=self.n_workers,
             n_evals=self.n_evals,

@@ -136,6 +136,7 @@ class ThreadSession:
 
     def finish(self, overhead: float | None, wall: float, result: Result) -> Released | Over:
         self._coordinator.finish(self.member, overhead, wall, result)
+        self._evaluating = False
         reply: Released | Over = self._reply()
         return reply
 
