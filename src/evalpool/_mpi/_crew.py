@@ -141,13 +141,6 @@ class Crew:
             while self._sending and self._sending[0][0].Test():
                 self._sending.popleft()
 
-    def flush(self) -> bool:
-        """Whether all that was sent has left."""
-        with self._send_lock:
-            while self._sending and self._sending[0][0].Test():
-                self._sending.popleft()
-            return not self._sending
-
     def receive(self, comm: Any, status: Any) -> bytearray:
         """The message that a probe found; the caller is the only one who receives on `comm` with its tag."""
         buffer = bytearray(status.Get_count(self.mpi.BYTE))
