@@ -35,4 +35,4 @@ $(DEMO): setup.cfg pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-results .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-mpi-* build dist demo-results .mypy_cache .ruff_cache .pytest_cache

@@ -164,12 +164,14 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
     """The error for a storage that the workers of an evaluator cannot reach."""
     better = {
         "PROCESSES": "SharedMemoryStorage() or SQLiteStorage(path)",
+        "CLUSTER": "RayStorage() or RedisStorage(host)",
     }.get(needed.name, "JournalStorage(directory) or RedisStorage(host)")
+    where = {"PROCESSES": "processes", "CLUSTER": "all over a cluster"}.get(needed.name, "on several hosts")
     own = type(storage).__name__ == "OwnStorage"
     name = "The storage of an evaluator that was given none" if own else type(storage).__name__
     return NotShareable(
         f"{name} is shared between {storage.shared.name.lower()} only, and the workers of "
-        f"{evaluator} are {needed.name.lower()}: each would see an empty copy. Use {better}; or give no storage if "
+        f"{evaluator} are {where}: each would see an empty copy. Use {better}; or give no storage if "
         "the run-function does not use it."
     )
 
