@@ -29,9 +29,7 @@ ALWAYS = ["m:timestamp_submit", "m:timestamp_start", "m:timestamp_end", "m:times
 
 def record(number: int, configuration: dict[str, Any] | None = None, **facts: Any) -> JobRecord:
     known: dict[str, Any] = {"status": JobStatus.DONE, "objective": 1.0, **facts}
-    return JobRecord(
-        job_id=f"0.{number}", search_id="0", number=number, configuration=configuration or {}, **known
-    )
+    return JobRecord(job_id=f"0.{number}", search_id="0", number=number, configuration=configuration or {}, **known)
 
 
 def failure(number: int, text: str = "F_ValueError", **facts: Any) -> JobRecord:
@@ -57,9 +55,7 @@ def test_the_columns_stand_in_the_order_of_the_contract() -> None:
 
 
 def test_a_record_and_its_metadata_become_one_row() -> None:
-    job = record(
-        7, {"x": 1}, timestamp_start=0.5, worker="w-1", pid=12, metadata={"epochs": 3, "_private": 1}
-    )
+    job = record(7, {"x": 1}, timestamp_start=0.5, worker="w-1", pid=12, metadata={"epochs": 3, "_private": 1})
     row = row_of(job)
     assert row.number == 7
     assert row.metadata == {"m:epochs": 3, "m:timestamp_start": 0.5, "m:worker": "w-1", "m:pid": 12}
@@ -371,9 +367,7 @@ def small_disk() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("late", [{}, {"late": 1}], ids=["append", "rewrite"])
-def test_a_full_disk_costs_no_row_and_leaves_the_file_whole(
-    tmp_path: Path, small_disk: Any, late: Any
-) -> None:
+def test_a_full_disk_costs_no_row_and_leaves_the_file_whole(tmp_path: Path, small_disk: Any, late: Any) -> None:
     writer = TableWriter(tmp_path / "t.csv")
     writer.append([record(0, {"x": "a"})])
     before = writer.path.read_bytes()

@@ -63,11 +63,7 @@ def keep_installed() -> None:
 def uninstall() -> None:
     """An evaluator that installed it is closed; after the last one the user's handler has its place back."""
     _State.users -= 1
-    if (
-        _State.users <= 0
-        and threading.get_ident() == _State.main
-        and signal.getsignal(signal.SIGINT) is _handle
-    ):
+    if _State.users <= 0 and threading.get_ident() == _State.main and signal.getsignal(signal.SIGINT) is _handle:
         signal.signal(signal.SIGINT, _State.previous)
 
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from evalpool.simulation._interface import ObjectiveFuncType as ObjectiveFuncType
     from evalpool.simulation._simulated import SimulatedEvaluator as SimulatedEvaluator
     from evalpool.simulation._simulated import simulated as simulated
-    from evalpool.simulation._simulated import simulated as simulated
     from evalpool.simulation._wrapper import ObjectiveFuncWrapper as ObjectiveFuncWrapper
     from evalpool.simulation._wrapper import get_multiple_wrappers as get_multiple_wrappers
 
@@ -21,7 +20,6 @@ __getattr__, __dir__, __all__ = attach(
         "ObjectiveFuncWrapper": "_wrapper",
         "SimulatedEvaluator": "_simulated",
         "get_multiple_wrappers": "_wrapper",
-        "simulated": "_simulated",
         "simulated": "_simulated",
     },
 )
