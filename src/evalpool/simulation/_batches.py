@@ -51,9 +51,6 @@ class BatchCoordinator(Coordinator):
     def _arrive(self, worker: int) -> int:
         return self._kernel.num_submitted
 
-    def _numbered(self) -> int:
-        return self._kernel.num_submitted
-
     def _pump(self) -> None:
         """Nobody ever waits."""
 

@@ -70,6 +70,7 @@ class Run:
         self._launched = host is None
         self._host = host
         self._host_id = "" if host is None else host.id
+        self._last: tuple[int, Session] | None = None  # who called last, for who calls again
         if host is not None:
             _hosts[host.id] = host
 
@@ -84,10 +85,18 @@ class Run:
         Raises:
             SimulationError: there is no place for it, or no coordinator.
         """
+        last = self._last
+        if last is not None and last[0] == threading.get_ident() and not last[1].closed and last[1].pid == os.getpid():
+            return last[1]
+        session = self._find()
+        self._last = None if session is None else (threading.get_ident(), session)
+        return session
+
+    def _find(self) -> Session | None:
         if self._one_worker:
             with _lock:
                 holder = self._kept()
-                if holder is None or holder.session.pid != os.getpid():
+                if holder is None or holder.session.closed or holder.session.pid != os.getpid():
                     holder = self._new()
                     self._keep(holder)
         else:
@@ -103,7 +112,7 @@ class Run:
                         holders = _Holders()
                         self._keep(holders)
             holder = holders.get(token)
-            if holder is None or holder.session.pid != os.getpid():
+            if holder is None or holder.session.closed or holder.session.pid != os.getpid():
                 holder = self._new()
                 if holder is not None:
                     holders[token] = holder
@@ -174,7 +183,7 @@ class Run:
         host = self._here()
         if host is not None:
             host.serve()
-        return {**self.__dict__, "_host": None}
+        return {**self.__dict__, "_host": None, "_last": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -27,11 +27,11 @@ from typing import Any
 
 from evalpool._json import to_json
 from evalpool.errors import MemberLost, SimulationError
-from evalpool.evaluator._seeds import job_seed
 from evalpool.simulation._checkpoints import Configurations, check_fidelity
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import NOTHING, WAIT, Kernel
 from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
+from evalpool.simulation._seeds import Seeds
 from evalpool.simulation._turns import CallerKernel
 
 __all__ = ["Call", "Coordinator", "Entry", "Member", "Reply", "failure_text"]
@@ -121,8 +121,7 @@ class Coordinator:
         self._wake_at = math.inf  # when time alone lets somebody pass
         self._warned = False
         self._failure: SimulationError | None = None
-        self._seeds: dict[int, int] = {}  # worked out ahead
-        self._seeded = 0
+        self._seed_of = Seeds(seed)
         if state is None:
             self._started = time.time()
             self._log.begin(settings.as_json(), seed)
@@ -130,7 +129,6 @@ class Coordinator:
             self._started, self._brought = state["started"], list(state["brought"])
             self._configurations.restore(state["configurations"])
         self._set_up(state)
-        self.prepare()  # numpy is imported now, not while callers wait
 
     def _set_up(self, state: dict[str, Any] | None) -> None:
         self._kernel: Kernel
@@ -264,15 +262,6 @@ class Coordinator:
             return min(self._wake_at, call.waits_since + patience)  # the oldest waits longest
         return self._wake_at
 
-    def prepare(self) -> None:
-        """In an idle moment, work out the seed of a job to come: it takes longer than all else."""
-        with self.lock:
-            numbered = self._numbered()
-            self._seeded = max(self._seeded, numbered)
-            if self._seeded < numbered + 2:
-                self._seeds[self._seeded] = job_seed(self.seed, self._seeded)
-                self._seeded += 1
-
     # What its owner does.
 
     @property
@@ -327,10 +316,6 @@ class Coordinator:
             return None
         return fields["key"], check_fidelity(fields["fidelity"])
 
-    def _seed_of(self, job: int) -> int:
-        seed = self._seeds.pop(job, None)
-        return job_seed(self.seed, job) if seed is None else seed
-
     def _welcome(self, member: Member, job: int) -> None:
         """The caller's first turn begins."""
         if job == NOTHING:
@@ -352,10 +337,6 @@ class Coordinator:
     def _arrive(self, worker: int) -> int:
         """The number of the first job of who comes as this worker now."""
         return self._callers.arrive(worker)
-
-    def _numbered(self) -> int:
-        """How many jobs have their numbers."""
-        return self._callers.num_numbers
 
     def _accept(self, call: Call, member: Member) -> None:
         self._calls[member.job] = self._held[member.job] = call

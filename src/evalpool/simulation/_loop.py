@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evalpool._asktell import Asked, AskTell
 from evalpool.errors import SimulationError
 from evalpool.evaluator._job import Job
-from evalpool.evaluator._seeds import fresh_seed, job_seed
+from evalpool.evaluator._seeds import fresh_seed
 from evalpool.outcomes import JobStatus, Outcome
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import ASK, BEGIN, NOTHING, Kernel
 from evalpool.simulation._run import RunSettings
+from evalpool.simulation._seeds import Seeds
 
 if TYPE_CHECKING:
     from evalpool.simulation._wrapper import ObjectiveFuncWrapper
@@ -41,6 +42,7 @@ class AskTellRun:
         self._settings = settings
         self._directory = directory
         self._seed = fresh_seed() if settings.seed is None else settings.seed
+        self._seed_of = Seeds(self._seed)
         self._log = CompletionLog(directory, new=True)
         self._log.begin(settings.as_json(), self._seed)
         self._kernel = Kernel(
@@ -147,7 +149,7 @@ class AskTellRun:
     def _evaluate(self, job: int, wrapper: ObjectiveFuncWrapper) -> None:
         kernel, asked = self._kernel, self._asked[job]
         checkpoint = kernel.resumed(job)
-        seed = job_seed(self._seed, job)
+        seed = self._seed_of(job)
         if checkpoint is not None and checkpoint.seed is not None:
             seed = checkpoint.seed
         results, runtime, text = wrapper.evaluate(asked.eval_config, asked.fidels, seed, {})

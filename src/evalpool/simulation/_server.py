@@ -32,18 +32,24 @@ FLAGS = "callers"
 
 
 class Presence:
-    """One byte per worker that says whether its caller's objective is running, in memory that both sides see.
+    """Two bytes per worker in memory that both sides see, for what would cost a frame or a system call per evaluation.
 
-    A caller that is killed cannot say what it was doing, and to announce each evaluation would cost a frame.
+    The first is the caller's: its objective is running; one that is killed cannot say so any more. The second is the
+    coordinator's: a notice stands in the socket.
     """
 
     def __init__(self, directory: str, workers: int, *, new: bool = False) -> None:
         path = os.path.join(directory, FLAGS)
         if new:
             with open(path, "wb") as file:
-                file.write(bytes(workers))
+                file.write(bytes(2 * workers))
+        self._workers = workers
         with open(path, "r+b") as file:
-            self.flags = mmap.mmap(file.fileno(), workers)
+            self.flags = mmap.mmap(file.fileno(), 2 * workers)
+
+    def noticed(self, worker: int) -> int:
+        """Where the byte of its notice is."""
+        return self._workers + worker
 
     def close(self) -> None:
         self.flags.close()
@@ -57,9 +63,10 @@ class Presence:
 class _Connection:
     """One caller's socket."""
 
-    __slots__ = ("_key", "_own", "channel", "member", "nonce")
+    __slots__ = ("_key", "_own", "_presence", "channel", "member", "nonce")
 
-    def __init__(self, channel: Channel, key: bytes) -> None:
+    def __init__(self, channel: Channel, key: bytes, presence: Presence) -> None:
+        self._presence = presence
         self.channel = channel
         self.nonce = protocol.challenge()
         self.member: Member | None = None
@@ -77,18 +84,24 @@ class _Connection:
 
     def deliver(self, reply: Reply) -> None:
         """Under the coordinator's lock. A caller that is gone is noticed where its socket is read."""
-        with contextlib.suppress(OSError):
+        try:
             if isinstance(reply, Released):
                 self.channel.send(Kind.RELEASED, protocol.pack_released(*reply))
-            elif isinstance(reply, Over):
-                self.channel.send(Kind.OVER)
             elif isinstance(reply, Begun):
                 self.channel.send_json(Kind.BEGUN, reply)
             elif isinstance(reply, Joined):
+                self._presence.flags[self._presence.noticed(reply.worker)] = 0
                 known = protocol.proof(self._key, b"coordinator", self._own)
                 self.channel.send(Kind.JOINED, known + protocol.pack_joined(*reply))
             else:
-                self.refuse(Kind.LOST, reply)
+                if isinstance(reply, Over):
+                    self.channel.send(Kind.OVER)
+                else:
+                    self.refuse(Kind.LOST, reply)
+                if self.member is not None and self.member.worker >= 0:
+                    self._presence.flags[self._presence.noticed(self.member.worker)] = 1
+        except OSError:
+            return
 
     def refuse(self, kind: Kind, error: BaseException) -> None:
         with contextlib.suppress(OSError):
@@ -162,7 +175,6 @@ class Server:
                 served = True
             if deadline <= time.monotonic():
                 coordinator.tick()
-            coordinator.prepare()
             if may_end(served and not self._connections):
                 return
 
@@ -208,7 +220,7 @@ class Server:
         except OSError:
             return  # it is gone again
         protocol.without_delay(accepted)
-        connection = _Connection(Channel(accepted), self._key)
+        connection = _Connection(Channel(accepted), self._key, self._presence)
         self._connections[accepted.fileno()] = connection
         self._poller.add(accepted)
         with contextlib.suppress(OSError):

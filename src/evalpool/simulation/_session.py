@@ -32,6 +32,7 @@ class Session(Protocol):
         seed: of the next job.
         over: every call returns the sentinel.
         worker: the virtual worker that this caller is.
+        closed: it has left.
         busy: held during a call; a worker runs one job at a time.
         calls: how many evaluations this worker has brought.
         returned: when the last call returned, by `time.perf_counter`; None before the first.
@@ -42,6 +43,7 @@ class Session(Protocol):
     seed: int
     over: bool
     worker: int
+    closed: bool
     busy: threading.Lock
     calls: int
     returned: float | None
@@ -87,7 +89,7 @@ class ThreadSession:
         self._replies: list[Reply] = []
         self._nudged = False
         self._evaluating = False
-        self._closed = False
+        self.closed = False
         self.member = Member(who_am_i(), self._deliver, self._nudge)
         coordinator.join(self.member, worker)
         joined = self._reply()
@@ -141,8 +143,8 @@ class ThreadSession:
         return reply
 
     def close(self) -> None:
-        if not self._closed and self.pid == os.getpid():
-            self._closed = True
+        if not self.closed and self.pid == os.getpid():
+            self.closed = True
             self._coordinator.leave(self.member, clean=True, evaluating=self._evaluating)
 
 
@@ -171,6 +173,8 @@ class SocketSession:
         self._channel = channel
         self._directory = directory
         self._presence: Presence | None = None
+        self._noticed = 0
+        self.closed = False
         kind, nonce = self._receive()
         if kind != Kind.CHALLENGE:
             raise SimulationError(f"Who listens at the address of the run in {directory} is no coordinator.")
@@ -186,8 +190,11 @@ class SocketSession:
             raise SimulationError(f"Who listens at the address of the run in {directory} does not know its key.")
         self.worker, self.seed, self.calls = protocol.unpack_joined(content[len(known) :])
         self._presence = Presence(directory, settings.num_callers)
+        self._noticed = self._presence.noticed(self.worker)
 
     def look(self) -> None:
+        if not (self._presence is not None and self._presence.flags[self._noticed]):
+            return
         try:
             frame = self._channel.available()
         except EOFError:
@@ -245,8 +252,9 @@ class SocketSession:
         )
 
     def close(self) -> None:
-        if self._channel.fileno() < 0:
+        if self.closed:
             return
+        self.closed = True
         if self.pid == os.getpid():
             with contextlib.suppress(OSError):  # the coordinator has gone first
                 self._channel.send(Kind.LEAVE)

@@ -142,11 +142,6 @@ class CallerKernel(Kernel):
         if job not in self._blank:
             self._trace.fates[job] = LOST
 
-    @property
-    def num_numbers(self) -> int:
-        """How many numbers have been given, to jobs and to turns."""
-        return len(self._trace.start)
-
     def idle_since(self, worker: int) -> float:
         """When a worker became idle last."""
         return self._since[worker]

@@ -164,6 +164,7 @@ class ObjectiveFuncWrapper:
             raise BadArgument(f"obj_func is {obj_func!r} of type {type(obj_func).__name__}, which cannot be called.")
         self._settings = settings = options.settings()
         self._obj_func = obj_func
+        self._wanted = frozenset((*settings.obj_keys, settings.runtime_key))
         self._overhead = overhead
         self._n_actual_evals_in_opt = n_actual_evals_in_opt
         self._dir_name = directory_of(save_dir_name, tmp_dir)
@@ -426,10 +427,9 @@ class ObjectiveFuncWrapper:
     ) -> tuple[dict[str, Any], float, bytes]:
         """Call the objective: its results, its runtime, and what is kept of them."""
         results = self._obj_func(eval_config=eval_config, fidels=fidels, seed=seed, **data)
-        wanted = {*self._settings.obj_keys, self._settings.runtime_key}
-        if not isinstance(results, dict) or not wanted <= results.keys():
+        if not isinstance(results, dict) or not self._wanted <= results.keys():
             raise WrongKeys(
-                f"The output of objective must be a superset of {sorted(wanted)!r}, specified in obj_keys and "
+                f"The output of objective must be a superset of {sorted(self._wanted)!r}, specified in obj_keys and "
                 f"runtime_key, but got results={results!r}."
             )
         runtime = check_runtime(results[self._settings.runtime_key])
