@@ -31,8 +31,8 @@ SEARCH = """
         jobs = evaluator.submit([{"x": n} for n in range(4)])
         first = evaluator.gather("BATCH", 2)
         jobs += evaluator.submit([{"do": "hang"}, {"do": "hang"}, {"x": 6}])
-        say("gathering")
         try:
+            say("gathering")
             evaluator.gather("ALL")
         except KeyboardInterrupt:
             say("interrupted")
@@ -218,3 +218,143 @@ def _read(terminal: int, shown: bytearray) -> bytearray:
         while data := os.read(terminal, 4096):
             shown += data
     return shown
+
+
+HANDLERS = """
+    def theirs(number, frame):
+        say("theirs")
+
+    def run(job):
+        return 1.0
+
+    def use(evaluator):
+        evaluator.submit([{}] * 3)
+        assert len(evaluator.gather()) == 3
+
+    for handler in (signal.default_int_handler, theirs, signal.SIG_IGN, signal.SIG_DFL):
+        signal.signal(signal.SIGINT, handler)
+        with Evaluator.create(run, sys.argv[1]) as one:
+            use(one)
+        assert signal.getsignal(signal.SIGINT) is handler
+        one, other = Evaluator.create(run, sys.argv[1]), Evaluator.create(run, sys.argv[1])
+        use(one), use(other)
+        one.close()
+        use(other)
+        other.close()
+        assert signal.getsignal(signal.SIGINT) is handler
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Evaluator.create(run, sys.argv[1]) as evaluator:
+        use(evaluator)
+        signal.signal(signal.SIGINT, theirs)  # set while an evaluator is open: the last word is theirs
+        use(evaluator)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is theirs
+    say("done")
+"""
+
+
+@pytest.mark.parametrize("method", ["serial", "thread", "process"])
+def test_the_users_own_handler_is_called_and_has_its_place_back(program: Start, method: str) -> None:
+    search = program(HANDLERS, method)
+    search.expect("theirs")
+    search.expect("done")
+    assert search.wait() == 0
+    assert search.stderr() == ""
+
+
+def test_a_search_in_a_thread_is_interrupted_by_its_own_program(program: Start) -> None:
+    search = program(
+        """
+        stopped = threading.Event()
+
+        def search():
+            with Evaluator.create(culprits.mostly_harmless, "process", {"num_workers": 2}) as evaluator:
+                evaluator.submit([{"do": "cooperate"}] * 2)
+                say("submitted")
+                while not stopped.is_set():
+                    evaluator.gather("ALL", timeout=0.05)
+            say("closed")
+
+        thread = threading.Thread(target=search)
+        thread.start()
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            stopped.set()
+            thread.join()
+            say("interrupted")
+        """
+    )
+    search.expect("submitted")
+    search.expect("begun cooperate")
+    search.tree()
+    search.kill(signal.SIGINT)
+    search.expect("closed", EXIT)
+    search.expect("interrupted", EXIT)
+    assert search.wait() == 0
+    search.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_ctrl_c_in_an_async_search_raises_and_the_results_stay(program: Start, method: str) -> None:
+    search = program(
+        """
+        import asyncio
+        evaluator = Evaluator.create(culprits.mostly_harmless, sys.argv[1], {"num_workers": 1})
+
+        async def search():
+            evaluator.submit([{"x": 1}, {"do": "cooperate"}])
+            return await evaluator.agather("ALL")
+
+        try:
+            asyncio.run(search())
+        except KeyboardInterrupt:
+            say("interrupted")
+        say("kept", [job.objective for job in evaluator.gather("BATCH", 1)])
+        evaluator.close()
+        """,
+        method,
+    )
+    search.expect("begun cooperate")
+    search.tree()
+    search.kill(signal.SIGINT)
+    search.expect("interrupted", EXIT)
+    assert search.expect("kept", EXIT) == "[10.0]"
+    assert search.wait() == 0
+    search.assert_nothing_is_left()
+    assert "Traceback" not in search.stderr()
+
+
+def test_a_forked_child_hears_its_own_ctrl_c(program: Start) -> None:
+    # Forked by another thread while the main thread may be anywhere in gather.
+    search = program(
+        """
+        evaluator = Evaluator.create(culprits.mostly_harmless, "process", {"num_workers": 2})
+
+        def fork():
+            for _ in range(20):
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        os.kill(os.getpid(), signal.SIGINT)
+                        for _ in range(100):
+                            threading.Event().wait(0.01)
+                    except KeyboardInterrupt:
+                        os._exit(5)
+                    os._exit(0)
+                codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+        codes = []
+        thread = threading.Thread(target=fork)
+        thread.start()
+        while thread.is_alive():
+            evaluator.submit([{"x": n} for n in range(20)])
+            evaluator.gather()
+        evaluator.close()
+        say("codes", set(codes))
+        """,
+        environment={"PYTHONWARNINGS": "ignore::DeprecationWarning"},  # of forks in threads, from 3.12 on
+    )
+    assert search.expect("codes") == "{5}"
+    assert search.wait() == 0
