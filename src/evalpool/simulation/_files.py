@@ -141,7 +141,10 @@ class Columns:
             self.results["seed"] = []
         if self.settings["store_actual_cumtime"]:
             self.results["actual_cumtime"] = []
-        self.cumtimes = {str(worker): 0.0 for worker in range(self.settings["n_workers"])}
+        self._ended = dict.fromkeys(range(self.settings["n_workers"]), 0.0)
+        self._obj_keys, self._runtime_key = self.settings["obj_keys"], self.settings["runtime_key"]
+        self._more = list(self.results)[len(self._obj_keys) + 2 :]
+        self._keeps_more = bool(self._more)
         self.states: dict[str, list[list[Any]]] = {}
         self._left_by: dict[int, tuple[str, list[Any]]] = {}
         self._samples: list[tuple[int, float, float]] = []
@@ -150,9 +153,15 @@ class Columns:
                 self.over = line["over"]
             elif "not_reported" in line:
                 for job in line["not_reported"]:
-                    self._sampled(job)
+                    self._samples.append((job["job"], job["before"], job["after"]))
+                    self._resumed(job.get("resumed"))
             else:
                 self._completed(line)
+
+    @property
+    def cumtimes(self) -> dict[str, float]:
+        """When each worker ended its last completed evaluation."""
+        return {str(worker): end for worker, end in self._ended.items()}
 
     @property
     def samples(self) -> dict[str, list[float]]:
@@ -161,37 +170,48 @@ class Columns:
         return {"before_sample": [before for _, before, _ in ordered], "after_sample": [after for *_, after in ordered]}
 
     def _completed(self, line: dict[str, Any]) -> None:
-        self._sampled(line)
-        self.cumtimes[str(line["worker"])] = line["end"]
-        row = {"cumtime": line["end"], "index": line["worker"]}
-        values, failed = line["values"], False
-        if isinstance(values, str):  # a failure fills every objective column with its text
-            values = [values] * len(self.settings["obj_keys"])
-            failed = True
-        row.update(zip(self.settings["obj_keys"], values, strict=True))
-        if self.settings["runtime_key"] in self.settings["obj_keys"] and not failed:
-            row[self.settings["runtime_key"]] = line["charged"]
-        if self.settings["store_config"]:
-            row.update({**line.get("config", {}), **(line.get("fidels") or {}), "seed": line["seed"]})
-        if self.settings["store_actual_cumtime"]:
-            row["actual_cumtime"] = line["actual"]
-        count = len(self.results["cumtime"])
-        for key in row:
-            if key not in self.results:
-                self.results[key] = [None] * count
-        for key, column in self.results.items():
-            column.append(row.get(key))
-        left = line.get("left")
-        if left is not None:
-            state = [left[2], line["end"], left[1], line["seed"]]
-            self.states.setdefault(left[0], []).append(state)
-            self._left_by[line["job"]] = (left[0], state)
-
-    def _sampled(self, line: dict[str, Any]) -> None:
+        end, worker, values, results = line["end"], line["worker"], line["values"], self.results
         self._samples.append((line["job"], line["before"], line["after"]))
-        resumed = self._left_by.pop(line["resumed"], None) if line.get("resumed") is not None else None
-        if resumed is not None:
-            key, state = resumed
+        self._ended[worker] = end
+        results["cumtime"].append(end)
+        results["index"].append(worker)
+        failed = isinstance(values, str)
+        for position, key in enumerate(self._obj_keys):
+            if failed:
+                value = values  # a failure fills every objective column with its text
+            elif key == self._runtime_key:
+                value = line["charged"]
+            else:
+                value = values[position]
+            results[key].append(value)
+        if self._keeps_more:
+            self._keep_more(line)
+        if "resumed" in line:
+            self._resumed(line["resumed"])
+        if "left" in line:
+            key, fidelity, total = line["left"]
+            state = [total, end, fidelity, line["seed"]]
+            self.states.setdefault(key, []).append(state)
+            self._left_by[line["job"]] = (key, state)
+
+    def _keep_more(self, line: dict[str, Any]) -> None:
+        more: dict[str, Any] = {}
+        if self.settings["store_config"]:
+            more = {**line.get("config", {}), **(line.get("fidels") or {}), "seed": line["seed"]}
+        if self.settings["store_actual_cumtime"]:
+            more["actual_cumtime"] = line["actual"]
+        for key in more:
+            if key not in self.results:  # it appears later than others
+                self._more.append(key)
+                self.results[key] = [None] * (len(self.results["cumtime"]) - 1)
+        for key in self._more:
+            self.results[key].append(more.get(key))
+
+    def _resumed(self, job: int | None) -> None:
+        """The checkpoint that this job left is consumed."""
+        left = self._left_by.pop(job, None) if job is not None else None
+        if left is not None:
+            key, state = left
             self.states[key].remove(state)
             if not self.states[key]:
                 del self.states[key]

@@ -7,6 +7,9 @@
     ─── JOIN proof, nonce, who I am ───►
                           ◄── JOINED proof, worker ─     or REFUSED why
 
+On Linux the socket keeps messages apart (SEQPACKET). Of a stream socket, who waits to read is also woken when what it
+has sent is read; two wake-ups per evaluation instead of one were a third of the time.
+
 A frame is its length, its kind and its content: numbers packed for what travels once per evaluation, JSON for the
 rest. Nothing is ever unpickled. A caller has one question under way at a time; NOTICE is the only frame that comes
 unasked.
@@ -32,6 +35,7 @@ __all__ = ["Channel", "Kind", "challenge", "connect", "join_request", "listen", 
 
 NONCE = 32
 READ = 1 << 16
+CHUNK = 1 << 15
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _HEAD = struct.Struct("<IB")
 _RESULT = struct.Struct("<?ddd?")
@@ -70,7 +74,12 @@ class Channel:
         return self.socket.fileno()
 
     def send(self, kind: int, content: bytes = b"") -> None:
-        self.socket.sendall(_HEAD.pack(len(content), kind) + content)
+        frame = _HEAD.pack(len(content), kind) + content
+        if len(frame) <= CHUNK:
+            self.socket.sendall(frame)
+        else:  # a message has a largest size
+            for start in range(0, len(frame), CHUNK):
+                self.socket.sendall(frame[start : start + CHUNK])
 
     def send_json(self, kind: int, value: Any) -> None:
         self.send(kind, to_json(value).encode())
@@ -164,7 +173,7 @@ def listen() -> tuple[socket.socket, Any]:
     On Linux its name is no file, so nothing is left behind; elsewhere it is a port of the loopback interface.
     """
     if sys.platform == "linux":
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         name = f"evalpool-{secrets.token_hex(16)}"
         listener.bind(f"\0{name}")
         address: Any = name
@@ -179,7 +188,7 @@ def listen() -> tuple[socket.socket, Any]:
 def connect(address: Any) -> Channel:
     """Raises `OSError` if nobody listens."""
     if isinstance(address, str):
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         where: Any = f"\0{address}"
     else:
         connected = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

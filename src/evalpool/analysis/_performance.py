@@ -1,0 +1,210 @@
+"""The best value so far over time, for several runs of one search on a common grid of times.
+
+Runs with different seeds complete evaluations at different times. On a grid, each run has one value per moment, that
+of its best completion at or before it, and runs can be averaged and compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalpool.analysis._plots import COLOURS, _new_axes, _tidy, _time_unit
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["PerformanceOverTime", "performance_over_time", "plot_performance_over_time"]
+
+GRIDS = ("linear", "log")
+BANDS = ("standard_error", "quantiles")
+
+
+@dataclasses.dataclass(frozen=True)
+class PerformanceOverTime:
+    """Curves on a common grid.
+
+    Attributes:
+        time: float array (n_points,), seconds, increasing.
+        best: float array (n_runs, n_points): each run's best value of what ended at or before each time; NaN before
+            its first completion.
+        log: are the times equally spaced in their logarithm?
+    """
+
+    time: Floats
+    best: Floats
+    log: bool
+
+    @property
+    def num_runs(self) -> Floats:
+        """How many runs have a value, per time."""
+        return np.asarray(np.sum(~np.isnan(self.best), axis=0), dtype=float)
+
+    @property
+    def mean(self) -> Floats:
+        """Over the runs that have a value, per time; NaN where none has."""
+        return _divided(np.nansum(self.best, axis=0), self.num_runs)
+
+    @property
+    def standard_error(self) -> Floats:
+        """Of the mean, per time, from the sample's variance; NaN where fewer than two runs have a value."""
+        squares = np.nansum((self.best - self.mean) ** 2, axis=0)
+        return np.sqrt(_divided(_divided(squares, self.num_runs - 1), self.num_runs))
+
+    def quantile(self, q: float) -> Floats:
+        """Over the runs that have a value, per time; 0.5 is the median."""
+        curve = np.full(self.time.shape, np.nan)
+        some = self.num_runs > 0
+        curve[some] = np.nanquantile(self.best[:, some], q, axis=0)
+        return curve
+
+
+def performance_over_time(
+    cumtimes: Sequence[Any],
+    values: Sequence[Any],
+    *,
+    grid: str = "linear",
+    n_points: int = 100,
+    minimize: bool = True,
+    start: float | None = None,
+    end: float | None = None,
+) -> PerformanceOverTime:
+    """Put runs on a common grid of times.
+
+    >>> curves = performance_over_time([[1, 2, 4], [2, 3]], [[9, 5, 7], [8, 4]], n_points=4)
+    >>> curves.time.tolist()
+    [1.0, 2.0, 3.0, 4.0]
+    >>> curves.best.tolist()
+    [[9.0, 5.0, 5.0, 5.0], [nan, 8.0, 4.0, 4.0]]
+    >>> curves.mean.tolist()
+    [9.0, 6.5, 4.5, 4.5]
+
+    Args:
+        cumtimes: per run, the times at which evaluations ended, in any order; seconds. One run may be given bare. Runs
+            may have different numbers of evaluations.
+        values: per run, what the evaluations gave, in the same order. A failure, a text, None or NaN, is never best.
+        grid: ``"linear"`` or ``"log"``: how the times are spaced.
+        n_points: how many times.
+        minimize: are smaller values better?
+        start, end: of the grid; None for the first time at which any run has a value, and the last end of all.
+
+    Returns:
+        the curves, with mean, standard error and quantiles.
+
+    Raises:
+        BadArgument: lengths differ, times are no times, nothing succeeded, or the grid is none.
+    """
+    if grid not in GRIDS:
+        raise BadArgument(f"grid is {grid!r}; give one of {', '.join(map(repr, GRIDS))}.")
+    if isinstance(n_points, bool) or not isinstance(n_points, int) or n_points < 2:
+        raise BadArgument(f"n_points is {n_points!r}; give a whole number of at least 2.")
+    runs = _runs(cumtimes, values, minimize)
+    ends = np.concatenate([times for times, _ in runs])
+    firsts = np.concatenate([times[~np.isnan(best)][:1] for times, best in runs])
+    if not firsts.size:
+        raise BadArgument("No evaluation of any run succeeded; there is nothing to show.")
+    first = float(firsts.min()) if start is None else start
+    last = float(ends.max()) if end is None else end
+    if grid == "log" and first <= 0:
+        positive = ends[ends > 0]
+        if start is not None or not positive.size:
+            raise BadArgument(f"A logarithmic grid cannot begin at {first!r}; give start above 0, or grid='linear'.")
+        first = float(positive.min())
+    if not first <= last < np.inf:
+        raise BadArgument(f"The grid would go from {first!r} to {last!r}; give start and end in order.")
+    time = np.geomspace(first, last, n_points) if grid == "log" else np.linspace(first, last, n_points)
+    time = np.clip(time, first, last)  # the spacing is rounded; what ends with the grid belongs to it
+    time[0], time[-1] = first, last
+    return PerformanceOverTime(time, np.stack([_on_grid(time, *run) for run in runs]), grid == "log")
+
+
+def _divided(sums: Floats, counts: Floats) -> Floats:
+    """NaN where there is nothing to count."""
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _runs(cumtimes: Any, values: Any, minimize: bool) -> list[tuple[Floats, Floats]]:
+    """Per run, its ends in order and the best value from each on."""
+    if len(cumtimes) and np.ndim(cumtimes[0]) == 0:
+        cumtimes, values = [cumtimes], [values]
+    if len(cumtimes) != len(values) or not len(cumtimes):
+        raise BadArgument(f"There are cumtimes of {len(cumtimes)} runs and values of {len(values)}; give both of each.")
+    runs = []
+    for number, (times, given) in enumerate(zip(cumtimes, values, strict=True)):
+        if len(times) != len(given):
+            raise BadArgument(f"Run {number} has {len(times)} cumtimes and {len(given)} values; give both of each.")
+        ends = np.asarray(times, dtype=float)
+        if not np.all(np.isfinite(ends)) or np.any(ends < 0):
+            raise BadArgument(f"Run {number} has cumtimes that are no times: {times!r}; give seconds of 0 or more.")
+        order = np.argsort(ends, kind="stable")
+        numbers = _numbers(given)[order]
+        best = np.fmin.accumulate(numbers) if minimize else np.fmax.accumulate(numbers)
+        runs.append((ends[order], best))
+    return runs
+
+
+def _numbers(values: Iterable[Any]) -> Floats:
+    """What is no number is a failure: NaN."""
+    return np.array(
+        [float(value) if not isinstance(value, (str, type(None))) else np.nan for value in values], dtype=float
+    )
+
+
+def _on_grid(time: Floats, ends: Floats, best: Floats) -> Floats:
+    seen = np.searchsorted(ends, time, side="right")  # what ends at a time is seen at that time
+    curve: Floats = np.concatenate([[np.nan], best])[seen]
+    return curve
+
+
+def plot_performance_over_time(
+    curves: PerformanceOverTime | Mapping[str, PerformanceOverTime],
+    ax: Axes | None = None,
+    *,
+    band: str | None = "standard_error",
+    quantiles: tuple[float, float] = (0.25, 0.75),
+) -> Axes:
+    """Draw the curves of one search, or of several with their names.
+
+    Args:
+        curves: from `performance_over_time`.
+        ax: where to draw; None for a new figure.
+        band: ``"standard_error"``: the mean, and one standard error on each side of it; ``"quantiles"``: the median,
+            and what lies between two quantiles; None: the mean alone.
+        quantiles: the two, for that band.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        BadArgument: `band` is none.
+    """
+    if band is not None and band not in BANDS:
+        raise BadArgument(f"band is {band!r}; give one of {', '.join(map(repr, BANDS))}, or None.")
+    named = {"": curves} if isinstance(curves, PerformanceOverTime) else curves
+    if not named:
+        raise BadArgument("curves is empty; give at least one.")
+    ax = ax if ax is not None else _new_axes((7.0, 4.0))
+    scale, unit = _time_unit(max(float(curve.time[-1]) for curve in named.values()))
+    for number, (name, curve) in enumerate(named.items()):
+        colour, times = COLOURS[number % len(COLOURS)], curve.time / scale
+        if band == "quantiles":
+            centre, low, high = curve.quantile(0.5), curve.quantile(quantiles[0]), curve.quantile(quantiles[1])
+        else:
+            centre = curve.mean
+            error = curve.standard_error if band is not None else np.full(times.shape, np.nan)
+            low, high = centre - error, centre + error
+        ax.step(times, centre, where="post", color=colour, linewidth=1.8, label=name or "_nolegend_")
+        ax.fill_between(times, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
+    if all(curve.log for curve in named.values()):
+        ax.set_xscale("log")
+    ax.set_xlabel(f"time [{unit}]")
+    ax.set_ylabel("best so far")
+    _tidy(ax)
+    if any(named):
+        ax.legend(frameon=False)
+    return ax
