@@ -4,7 +4,7 @@
 
     EvalpoolError
     ├── BadArgument (ValueError, TypeError)      a wrong value or type at the border
-    │   └── UnknownMethod                         no backend or storage of that name
+    │   └── UnknownMethod (KeyError)              no backend or storage of that name
     ├── EvaluatorError
     │   ├── EvaluatorClosed (RuntimeError)        submit after close
     │   └── MaximumJobsSpawnReached               the cap on submissions
@@ -75,7 +75,7 @@ class BadArgument(EvalpoolError, ValueError, TypeError):
     """An argument of a wrong value or type. Both builtins, for callers catch either."""
 
 
-class UnknownMethod(BadArgument):
+class UnknownMethod(BadArgument, KeyError):
     """No backend or storage is registered under this name; the message lists the known ones."""
 
 

@@ -233,7 +233,7 @@ class Ahead(abc.ABC):
                     self._handle_events(events)
             finally:
                 inbox.watchers.remove(watcher)
-                self._lead.give_back()
+                self._lead.give_back_if_leading()
         return True
 
     def _wake_leader(self) -> None:

@@ -42,6 +42,7 @@ class SerialEvaluator(Evaluator):
             getattr(self._run_function, "__call__", None)  # noqa: B004  an object whose __call__ is async
         )
         self._threads: Threads | None = None
+        self._current: Job[Any] | None = None  # it stands first in the queue, and runs
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._work_once.lets_interrupts_through = True
@@ -80,16 +81,20 @@ class SerialEvaluator(Evaluator):
                 return
             job = queue[0]  # it stays there until it has been reported: an interrupt must not lose it
             attempt = job.attempts
+            self._current = job
             try:
                 if watched:
                     self._started(job)
                 outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
                 with Shielded():
-                    queue.popleft()
+                    self._current = None
+                    if queue and queue[0] is job:
+                        queue.popleft()
                     channel.forget(job.number, attempt)
                     self._report(job, outcome, attempt)
             except KeyboardInterrupt:
                 with Shielded():
+                    self._current = None
                     if queue and queue[0] is job:
                         queue.popleft()
                         self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
@@ -165,6 +170,8 @@ class SerialEvaluator(Evaluator):
     # Stopping.
 
     def _ask_to_stop(self, job: Job[Any]) -> None:
+        if job is self._current:
+            return  # it runs, and sees the request itself
         try:
             self._queue.remove(job)
         except ValueError:

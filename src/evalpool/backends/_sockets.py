@@ -112,6 +112,8 @@ class OverSockets(Ahead):
         """End all workers and the I/O thread; busy ones are killed at once with `now`."""
         if not self._stopping:
             self._command(lambda: self._begin_to_stop(now))
+        # A handler of a signal may close the evaluator while its thread leads: then there is nobody else to do it.
+        self._lead.give_back_if_leading()
         if self._thread is not threading.current_thread():
             self._thread.join(10.0)
 

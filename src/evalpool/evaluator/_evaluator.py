@@ -148,6 +148,7 @@ class Evaluator(abc.ABC):
         self._stopper_lock = threading.Lock()
         self._notices: deque[tuple[Any, ...]] = deque()
         self._others: deque[Job[Any]] = deque()
+        self._undelivered: deque[tuple[str, int, tuple[Any, ...]]] = deque()  # hooks that are due
         self._followed = -math.inf
         self._started_up = False
         self._start_lock = threading.Lock()
@@ -807,11 +808,32 @@ class Evaluator(abc.ABC):
                         job._gathered = None
                     raise
             if self._hooks.on_done:
-                for job in fresh:
-                    self._hooks.call("on_done", job)
+                self._undelivered.extend(("on_done", 0, (job,)) for job in fresh)
         others = self._look_for_others(at_once=False)
         if (fresh or others) and self._hooks.on_gather:
-            self._hooks.call("on_gather", jobs, others)
+            self._undelivered.append(("on_gather", 0, (fresh, others)))
+        if self._undelivered:
+            self._deliver_hooks()
+
+    def _deliver_hooks(self) -> None:
+        """Call the hooks that are due, each once: what an interrupt leaves uncalled, the next gather or close calls."""
+        due = self._undelivered
+        while due:
+            with Shielded():
+                try:
+                    name, called, facts = due.popleft()
+                except IndexError:  # another caller's thread was faster
+                    return
+                hooks = getattr(self._hooks, name)
+                try:
+                    while called < len(hooks):
+                        called += 1
+                        with Opened():
+                            self._hooks.call_one(hooks[called - 1], name, facts)
+                except BaseException:
+                    if called < len(hooks):
+                        due.appendleft((name, called, facts))
+                    raise
 
     def _lacks_gather(self, job: Job[Any]) -> bool:
         """Is it for us to record that this job was given back? Of the restored ones, those that nobody had gathered."""
@@ -1207,12 +1229,12 @@ class Evaluator(abc.ABC):
         self._wind_down(running)
         self._watchdog.close()
         unfinished.extend(job for job in running if job._stop is FailureKind.CANCELLED)
-        unfinished.sort(key=lambda job: job.number)
-        with self._lock:
-            finished = list(self._inbox.done)
         unfinished_set = set(map(id, unfinished))
         with self._lock:
-            rest = [job for job in self._inbox.done if id(job) not in unfinished_set]
+            # A gather that waited in another thread may have been faster: each job is given back once.
+            finished = list(self._inbox.done)
+            rest = [job for job in finished if id(job) not in unfinished_set]
+            unfinished = sorted((job for job in finished if id(job) in unfinished_set), key=lambda job: job.number)
             self._inbox.done.clear()
             self._inbox.done.extend(rest)
             self._inbox.outstanding = len(rest)
@@ -1355,10 +1377,14 @@ class _Hooks:
     def call(self, name: str, *args: Any) -> None:
         """Call one hook of all; what raises is logged with its name and stops nobody."""
         for callback in getattr(self, name):
-            try:
-                getattr(callback, name)(*args)
-            except Exception:
-                logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)
+            self.call_one(callback, name, args)
+
+    def call_one(self, callback: Callback, name: str, args: tuple[Any, ...]) -> None:
+        """As `call`, of one callback."""
+        try:
+            getattr(callback, name)(*args)
+        except Exception:
+            logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)
 
 
 _STOP_TEXT = {

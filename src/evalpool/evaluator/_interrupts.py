@@ -19,6 +19,7 @@ through: Python's signal handlers run in the main thread only.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C module: `signal.getsignal` takes ten times as long
+import os
 import signal
 import threading
 from types import FrameType
@@ -35,6 +36,17 @@ class _State:
     noted = False
     previous: Any = None  # the user's handler
     users = 0
+
+
+def _after_fork() -> None:
+    """In a forked child the forking thread is the main one, and no evaluator is open."""
+    _State.up = _State.noted = False
+    _State.main = threading.get_ident()
+    _State.users = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def install() -> bool:

@@ -42,7 +42,7 @@ def parse_subprocess_result(completed_process: subprocess.CompletedProcess[Any])
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     if text.startswith("F"):
         return text  # a failure needs no quotes

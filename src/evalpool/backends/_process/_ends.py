@@ -26,8 +26,21 @@ while read -r what group; do
         -) case $groups in *" $group "*) groups="${groups%% $group *} ${groups#* $group }" ;; esac ;;
     esac
 done
+below() {
+    for child in $(cat /proc/$1/task/*/children 2>/dev/null); do
+        all="$all $child"
+        below "$child"
+    done
+}
+all=
+for group in $groups; do
+    kill -STOP "-$group" 2>/dev/null
+    below "$group"
+done
+for process in $all; do kill -9 "$process" 2>/dev/null; done
 for group in $groups; do kill -9 "-$group" 2>/dev/null; done
 """
+# Stopped first, so that nothing is forked while the children are found that moved to sessions of their own.
 
 
 class Reaper:
@@ -68,6 +81,7 @@ class Reaper:
         """In a forked child of the parent: let go of the pipe, so that the parent's end is still seen."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+        self._process.returncode = 0  # not ours: nobody here waits for it, or warns that nobody did
 
 
 def kill_tree(pid: int) -> None:

@@ -154,8 +154,26 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def _takes_more() -> bool:
+    try:
+        fd = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # no file, or none any more
+        return True
+    import select
+
+    try:
+        return bool(select.select([], [fd], [], 0)[1])
+    except (OSError, ValueError):
+        return True
+
+
 def _pass_on(data: bytes) -> None:
-    """To our standard error: as Python sees it (a notebook, a test), else as the system does."""
+    """To our standard error: as Python sees it (a notebook, a test), else as the system does.
+
+    One that nobody reads (a pipe that is full) must not stop the thread that hears all workers: then this is left out.
+    """
+    if not _takes_more():
+        return
     try:
         sys.stderr.write(data.decode(errors="replace"))
         sys.stderr.flush()

@@ -64,6 +64,11 @@ class Lead:
         self.leader = threading.get_ident()
         return True
 
+    def give_back_if_leading(self) -> None:
+        """As `give_back`, in a thread that may not lead (any more)."""
+        if self.leader == threading.get_ident():
+            self.give_back()
+
     def give_back(self) -> None:
         """Go away: the I/O thread takes over after `ABSENCE`, unless a caller leads again by then."""
         self.leader = None

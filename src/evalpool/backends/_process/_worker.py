@@ -175,7 +175,11 @@ def main(data_fd: int, control_fd: int) -> None:
     reader = _wire.FrameReader(data)
     backlog = deque(_read(reader))
     _, payload, buffers = backlog.popleft()
-    Serving(data, control, reader, backlog, _wire.load(payload, buffers)).run()
+    serving = Serving(data, control, reader, backlog, _wire.load(payload, buffers))
+    try:
+        serving.run()
+    finally:
+        serving.release()
 
 
 class Serving:
@@ -206,6 +210,12 @@ class Serving:
         gc.collect()
         gc.freeze()  # what was imported stays: later collections need not look at it
         channel.send(_wire.frame(_wire.STARTED_UP, b""))
+
+    def release(self) -> None:
+        """At the end: let go of what the run-function holds, the helpers of `profile`."""
+        module = sys.modules.get("evalpool.evaluator._profile")
+        if module is not None and self._task is not None and isinstance(self._task.run_function, module.Profiled):
+            self._task.run_function.release()
 
     def run(self) -> None:
         """Serve jobs; ends with `SystemExit`. Returns when `lent` must be filled first: then call it again."""
