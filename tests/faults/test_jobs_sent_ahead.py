@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,22 @@ def test_no_short_job_waits_for_one_that_hangs(make: Make, tmp_path: Path, posit
         assert [job.objective for job in evaluator.gather("BATCH", 1)] == [10.0 * n]
     event.touch()
     assert evaluator.gather() == [hanging]
+
+
+def test_jobs_behind_a_hang_move_at_once(make: Make, tmp_path: Path) -> None:
+    # Each of ten times some 100 jobs stand behind the hang. Taken back with a pause between, they would need 20 s.
+    evaluator = make(quick_or_not, num_workers=2)
+    warm_up(evaluator)
+    event = tmp_path / "go on"
+    evaluator.submit([{"do": "wait for file", "file": str(event)}])
+    jobs: list[Any] = []
+    end = time.monotonic() + 10
+    for _ in range(10):
+        jobs += evaluator.submit([{"x": n} for n in range(200)])
+        wait_until(lambda: all(job.is_done for job in jobs), end - time.monotonic())
+    assert len(evaluator.gather("BATCH", 2000)) == 2000
+    event.touch()
+    assert len(evaluator.gather()) == 1
 
 
 def test_jobs_go_to_idle_workers_before_they_queue_up_behind_others(make: Make) -> None:

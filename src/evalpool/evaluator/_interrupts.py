@@ -33,14 +33,20 @@ class _State:
 
     main = threading.main_thread().ident
     up = False  # the shield
-    noted = False
-    previous: Any = None  # the user's handler
+    noted: list[int]  # signals that came behind it
+    previous: dict[int, Any]  # the user's handlers
     users = 0
+
+
+_State.noted, _State.previous = [], {}
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those whose handlers may raise, or close an evaluator, amidst the code that they interrupt."""
 
 
 def _after_fork() -> None:
     """In a forked child the forking thread is the main one, and no evaluator is open."""
-    _State.up = _State.noted = False
+    _State.up = False
+    _State.noted = []
     _State.main = threading.get_ident()
     _State.users = 0
 
@@ -50,45 +56,44 @@ if hasattr(os, "register_at_fork"):
 
 
 def install() -> bool:
-    """Stand before the user's handler; in the main thread. False if there is nothing to stand before."""
+    """Stand before the user's handlers; in the main thread. False elsewhere."""
     if threading.get_ident() != _State.main:
         return False
-    current = signal.getsignal(signal.SIGINT)
-    if current is not _handle:
-        if not callable(current):
-            return False
-        _State.previous = current
-        signal.signal(signal.SIGINT, _handle)
     _State.users += 1
+    keep_installed()
     return True
 
 
 def keep_installed() -> None:
     """If a handler was set meanwhile, stand before that one. A look costs a tenth of a microsecond."""
     if threading.get_ident() == _State.main and _State.users > 0:
-        current = _signal.getsignal(signal.SIGINT)
-        if current is not _handle and callable(current):
-            _State.previous = current
-            signal.signal(signal.SIGINT, _handle)
+        for number in SIGNALS:
+            current = _signal.getsignal(number)
+            if current is not _handle and callable(current):
+                _State.previous[number] = current
+                signal.signal(number, _handle)
 
 
 def uninstall() -> None:
-    """An evaluator that installed it is closed; after the last one the user's handler has its place back."""
+    """An evaluator that installed it is closed; after the last one the user's handlers have their places back."""
     _State.users -= 1
-    if _State.users <= 0 and threading.get_ident() == _State.main and signal.getsignal(signal.SIGINT) is _handle:
-        signal.signal(signal.SIGINT, _State.previous)
+    if _State.users <= 0 and threading.get_ident() == _State.main:
+        for number in SIGNALS:
+            if signal.getsignal(number) is _handle:
+                signal.signal(number, _State.previous[number])
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if _State.up:
-        _State.noted = True
+        _State.noted.append(number)
     else:
-        _State.previous(number, frame)
+        _State.previous[number](number, frame)
 
 
 def _deliver() -> None:
-    _State.noted = False
-    _State.previous(signal.SIGINT, None)
+    while _State.noted:
+        number = _State.noted.pop(0)
+        _State.previous[number](number, None)
 
 
 class Shielded:

@@ -20,6 +20,7 @@ from evalpool.backends._ahead import load_outcome
 from evalpool.backends._process import _wire
 from evalpool.backends._process._ends import Reaper, kill_tree
 from evalpool.backends._process._handle import Handle, spawn
+from evalpool.backends._process._tree import descendants
 from evalpool.errors import NotShareable
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._cpus import usable_cpus
@@ -218,26 +219,13 @@ class _Memory:
         self.peak = max(self.peak, sum(_take_peak(pid) for pid in self._tree()))
 
     def _tree(self) -> list[int]:
-        found, todo = [], [self._pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            todo += _children(pid)
-        return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:  # it has ended, or this is not Linux
         if os.path.isdir("/proc/self/task"):
-            return []
+            return [self._pid, *descendants(self._pid)]
         import psutil
 
         with contextlib.suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(pid).children()]
-        return []
+            return [self._pid, *(child.pid for child in psutil.Process(self._pid).children(recursive=True))]
+        return [self._pid]
 
 
 def _take_peak(pid: int) -> int:

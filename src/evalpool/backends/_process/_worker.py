@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalpool.backends._process import _wire
+from evalpool.backends._process._tree import descendants
 from evalpool.evaluator._call import Task, describe_exception
 from evalpool.outcomes import FailureKind, Outcome, failed
 
@@ -342,6 +343,9 @@ class _Listener:
                 if self._reader.at_end:
                     # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
                     self._channel.gone = True
+                    for pid in descendants(os.getpid()):  # also those in sessions of their own
+                        with contextlib.suppress(OSError):
+                            os.kill(pid, signal.SIGKILL)
                     with contextlib.suppress(OSError):
                         os.killpg(os.getpid(), signal.SIGKILL)
                     os._exit(1)
