@@ -68,7 +68,7 @@ def test_jobs_behind_a_hang_move_at_once(make: Make, tmp_path: Path) -> None:
     jobs: list[Any] = []
     end = time.monotonic() + 10
     for _ in range(10):
-        jobs += evaluator.submit([{"x": n} for n in range(200)])
+        jobs.extend(evaluator.submit([{"x": n} for n in range(200)]))
         wait_until(lambda: all(job.is_done for job in jobs), end - time.monotonic())
     assert len(evaluator.gather("BATCH", 2000)) == 2000
     event.touch()
