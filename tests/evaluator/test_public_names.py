@@ -25,7 +25,7 @@ CONTRACT = {
         ProfilingCallback""",
     "evalpool.storage": """Storage MemoryStorage NullStorage SharedMemoryStorage SQLiteStorage JournalStorage
         RedisStorage RayStorage MPIStorage storage_from_url""",
-    "evalpool.simulation": """simulate simulated ObjectiveFuncWrapper get_multiple_wrappers AbstractAskTellOptimizer
+    "evalpool.simulation": """simulated ObjectiveFuncWrapper get_multiple_wrappers AbstractAskTellOptimizer
         ObjectiveFuncType""",
     "evalpool.testing": "EvaluatorContract StorageContract",
 }
