@@ -127,7 +127,8 @@ def performance_over_time(
 
 def _divided(sums: Floats, counts: Floats) -> Floats:
     """NaN where there is nothing to count."""
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    quotients: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return quotients
 
 
 def _runs(cumtimes: Any, values: Any, minimize: bool) -> list[tuple[Floats, Floats]]:
