@@ -9,6 +9,7 @@ import json
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from evalpool.simulation._kernel import Kernel
 
 from .drivers import Late, Queue, new_kernel, search
 from .oracle import INF, ListSchedule, Planned, Row, Rules, replay
+
+pytestmark = pytest.mark.slow
 
 MAX_FIDELITY = 9
 
@@ -77,7 +80,7 @@ def queue_script(draw: Any, continues: bool) -> list[tuple[str, Any]]:
 
 
 @given(st.data(), st.integers(0, 1 << 16), st.sampled_from([0.0, 0.5, 1.0]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_queue_of_jobs_is_list_scheduled(data: st.DataObject, arrivals: int, eager: float) -> None:
     rules = data.draw(drawn_rules(asks=False))
     script = data.draw(queue_script(rules.max_fidelity is not None))
@@ -105,7 +108,7 @@ def test_a_queue_of_jobs_is_list_scheduled(data: st.DataObject, arrivals: int, e
 
 
 @given(st.data(), st.integers(0, 1 << 16), st.sampled_from([0.0, 0.5, 1.0]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_search_is_told_exactly_what_the_oracle_tells(data: st.DataObject, arrivals: int, eager: float) -> None:
     rules = data.draw(drawn_rules(asks=True))
     plans = data.draw(st.lists(plan(rules.max_fidelity is not None), min_size=24, max_size=24))
@@ -133,7 +136,7 @@ def check_search(kernel: Kernel, told: list[int], rows: list[Row], expected: lis
 
 
 @given(st.data(), st.integers(0, 1 << 16), st.sampled_from([0.0, 0.5]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_kernel_restored_at_any_moment_goes_on_as_the_first(data: st.DataObject, arrivals: int, eager: float) -> None:
     rules = data.draw(drawn_rules(asks=True))
     plans = data.draw(st.lists(plan(rules.max_fidelity is not None), min_size=24, max_size=24))
@@ -153,7 +156,7 @@ def test_a_kernel_restored_at_any_moment_goes_on_as_the_first(data: st.DataObjec
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_fast_loop_does_what_the_single_steps_do(data: st.DataObject) -> None:
     rules = data.draw(drawn_rules(asks=True))
     rules.max_fidelity, rules.job_timeout = None, INF

@@ -17,6 +17,7 @@ value = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([None, math.nan, "F_oom"
 run = st.lists(st.tuples(st.integers(0, 64).map(lambda n: n / 4), value), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(run, min_size=1, max_size=4), st.booleans(), st.sampled_from(["linear", "log"]), st.integers(2, 9))
 def test_each_point_is_the_best_of_what_ended_by_then(
     runs: list[list[tuple[float, Any]]], minimize: bool, grid: str, n_points: int

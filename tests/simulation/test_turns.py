@@ -139,8 +139,9 @@ class Racing:
             assert job in (WAIT, NOTHING)
 
 
+@pytest.mark.slow
 @given(st.data(), st.integers(0, 1 << 16))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_completions_do_not_depend_on_which_caller_is_faster(data: st.DataObject, seed: int) -> None:
     rules = Rules(data.draw(st.integers(1, 4)))
     rules.sampling = data.draw(st.sampled_from(["serial", "parallel"]))

@@ -604,6 +604,7 @@ def test_subclasses_may_call_it_in_their_own_way(tmp_path: Path) -> None:
         ({"n_workers": 4.0, "n_actual_evals_in_opt": 20}, r"n_workers is 4\.0"),
         ({"n_evals": -1}, "n_evals is -1"),
         ({"seed": "x"}, "seed is 'x'"),
+        ({"seed": -1}, "seed is -1"),
         ({"overhead": "guessed"}, "overhead is 'guessed'"),
         ({"on_lost": "ignore"}, "on_lost is 'ignore'"),
         ({"max_waiting_time": 0}, "max_waiting_time is 0"),

@@ -554,24 +554,22 @@ def test_one_program_too_few_is_named_in_all_others(programs: Programs) -> None:
 
 
 @pytest.mark.slow
-def test_a_program_with_other_settings_is_refused_with_both(programs: Programs) -> None:
-    first = programs.launch(0, max_waiting_time=6.0)
+@pytest.mark.parametrize(
+    ("worker", "settings", "answer"),
+    [
+        (1, {"seed": 2}, "SimulationError: A caller came with other settings than the first: seed=2 instead of 1"),
+        (0, {}, "needs a worker_index of its own"),
+    ],
+)
+def test_a_program_that_does_not_fit_is_refused(
+    programs: Programs, worker: int, settings: dict[str, Any], answer: str
+) -> None:
+    programs.launch(0, "hangs", on_lost="leave")
     eventually(lambda: (programs.run / "coordinator.json").exists())
-    programs.launch(1, max_waiting_time=6.0, seed=2)
-    said = programs.say()
-    assert said[1].startswith("SimulationError: A caller came with other settings than the first: seed=2 instead of 1")
-    assert "worker 1, 2 of 3 never came" in said[0]
-    assert first.returncode == 0
-
-
-@pytest.mark.slow
-def test_the_same_worker_twice_is_refused(programs: Programs) -> None:
-    programs.launch(0, max_waiting_time=6.0)
-    eventually(lambda: (programs.run / "coordinator.json").exists())
-    programs.launch(0, max_waiting_time=6.0)
-    said = programs.say()
-    assert any("needs a worker_index of its own" in answer for answer in said)
-    assert any("never came" in answer for answer in said)
+    # The first is in its call as soon as the coordinator answers it: the lock is then free.
+    refused = programs.launch(worker, **{"on_lost": "leave", **settings})
+    assert answer in refused.communicate(timeout=BOUND)[0]
+    programs.programs.remove(refused)
 
 
 @pytest.mark.slow

@@ -364,6 +364,10 @@ class Coordinator:
                 self._depart(*self._departed.popleft())
         except OSError as error:
             self._break(SimulationError(f"The log of the run in {self.directory} cannot be written: {error}."))
+        except BaseException as error:
+            # An interrupt of the thread that is here, or a fault of ours: half of a change is worse than an end.
+            self._break(SimulationError(f"The run in {self.directory} was interrupted by {type(error).__name__}."))
+            raise
         if self._vacant and not self._members and not self._successors:
             # All have gone: who comes next is the first of a new set of callers, and waits for the others.
             for worker in sorted(self._vacant):

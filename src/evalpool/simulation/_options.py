@@ -52,8 +52,8 @@ class Options:
         for name in ("continual_max_fidel", "batch_size"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 1)
-        if self.seed is not None and (isinstance(self.seed, bool) or not hasattr(type(self.seed), "__index__")):
-            raise BadArgument(f"seed is {self.seed!r} of type {type(self.seed).__name__}; give a whole number or None.")
+        if self.seed is not None and not _is_whole(self.seed):
+            raise BadArgument(f"seed is {self.seed!r}; give a whole number of at least 0, or None.")
         check_choice("on_lost", self.on_lost, ("fail", "leave", "raise"))
         if not callable(self.overhead):
             check_choice("overhead", self.overhead, ("measured", "cpu", "none"))
@@ -70,7 +70,7 @@ class Options:
             obj_keys=tuple(self.obj_keys),
             runtime_key=self.runtime_key,
             fidel_keys=None if self.fidel_keys is None else tuple(self.fidel_keys),
-            seed=None if self.seed is None else abs(self.seed.__index__()),
+            seed=None if self.seed is None else self.seed.__index__(),
             continual_max_fidel=self.continual_max_fidel,
             max_total_eval_time=float(self.max_total_eval_time),
             overhead=self.overhead if isinstance(self.overhead, str) else "declared",
@@ -143,6 +143,11 @@ class Options:
                 raise BadArgument("worker_index can be given only with launch_multiple_wrappers_from_user_side=True.")
             if isinstance(self.worker_index, bool) or self.worker_index not in range(callers):
                 raise BadArgument(f"worker_index must be in [0, {callers - 1}], but got {self.worker_index!r}.")
+
+
+def _is_whole(value: Any) -> bool:
+    """Also of numpy's kinds."""
+    return not isinstance(value, bool) and hasattr(type(value), "__index__") and value >= 0
 
 
 def directory_of(save_dir_name: str | None, tmp_dir: str | None) -> str:
