@@ -1,6 +1,6 @@
 """A program that is launched several times; all of them share only the name of a directory.
 
-python -m tests.simulation.launched <directory> <worker> <what it does>
+python -m tests.simulation.launched <directory> <worker or "rank"> <what it does>
 """
 
 from __future__ import annotations
@@ -33,8 +33,17 @@ def objective(eval_config: dict[str, Any], fidels: Any = None, seed: Any = None)
     return in_line(eval_config)
 
 
+def worker_of(argument: str) -> int:
+    """A number, or the rank of this process."""
+    if argument != "rank":
+        return int(argument)
+    from mpi4py import MPI
+
+    return int(MPI.COMM_WORLD.Get_rank())
+
+
 def main() -> None:
-    directory, worker, doing = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    directory, worker, doing = sys.argv[1], worker_of(sys.argv[2]), sys.argv[3]
     settings = json.loads(os.environ.get("SETTINGS", "{}"))
     wrapper = ObjectiveFuncWrapper(
         objective,

@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -509,6 +510,34 @@ def test_programs_that_share_a_directory_complete_as_threads_do(programs: Progra
     }
     assert programs.launch(0).communicate(timeout=BOUND)[1].strip().endswith("give another save_dir_name.")
     programs.programs.pop()
+
+
+@pytest.mark.slow
+def test_mpi_ranks_are_programs_like_any_other(programs: Programs) -> None:
+    pytest.importorskip("mpi4py")
+    mpiexec = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    done = subprocess.run(
+        [
+            mpiexec,
+            "-n",
+            "3",
+            sys.executable,
+            "-m",
+            "tests.simulation.launched",
+            str(programs.directory),
+            "rank",
+            "calls",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+    )
+    assert sum(map(int, done.stdout.split())) == 30, done.stderr
+    assert completions(programs.results()) == expected(3, 30)
 
 
 @pytest.mark.slow
