@@ -10,7 +10,7 @@ alternation. The kernel is measured twice: as the loop that it offers for a run-
 The wrapper is called from 4 processes that do nothing else, ours and mfhpo-simulator's: from the first start of a
 process until the last has ended, and, for ours, at several numbers of evaluations. Between two evaluations lie two
 wake-ups of a process, so the rate depends on the machine: the table shows beside it what a bare ping-pong over the same
-kind of socket reaches.
+kind of socket reaches. Ask and tell through the wrapper writes its log as it goes; mfhpo-simulator writes at the end.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def million(quick: bool) -> None:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     quarters = [(after - at) * 4e6 / count for at, after in zip([0.0, *marks], marks, strict=False)]
     print(
-        f"\n{count:,} evaluations on {workers:,} virtual workers: {marks[-1]:.2f} s, {grown / count:.0f} bytes each; "
-        f"microseconds per evaluation by quarter: {', '.join(f'{each:.2f}' for each in quarters)}"
+        f"{count:,} evaluations on {workers:,} virtual workers: {marks[-1]:.2f} s, {grown / count:.0f} bytes each; "
+        f"microseconds per evaluation by quarter: {', '.join(f'{each:.2f}' for each in quarters)}\n"
     )
 
 
@@ -310,15 +310,15 @@ def ask_and_tell(quick: bool) -> None:
             },
             repeats,
         )
-        print(row(f"{workers:,} workers", found["ours"], found["theirs"], 2, "/s"))
+        print(row(f"{workers:,} workers", found["ours"], found["theirs"], None, "/s"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
+    million(quick)  # first: memory that others have given back would hide what it takes
     kernels(quick)
-    million(quick)
     try:
         import benchmark_simulator  # noqa: F401
     except ImportError:
