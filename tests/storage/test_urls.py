@@ -25,7 +25,7 @@ def test_storages_are_made_by_name(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownMethod, match=r"'mongo'.*journal, memory, null, redis"):
+    with pytest.raises(UnknownMethod, match=r"'mongo'.*journal, memory, mpi, null, ray, redis"):
         Storage.create("mongo")
 
 

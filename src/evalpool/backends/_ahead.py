@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evalpool.backends._process import _wire
 from evalpool.backends._process._lead import Lead
 from evalpool.backends._remote import on_our_clock
-from evalpool.evaluator._interrupts import Opened, Shielded
+from evalpool.evaluator._interrupts import SLICE, Opened, Shielded
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 
@@ -229,7 +229,7 @@ class Ahead(abc.ABC):
                     if rest is not None and rest <= 0:
                         return True
                     with Opened():
-                        events = self._poll(rest)
+                        events = self._poll(SLICE if rest is None else min(SLICE, rest))
                     self._handle_events(events)
             finally:
                 inbox.watchers.remove(watcher)

@@ -22,10 +22,15 @@ import _signal  # type: ignore[import-not-found]  # the C module: `signal.getsig
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
-__all__ = ["Condition", "Opened", "Shielded", "install", "keep_installed", "uninstall"]
+SLICE = 0.4
+"""Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
+handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
+
+__all__ = ["SLICE", "Condition", "Opened", "Shielded", "install", "keep_installed", "uninstall"]
 
 
 class _State:
@@ -143,8 +148,13 @@ class Condition(threading.Condition):
         self.release()
         got = False
         try:
+            end = None if timeout is None else time.monotonic() + timeout
             with Opened():
-                got = waiter.acquire(True, -1 if timeout is None else max(0.0, timeout))
+                while not got:
+                    rest = SLICE if end is None else min(SLICE, end - time.monotonic())
+                    got = waiter.acquire(True, max(0.0, rest))
+                    if end is not None and time.monotonic() >= end:
+                        break
         finally:
             self.acquire()
             if not got and waiter in self._waiters:
