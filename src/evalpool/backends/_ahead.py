@@ -48,6 +48,8 @@ AHEAD = 0.002
 """Seconds of work that may be in flight per worker."""
 DEAF_AFTER = 0.25
 """Seconds without an answer to a withdrawal after which a worker is called deaf."""
+STUCK_AFTER = 0.02
+"""A worker busy with one job for so long is sent one job ahead and no more."""
 RECALL_AFTER = 0.002
 """A worker busy with one job for so long gives the jobs behind it to idle workers."""
 
@@ -259,10 +261,11 @@ class Ahead(abc.ABC):
         """Send encoded jobs, to idle workers first, then evenly; those without a worker wait here."""
         hungry, window, watched = self._hungry, self._window, self._watched
         batches: dict[Seat, list[Any]] = {}
+        now = time.monotonic()
         for job, message in encoded:
             idle = self._first_idle() if self._idle else None
             if idle is None:
-                while hungry and (not hungry[0].ready or len(hungry[0].in_flight) >= window):
+                while hungry and not self._takes_more(hungry[0], window, now):
                     hungry.popleft().hungry = False
                 if not hungry:
                     self._homeless.append(job)
@@ -302,6 +305,14 @@ class Ahead(abc.ABC):
         if not seat.in_flight and not seat.idle:
             seat.idle = True
             self._idle.append(seat)
+
+    @staticmethod
+    def _takes_more(seat: Seat, window: int, now: float) -> bool:
+        """Has a worker room for a job? One that is busy with a long job takes one ahead and no more."""
+        count = len(seat.in_flight)
+        if not seat.ready or count >= window:
+            return False
+        return count < LEAST_IN_FLIGHT or now - seat.since < STUCK_AFTER
 
     def _first_idle(self) -> Any:
         """A worker without a job, or None; a job is put behind another one only if there is none."""
