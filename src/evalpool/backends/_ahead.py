@@ -22,10 +22,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from evalpool._interrupts import SLICE, Opened, Shielded
 from evalpool.backends._process import _wire
 from evalpool.backends._process._lead import Lead
 from evalpool.backends._remote import on_our_clock
-from evalpool.evaluator._interrupts import SLICE, Opened, Shielded
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 
@@ -355,7 +355,7 @@ class Ahead(abc.ABC):
 
     def _conclude_turn(self) -> None:
         """What follows on whatever happened."""
-        while self._commands:
+        for _ in range(len(self._commands)):  # what they command in turn waits for the next
             self._commands.popleft()()
         self._tell_owner()
         if self._idle:

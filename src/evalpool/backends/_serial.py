@@ -10,10 +10,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from evalpool._interrupts import Shielded
 from evalpool.backends._thread import LocalChannel, Threads
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._interrupts import Shielded
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, Worker, failed
 

@@ -137,8 +137,7 @@ class OverSockets(Ahead):
     # The I/O thread.
 
     def _run(self) -> None:
-        for index in range(self._count):
-            self._start_worker(index)
+        self._command(lambda: self._start_workers(0))
         try:
             self._serve()
             self._end_workers()
@@ -148,6 +147,12 @@ class OverSockets(Ahead):
             os.close(self._wake_in)
             os.close(self._wake_out)
             self._release()
+
+    def _start_workers(self, index: int) -> None:
+        """Start this one and then the next, as commands: who leads does it, and sees meanwhile to those that are up."""
+        self._start_worker(index)
+        if index + 1 < self._count:
+            self._command(lambda: self._start_workers(index + 1))
 
     def _release(self) -> None:
         """Let go of what the engine has beside its workers; the I/O thread's last act."""

@@ -37,12 +37,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall
 from evalpool._json import jsonable, plain
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall
 from evalpool.evaluator._job import Job
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled

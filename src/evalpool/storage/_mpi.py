@@ -67,7 +67,7 @@ class MPIStorage(SharedMemoryStorage):
         self._hub = None
         self._log: list[str] | None = None
         self._counters = Counters()
-        self._writer: Writer[str] = Writer(self._send, "MPIStorage")
+        self._writer: Writer[str] = Writer(self._send, "MPIStorage", remote=True)
 
     @classmethod
     def _on_rank(cls, key: str, tag: int) -> MPIStorage:

@@ -85,7 +85,7 @@ class RayStorage(Storage):
         self._searches: set[str] = {SEARCHES}
         self.name = name
         """By which other drivers attach."""
-        self._writer: Writer[str] = Writer(self._send, "RayStorage")
+        self._writer: Writer[str] = Writer(self._send, "RayStorage", remote=True)
 
     def _create(self, lifetime: str | None) -> None:
         options = {"name": self.name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": 0, "lifetime": lifetime}

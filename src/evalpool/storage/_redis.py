@@ -166,7 +166,7 @@ class RedisStorage(Storage):
         self._reserve_lock = threading.Lock()
         self._pause = threading.Event()  # set by close: no more waiting for the server
         self._closed = False
-        self._writer: Writer[Batch] = Writer(self._commit, repr(self))
+        self._writer: Writer[Batch] = Writer(self._commit, repr(self), remote=True)
 
     # -- primitives ------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class SharedMemoryStorage(Storage):
 
     def _become_client(self, address: str, key: bytes) -> None:
         self._link = Link(address, key)
-        self._writer: Writer[str] = Writer(self._send, "SharedMemoryStorage")
+        self._writer: Writer[str] = Writer(self._send, "SharedMemoryStorage", remote=True)
 
     # -- primitives ------------------------------------------------------------------------------------
 

@@ -106,9 +106,9 @@ class SQLiteFile:
         """A transaction that may write, from its first statement on; rolled back if the block raises."""
         with self._in_words():
             db = self._connection()
-            # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
-            db.execute("BEGIN IMMEDIATE")
             try:
+                # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
+                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
             except BaseException:

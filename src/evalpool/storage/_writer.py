@@ -21,8 +21,10 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
+from evalpool._interrupts import Opened, Shielded
 from evalpool.errors import StorageError
 
 __all__ = ["Writer"]
@@ -54,10 +56,14 @@ class Writer(Generic[Batch]):
     Args:
         commit: writes these batches, all or none, or raises a `StorageError`. Called by one thread at a time.
         name: of the store, for messages.
+        remote: the store is another process, so a commit may wait for long and a Ctrl-C cuts it off. What was cut off
+            is sent again; an event that so arrives twice counts once, but for a measurement. A commit to a file is
+            done to its end first.
     """
 
-    def __init__(self, commit: Callable[[list[Batch]], None], name: str) -> None:
+    def __init__(self, commit: Callable[[list[Batch]], None], name: str, remote: bool = False) -> None:
         self._commit = commit
+        self._remote = remote
         self._name = name
         self._begin()
         _writers.add(self)
@@ -115,23 +121,25 @@ class Writer(Generic[Batch]):
 
     def _drain(self) -> StorageError | None:
         """Commit all that is queued. Under the commit lock. Returns what prevented it."""
-        with self._work:
-            entries = list(self._queue)
-        if not entries:
-            return None
-        error: StorageError | None = None
-        try:
-            self._commit([entry.batch for entry in entries])
-        except StorageError as caught:
-            error = caught
-        with self._work:
-            # Only this thread takes from the queue; others have appended behind what was committed.
-            for entry in entries:
-                self._queue.popleft()
-                entry.done, entry.error = True, error
-            if error is not None:
-                self._queue.extendleft(entry for entry in reversed(entries) if not entry.waited_for)
-            kept = len(self._queue)
+        with Shielded():  # between the commit and the end of its queue, else it would be committed twice
+            with self._work:
+                entries = list(self._queue)
+            if not entries:
+                return None
+            error: StorageError | None = None
+            try:
+                with Opened() if self._remote else nullcontext():
+                    self._commit([entry.batch for entry in entries])
+            except StorageError as caught:
+                error = caught
+            with self._work:
+                # Only this thread takes from the queue; others have appended behind what was committed.
+                for entry in entries:
+                    self._queue.popleft()
+                    entry.done, entry.error = True, error
+                if error is not None:
+                    self._queue.extendleft(entry for entry in reversed(entries) if not entry.waited_for)
+                kept = len(self._queue)
         self._tell(error, kept)
         return error
 
