@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from evalpool.evaluator._job import Job
     from evalpool.models import JobRecord
 
-__all__ = ["Columns", "Row", "TableWriter", "read_table", "row_of", "table_of", "write_table"]
+__all__ = [
+    "Columns", "Row", "TableWriter", "check_path", "read_table", "replace_file", "row_of", "table_of", "value_of",
+    "write_table",
+]  # fmt: skip
 
 ALWAYS = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather", "worker")
 """Metadata that has a column even where no job has a value."""
@@ -191,7 +194,7 @@ def write_table(
     target = check_path(path)
     names, rows = table_of(jobs, job_type)
     lines = (_line(cell(row.get(name)) for name in names) for row in rows)
-    _replace(target, _line(names), lines)
+    replace_file(target, _line(names), lines)
     return target
 
 
@@ -246,7 +249,7 @@ class TableWriter:
             except FileNotFoundError:  # somebody removed it: begin again
                 self._stale = True
         if self._stale:
-            _replace(self.path, _line(names), self._old_lines(), lines)
+            replace_file(self.path, _line(names), self._old_lines(), lines)
             self._stale = False
         self._waiting.clear()
 
@@ -310,7 +313,7 @@ def _append(path: Path, text: str) -> None:
         os.close(file)
 
 
-def _replace(path: Path, header: str, *parts: Iterable[str]) -> None:
+def replace_file(path: Path, header: str, *parts: Iterable[str]) -> None:
     """Write header and lines to a new file and put it in the place of `path` in one step."""
     # The name is fixed, so that what a killed process left is overwritten and does not pile up.
     new = path.with_name(f".{path.name}.new")
@@ -400,13 +403,14 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             if "job_id" not in (reader.fieldnames or ()):
                 raise BadArgument(f"{os.fspath(path)!r} has no column job_id: it is no table of jobs.")
             return [
-                {name: _value(text) for name, text in row.items() if name and text not in (None, "")} for row in reader
+                {name: value_of(text) for name, text in row.items() if name and text not in (None, "")} for row in reader
             ]
     except FileNotFoundError:
         raise BadArgument(f"No file {os.fspath(path)!r}.") from None
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """What the text of a cell stands for: a number, a boolean, or a text."""
     if text in ("True", "False"):
         return text == "True"
     if len(text) < 400 and _NUMBER.match(text):

@@ -12,7 +12,7 @@ from evalpool._json import plain
 from evalpool.models import JobRecord
 from evalpool.storage._fold import JobState
 
-__all__ = ["job_dict", "job_metadata", "job_out", "job_record"]
+__all__ = ["job_dict", "job_metadata", "job_objective", "job_out", "job_record"]
 
 _FROM_RESULT = ("error", "kind", "attempt_errors")
 _TIMES = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
@@ -34,7 +34,7 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
         status=job.status,
         configuration=plain(args if isinstance(args, dict) else {"args": args}, lenient=True),
         kwargs=plain(inputs.get("kwargs") or {}, lenient=True),
-        objective=_objective(job),
+        objective=job_objective(job),
         output=job_out(job),
         metadata=plain(_own_metadata(job), lenient=True),
         recorded=[
@@ -94,7 +94,8 @@ def _raw_out(job: JobState) -> Any:
     return output
 
 
-def _objective(job: JobState) -> Any:
+def job_objective(job: JobState) -> Any:
+    """A copy of its objective, several numbers as a tuple; None if there is none yet."""
     if job.result is not None and "objective" in job.result:
         return as_objective(job.result["objective"])
     if job.out is None:
