@@ -67,6 +67,7 @@ class FailureKind(enum.Enum):
     UNPICKLABLE = "unpicklable"
     INVALID_OUTPUT = "invalid_output"
     CANCELLED = "cancelled"
+    SUSPENDED = "suspended"  # stopped here, and left in the storage to be resumed
 
 
 class Worker(NamedTuple):
@@ -135,7 +136,7 @@ def failed(
     worker: Worker | None = None,
 ) -> Outcome:
     """The outcome of a job that failed; its objective is ``F_<kind>`` unless given."""
-    if kind is FailureKind.CANCELLED:
+    if kind in (FailureKind.CANCELLED, FailureKind.SUSPENDED):
         status, text = JobStatus.CANCELLED, "F_CANCELLED"
     else:
         status, text = JobStatus.FAILED, f"F_{kind.value}"

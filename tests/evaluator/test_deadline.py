@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,20 @@ from typing import Any
 
 import pytest
 
-from evalpool import BadArgument, Deadline, SerialEvaluator, stops_on_sigterm
+from evalpool import (
+    BadArgument,
+    Deadline,
+    EvaluatorClosed,
+    FailureKind,
+    JobStatus,
+    RunningJob,
+    SerialEvaluator,
+    ThreadPoolEvaluator,
+    simulated,
+    stops_on_sigterm,
+)
+from evalpool.callbacks import Callback
+from evalpool.storage import SQLiteStorage
 
 
 def lasted(*seconds: float) -> list[Any]:
@@ -117,31 +131,126 @@ def test_sigterm_ends_the_block_once_and_the_handler_before_is_back() -> None:
 
 PROGRAM = """
 import sys, time
-from evalpool import ProcessPoolEvaluator, stops_on_sigterm
+from evalpool import Evaluator, optimize, stops_on_sigterm
 from evalpool.storage import SQLiteStorage
 def run(job):
     if job["x"]:
         print("hangs", flush=True)
         time.sleep(60)
     return 1.0
-with stops_on_sigterm(), SQLiteStorage(sys.argv[1]) as storage:
-    with ProcessPoolEvaluator(run, num_workers=1, storage=storage) as evaluator:
-        evaluator.submit([{"x": 0}, {"x": 1}])
-        evaluator.gather("BATCH", size=1)
+class Counts:
+    x = -1
+    def ask(self):
+        self.x += 1
+        return {"x": self.x}
+    def tell(self, job):
         print("has one", flush=True)
-        evaluator.gather()
+def gather(evaluator):
+    evaluator.submit([{"x": 0}, {"x": 1}, {"x": 2}])
+    evaluator.gather("BATCH", size=1)
+    print("has one", flush=True)
+    evaluator.gather()
+def as_completed(evaluator):
+    for job in evaluator.as_completed([{"x": 0}, {"x": 1}, {"x": 2}]):
+        print("has one", flush=True)
+def loop(evaluator):
+    optimize(evaluator, Counts(), max_evals=3, max_pending=2)
+method, how, path = sys.argv[1:]
+with SQLiteStorage(path) as storage:
+    with stops_on_sigterm(), Evaluator.create(run, method, {"num_workers": 1, "storage": storage}) as evaluator:
+        globals()[how](evaluator)
 """
 
 
 @pytest.mark.slow
-def test_a_batch_job_that_is_told_to_end_keeps_its_results(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [("process", "gather"), ("process", "as_completed"), ("process", "loop"), ("thread", "gather"), ("serial", "loop")],
+)
+def test_a_batch_job_that_is_told_to_end_keeps_its_results_and_leaves_the_rest_to_be_resumed(
+    tmp_path: Path, method: str, how: str
+) -> None:
     path = tmp_path / "results.db"
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, text=True) as program:
+    command = [sys.executable, "-c", PROGRAM, method, how, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert {program.stdout.readline(), program.stdout.readline()} == {"hangs\n", "has one\n"}
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 128 + signal.SIGTERM
-    from evalpool.storage import SQLiteStorage
-
     with SQLiteStorage(path) as storage:
-        assert [record.status.value for record in storage.records("0")] == ["DONE", "CANCELLED"]
+        left = storage.records("0")
+        assert {record.status.value for record in left[1:]} == {"READY"}
+        assert [record.status.value for record in left[:1]] == ["DONE"]
+        with SerialEvaluator(lambda job: job["x"] + 0.5, storage=storage, search_id="0") as evaluator:
+            assert evaluator.resume() == len(left) - 1
+            evaluator.gather()
+        assert [record.objective for record in storage.records("0")] == [1.0, 1.5, 2.5][: len(left)]
+
+
+def hang(job: RunningJob) -> float:
+    """Until it is asked to stop."""
+    if job["x"]:
+        while not job.stopped():
+            threading.Event().wait(0.01)
+    return job["x"] + 0.5
+
+
+class Heard(Callback):
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+
+    def on_done(self, job: Any) -> None:
+        self.jobs.append(job)
+
+
+def test_what_is_suspended_is_resumed_at_once_and_nobody_is_told_that_it_ended(tmp_path: Path) -> None:
+    heard = Heard()
+    with SQLiteStorage(tmp_path / "results.db") as storage:
+        evaluator = ThreadPoolEvaluator(hang, num_workers=1, storage=storage, callbacks=[heard])
+        jobs = evaluator.submit([{"x": n} for n in range(4)])
+        evaluator.gather("BATCH", 1)
+        jobs[1].cancel()  # for good
+        left = evaluator.suspend()
+        assert {job.number for job in left} >= {2, 3}
+        assert {(job.status, job.objective, job.kind) for job in left if job is not jobs[1]} == {
+            (JobStatus.CANCELLED, "F_CANCELLED", FailureKind.SUSPENDED)
+        }
+        assert [job.number for job in heard.jobs] == [0, 1]
+        assert [record.status.value for record in storage.records("0")] == ["DONE", "CANCELLED", "READY", "READY"]
+        with pytest.raises(EvaluatorClosed):
+            evaluator.submit([{"x": 1}])
+        with SerialEvaluator(lambda job: -1.0, storage=storage, search_id="latest") as again:
+            assert again.resume() == 2
+            assert sorted((job.number, job.objective) for job in again.gather()) == [(0, 0.5), (2, -1.0), (3, -1.0)]
+
+
+def test_without_a_storage_that_lasts_suspend_is_close() -> None:
+    evaluator = SerialEvaluator(hang)
+    evaluator.submit([{"x": 1}])
+    (job,) = evaluator.suspend()
+    assert job.kind is FailureKind.CANCELLED
+    assert [record.status.value for record in evaluator.results()] == ["CANCELLED"]
+
+
+def test_a_deadline_as_the_budget_leaves_what_has_not_ended_to_be_resumed(tmp_path: Path) -> None:
+    with SQLiteStorage(tmp_path / "results.db") as storage:
+        with ThreadPoolEvaluator(hang, num_workers=1, storage=storage) as evaluator:
+            evaluator.submit([{"x": 0}])
+            evaluator.gather()
+            evaluator.timeout = Deadline(0.1)
+            evaluator.submit([{"x": 1}, {"x": 2}])
+            assert {job.kind for job in evaluator.gather()} == {FailureKind.SUSPENDED}
+            evaluator.timeout = None  # what comes after is another matter
+            (job,) = evaluator.submit([{"x": 3}])
+            job.cancel()
+            assert [job.kind for job in evaluator.gather()] == [FailureKind.CANCELLED]
+            evaluator.timeout = Deadline(5, margin=10)
+            evaluator.submit([{"x": 4}])
+            assert [job.kind for job in evaluator.gather()] == [FailureKind.SUSPENDED]
+        statuses = [record.status.value for record in storage.records("0")]
+        assert statuses == ["DONE", "READY", "READY", "CANCELLED", "READY"]
+
+
+def test_a_deadline_is_no_budget_of_virtual_time() -> None:
+    with simulated(SerialEvaluator)(hang) as evaluator, pytest.raises(BadArgument, match="Deadline in"):
+        evaluator.timeout = Deadline(1)

@@ -45,10 +45,12 @@ class Deadline:
     Use it to feed a search, or set an evaluator's time budget to it::
 
         deadline = Deadline.of_allocation(margin=120)
-        evaluator.timeout = deadline.time_left
+        evaluator.timeout = deadline
         while deadline.fits():
             ...submit, gather...
             deadline.learn(jobs)
+
+    With a storage that is durable, jobs that have not ended by then are left to be resumed: see `Evaluator.suspend`.
 
     Args:
         seconds: from now.
@@ -96,6 +98,9 @@ class Deadline:
     def time_left(self) -> float:
         """Seconds until the deadline, without the margin; 0.0 when it has passed."""
         return max(0.0, self._end - time.monotonic())
+
+    def __repr__(self) -> str:
+        return f"<Deadline in {self.time_left:.0f} s>"
 
     def learn(self, jobs: Iterable[Any]) -> None:
         """Take note of how long these gathered jobs ran; those that never did say nothing."""
@@ -192,7 +197,8 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
     """Let SIGTERM end the block as Ctrl-C would, once, and tell by the event that it did.
 
     For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops what runs and records what had
-    finished. In the main thread only.
+    finished. With a storage that is durable, every evaluator that is open when the signal comes is closed by
+    `Evaluator.suspend` instead, so that `Evaluator.resume` runs what was unfinished. In the main thread only.
 
     >>> with stops_on_sigterm() as told:
     ...     ...
@@ -206,6 +212,8 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
         SystemExit: at the end of the block, with 128 and the signal's number, as a shell shows it. Inside, it is a
             `KeyboardInterrupt` wherever the main thread is.
     """
+    from evalpool.evaluator._evaluator import let_go_of_all
+
     told = threading.Event()
     which = 0
 
@@ -214,6 +222,7 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
         if not told.is_set():  # a second one must not disturb the clean end
             which = number
             told.set()
+            let_go_of_all()
             # As Ctrl-C, which evaluators put off while they hold what they have just read from a worker.
             signal.raise_signal(signal.SIGINT)
 

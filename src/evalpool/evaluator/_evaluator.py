@@ -56,10 +56,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evalpool.callbacks import Callback
+    from evalpool.evaluator._deadline import Deadline
     from evalpool.models import JobRecord
     from evalpool.storage import Follower, Sharing, Storage
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "let_go_of_all"]
 
 logger = logging.getLogger("evalpool")
 
@@ -67,6 +68,8 @@ READY, RUNNING, CANCELLING = JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCE
 ALL = 1 << 61
 GRACE = 0.25
 """Seconds between a request to stop and force: enough to notice it and write a checkpoint's last line."""
+UNFINISHED = frozenset({FailureKind.CANCELLED, FailureKind.WORKER_DIED})
+"""How jobs end that end with their program: a batch system's signal may reach the workers, too."""
 LONGEST_REST = 60.0
 """Seconds for which a storage that failed is left alone at the most, however long it took to find that out."""
 FOREIGN_INTERVAL = 0.05
@@ -144,6 +147,8 @@ class Evaluator(abc.ABC):
         self._timeout: float | None = None
         self._timeout_set = 0.0
         self._out_of_time = False
+        self._suspends = False  # what ends unfinished is left to be resumed
+        self._budget_suspends = False
         self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
         self._stopper_lock = threading.Lock()
         self._notices: deque[tuple[Any, ...]] = deque()
@@ -519,6 +524,11 @@ class Evaluator(abc.ABC):
 
     def _settle(self, job: Job[Any], outcome: Outcome) -> None:
         """Under the lock: this is the job's outcome; into the inbox with it."""
+        if self._suspends and outcome.kind in UNFINISHED and job._stop is not FailureKind.CANCELLED:
+            outcome = outcome._replace(
+                status=JobStatus.CANCELLED, objective="F_CANCELLED", kind=FailureKind.SUSPENDED,
+                error=f"left to be resumed: {outcome.error}",
+            )  # fmt: skip
         job._outcome = outcome
         job._status = outcome.status
         if self._durable:
@@ -561,7 +571,7 @@ class Evaluator(abc.ABC):
     def _may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
         """Is there an attempt left for a job that failed so? Then its error is noted."""
         allowed = self._retries.allowed(outcome.kind)
-        if not allowed or self._closed or self._out_of_time:
+        if not allowed or self._closed or self._out_of_time or self._suspends:
             return False
         if job._stop is not None and job._stop is not FailureKind.TIMEOUT:
             return False
@@ -602,7 +612,7 @@ class Evaluator(abc.ABC):
         with Shielded(), self._lock:
             if job.attempts != attempt or self._running.get(job.number) is not job or job._stop is not None:
                 return False
-            job._stop = kind
+            job._stop = FailureKind.SUSPENDED if self._suspends and kind is FailureKind.CANCELLED else kind
             job._status = CANCELLING
         self._ask_to_stop(job)
         self._watchdog.after(GRACE, self._force, job, attempt)
@@ -796,6 +806,8 @@ class Evaluator(abc.ABC):
         """Record jobs and tell the callbacks, each once; also the news of other clients."""
         now = self._now()
         fresh = [job for job in jobs if job._gathered is None]
+        if self._suspends:
+            fresh = self._record_suspended(fresh)
         if fresh:
             own = fresh if self._inbox_has_only_own else [job for job in fresh if self._lacks_gather(job)]
             for job in fresh:
@@ -814,6 +826,14 @@ class Evaluator(abc.ABC):
             self._undelivered.append(("on_gather", 0, (fresh, others)))
         if self._undelivered:
             self._deliver_hooks()
+
+    def _record_suspended(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """Jobs that are left to be resumed have not ended: no hook hears of them. Returns the others."""
+        left = [job for job in jobs if job.kind is FailureKind.SUSPENDED]
+        events = [self._outcome_event(job) for job in left if job.number in self._unrecorded and job.attempts]
+        if events:
+            self._write(events)
+        return [job for job in jobs if job.kind is not FailureKind.SUSPENDED] if left else jobs
 
     def _deliver_hooks(self) -> None:
         """Call the hooks that are due, each once: what an interrupt leaves uncalled, the next gather or close calls."""
@@ -877,6 +897,8 @@ class Evaluator(abc.ABC):
     def _outcome_event(self, job: Job[Any]) -> Event:
         outcome = job._outcome
         assert outcome is not None
+        if outcome.kind is FailureKind.SUSPENDED:
+            return Event("queued", self._search_id, job.number, {"attempt": job.attempts + 1, "owner": self._owner})
         times = self._timestamps(job)
         data: dict[str, Any] = {
             "status": outcome.status.value,
@@ -911,6 +933,8 @@ class Evaluator(abc.ABC):
             if early:
                 jobs, known = [job for job in jobs if job.number not in early], jobs
                 early.difference_update(job.number for job in known)
+            if self._suspends:  # a job that never ran stands in the storage as it should
+                jobs = [job for job in jobs if job.attempts or job.kind is not FailureKind.SUSPENDED]
             if jobs:
                 self._storage.append_soon([self._outcome_event(job) for job in jobs])
 
@@ -1187,13 +1211,24 @@ class Evaluator(abc.ABC):
 
     @property
     def timeout(self) -> float | None:
-        """The time budget in seconds; setting it starts it, None lifts it. When it is spent, all jobs end CANCELLED."""
+        """The time budget in seconds; setting it starts it, None lifts it. When it is spent, all jobs end CANCELLED.
+
+        A `Deadline` sets it to what is left until then; jobs that have not ended by then are left to be resumed, as by
+        `suspend`.
+        """
         return self._timeout
 
     @timeout.setter
-    def timeout(self, value: float | None) -> None:
+    def timeout(self, value: float | Deadline | None) -> None:
+        from evalpool.evaluator._deadline import Deadline
+
+        suspends = isinstance(value, Deadline)
+        if isinstance(value, Deadline):
+            value = max(value.time_left, 1e-6)  # one that has passed is a budget that is spent
         self._timeout = _settings.check_seconds("timeout", value)
         self._timeout_set = time.monotonic()
+        self._suspends = self._suspends and not self._out_of_time  # those of the deadline before have ended
+        self._budget_suspends = suspends
         self._out_of_time = False
         if self._timeout is not None:
             self._watchdog.after(self._timeout, self._spend_budget, self._timeout_set)
@@ -1211,7 +1246,23 @@ class Evaluator(abc.ABC):
     def _spend_budget(self, which: float) -> None:
         if which == self._timeout_set and not self._closed:
             self._out_of_time = True
+            if self._budget_suspends:
+                self._let_go()
             self._end_all(FailureKind.CANCELLED, self._budget_text())
+
+    def suspend(self) -> list[Job[Any]]:
+        """As `close`, but leave what is unfinished to be resumed; returns those jobs.
+
+        Jobs that run are stopped as by `close`; neither their end nor that of those that wait is recorded, and their
+        lease is given up: `resume` runs them again at once, from wherever. Here they are CANCELLED, of the kind
+        SUSPENDED, and callbacks are not told of them. With a storage that ends with the program it is `close`.
+        """
+        self._let_go()
+        return self.close()
+
+    def _let_go(self) -> None:
+        """From now on leave what ends unfinished to be resumed; also from a signal's handler."""
+        self._suspends = self._durable
 
     def close(self) -> list[Job[Any]]:
         """Stop everything and release the workers; returns the unfinished jobs, CANCELLED.
@@ -1228,7 +1279,7 @@ class Evaluator(abc.ABC):
         unfinished = self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
         self._wind_down(running)
         self._watchdog.close()
-        unfinished.extend(job for job in running if job._stop is FailureKind.CANCELLED)
+        unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
         unfinished_set = set(map(id, unfinished))
         with self._lock:
             # A gather that waited in another thread may have been faster: each job is given back once.
@@ -1390,6 +1441,7 @@ class _Hooks:
 _STOP_TEXT = {
     FailureKind.TIMEOUT: "ran over its job timeout",
     FailureKind.CANCELLED: "was cancelled",
+    FailureKind.SUSPENDED: "was stopped, to be resumed",
     FailureKind.MEMORY_LIMIT: "used more than its memory limit",
 }
 
@@ -1402,12 +1454,24 @@ def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None =
     reason = _STOP_TEXT[kind]
     if kind is FailureKind.TIMEOUT and evaluator is not None:
         reason = f"ran over its job timeout of {evaluator._job_timeout} s"
-    elif kind is FailureKind.CANCELLED and evaluator is not None and evaluator._out_of_time:
+    elif kind in (FailureKind.CANCELLED, FailureKind.SUSPENDED) and evaluator is not None and evaluator._out_of_time:
         reason = evaluator._budget_text()
     if outcome is None:
         start = None if job._started is None else job._started + origin
         return failed(kind, reason, start=start, end=None if now is None or start is None else now + origin)
     return failed(kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker)
+
+
+def let_go_of_all() -> None:
+    """The program is told to end: every open evaluator leaves what is unfinished to be resumed; signals' handlers."""
+    while True:
+        try:
+            evaluators = list(_open_evaluators)
+        except RuntimeError:  # another thread opened one meanwhile
+            continue
+        break
+    for evaluator in evaluators:
+        evaluator._let_go()
 
 
 def _leave_to_the_parent() -> None:

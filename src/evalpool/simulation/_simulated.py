@@ -31,6 +31,7 @@ from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel, ch
 from evalpool.simulation._runtimes import check_runtime_key, record_times, runtime_of
 
 if TYPE_CHECKING:
+    from evalpool.evaluator._deadline import Deadline
     from evalpool.simulation._kernel import Verdict
 
 __all__ = ["SimulatedEvaluator", "simulated"]
@@ -167,7 +168,7 @@ class SimulatedEvaluator(Evaluator):
         return self._timeout
 
     @timeout.setter
-    def timeout(self, value: float | None) -> None:
+    def timeout(self, value: float | Deadline | None) -> None:
         self._timeout = _settings.check_seconds("timeout", value)
         self._out_of_time = False
         self._deadline = math.inf if self._timeout is None else self._kernel.clock + self._timeout
@@ -547,6 +548,9 @@ class SimulatedEvaluator(Evaluator):
         ended = [job for job in jobs if job._virtual is not None]
         if ended:
             super()._record_outcomes_soon(ended)
+
+    def _let_go(self) -> None:
+        """Nothing: where a job stood in virtual time cannot be gone on with, so it ends CANCELLED."""
 
     def close(self) -> list[Job[Any]]:
         """As `Evaluator.close`: jobs whose virtual end has not come are CANCELLED."""
