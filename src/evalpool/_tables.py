@@ -403,7 +403,8 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             if "job_id" not in (reader.fieldnames or ()):
                 raise BadArgument(f"{os.fspath(path)!r} has no column job_id: it is no table of jobs.")
             return [
-                {name: value_of(text) for name, text in row.items() if name and text not in (None, "")} for row in reader
+                {name: value_of(text) for name, text in row.items() if name and text not in (None, "")}
+                for row in reader
             ]
     except FileNotFoundError:
         raise BadArgument(f"No file {os.fspath(path)!r}.") from None
