@@ -57,21 +57,29 @@ def test_an_idle_worker_that_is_killed_costs_nothing(make: Make) -> None:
 def test_workers_that_are_killed_while_they_start_cost_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # The module of the run-function is slow to import in the first workers.
+    # The module of the run-function is slow to import in the first workers; each says that it has come to that.
     module = tmp_path / "slow_to_import.py"
-    module.write_text("def run(job):\n    return 10.0 * job['x']\n")
+    quick = "def run(job):\n    return 10.0 * job['x']\n"
+    module.write_text(quick)
     monkeypatch.syspath_prepend(str(tmp_path))
     run = importlib.import_module("slow_to_import").run
-    module.write_text("import threading; threading.Event().wait(60)")
+    module.write_text(
+        f"import os, threading\nopen({str(tmp_path)!r} + f'/{{os.getpid()}}', 'w').close()\nthreading.Event().wait(60)"
+    )
     evaluator = make(run, num_workers=4)
     evaluator.submit([{"x": n} for n in range(20)])
-    wait_until(lambda: len(workers_of()) == 4)
+
+    def all_import() -> bool:
+        return sum((tmp_path / str(process.pid)).exists() for process in workers_of()) == 4
+
+    wait_until(all_import)
     victims = workers_of()
     for process in victims:
         process.kill()
     assert_gone(victims)
-    wait_until(lambda: len(workers_of()) == 4)
-    module.write_text("def run(job):\n    return 10.0 * job['x']\n")
+    wait_until(all_import)
+    (tmp_path / "quick").write_text(quick)
+    (tmp_path / "quick").replace(module)
     for process in workers_of():
         process.kill()
     assert objectives(evaluator) == [10.0 * n for n in range(20)]

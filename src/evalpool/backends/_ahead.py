@@ -173,6 +173,10 @@ class Ahead(abc.ABC):
         """What is sent for a job; an engine with another way for large arrays overrides this."""
         return encode(job)
 
+    def _borrow(self, seat: Any, head: memoryview) -> _wire.Frame:
+        """The frame that a worker has lent, for an engine with a way to do so. Raises `OSError` if it can't be had."""
+        raise OSError("this engine lends nothing")
+
     # From the evaluator's threads.
 
     def dispatch(self, jobs: list[Job[Any]]) -> None:
@@ -422,6 +426,10 @@ class Ahead(abc.ABC):
             elif kind == _wire.RECORD:
                 self._on_record(seat, payload, buffers)
                 continue
+            elif kind == _wire.LENT:
+                number, attempt = _wire.JOB.unpack_from(payload)
+                outcome = self._borrowed_outcome(seat, payload)
+                start, end = outcome.start or now, outcome.end or now
             else:
                 self._on_other(seat, kind, payload)
                 continue
@@ -447,6 +455,14 @@ class Ahead(abc.ABC):
             self._feed(seat)
         if begins is not None:
             self._owner._started(begins)
+
+    def _borrowed_outcome(self, seat: Seat, head: memoryview) -> Outcome:
+        try:
+            kind, payload, buffers = self._borrow(seat, head)
+        except OSError as error:
+            text = f"The result could not be taken over from the worker: {error}"
+            return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=time.monotonic(), worker=seat.worker)
+        return load_outcome(kind, payload, buffers, seat)
 
     def _learn(self, longest: float) -> None:
         """Under the lock: adapt the number of jobs in flight to how long jobs take."""
@@ -540,16 +556,25 @@ class Ahead(abc.ABC):
         seat.recalled, seat.deaf = False, True
 
 
+def _plain_frame(kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Any:
+    return _wire.frame(kind, payload, buffers)
+
+
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
-def encode(job: Job[Any]) -> Any:
-    """A tuple that goes into a batch; or the frame of a job whose pickle may fail or hold large arrays."""
+def encode(job: Job[Any], framed: Callable[..., Any] = _plain_frame) -> Any:
+    """A tuple that goes into a batch; or what `framed` makes of a job whose pickle may fail or hold large arrays.
+
+    Args:
+        framed: is called with the frame's kind, the job's number and attempt, the payload and the buffers.
+    """
     configuration, extra = job.args, job._extra
     if not extra and _PLAIN.issuperset(map(type, configuration.values())):
         return job.number, job.attempts, configuration, None
     payload, buffers = _wire.dump((configuration, extra or None))
-    return _wire.frame(_wire.ONE_JOB, _wire.JOB.pack(job.number, job.attempts) + payload, buffers)
+    identity = job.number, job.attempts
+    return framed(_wire.ONE_JOB, identity, _wire.JOB.pack(*identity) + payload, buffers)
 
 
 def _jobs_frame(batch: list[Any]) -> list[bytes | memoryview]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import ClassVar
 
 from evalpool.backends._process import _wire
@@ -25,15 +26,17 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
     _workers_are: ClassVar[str] = "processes"
 
     def _start(self) -> None:
-        parcel = pack(self)
+        large: list[pickle.PickleBuffer] = []
+        parcel = pack(self, large.append)
         if parcel.error:
             self._refuse_all(parcel.error)
             return
         setup = {
             "task": parcel.task,
+            "buffers": large,
             "storage": parcel.storage,
             "advice": parcel.advice,
             "decides": self._stopper is not None,
+            "lends": True,
         }
-        payload, buffers = _wire.dump(setup)
-        self._supervisor = Supervisor(self, _wire.frame(_wire.SETUP, payload, buffers))
+        self._supervisor = Supervisor(self, *_wire.dump(setup))

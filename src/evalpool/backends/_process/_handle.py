@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+from evalpool.backends._process._lend import can_lend
 from evalpool.backends._sockets import Peer
 from evalpool.outcomes import Worker
 
@@ -27,21 +28,29 @@ THREAD_VARIABLES = (
 
 _BOOT = (
     "import os, sys; sys.path[:] = os.environ.pop('EVALPOOL_SYS_PATH').split(os.pathsep); "
-    "from evalpool.backends._process._worker import main; main({data}, {control})"
+    "from evalpool.backends._process._worker import main; main({data}, {control}, {lender})"
 )
 
 
 class Handle(Peer):
     """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
 
-    __slots__ = ("pidfd", "process", "stderr", "tail")
+    __slots__ = ("lender", "pidfd", "process", "stderr", "tail")
 
     def __init__(
-        self, index: int, process: subprocess.Popen[bytes], data: socket.socket, control: socket.socket
+        self,
+        index: int,
+        process: subprocess.Popen[bytes],
+        data: socket.socket,
+        control: socket.socket,
+        lender: socket.socket | None,
     ) -> None:
         super().__init__(index, Worker(f"process-{index}", socket.gethostname(), process.pid))
         self.process = process
         self.connect(data, control)
+        self.lender = lender  # passes descriptors of large frames
+        if lender is not None:
+            lender.setblocking(False)
         assert process.stderr is not None
         self.stderr = process.stderr.fileno()
         self.pidfd = _pidfd(process.pid)
@@ -85,6 +94,8 @@ class Handle(Peer):
     def close_fds(self) -> None:
         self.data.close()
         self.control.close()
+        if self.lender is not None:
+            self.lender.close()
         if self.pidfd is not None:
             with contextlib.suppress(OSError):
                 os.close(self.pidfd)
@@ -97,33 +108,32 @@ def spawn(index: int, threads: int) -> Handle:
         index: its place among the workers.
         threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
     """
-    data, its_data = socket.socketpair()
-    try:
-        control, its_control = socket.socketpair()
-    except OSError:
-        data.close()
-        its_data.close()
-        raise
     environment = {name: str(threads) for name in THREAD_VARIABLES}
     environment.update(os.environ)
     environment["EVALPOOL_SYS_PATH"] = os.pathsep.join(sys.path)
-    boot = _BOOT.format(data=its_data.fileno(), control=its_control.fileno())
-    with contextlib.ExitStack() as ours, its_data, its_control:
-        ours.enter_context(data)
-        ours.enter_context(control)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+
+        def pair() -> tuple[socket.socket, int]:
+            one, other = socket.socketpair()
+            ours.enter_context(one)
+            theirs.enter_context(other)
+            return one, other.fileno()
+
+        data, its_data = pair()
+        control, its_control = pair()
+        lender, its_lender = pair() if can_lend() else (None, -1)
+        boot = _BOOT.format(data=its_data, control=its_control, lender=its_lender)
         process = subprocess.Popen(
             [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", boot],  # type: ignore[attr-defined]
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=(its_data.fileno(), its_control.fileno()),
+            pass_fds=[fd for fd in (its_data, its_control, its_lender) if fd >= 0],
             env=environment,
             start_new_session=True,  # the terminal's Ctrl-C is for the search
             bufsize=0,
         )
         ours.pop_all()  # from here on the handle closes them
-    data.setblocking(False)
-    control.setblocking(False)
-    handle = Handle(index, process, data, control)
+    handle = Handle(index, process, data, control, lender)
     os.set_blocking(handle.stderr, False)
     return handle
 

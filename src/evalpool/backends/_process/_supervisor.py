@@ -13,12 +13,15 @@ import os
 import selectors
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from evalpool.backends._ahead import encode
+from evalpool.backends._process import _lend, _wire
 from evalpool.backends._process._ends import Reaper, kill_lock, kill_tree
 from evalpool.backends._process._handle import Handle, spawn
 from evalpool.backends._sockets import OverSockets
 from evalpool.evaluator._cpus import usable_cpus
+from evalpool.evaluator._job import Job
 
 if TYPE_CHECKING:
     from evalpool.backends._process._evaluator import ProcessPoolEvaluator
@@ -40,14 +43,38 @@ END_TIMEOUT = 1.0
 class Supervisor(OverSockets):
     """The workers of one evaluator."""
 
-    def __init__(self, owner: ProcessPoolEvaluator, setup: list[bytes | memoryview]) -> None:
+    def __init__(self, owner: ProcessPoolEvaluator, setup: bytes, buffers: list[memoryview]) -> None:
         super().__init__(owner, "evalpool-process-io")
-        self._setup = setup
+        self._lends = _lend.can_lend()
+        self._setup = self._framed(_wire.SETUP, (-1, 0), setup, buffers)
+        if not isinstance(self._setup, _lend.Lent):
+            # Workers that are replaced later get the run-function as it was when the evaluator was made.
+            self._setup = [bytes(piece) for piece in self._setup]
         self._threads_per_worker = max(1, usable_cpus() // self._count)
         self._failed_starts = [0] * self._count  # in a row, by worker
         self._absent = 0  # workers that were given up
         self._reaper = Reaper()
         self._begin()
+
+    # Large frames.
+
+    def _framed(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Any:
+        lent = _lend.lend(kind, job, payload, buffers) if self._lends and _lend.worth_it(payload, buffers) else None
+        return lent or _wire.frame(kind, payload, buffers)
+
+    def _encode(self, job: Job[Any]) -> Any:
+        return encode(job, self._framed)
+
+    def _send(self, peer: Handle, pieces: Any) -> None:
+        if isinstance(pieces, _lend.Lent):
+            assert peer.lender is not None
+            # A worker that is deaf for long has a full socket: then the frame waits in our memory for the other one.
+            pieces = pieces.frame if _lend.pass_on(peer.lender, pieces) else _lend.copy_back(pieces)
+        super()._send(peer, pieces)
+
+    def _borrow(self, seat: Handle, head: memoryview) -> _wire.Frame:
+        assert seat.lender is not None
+        return _lend.borrow(seat.lender, head)
 
     def _on_stderr(self, handle: Handle, mask: int) -> None:
         if not handle.read_stderr():
@@ -73,8 +100,8 @@ class Supervisor(OverSockets):
         register(handle.stderr, selectors.EVENT_READ, (self._on_stderr, handle))
         if handle.pidfd is not None:
             register(handle.pidfd, selectors.EVENT_READ, (self._on_end, handle))
-        if not handle.send(self._setup):
-            self._watch_writes(handle)
+        with self._lock:
+            self._send(handle, self._setup)
         self._owner._watchdog.after(START_TIMEOUT, self._check_start, handle)
 
     def _check_start(self, handle: Handle) -> None:

@@ -34,6 +34,8 @@ DECISION = struct.Struct("<qiq?")
 SETUP, JOBS, ONE_JOB = 1, 2, 3
 STORED_JOB = 4
 """As `ONE_JOB`, with buffers that reach the worker by another way than the socket."""
+LENT = 5
+"""Both ways: a frame that is in memory, not in the socket (`_lend`)."""
 # To the supervisor, on data.
 STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN = 10, 11, 12, 13, 14
 # To the worker, on control.

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from evalpool.backends._process import _wire
+from evalpool.backends._process import _lend, _wire
 from evalpool.backends._process._tree import descendants
 from evalpool.evaluator._call import Task, describe_exception
 from evalpool.outcomes import FailureKind, Outcome, failed
@@ -55,6 +55,10 @@ class Channel(abc.ABC):
     @abc.abstractmethod
     def send_bytes(self, data: bytes) -> None:
         """Send a frame that is one piece."""
+
+    def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
+        """Send a frame about a job, however large; an engine with another way for large arrays overrides this."""
+        self.send(_wire.frame(kind, payload, buffers))
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
         key = number, attempt
@@ -115,9 +119,12 @@ class Channel(abc.ABC):
 class SocketChannel(Channel):
     """Records go out on data, requests to stop come in on control."""
 
-    def __init__(self, data: socket.socket, decides: bool, storage: Any, advice: str) -> None:
+    def __init__(
+        self, data: socket.socket, decides: bool, storage: Any, advice: str, lender: socket.socket | None = None
+    ) -> None:
         super().__init__(decides, storage, advice)
         self._data = data
+        self._lender = lender
         self._lock = threading.Lock()
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
@@ -127,6 +134,17 @@ class SocketChannel(Channel):
     def send_bytes(self, data: bytes) -> None:
         with self._lock:
             self._data.sendall(data)
+
+    def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
+        lender = self._lender
+        lent = _lend.lend(kind, job, payload, buffers) if lender and _lend.worth_it(payload, buffers) else None
+        if lender is None or lent is None:
+            self.send(_wire.frame(kind, payload, buffers))
+            return
+        with self._lock:
+            _lend.pass_on(lender, lent)
+            _wire.send_all(self._data, lent.frame)
+        lent.close()
 
 
 class Turn:
@@ -168,15 +186,21 @@ class Turn:
             return low, high
 
 
-def main(data_fd: int, control_fd: int) -> None:
+def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
     """Serve jobs until the supervisor closes the channel."""
     _prepare()
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
+    lender = socket.socket(fileno=lender_fd) if lender_fd >= 0 else None
     reader = _wire.FrameReader(data)
     backlog = deque(_read(reader))
-    _, payload, buffers = backlog.popleft()
-    serving = Serving(data, control, reader, backlog, _wire.load(payload, buffers))
+    kind, payload, buffers = backlog.popleft()
+    if kind == _wire.LENT:
+        assert lender is not None
+        _, payload, buffers = _lend.borrow(lender, payload)
+    setup = _wire.load(payload, buffers)
+    del payload, buffers
+    serving = Serving(data, control, reader, backlog, setup, lender)
     try:
         serving.run()
     finally:
@@ -193,8 +217,11 @@ class Serving:
         reader: _wire.FrameReader,
         backlog: deque[_wire.Frame],
         setup: dict[str, Any],
+        lender: socket.socket | None = None,
     ) -> None:
-        self._channel = channel = SocketChannel(data, setup["decides"], None, setup["advice"])
+        self._lender = lender
+        lends = lender if setup.get("lends") else None
+        self._channel = channel = SocketChannel(data, setup["decides"], None, setup["advice"], lends)
         self._turn = Turn()
         self._reader, self._backlog = reader, backlog
         self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
@@ -233,10 +260,28 @@ class Serving:
                     buffers = self.lent.popleft()
                     if turn.claim():
                         serve_pickled(task, broken, payload, buffers, channel)
+                elif kind == _wire.LENT:
+                    self._serve_lent(payload)
                 elif turn.claim():
                     serve_pickled(task, broken, payload, buffers, channel)
                 payload = buffers = None  # type: ignore[assignment]
             backlog.extend(_read(self._reader))
+
+    def _serve_lent(self, head: memoryview) -> None:
+        """Do a job whose frame is in memory; it is taken over in any case, as the next one comes behind it."""
+        assert self._lender is not None
+        number, attempt = _wire.JOB.unpack_from(head)
+        problem = ""
+        try:
+            _, payload, buffers = _lend.borrow(self._lender, head)
+        except OSError as error:
+            problem = f"The configuration could not be taken over by the worker: {error}"
+        if not self._turn.claim():
+            return
+        if problem:
+            _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, problem), self._channel)
+        else:
+            serve_pickled(self._task, self._broken, payload, buffers, self._channel)
 
 
 def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
@@ -307,7 +352,8 @@ def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel)
         text = f"The result could not be pickled: {describe_exception(error, None)}"
         outcome = failed(FailureKind.UNPICKLABLE, text, start=outcome.start, end=outcome.end)
         payload, buffers = _wire.dump(_to_wire(outcome))
-    channel.send(_wire.frame(_wire.OUTCOME, _wire.JOB.pack(number, attempt) + payload, buffers))
+    identity = number, attempt
+    channel.send_large(_wire.OUTCOME, identity, _wire.JOB.pack(*identity) + payload, buffers)
 
 
 def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
