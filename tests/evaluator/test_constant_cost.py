@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from workloads import as_a_search, as_an_iterator, calls, cancelling, in_bulk, run
 
 from evalpool import Evaluator
 from evalpool.callbacks import Callback, CSVLoggerCallback, LoggerCallback, ProfilingCallback, SearchEarlyStopping
@@ -22,63 +22,6 @@ AT_MOST = 1.05
 """Cost of a job among many over its cost among few."""
 KEPT = 200
 """Bytes that may be kept of a job that the caller has dropped."""
-
-
-def run(job: Any) -> float:
-    return 2.0 * job["x"]
-
-
-def configurations(count: int) -> list[dict[str, Any]]:
-    return [{"x": n, "y": 0.5, "z": "text"} for n in range(count)]
-
-
-def in_bulk(evaluator: Evaluator, count: int) -> None:
-    """Submit all, gather all."""
-    evaluator.submit(configurations(count))
-    assert len(evaluator.gather("ALL")) == count
-
-
-def as_a_search(evaluator: Evaluator, count: int) -> None:
-    """Four in flight; as many new ones as came back."""
-    evaluator.submit(configurations(4))
-    found, submitted = 0, 4
-    while found < count:
-        jobs = len(evaluator.gather("BATCH", 1))
-        found += jobs
-        if submitted < count:
-            evaluator.submit(configurations(min(jobs, count - submitted)))
-            submitted += min(jobs, count - submitted)
-
-
-def as_an_iterator(evaluator: Evaluator, count: int) -> None:
-    """`as_completed` over all."""
-    assert sum(1 for _ in evaluator.as_completed(configurations(count), max_pending=8)) == count
-
-
-def cancelling(evaluator: Evaluator, count: int) -> None:
-    """Half of them are cancelled before they run."""
-    jobs = evaluator.submit(configurations(count))
-    assert sum(job.cancel() for job in jobs[::2]) == count // 2
-    assert len(evaluator.gather("ALL")) == count
-
-
-def calls(action: Callable[[], Any]) -> int:
-    """How many functions are called in this thread, C functions included."""
-    count = 0
-
-    def note(frame: Any, event: str, argument: Any) -> None:
-        nonlocal count
-        if event in ("call", "c_call"):
-            count += 1
-
-    gc.disable()  # its callbacks are nobody's cost
-    sys.setprofile(note)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return count
 
 
 WAYS = [in_bulk, as_a_search, as_an_iterator, cancelling]

@@ -1,0 +1,163 @@
+"""How much work a job is: messages, bytes, locks, events and calls, each counted and none of them timed.
+
+Each limit is what was counted when it was written and a tenth or a fifth more. A change that needs more work per job
+fails here; one that is worth it raises the limit and says why.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from workloads import as_a_search, calls, in_bulk, run
+
+from evalpool import Evaluator
+from evalpool.backends._process import _wire
+from evalpool.storage import Event, MemoryStorage, NullStorage
+
+pytestmark = pytest.mark.slow
+
+COUNT = 2_000
+
+
+class CountingLock:
+    """A lock that knows how often it was taken. A real one does the work."""
+
+    taken = 0
+
+    def __init__(self) -> None:
+        self._lock = _real_lock()
+        self.locked, self.release = self._lock.locked, self._lock.release
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        CountingLock.taken += 1
+        return self._lock.acquire(blocking, timeout)
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+_real_lock = threading.Lock
+
+
+@pytest.fixture
+def locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Locks that are made during the test are counted, those of all threads."""
+    monkeypatch.setattr(threading, "Lock", CountingLock)
+    yield
+    monkeypatch.undo()
+
+
+@pytest.fixture
+def traffic(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What goes over the supervisor's sockets: messages and bytes out, reads in."""
+    counted: Counter[str] = Counter()
+    send, read = _wire.Outbox.send, _wire.FrameReader.read
+
+    def counting_send(self: Any, pieces: Any) -> bool:
+        counted["messages"] += 1
+        counted["bytes"] += sum(memoryview(piece).nbytes for piece in pieces)
+        return send(self, pieces)
+
+    def counting_read(self: Any, drain: bool = False) -> Any:
+        counted["reads"] += 1
+        return read(self, drain)
+
+    monkeypatch.setattr(_wire.Outbox, "send", counting_send)
+    monkeypatch.setattr(_wire.FrameReader, "read", counting_read)
+    return counted
+
+
+def warm(evaluator: Evaluator) -> None:
+    in_bulk(evaluator, 50)
+    as_a_search(evaluator, 50)
+
+
+Way = Callable[[Evaluator, int], None]
+
+
+@pytest.mark.parametrize(
+    ("method", "way", "limit"),
+    [
+        ("serial", as_a_search, 6.2),  # 6.0
+        ("serial", in_bulk, 3.2),  # 3.0
+        ("thread", as_a_search, 6.0),  # 5.0, by who comes first
+        ("thread", in_bulk, 4.0),  # 3.0
+        ("process", as_a_search, 7.0),  # 4.2, by how many jobs are read at a time
+        ("process", in_bulk, 0.5),  # 0.14
+    ],
+)
+@pytest.mark.usefixtures("locks")
+def test_locks_taken_per_job(method: str, way: Way, limit: float) -> None:
+    with Evaluator.create(run, method, {"storage": NullStorage(), "num_workers": 2}) as evaluator:
+        warm(evaluator)
+        before = CountingLock.taken
+        way(evaluator, COUNT)
+        taken = (CountingLock.taken - before) / COUNT
+    assert 0 < taken <= limit
+
+
+@pytest.mark.parametrize(
+    ("way", "messages", "reads", "size"),
+    [
+        (as_a_search, 1.1, 1.5, 80),  # 0.69, 0.66 and 58: one job is sent at a time, if two came back then two
+        (in_bulk, 0.5, 0.5, 60),  # 0.02, 0.03 and 34: as many to a message as are short; busy machines make them long
+    ],
+)
+def test_messages_and_bytes_per_job(
+    way: Way, messages: float, reads: float, size: float, traffic: Counter[str]
+) -> None:
+    with Evaluator.create(run, "process", {"storage": NullStorage(), "num_workers": 2}) as evaluator:
+        warm(evaluator)
+        traffic.clear()
+        way(evaluator, COUNT)
+        counted = dict(traffic)
+    assert 0 < counted["messages"] <= messages * COUNT
+    assert 0 < counted["reads"] <= reads * COUNT
+    assert 0 < counted["bytes"] <= size * COUNT
+
+
+@pytest.mark.parametrize(
+    ("method", "way", "limit"),
+    [("serial", as_a_search, 135), ("serial", in_bulk, 58), ("process", as_a_search, 130)],  # 114, 48, 82
+)
+def test_calls_per_job(method: str, way: Way, limit: float) -> None:
+    """In the caller's thread, which on the process backend reads the workers itself."""
+    with Evaluator.create(run, method, {"storage": NullStorage(), "num_workers": 2}) as evaluator:
+        warm(evaluator)
+        counted = calls(lambda: way(evaluator, COUNT)) / COUNT
+    assert 0 < counted <= limit
+
+
+class CountingStorage(MemoryStorage):
+    """A memory storage that knows how many events it was given, and in how many calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = self.appends = 0
+
+    def append(self, events: Sequence[Event]) -> None:
+        self.events, self.appends = self.events + len(events), self.appends + 1
+        super().append(events)
+
+
+@pytest.mark.parametrize("method", ["serial", "thread"])
+@pytest.mark.parametrize(
+    ("way", "events", "appends"),
+    [(as_a_search, 3.1, 3.1), (in_bulk, 2.1, 0.1)],  # created, started, finished and gathered in one
+)
+def test_events_per_job(method: str, way: Way, events: float, appends: float) -> None:
+    storage = CountingStorage()
+    with Evaluator.create(run, method, {"storage": storage, "num_workers": 2}) as evaluator:
+        warm(evaluator)
+        before = storage.events, storage.appends
+        way(evaluator, COUNT)
+        counted = storage.events - before[0], storage.appends - before[1]
+    assert 0 < counted[0] <= events * COUNT
+    assert 0 < counted[1] <= appends * COUNT
