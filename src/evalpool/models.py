@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from evalpool.outcomes import FINAL, TRANSITIONS, FailureKind, JobStatus, Outcome, Worker
+from evalpool.storage._events import SCHEMA_VERSION
 
 __all__ = [
     "FINAL",
@@ -19,10 +20,6 @@ __all__ = [
     "Retries",
     "Worker",
 ]
-
-SCHEMA_VERSION = 1
-"""Of the records and events in a storage. A store with a larger one is refused."""
-
 
 class JobRecord(BaseModel):
     """Everything that is kept about one job; JSON all through.
@@ -69,12 +66,10 @@ class Retries(BaseModel):
     raised: int = Field(default=0, ge=0)
     timeout: int = Field(default=0, ge=0)
 
-    def allowed(self, kind: FailureKind | None) -> int:
-        """How many failures of this kind a job may have and still be run again."""
-        if kind is FailureKind.WORKER_DIED:
-            return self.worker_died
-        if kind is FailureKind.RAISED:
-            return self.raised
-        if kind is FailureKind.TIMEOUT:
-            return self.timeout
-        return 0
+    def allowed(self) -> dict[FailureKind, int]:
+        """How many failures of a kind a job may have and still be run again; none of a kind that is not there."""
+        return {
+            FailureKind.WORKER_DIED: self.worker_died,
+            FailureKind.RAISED: self.raised,
+            FailureKind.TIMEOUT: self.timeout,
+        }

@@ -202,6 +202,10 @@ class Evaluator(abc.ABC):
 
         return Sharing[self._workers_are.upper()]
 
+    def _reaches(self, storage: Storage) -> bool:
+        """Can the workers use this storage?"""
+        return storage.shared >= self._needed_sharing() and not (storage.ranks_only and self._workers_are != "threads")
+
     def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
         from evalpool.storage import Sharing, Storage, new_owner
 
@@ -213,9 +217,8 @@ class Evaluator(abc.ABC):
                 f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, "
                 'such as SQLiteStorage("results.db").'
             )
-        needed = self._needed_sharing()
-        if self._own_storage is None and storage.keeps and storage.shared < needed:
-            raise _settings.unreachable(storage, type(self).__name__, needed)
+        if self._own_storage is None and storage.keeps and not self._reaches(storage):
+            raise _settings.unreachable(storage, type(self).__name__, self._needed_sharing())
         self._storage = storage
         self._resumed = search_id is not None
         self._inbox_has_only_own = search_id is None  # no restored ones, which are recorded already
@@ -570,7 +573,7 @@ class Evaluator(abc.ABC):
 
     def _may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
         """Is there an attempt left for a job that failed so? Then its error is noted."""
-        allowed = self._retries.allowed(outcome.kind)
+        allowed = 0 if outcome.kind is None else self._retries.get(outcome.kind, 0)
         if not allowed or self._closed or self._out_of_time or self._suspends:
             return False
         if job._stop is not None and job._stop is not FailureKind.TIMEOUT:

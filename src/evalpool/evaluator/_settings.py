@@ -8,7 +8,7 @@ from typing import Any
 
 from evalpool.errors import BadArgument, NotShareable
 from evalpool.evaluator._cpus import usable_cpus
-from evalpool.models import Retries
+from evalpool.outcomes import FailureKind
 
 __all__ = [
     "check_callbacks",
@@ -97,16 +97,23 @@ def check_number(name: str, value: Any, least: int) -> int:
     return value
 
 
-def check_retries(value: Any) -> Retries:
-    if isinstance(value, Retries):
-        return value
+def check_retries(value: Any) -> dict[FailureKind, int]:
+    """How many failures of each kind a job may have and still be run again."""
+    if type(value) is int:  # the common case does without pydantic, whose import takes longer than all of ours
+        count = check_number("retries", value, 0)
+        return {FailureKind.WORKER_DIED: count, FailureKind.RAISED: count}
+    from evalpool.models import Retries
+
     if isinstance(value, dict):
         try:
-            return Retries(**value)
+            value = Retries(**value)
         except ValueError as error:
             raise BadArgument(f"retries is {value!r}: {error}") from error
-    count = check_number("retries", value, 0)
-    return Retries(worker_died=count, raised=count)
+    if not isinstance(value, Retries):
+        raise BadArgument(
+            f"retries is {value!r}; give a whole number of at least 0, or Retries(worker_died=2, raised=1)."
+        )
+    return value.allowed()
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -167,6 +174,12 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
         "CLUSTER": "RayStorage() or RedisStorage(host)",
     }.get(needed.name, "JournalStorage(directory) or RedisStorage(host)")
     where = {"PROCESSES": "processes", "CLUSTER": "all over a cluster"}.get(needed.name, "on several hosts")
+    if storage.ranks_only:
+        return NotShareable(
+            f"{type(storage).__name__} is reached by the ranks of its communicator only, and the workers of {evaluator} "
+            "are other processes. Use JournalStorage(directory), SQLiteStorage(path) on one host, or "
+            "RedisStorage(host); or give no storage if the run-function does not use it."
+        )
     own = type(storage).__name__ == "OwnStorage"
     name = "The storage of an evaluator that was given none" if own else type(storage).__name__
     return NotShareable(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from evalpool._json import plain
 from evalpool.errors import BadArgument, UnknownJob, UnknownSearch, UnknownValue
 from evalpool.outcomes import JobStatus
-from evalpool.storage._events import Event
+from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fold import JobState, SearchState, State, as_status
 from evalpool.storage._records import job_dict, job_metadata, job_out, job_record
 
@@ -73,6 +73,8 @@ class Storage(abc.ABC):
     shared: ClassVar[Sharing] = Sharing.THREADS
     durable: ClassVar[bool] = False
     """Whether what was stored outlives every process that uses the storage."""
+    ranks_only: ClassVar[bool] = False
+    """Whether only the ranks of an MPI communicator reach it, and no process that is started by one or elsewhere."""
     keeps: ClassVar[bool] = True
     """False only where nothing that is stored can be loaded."""
 
@@ -147,8 +149,6 @@ class Storage(abc.ABC):
         Args:
             start: when it began, seconds since the epoch; now if not given. The zero of its timestamps.
         """
-        from evalpool.models import SCHEMA_VERSION
-
         search_id = str(self.reserve(SEARCHES, 1))
         start = time.time() if start is None else start
         self.append([Event("search", search_id, None, {"start": start, "schema": SCHEMA_VERSION})])

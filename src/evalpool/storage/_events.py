@@ -25,7 +25,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["JOB_KINDS", "KINDS", "SEARCH_KINDS", "Event"]
+__all__ = ["JOB_KINDS", "KINDS", "SCHEMA_VERSION", "SEARCH_KINDS", "Event"]
+
+SCHEMA_VERSION = 1
+"""Of the records and events in a storage. A store with a larger one is refused."""
 
 SEARCH_KINDS = frozenset({"search", "value", "lease"})
 JOB_KINDS = frozenset(

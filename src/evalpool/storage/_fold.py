@@ -24,7 +24,7 @@ from typing import Any
 
 from evalpool.errors import NewerSchema
 from evalpool.outcomes import FINAL, JobStatus
-from evalpool.storage._events import Event
+from evalpool.storage._events import SCHEMA_VERSION, Event
 
 __all__ = ["JobState", "SearchState", "State", "fold"]
 
@@ -256,8 +256,6 @@ class SearchState:
 
 
 def _check_schema(found: int, what: str) -> None:
-    from evalpool.models import SCHEMA_VERSION
-
     if found > SCHEMA_VERSION:
         raise NewerSchema(
             f"{what} was written by a later evalpool: schema {found}, and this one knows {SCHEMA_VERSION}. "

@@ -29,11 +29,10 @@ from typing import Any, TypeAlias
 
 from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
-from evalpool.models import SCHEMA_VERSION
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._counters import check_count
-from evalpool.storage._events import Event
+from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fork import renew_after_fork
 from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
 from evalpool.storage._journal_numbers import Chain, claim

@@ -48,6 +48,7 @@ class MPIStorage(SharedMemoryStorage):
     """
 
     shared = Sharing.CLUSTER
+    ranks_only = True
 
     def __init__(self, comm: Any = None, root: int = 0) -> None:
         Storage.__init__(self)

@@ -6,11 +6,13 @@ are converted here, when someone looks; one that is not JSON is shown as its rep
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalpool._json import plain
-from evalpool.models import JobRecord
 from evalpool.storage._fold import JobState
+
+if TYPE_CHECKING:
+    from evalpool.models import JobRecord
 
 __all__ = ["job_dict", "job_metadata", "job_objective", "job_out", "job_record"]
 
@@ -21,6 +23,8 @@ _PLACE = ("worker", "host", "pid")
 
 def job_record(search_id: str, job: JobState) -> JobRecord:
     """Everything about the job; a fresh object."""
+    from evalpool.models import JobRecord  # pydantic takes longer to import than all of ours: for those who look
+
     inputs, result = _inputs(job), job.result or {}
     args = inputs.get("args") or {}
     attempts = result.get("attempts")

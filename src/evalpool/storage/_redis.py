@@ -29,11 +29,10 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
-from evalpool.models import SCHEMA_VERSION
 from evalpool.storage._base import Cursor, Sharing, Storage
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._counters import check_count, refuse
-from evalpool.storage._events import Event
+from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fork import abandon, renew_after_fork
 from evalpool.storage._writer import Writer
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageError, StorageUnavailable
-from evalpool.models import SCHEMA_VERSION
+from evalpool.storage._events import SCHEMA_VERSION
 from evalpool.storage._fork import abandon
 from evalpool.storage._mounts import network_file_system
 
