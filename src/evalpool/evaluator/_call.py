@@ -19,6 +19,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._current_job import current_job
 from evalpool.evaluator._results import standardise
 from evalpool.evaluator._running_job import Channel, RunningJob
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
@@ -81,6 +82,7 @@ class Task:
     ) -> Outcome:
         """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
         job = self.running(number, attempt, configuration, channel)
+        before = current_job.set((self.search, number))
         start = clock()
         try:
             if extra is None:
@@ -93,6 +95,8 @@ class Task:
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
             return raised(exception, job._metadata, start, clock(), worker)
+        finally:
+            current_job.reset(before)
         return standardise(value, self.job_type, job._metadata, start, clock(), worker)
 
     def _with(self, extra: dict[str, Any], job: RunningJob) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class Task:
     ) -> Outcome:
         """As `call`, inside a running event loop, so that several jobs interleave."""
         job = self.running(number, attempt, configuration, channel)
+        current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
         start = clock()
         try:
             value = self.run_function(job, **self._with(extra or {}, job))

@@ -1,0 +1,298 @@
+"""How the searches of a storage stand, kept up to date from its log.
+
+::
+
+    storage.read(cursor) ──► State.apply ──► numbers of the jobs that changed ──► Campaign.update
+
+A look costs what is new. Everything that is shown (status, watch, the live view, the page) comes from here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.outcomes import FailureKind, JobStatus
+from evalpool.storage._fold import JobState, SearchState, State
+from evalpool.storage._leases import owner_lives
+from evalpool.storage._records import job_objective, job_record
+
+if TYPE_CHECKING:
+    from evalpool.storage import Cursor, Storage
+
+__all__ = ["Campaign", "Ended", "Watcher"]
+
+WINDOW = 60.0
+"""Seconds over which the present speed is taken ..."""
+LEAST = 10
+"""... or over so many evaluations, if these took longer."""
+MOST_TEXTS = 1000
+"""Different failures that are told apart by their text."""
+
+
+class Ended(NamedTuple):
+    """What is asked of a job that ended; as much of a `Job` as `Standing` looks at."""
+
+    id: str
+    status: JobStatus
+    objective: Any
+    kind: str | None
+
+
+class Campaign:
+    """One search: counts, best, failures, speed, who works on what. One thread at a time."""
+
+    def __init__(self, search_id: str, search: SearchState) -> None:
+        self.search_id = search_id
+        self._search = search
+        self._reset()
+
+    def _reset(self) -> None:
+        self._known: dict[int, JobStatus] = {}
+        self._counts: Counter[JobStatus] = Counter()
+        self._standing = Standing()
+        self._kinds: Counter[str] = Counter()
+        self._texts: Counter[str] = Counter()
+        self._running: dict[int, JobState] = {}
+        self._workers: dict[str, int] = {}  # name -> how many it ended
+        self._ends: deque[float] = deque(maxlen=10_000)  # the latest, seconds since the search's start
+        self._first_start: float | None = None
+        self._last_end = 0.0
+
+    def update(self, numbers: Iterable[int]) -> None:
+        """Take in that these jobs changed; constant cost for each."""
+        for number in numbers:
+            job = self._search.jobs[number]
+            if job.created is None:
+                continue
+            before = self._known.get(number)
+            if before is not None and before in _FINAL and job.status not in _FINAL:
+                # Its end is withdrawn (only journals know that, and rarely): count all again.
+                self._reset()
+                self.update([n for n, known in self._search.jobs.items() if known.created is not None])
+                return
+            if before is not job.status:
+                if before is not None:
+                    self._counts[before] -= 1
+                self._counts[job.status] += 1
+                self._known[number] = job.status
+            if job.status in _FINAL:
+                self._running.pop(number, None)
+                if before not in _FINAL:
+                    self._end(job)
+            elif job.status in _RUNS and job.started is not None:
+                self._running[number] = job
+            else:
+                self._running.pop(number, None)
+
+    def _end(self, job: JobState) -> None:
+        result = job.result or {}
+        end, start, worker = result.get("timestamp_end"), result.get("timestamp_start"), result.get("worker")
+        if end is not None:
+            self._ends.append(end)
+            self._last_end = max(self._last_end, end)
+        if start is not None and (self._first_start is None or start < self._first_start):
+            self._first_start = start
+        if worker is not None:
+            self._workers[worker] = self._workers.get(worker, 0) + 1
+        ended = ended_of(self.search_id, job)
+        if ended.kind is not None:
+            self._kinds[ended.kind] += 1
+            text = str(ended.objective)
+            if text in self._texts or len(self._texts) < MOST_TEXTS:
+                self._texts[text] += 1
+        looked_at: Any = ended  # as at a `Job`
+        if is_evaluation(looked_at):
+            self._standing.take(looked_at)
+
+    # -- what is shown ---------------------------------------------------------------------------------
+
+    @property
+    def start(self) -> float:
+        """When the search began, seconds since the epoch."""
+        return self._search.start or 0.0
+
+    @property
+    def total(self) -> int | None:
+        """How many evaluations there will be, where whoever searches said it."""
+        total = self._search.values.get("max_evals")
+        return total if isinstance(total, int) else None
+
+    @property
+    def evaluated(self) -> int:
+        """How many jobs ended in their own way."""
+        return self._standing.evaluations
+
+    @property
+    def state(self) -> str:
+        """``running``; ``abandoned``: jobs are left whose owner is gone; ``ended``; ``waiting``: between jobs."""
+        unfinished = bool(self._search.unfinished)
+        if not self._search.leases:  # nobody who keeps leases ever worked on it
+            complete = self.total is not None and self.evaluated >= self.total
+            return "running" if unfinished else "ended" if complete else "waiting"
+        if any(owner_lives(self._search, owner) for owner in self._search.leases):
+            return "running" if unfinished else "waiting"
+        return "abandoned" if unfinished else "ended"
+
+    @property
+    def is_over(self) -> bool:
+        """Does nobody work on it any more?"""
+        return self.state in ("ended", "abandoned")
+
+    def rate(self, now: float) -> float | None:
+        """Evaluations a second of late; over all of it once it is over. None before there are two.
+
+        Args:
+            now: seconds since the search's start.
+        """
+        if self.is_over:
+            span = self._last_end - (self._first_start or 0.0)
+            return self.evaluated / span if span > 0 and self.evaluated else None
+        ends = self._ends
+        while len(ends) > LEAST and ends[0] < now - WINDOW:
+            ends.popleft()
+        if len(ends) < 2:
+            return None
+        began = max(ends[0], now - WINDOW) if len(ends) > LEAST else ends[0]
+        return len(ends) / max(now - began, 1e-3)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Until all that is known of will be done, at the present speed; None where that cannot be said."""
+        rate = self.rate(now)
+        if rate is None or self.is_over:
+            return None
+        left = len(self._search.unfinished)
+        if self.total is not None:
+            left = max(left, self.total - self.evaluated)
+        return left / rate if left else None
+
+    def summary(self, now: float | None = None) -> dict[str, Any]:
+        """Everything that is shown, as JSON. Costs what runs, not what has ended.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        now = (time.time() if now is None else now) - self.start
+        state = self.state
+        standing = self._standing
+        best = None
+        if standing.best_job is not None:
+            best = {
+                "job_id": standing.best_job,
+                "objective": standing.best,
+                "configuration": self._configuration(standing.best_job),
+            }
+        running = [self._running_job(job, now) for job in self._running.values()]
+        counts = self._counts
+        return {
+            "search_id": self.search_id,
+            "state": state,
+            "started": self.start,
+            "elapsed": max(0.0, self._last_end if state in ("ended", "abandoned") else now),
+            "total": self.total,
+            "jobs": {
+                "all": sum(counts.values()),
+                "waiting": counts[JobStatus.READY],
+                "running": counts[JobStatus.RUNNING] + counts[JobStatus.CANCELLING],
+                "succeeded": self.evaluated - standing.failures,
+                "failed": standing.failures,
+                "cancelled": counts[JobStatus.CANCELLED],
+            },
+            "evaluated": self.evaluated,
+            "best": best,
+            "standing": standing.summary(),
+            "failures": dict(self._kinds.most_common()),
+            "failure_texts": dict(self._texts.most_common(5)),
+            "rate": self.rate(now),
+            "seconds_left": self.seconds_left(now),
+            "running": sorted(running, key=lambda job: -(job["seconds"] or 0.0)),
+            "workers": dict(sorted(self._workers.items())),
+        }
+
+    def _running_job(self, job: JobState, now: float) -> dict[str, Any]:
+        started = job.started or {}
+        since = started.get("start")
+        return {
+            "job_id": f"{self.search_id}.{job.number}",
+            "seconds": None if since is None else max(0.0, now - since),
+            "worker": started.get("worker"),
+            "attempt": job.attempt,
+            "recorded": _last_record(job),
+        }
+
+    def _configuration(self, job_id: str) -> dict[str, Any]:
+        return job_record(self.search_id, self._search.jobs[int(job_id.rpartition(".")[2])]).configuration
+
+
+class Watcher:
+    """Follows all searches of a storage. One thread at a time.
+
+    Attributes:
+        campaigns: by search, oldest first.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._state = State()
+        self._cursor: Cursor | None = None
+        self.campaigns: dict[str, Campaign] = {}
+
+    def look(self) -> dict[str, dict[int, None]]:
+        """Take in what is new; returns the numbers of the jobs that changed, by search. Costs what is new.
+
+        Raises:
+            StorageUnavailable: nothing is lost; look again.
+        """
+        events, self._cursor = self._storage.read(self._cursor)
+        if not events:
+            return {}
+        self._state.apply(events)
+        changed: dict[str, dict[int, None]] = {}
+        for event in events:
+            numbers = changed.setdefault(event.search_id, {})
+            if event.number is not None:
+                numbers[event.number] = None
+        for search_id, numbers in changed.items():
+            if search_id not in self.campaigns:
+                if self._state.searches[search_id].start is None:
+                    continue  # its beginning, in another file of a journal, comes later
+                self.campaigns[search_id] = Campaign(search_id, self._state.searches[search_id])
+                numbers = dict.fromkeys(self._state.searches[search_id].jobs)
+                changed[search_id] = numbers
+            self.campaigns[search_id].update(numbers)
+        return changed
+
+    def search(self, search_id: str) -> SearchState:
+        """Its state as far as was looked."""
+        return self._state.searches[search_id]
+
+    def latest(self) -> Campaign | None:
+        """The newest search, if there is one."""
+        ids = self._storage._search_ids(self._state)
+        return self.campaigns[ids[-1]] if ids else None
+
+
+def ended_of(search_id: str, job: JobState) -> Ended:
+    """What became of a job that ended."""
+    result = job.result or {}
+    kind = result.get("kind")
+    if kind is None and job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        kind = FailureKind.CANCELLED if job.status is JobStatus.CANCELLED else FailureKind.RETURNED
+    objective = job_objective(job)
+    if kind is None and isinstance(objective, str) and objective.startswith("F"):
+        kind = FailureKind.RETURNED
+    return Ended(f"{search_id}.{job.number}", job.status, objective, getattr(kind, "value", kind))
+
+
+def _last_record(job: JobState) -> list[Any] | None:
+    if not job.recorded:
+        return None
+    data = job.recorded[-1]
+    return [data["budget"], data["objective"]]
+
+
+_FINAL = frozenset({JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED})
+_RUNS = frozenset({JobStatus.RUNNING, JobStatus.CANCELLING})

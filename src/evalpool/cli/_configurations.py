@@ -1,0 +1,104 @@
+"""Reading files of configurations, and search spaces."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from evalpool._tables import value_of
+from evalpool.errors import BadArgument
+
+__all__ = ["read_configurations", "read_space_file"]
+
+
+def read_configurations(path: str) -> list[dict[str, Any]]:
+    """The configurations in a ``.jsonl`` or ``.csv`` file, in their order.
+
+    Raises:
+        BadArgument: no such file, another kind, or a line that holds no configuration; names the line.
+    """
+    readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
+    reader = readers.get(os.path.splitext(path)[1].lower())
+    if reader is None:
+        raise BadArgument(f"configurations in {path!r}: give a .jsonl file (a JSON object per line) or a .csv file.")
+    try:
+        found = list(reader(path))
+    except (FileNotFoundError, IsADirectoryError):
+        raise BadArgument(f"there is no file {path!r} of configurations.") from None
+    except UnicodeDecodeError as error:
+        raise BadArgument(f"{path!r} is no text in UTF-8: {error}.") from None
+    if not found:
+        raise BadArgument(f"{path!r} holds no configuration.")
+    return found
+
+
+def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise BadArgument(f"line {number} of {path!r} is no JSON: {error}.") from None
+            if not isinstance(value, dict):
+                raise BadArgument(f'line {number} of {path!r} is no JSON object; a configuration is one: {{"x": 1}}.')
+            yield value
+
+
+def _read_csv(path: str) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        names = [name for name in reader.fieldnames or () if name]
+        ours = [name for name in names if name.startswith("p:")]  # a table of results has more beside these
+        try:
+            for row in reader:
+                if None in row:
+                    raise BadArgument(f"line {reader.line_num} of {path!r} has more cells than there are names.")
+                cells = {name.removeprefix("p:"): row[name] for name in ours or names}
+                yield {name: _cell(text) for name, text in cells.items() if text not in (None, "")}
+        except csv.Error as error:
+            raise BadArgument(f"line {reader.line_num} of {path!r} is no CSV: {error}.") from None
+
+
+def _cell(text: str) -> Any:
+    if text[:1] in ("[", "{"):  # containers are JSON in a table
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return value_of(text)
+
+
+def read_space_file(path: str) -> dict[str, Any]:
+    """The search space in a JSON file, as `evalpool.RandomSearch` and `evalpool.OptunaOptimizer` take it.
+
+    Raises:
+        BadArgument: no such file, or something in it is no dimension; says which and what one is.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            space = json.load(file)
+    except (FileNotFoundError, IsADirectoryError):
+        raise BadArgument(f"there is no file {path!r} of a search space.") from None
+    except ValueError as error:
+        raise BadArgument(f"{path!r} is no JSON: {error}.") from None
+    if not isinstance(space, dict) or not space:
+        raise BadArgument(f'{path!r} holds no space; as {{"x": {{"low": 0.0, "high": 1.0}}, "kind": ["a", "b"]}}.')
+    return {name: _dimension(path, name, value) for name, value in space.items()}
+
+
+def _dimension(path: str, name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and {"low", "high"} <= value.keys() <= {"low", "high", "log"}:
+        log = value.get("log", False)
+        if isinstance(log, bool):
+            return (value["low"], value["high"], "log") if log else (value["low"], value["high"])
+    raise BadArgument(
+        f'{name!r} in {path!r} is {json.dumps(value)}; give {{"low": 0.0, "high": 1.0}}, '
+        '{"low": 1e-5, "high": 0.1, "log": true}, or a list of values.'
+    )

@@ -1,0 +1,152 @@
+"""What ``run`` and ``retry`` share: an evaluator of the options, its results, its progress, its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from evalpool.cli._campaign import Campaign, Watcher
+from evalpool.cli._export import check_out, export
+from evalpool.cli._main import INCOMPLETE, NO_RESULT
+from evalpool.cli._status import print_summary
+from evalpool.cli._words import paint, write_json
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._job import Job
+    from evalpool.storage import Storage
+
+__all__ = ["Evaluation", "Listed", "check_results", "clean_end"]
+
+
+class Listed:
+    """Asks for the configurations of a list, one after the other."""
+
+    def __init__(self, configurations: list[dict[str, Any]]) -> None:
+        self._rest = iter(configurations)
+
+    def ask(self) -> dict[str, Any]:
+        return next(self._rest)
+
+    def tell(self, job: Job[Any]) -> None:
+        """Results change nothing."""
+
+
+def check_results(arguments: argparse.Namespace) -> None:
+    """Raise `BadArgument` if the results could not be written, before anything is evaluated."""
+    if arguments.out:
+        check_out(arguments.out)
+
+
+@contextlib.contextmanager
+def clean_end() -> Iterator[None]:
+    """SIGTERM ends the block as it should; see `evalpool.stops_on_sigterm`."""
+    from evalpool.evaluator._deadline import stops_on_sigterm
+
+    with stops_on_sigterm():
+        yield
+
+
+class Evaluation:
+    """One use of an evaluator as the options say.
+
+    Raises:
+        BadArgument: an option has a wrong value.
+        EvalpoolError: the backend does not work here.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        function: Callable[..., Any],
+        storage: Storage | None,
+        search_id: str | None,
+    ) -> None:
+        from evalpool.evaluator._evaluator import Evaluator
+
+        self._arguments = arguments
+        callbacks: list[Any] = []
+        if arguments.out and arguments.out.lower().endswith(".csv"):
+            from evalpool.callbacks import CSVLoggerCallback
+
+            callbacks.append(CSVLoggerCallback(arguments.out))
+        options: dict[str, Any] = {
+            "storage": storage,
+            "search_id": search_id,
+            "callbacks": callbacks,
+            "job_timeout": arguments.job_timeout,
+            "retries": arguments.retries,
+            "seed": getattr(arguments, "seed", None),
+        }
+        if arguments.num_workers is not None:
+            options["num_workers"] = arguments.num_workers
+        if arguments.backend == "executor":
+            raise BadArgument("--backend executor needs an executor of your program; use it from Python.")
+        self.evaluator: Evaluator = Evaluator.create(function, arguments.backend, options)
+
+    def run(self, optimizer: Any, max_evals: int | None, *, before: int = 0) -> int:
+        """Evaluate what the optimiser asks for, and tell how it went; returns the exit code.
+
+        Args:
+            max_evals: how many evaluations there will be, those restored included; None: until the time is up.
+            before: how many the search had before that are not among these.
+        """
+        from evalpool.evaluator._optimize import optimize
+
+        evaluator = self.evaluator
+        if max_evals is not None:
+            evaluator.storage.store_search_value(evaluator.search_id, "max_evals", before + max_evals)
+        jobs = []
+        try:
+            with self._progress():
+                if max_evals != 0:
+                    jobs = optimize(evaluator, optimizer, max_evals, self._arguments.timeout)
+        except KeyboardInterrupt:
+            self._conclude()
+            raise
+        self._conclude()
+        if max_evals is not None and len(jobs) < max_evals:
+            return INCOMPLETE
+        return NO_RESULT if jobs and all(job.kind is not None for job in jobs) else 0
+
+    def _conclude(self) -> None:
+        """Close, so that what is written and told is all there is."""
+        arguments, evaluator = self._arguments, self.evaluator
+        evaluator.close()
+        evaluator.storage.flush()
+        if arguments.out and not arguments.out.lower().endswith(".csv"):
+            export(evaluator.storage, evaluator.search_id, arguments.out)
+        watcher = Watcher(evaluator.storage)
+        watcher.look()
+        self._tell(watcher.campaigns[evaluator.search_id])
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[None]:
+        if self._arguments.progress == "off":
+            yield
+            return
+        from evalpool.cli._watch import LiveView
+
+        plain = {"auto": None, "live": False, "lines": True}[self._arguments.progress]
+        evaluator = self.evaluator
+        with LiveView(evaluator.storage, evaluator.search_id, plain=plain, file=sys.stderr):
+            yield
+
+    def _tell(self, campaign: Campaign) -> None:
+        arguments = self._arguments
+        summary = campaign.summary()
+        summary["out"] = os.path.abspath(arguments.out) if arguments.out else None
+        if arguments.json:
+            write_json(summary)
+            return
+        sys.stdout.write(paint(f"search {campaign.search_id}", "bold") + "\n")
+        print_summary(summary)
+        store = getattr(arguments, "storage", None) or getattr(arguments, "store", None)
+        for name, place in (("storage", store), ("table", summary["out"])):
+            if place:
+                sys.stdout.write(f"  {name:<10} {place}\n")

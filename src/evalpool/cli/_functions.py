@@ -1,0 +1,104 @@
+"""Finding the run-function that a command line names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from evalpool.errors import BadArgument
+
+__all__ = ["load_function"]
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """Import ``module:function`` or ``path/to/file.py:function``.
+
+    The directory of the file, or the working directory, comes first on `sys.path`, for the workers, too.
+
+    Raises:
+        BadArgument: there is no such module, file or function, or importing it fails; the message has the line.
+    """
+    place, colon, attribute = name.rpartition(":")
+    if not colon or not place or not attribute:
+        raise BadArgument(f"{name!r} names no function; give module:function or path/to/file.py:function.")
+    module = _load_file(place) if place.endswith(".py") or os.sep in place else _load_module(place)
+    found: Any = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        own = [key for key in known if getattr(vars(module)[key], "__module__", None) == module.__name__]
+        raise BadArgument(f"{place} has no function {attribute!r}; it has {', '.join(own) or 'none'}.")
+    checked: Callable[..., Any] = found
+    return checked
+
+
+def _load_module(name: str) -> ModuleType:
+    _put_first(os.getcwd())
+    try:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    except ModuleNotFoundError as error:
+        file = name.replace(".", os.sep) + ".py"
+        raise BadArgument(
+            f"{error}, looked for in {os.getcwd()} and on Python's path; give the file itself: path/to/{file}:function."
+        ) from error
+    except ValueError as error:
+        raise BadArgument(f"{name!r} is no module: {error}.") from error
+    return _import(name, lambda: importlib.import_module(name))
+
+
+def _load_file(path: str) -> ModuleType:
+    if not os.path.isfile(path):
+        raise BadArgument(f"there is no file {path!r}; give path/to/file.py:function, or module:function.")
+    path = os.path.abspath(path)
+    directory, file = os.path.split(path)
+    name = file.removesuffix(".py")
+    _put_first(directory)
+    importlib.invalidate_caches()
+    importable = name.isidentifier() and name not in sys.modules
+    spec = importlib.util.find_spec(name) if importable else None
+    if spec is None or spec.origin is None or not os.path.samefile(spec.origin, path):
+        # Workers cannot import it by its name (my-script.py, json.py): it goes to them by value.
+        importable = False
+        name = "evalpool_run_" + re.sub(r"\W", "_", name)
+        spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    found = spec
+
+    def load() -> ModuleType:
+        module = importlib.util.module_from_spec(found)
+        sys.modules[name] = module
+        assert found.loader is not None
+        found.loader.exec_module(module)
+        return module
+
+    module = _import(path, load)
+    if not importable:
+        import cloudpickle
+
+        cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        at = f" at line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
+        if isinstance(error, SyntaxError):
+            at = f" at line {error.lineno} of {error.filename}"
+        raise BadArgument(f"importing {name} fails with {type(error).__name__}{at}: {error}") from error
+
+
+def _put_first(directory: str) -> None:
+    if directory not in sys.path[:1]:
+        sys.path.insert(0, directory)

@@ -1,0 +1,37 @@
+"""``evalpool plot``: the plots of `evalpool.analysis` as a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from evalpool._tables import check_path
+from evalpool.cli._stores import open_to_read, search_of
+from evalpool.errors import BadArgument, MissingExtra
+
+__all__ = ["main"]
+
+KINDS = (".png", ".svg", ".pdf")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    if os.path.splitext(arguments.out)[1].lower() not in KINDS:
+        raise BadArgument(f"--out is {arguments.out!r}; give a file that ends with {', '.join(KINDS)}.")
+    target = check_path(arguments.out)
+    with open_to_read(arguments.store) as storage:
+        search_id = search_of(storage, arguments.search_id)
+        records = storage.results(search_id)
+    try:
+        # A figure of its own, without pyplot: no window system is looked for.
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra('A plot needs matplotlib: pip install "evalpool[plot]".') from error
+    from evalpool.analysis import plot_objective_over_time, plot_worker_utilization
+
+    plots = {"objective": plot_objective_over_time, "workers": plot_worker_utilization}
+    kinds = list(plots) if arguments.kind == "all" else [arguments.kind]
+    figure = Figure(figsize=(8.0, 4.2 * len(kinds)), layout="constrained")
+    for place, kind in enumerate(kinds, 1):
+        plots[kind](records, figure.add_subplot(len(kinds), 1, place))
+    figure.savefig(target, dpi=150)
+    return 0

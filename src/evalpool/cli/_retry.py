@@ -1,0 +1,78 @@
+"""``evalpool retry``: what failed is run again, in the same search."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from evalpool.cli._evaluation import Evaluation, Listed, check_results, clean_end
+from evalpool.cli._functions import load_function
+from evalpool.cli._stores import open_to_read, search_of
+from evalpool.cli._words import clean, write_json
+from evalpool.errors import BadArgument
+from evalpool.evaluator._random_search import configuration_key
+from evalpool.outcomes import JobStatus
+
+if TYPE_CHECKING:
+    from evalpool.models import JobRecord
+    from evalpool.storage import Storage
+
+__all__ = ["main", "to_retry"]
+
+
+def main(arguments: argparse.Namespace) -> int:
+    statuses = set()
+    if arguments.failed:
+        statuses.add(JobStatus.FAILED)
+    if arguments.cancelled:
+        statuses.add(JobStatus.CANCELLED)
+    if not statuses:
+        raise BadArgument("say what to run again: --failed, --cancelled, or both.")
+    check_results(arguments)
+    with open_to_read(arguments.store) as storage, clean_end():
+        search_id = search_of(storage, arguments.search_id)
+        if arguments.function is None:
+            raise BadArgument(_advice(arguments.store, storage, search_id))
+        function = load_function(arguments.function)
+        records = storage.results(search_id)
+        again = to_retry(records, statuses)
+        if not again:
+            if arguments.json:
+                write_json({"search_id": search_id, "retried": 0})
+            else:
+                sys.stdout.write(f"nothing to run again in search {search_id}\n")
+            return 0
+        evaluation = Evaluation(arguments, function, storage, search_id)
+        with evaluation.evaluator as evaluator:
+            if not getattr(evaluator, "is_master", True):
+                return 0
+            before = sum(record.status in (JobStatus.DONE, JobStatus.FAILED) for record in records)
+            return evaluation.run(Listed(again), len(again), before=before)
+
+
+def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[dict[str, Any]]:
+    """The configurations whose last job ended so, each once, in the order of their first failure.
+
+    A job that returned a failure counts as failed. Costs the jobs of the search.
+    """
+    last: dict[str, JobRecord] = {}
+    for record in records:
+        last[configuration_key(record.configuration)] = record  # in the order of the first, with the value of the last
+    return [record.configuration for record in last.values() if _status(record) in statuses]
+
+
+def _status(record: JobRecord) -> JobStatus:
+    failed = record.status is JobStatus.DONE and record.kind is not None
+    return JobStatus.FAILED if failed else record.status
+
+
+def _advice(store: str, storage: Storage, search_id: str) -> str:
+    try:
+        name = storage.load_search_value(search_id, "run_function")
+    except KeyError:
+        return f"name the run-function: evalpool retry {store} --failed --function module:function."
+    return (
+        f"name the run-function; this search was begun with {clean(str(name))}, so if you trust it: "
+        f"evalpool retry {store} --failed --function {clean(str(name))}"
+    )

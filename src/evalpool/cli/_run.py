@@ -1,0 +1,103 @@
+"""``evalpool run``: a file of configurations, or a search, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from evalpool.cli._configurations import read_configurations, read_space_file
+from evalpool.cli._evaluation import Evaluation, Listed, check_results, clean_end
+from evalpool.cli._functions import load_function
+from evalpool.cli._stores import open_to_write
+from evalpool.errors import BadArgument
+from evalpool.evaluator._random_search import configuration_key
+from evalpool.outcomes import JobStatus
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.storage import Storage
+
+__all__ = ["main"]
+
+
+def main(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    configurations = read_configurations(arguments.configs) if arguments.configs else []
+    optimizer = None if arguments.configs else _optimizer(arguments)
+    function = load_function(arguments.function)
+    with contextlib.ExitStack() as stack:
+        storage = None
+        if arguments.storage:
+            storage = stack.enter_context(open_to_write(arguments.storage))
+        search_id = None
+        if arguments.resume:
+            assert storage is not None
+            search_id = arguments.search_id or storage.latest_search()
+        stack.enter_context(clean_end())
+        evaluation = Evaluation(arguments, function, storage, search_id)
+        with evaluation.evaluator as evaluator:
+            if not getattr(evaluator, "is_master", True):
+                return 0  # an MPI rank, which has served
+            evaluator.storage.store_search_value(evaluator.search_id, "run_function", arguments.function)
+            evaluator.resume()
+            if optimizer is not None:
+                return evaluation.run(optimizer, arguments.max_evals)
+            missing = _missing(evaluator, configurations) if arguments.resume else configurations
+            return evaluation.run(Listed(missing), evaluator.num_jobs_submitted + len(missing))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.search and not (arguments.space and (arguments.max_evals or arguments.timeout)):
+        raise BadArgument("--search needs --space FILE, and --max-evals or --timeout to end.")
+    if arguments.configs and (arguments.space or arguments.max_evals):
+        raise BadArgument("--space and --max-evals belong to --search; a file of configurations ends by itself.")
+    if arguments.resume and not arguments.storage:
+        raise BadArgument("--resume needs the --storage in which the search is.")
+    if arguments.search_id and not arguments.resume:
+        raise BadArgument("--search-id says which search to --resume; without that a new one begins.")
+    if not (arguments.storage or arguments.out):
+        raise BadArgument(
+            "nothing would keep the results; give --out results.csv, --storage sqlite:///results.db, or both."
+        )
+    check_results(arguments)
+
+
+def _optimizer(arguments: argparse.Namespace) -> Any:
+    space = read_space_file(arguments.space)
+    if arguments.search == "random":
+        from evalpool.evaluator._random_search import RandomSearch
+
+        return RandomSearch(space, seed=arguments.seed)
+    from evalpool.evaluator._optuna import OptunaOptimizer
+
+    optimizer = OptunaOptimizer(None, space)  # says what is missing, if it is
+    if arguments.seed is not None:
+        import optuna
+
+        optimizer = OptunaOptimizer(optuna.samplers.TPESampler(seed=arguments.seed), space)
+    if not arguments.debug:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optimizer
+
+
+def _missing(evaluator: Evaluator, configurations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The configurations of the file that no job of the search has evaluated or will; costs both."""
+    storage: Storage = evaluator.storage
+    cancelled = (JobStatus.CANCELLED, JobStatus.CANCELLING)
+    known = Counter(
+        configuration_key(record.configuration)
+        for record in storage.records(evaluator.search_id)
+        if record.status not in cancelled
+    )
+    missing = []
+    for configuration in configurations:
+        key = configuration_key(configuration)
+        if known[key]:
+            known[key] -= 1
+        else:
+            missing.append(configuration)
+    return missing

@@ -1,0 +1,86 @@
+"""``evalpool status``: how a search stands, once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from evalpool.cli._campaign import Watcher
+from evalpool.cli._stores import open_to_read, search_of
+from evalpool.cli._words import clean, duration, number, paint, rate, short, write_json
+
+__all__ = ["main", "print_summary"]
+
+MOST_JOBS = 10
+"""Running jobs that are listed."""
+
+
+def main(arguments: argparse.Namespace) -> int:
+    with open_to_read(arguments.store) as storage:
+        search_id = search_of(storage, arguments.search_id)
+        watcher = Watcher(storage)
+        watcher.look()
+        summary = watcher.campaigns[search_id].summary()
+        others = len(watcher.campaigns) - 1
+    if arguments.json:
+        write_json(summary)
+        return 0
+    of = f", one of {others + 1}" if others else ""
+    sys.stdout.write(paint(f"{arguments.store}: search {search_id}{of}", "bold") + "\n")
+    print_summary(summary)
+    if summary["state"] == "abandoned":
+        sys.stdout.write(
+            f"\n{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
+            "go on with `evalpool run ... --resume`, or Evaluator.resume().\n"
+        )
+    return 0
+
+
+_STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "abandoned": "red"}
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Write a `Campaign.summary` to stdout, for people."""
+    rows: list[tuple[str, str]] = []
+    jobs = summary["jobs"]
+    state = paint(summary["state"], _STATES[summary["state"]])
+    rows.append(("state", f"{state}, after {duration(summary['elapsed'])}"))
+    of = f" of {summary['total']}" if summary["total"] is not None else ""
+    more = [f"{jobs[name]} {name}" for name in ("running", "waiting", "failed", "cancelled") if jobs[name]]
+    rows.append(("evaluated", ", ".join([f"{summary['evaluated']}{of}", *more])))
+    best = summary["best"]
+    if best is not None:
+        rows.append(("best", f"{number(best['objective'])}  job {best['job_id']}: {short(best['configuration'])}"))
+    else:
+        rows += [(name, value) for name, value in summary["standing"].items()]
+    if summary["failures"]:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in summary["failures"].items())
+        texts = ", ".join(f"{clean(text)} {count}" for text, count in summary["failure_texts"].items())
+        rows.append(("failures", f"{kinds}  ({texts})"))
+    if summary["rate"] is not None:
+        left = summary["seconds_left"]
+        rows.append(("speed", rate(summary["rate"]) + (f", {duration(left)} left" if left is not None else "")))
+    if summary["workers"]:
+        rows.append(("workers", f"{len(summary['workers'])} have finished a job"))
+    for index, job in enumerate(summary["running"][:MOST_JOBS]):
+        rows.append(("running" if index == 0 else "", running_line(job)))
+    left_out = len(summary["running"]) - MOST_JOBS
+    if left_out > 0:
+        rows.append(("", f"and {left_out} more"))
+    for name, text in rows:
+        sys.stdout.write(f"  {name:<10} {text}\n")
+
+
+def running_line(job: dict[str, Any]) -> str:
+    """A running job of a summary, in a line."""
+    parts = [f"job {job['job_id']}"]
+    if job["worker"]:
+        parts.append(f"on {clean(str(job['worker']))}")
+    if job["seconds"] is not None:
+        parts.append(f"for {duration(job['seconds'])}")
+    if job["attempt"] > 1:
+        parts.append(f"attempt {job['attempt']}")
+    if job["recorded"] is not None:
+        parts.append(f"last recorded {number(job['recorded'][1])} at {number(job['recorded'][0])}")
+    return " ".join(parts[:3]) + ("".join(", " + part for part in parts[3:]))

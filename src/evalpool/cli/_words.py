@@ -1,0 +1,100 @@
+"""How numbers, times and colours are written for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+__all__ = ["duration", "in_colour", "line_of", "number", "paint", "rate", "short", "write_json"]
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+def number(value: Any) -> str:
+    """An objective: five digits, several in brackets."""
+    if isinstance(value, (tuple, list)):
+        return "(" + ", ".join(map(number, value)) + ")"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return clean(str(value))
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units: ``3.2 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def rate(per_second: float) -> str:
+    """In the unit in which it is at least one, down to a day."""
+    for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+        if per_second * seconds >= 1:
+            return f"{per_second * seconds:.3g}/{unit}"
+    return f"{per_second * 86_400:.3g}/d"
+
+
+def short(configuration: Any, width: int = 100) -> str:
+    """A configuration in one line."""
+    text = clean(", ".join(f"{key}={_brief(value)}" for key, value in configuration.items()))
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def clean(text: str) -> str:
+    """Without control characters: a terminal must not do what a result says."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def in_colour(file: TextIO) -> bool:
+    """May colours be written to `file`? See https://no-color.org."""
+    return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, style: str, file: TextIO | None = None) -> str:
+    """`text` in a style, where `file` (stdout if None) shows it."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if in_colour(file or sys.stdout) else text
+
+
+def line_of(summary: dict[str, Any]) -> str:
+    """How a search stands, in one line; of a `Campaign.summary`."""
+    jobs = summary["jobs"]
+    of = f" of {summary['total']}" if summary["total"] is not None else ""
+    parts = [f"search {summary['search_id']}", summary["state"], f"{summary['evaluated']}{of} evaluated"]
+    if jobs["running"]:
+        parts.append(f"{jobs['running']} running")
+    if jobs["waiting"]:
+        parts.append(f"{jobs['waiting']} waiting")
+    if jobs["failed"]:
+        parts.append(f"{jobs['failed']} failed")
+    parts += [f"{name} {value}" for name, value in summary["standing"].items()]
+    if summary["rate"] is not None:
+        parts.append(rate(summary["rate"]))
+    if summary["seconds_left"] is not None:
+        parts.append(f"{duration(summary['seconds_left'])} left")
+    return ", ".join(parts)
+
+
+def write_json(value: Any) -> None:
+    """One line of JSON on stdout; what is not JSON, as infinity, is written as text."""
+    sys.stdout.write(json.dumps(_finite(value), default=str) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value

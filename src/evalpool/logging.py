@@ -1,0 +1,67 @@
+"""What evalpool and run-functions log: at which level, and for which job.
+
+evalpool logs as any library does, below the logger ``"evalpool"`` of the standard library's `logging`, and shows
+nothing unless the program or `set_level` sets up a handler. What a run-function logs in this process, under whatever
+name, carries its job's id::
+
+    evalpool.logging.set_level("INFO")     # 12:03:44 INFO train [job 0.7]: epoch 3
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from evalpool._current_job import current_job
+from evalpool.errors import BadArgument
+
+__all__ = ["JobIdFilter", "set_level"]
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s%(in_job)s: %(message)s"
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class JobIdFilter(logging.Filter):
+    """Adds to each record `job_id`, as ``"0.7"`` or "", and `in_job`, as ``" [job 0.7]"`` or "". Lets all pass.
+
+    For a handler of one's own: ``handler.addFilter(JobIdFilter())``; its format may then hold ``%(job_id)s``.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        job = current_job.get()
+        known: Any = record
+        if not hasattr(record, "job_id"):
+            known.job_id = "" if job is None else f"{job[0]}.{job[1]}"
+        known.in_job = f" [job {known.job_id}]" if known.job_id else ""
+        return True
+
+
+_handler: logging.Handler | None = None
+
+
+def set_level(level: int | str) -> None:
+    """Show on stderr what is logged at `level` or above, by evalpool, the run-functions and everybody else.
+
+    May be called again with another level. Where the program has set up handlers of its own, these stay, and get the
+    job's id by `JobIdFilter`.
+
+    Raises:
+        BadArgument: no level of `logging`.
+    """
+    global _handler
+    if isinstance(level, str) and level.upper() in _LEVELS:
+        level = logging.getLevelName(level.upper())
+    if isinstance(level, bool) or not isinstance(level, int):
+        raise BadArgument(f"the log level is {level!r}; give one of {', '.join(_LEVELS).lower()}, or a number.")
+    root = logging.getLogger()
+    if _handler is None and not root.handlers:
+        _handler = logging.StreamHandler(sys.stderr)
+        _handler.setFormatter(logging.Formatter(FORMAT, datefmt="%H:%M:%S"))
+        root.addHandler(_handler)
+    for handler in root.handlers:
+        if not any(isinstance(known, JobIdFilter) for known in handler.filters):
+            handler.addFilter(JobIdFilter())
+    root.setLevel(level)
+    logging.getLogger("evalpool").setLevel(level)
