@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from evalpool.errors import NewerSchema as NewerSchema
     from evalpool.errors import NotJSON as NotJSON
     from evalpool.errors import NotShareable as NotShareable
+    from evalpool.errors import RunExists as RunExists
     from evalpool.errors import SimulationError as SimulationError
     from evalpool.errors import StorageError as StorageError
     from evalpool.errors import StorageUnavailable as StorageUnavailable
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from evalpool.errors import UnknownJob as UnknownJob
     from evalpool.errors import UnknownMethod as UnknownMethod
     from evalpool.errors import UnknownSearch as UnknownSearch
+    from evalpool.errors import UnknownValue as UnknownValue
     from evalpool.errors import WorkerStartError as WorkerStartError
+    from evalpool.errors import WrongKeys as WrongKeys
     from evalpool.evaluator import EVALUATORS as EVALUATORS
     from evalpool.evaluator import Deadline as Deadline
     from evalpool.evaluator import Evaluator as Evaluator
@@ -64,13 +67,14 @@ if TYPE_CHECKING:
     from evalpool.models import JobStatus as JobStatus
     from evalpool.models import Outcome as Outcome
     from evalpool.models import Retries as Retries
+    from evalpool.simulation import simulate as simulate
     from evalpool.simulation import simulated as simulated
 
 _ERRORS = (
     "BackendError", "BadArgument", "CorruptRecord", "EvalpoolError", "EvaluatorClosed", "EvaluatorError", "JobError",
-    "MaximumJobsSpawnReached", "MemberLost", "MissingExtra", "NewerSchema", "NotJSON", "NotShareable",
+    "MaximumJobsSpawnReached", "MemberLost", "MissingExtra", "NewerSchema", "NotJSON", "NotShareable", "RunExists",
     "SimulationError", "StorageError", "StorageUnavailable", "SubprocessError", "UnknownJob", "UnknownMethod",
-    "UnknownSearch", "WorkerStartError",
+    "UnknownSearch", "UnknownValue", "WorkerStartError", "WrongKeys",
 )  # fmt: skip
 
 __getattr__, __dir__, __all__ = attach(
@@ -102,6 +106,7 @@ __getattr__, __dir__, __all__ = attach(
         "profile": "evaluator",
         "queued": "evaluator",
         "stops_on_sigterm": "evaluator",
+        "simulate": "simulation",
         "simulated": "simulation",
         "to_json": "_json",
         "visible_devices": "evaluator",

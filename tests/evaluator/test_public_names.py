@@ -19,13 +19,13 @@ ROOMS = ["evalpool", "evalpool.evaluator", "evalpool.backends", "evalpool.callba
 
 CONTRACT = {
     "evalpool": """Evaluator EVALUATORS Job HPOJob JobStatus RunningJob SerialEvaluator ThreadPoolEvaluator
-        ProcessPoolEvaluator RayEvaluator MPICommEvaluator ExecutorEvaluator queued distributed simulated profile
+        ProcessPoolEvaluator RayEvaluator MPICommEvaluator ExecutorEvaluator queued distributed simulate simulated profile
         parse_subprocess_result to_json MaximumJobsSpawnReached EvaluatorClosed JobError MissingExtra""",
     "evalpool.callbacks": """Callback LoggerCallback TqdmCallback SearchEarlyStopping CSVLoggerCallback
         ProfilingCallback""",
     "evalpool.storage": """Storage MemoryStorage NullStorage SharedMemoryStorage SQLiteStorage JournalStorage
         RedisStorage RayStorage MPIStorage storage_from_url""",
-    "evalpool.simulation": """simulated ObjectiveFuncWrapper get_multiple_wrappers AbstractAskTellOptimizer
+    "evalpool.simulation": """simulate simulated SimulationResult ObjectiveFuncWrapper get_multiple_wrappers AbstractAskTellOptimizer
         ObjectiveFuncType""",
     "evalpool.testing": "EvaluatorContract StorageContract",
 }
@@ -58,6 +58,10 @@ def test_the_names_that_programs_rely_on_are_there(room: str, name: str) -> None
     module = importlib.import_module(room)
     assert name in module.__all__
     assert getattr(module, name) is not None
+
+
+def test_every_error_can_be_imported_from_the_top() -> None:
+    assert set(evalpool.errors.__all__) <= set(evalpool.__all__)
 
 
 def test_a_name_is_the_same_object_wherever_it_is_offered() -> None:

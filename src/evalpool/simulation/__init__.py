@@ -7,6 +7,8 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.simulation._interface import AbstractAskTellOptimizer as AbstractAskTellOptimizer
     from evalpool.simulation._interface import ObjectiveFuncType as ObjectiveFuncType
+    from evalpool.simulation._result import SimulationResult as SimulationResult
+    from evalpool.simulation._simulate import simulate as simulate
     from evalpool.simulation._simulated import SimulatedEvaluator as SimulatedEvaluator
     from evalpool.simulation._simulated import simulated as simulated
     from evalpool.simulation._wrapper import ObjectiveFuncWrapper as ObjectiveFuncWrapper
@@ -19,7 +21,9 @@ __getattr__, __dir__, __all__ = attach(
         "ObjectiveFuncType": "_interface",
         "ObjectiveFuncWrapper": "_wrapper",
         "SimulatedEvaluator": "_simulated",
+        "SimulationResult": "_result",
         "get_multiple_wrappers": "_wrapper",
+        "simulate": "_simulate",
         "simulated": "_simulated",
     },
 )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from evalpool._json import jsonable, plain, to_json
 from evalpool.errors import BadArgument
 
-__all__ = ["Checkpoint", "Checkpoints", "Configurations", "check_fidelity"]
+__all__ = ["Checkpoint", "Checkpoints", "Configurations", "check_continuation", "check_fidelity"]
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-8
 """How far two numbers of one `config_id` may lie apart: optimisers encode and decode their floats on the way.
@@ -122,6 +122,13 @@ class Configurations:
                 )
         return name
 
+    def identify(self, configuration: dict[str, Any], fidel_key: str, config_id: Any = None) -> tuple[str, int]:
+        """The key of a configuration that holds its own fidelity, and that fidelity. Raises `BadArgument`."""
+        if fidel_key not in configuration:
+            raise BadArgument(f"The configuration {configuration!r} lacks the fidelity {fidel_key!r}.")
+        rest = {name: value for name, value in configuration.items() if name != fidel_key}
+        return self.key(rest, config_id), check_fidelity(configuration[fidel_key])
+
     def state(self) -> dict[str, Any]:
         return {"tracking": self.tracking, "by_id": self._by_id}
 
@@ -157,6 +164,17 @@ def _same(one: Any, other: Any) -> bool:
     if numbers and not isinstance(one, bool) and not isinstance(other, bool):
         return math.isclose(one, other, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     return bool(one == other)
+
+
+def check_continuation(continual_max_fidel: Any, fidel_key: Any) -> None:
+    """Both or none, and one name. Raises `BadArgument` with the values."""
+    if (continual_max_fidel is None) != (fidel_key is None):
+        raise BadArgument(
+            "Continuation needs both continual_max_fidel and fidel_key, the name of its one fidelity; "
+            f"got {continual_max_fidel!r} and {fidel_key!r}."
+        )
+    if fidel_key is not None and (not isinstance(fidel_key, str) or not fidel_key):
+        raise BadArgument(f"fidel_key is {fidel_key!r}; continuation goes by one fidelity: give its name.")
 
 
 def check_fidelity(value: Any) -> int:

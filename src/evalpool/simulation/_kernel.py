@@ -231,6 +231,21 @@ class Kernel:
     def worker_of(self, job: int) -> int:
         return self._trace.worker[job]
 
+    def facts(self, job: int) -> dict[str, Any]:
+        """What a job's metadata says of it, in virtual time; of one that was stopped, that it ended now."""
+        trace = self._trace
+        start, worker, charged = trace.start[job], trace.worker[job], trace.charged[job]
+        ran = not math.isnan(start)
+        ended = ran and not math.isnan(charged)
+        return {
+            "virtual_submit": trace.submit.get(job, start),
+            "virtual_start": start if ran else None,
+            "virtual_end": trace.end(job) if ended else self.clock,
+            "virtual_worker": worker if worker >= 0 else None,
+            "charged_runtime": charged if ended else 0.0,
+            "resumed_fidelity": trace.resumed.get(job),
+        }
+
     # Jobs that wait for workers.
 
     def submit(self, key: str | None = None, fidelity: int | None = None) -> int:
@@ -345,6 +360,20 @@ class Kernel:
         end = self._trace.end(job)
         return end > self.clock or any(entry[1] == job and entry[2] >= 0 for entry in self._ends if entry[0] == end)
 
+    # Batches: a search asks for several jobs, lets all of them end, and asks again.
+
+    @property
+    def room(self) -> int:
+        """How many jobs may be asked for now, by the limits."""
+        if self.over or self.clock >= self._max_time:
+            return 0
+        return min(self._max_submits, self._max_evals) - self.num_submitted
+
+    def conclude(self) -> None:
+        """There is no room and nothing runs: say which limit ended the run."""
+        if self.over is None:
+            self.over = "max_submits" if self.num_submitted >= self._max_submits else "max_time"
+
     # Workers that wait for jobs.
 
     def poll(self) -> int:
@@ -445,7 +474,7 @@ class Kernel:
         run: Callable[[Any], Any],
         tell: Callable[[Any, Any], object],
         *,
-        runtime: str = "runtime",
+        runtime: str | int = "runtime",
         overhead: Callable[[int, int], float] | None = None,
     ) -> None:
         """The whole loop for a run-function that is called right here: `poll`, `ask` and `finish` in one, some three
@@ -453,7 +482,8 @@ class Kernel:
 
         Args:
             ask: gives a configuration.
-            run: takes it and gives its results, a dict with the runtime under the key `runtime`.
+            run: takes it and gives its results, with the runtime under the key or at the position `runtime`. It may
+                `fail` the job, whose number is how many were run before.
             tell: takes both.
             overhead: of a decision, from the numbers of jobs asked and told; None for none.
 
@@ -525,6 +555,10 @@ class Kernel:
                 since[hand] = free
                 idle.appendleft(hand)
 
+    def fail(self, job: int) -> None:
+        """The job that `drive` is running is a failure; it occupies its worker like any other."""
+        self._fates[job] = FAILED
+
     # What has happened.
 
     def trace(self) -> list[TraceRow]:
@@ -534,6 +568,11 @@ class Kernel:
     def trace_digest(self) -> str:
         """A hash of `trace`, for regression tests."""
         return digest(self._rows())
+
+    @property
+    def job_timeout(self) -> float | None:
+        """Seconds that a job may run."""
+        return self._timeout
 
     @property
     def checkpoints(self) -> dict[str, list[list[Any]]]:

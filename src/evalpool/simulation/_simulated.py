@@ -26,13 +26,12 @@ from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._inbox import Inbox
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
-from evalpool.simulation._checkpoints import Configurations, check_fidelity
+from evalpool.simulation._checkpoints import Configurations, check_continuation
 from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel, check_runtime
-from evalpool.simulation._runtimes import check_runtime_key, record_times, runtime_of
+from evalpool.simulation._runtimes import check_runtime_key, judged, record_times, runtime_of, timestamps
 
 if TYPE_CHECKING:
     from evalpool.evaluator._deadline import Deadline
-    from evalpool.simulation._kernel import Verdict
 
 __all__ = ["SimulatedEvaluator", "simulated"]
 
@@ -102,11 +101,7 @@ class SimulatedEvaluator(Evaluator):
         if runtime_before is not None and not callable(runtime_before):
             raise BadArgument(f"runtime_before is {runtime_before!r}; give a function of the configuration.")
         self._runtime_before = runtime_before
-        if (continual_max_fidel is None) != (fidel_key is None):
-            raise BadArgument(
-                "Continuation needs both continual_max_fidel and fidel_key, the name of its one fidelity; "
-                f"got {continual_max_fidel!r} and {fidel_key!r}."
-            )
+        check_continuation(continual_max_fidel, fidel_key)
         self._fidel_key = fidel_key
         self._configurations = Configurations()
         self._kernel = Kernel(
@@ -127,6 +122,8 @@ class SimulatedEvaluator(Evaluator):
         self._cut: dict[int, int] = {}  # job numbers run again up to the record at which a stopper stopped them
         self._late: dict[int, Outcome] = {}  # their outcomes
         self._deadline = math.inf
+        self._enters: Callable[[Job[Any]], int] | None = None  # how jobs reach the kernel, where a search asks for them
+        self._moment: float | None = None  # when, if not at the clock
         super().__init__(run_function, num_workers=real_workers, **kwargs)
         self._lends = self._acquires
         self._acquires = False  # resources are lent in virtual time, by us
@@ -139,7 +136,7 @@ class SimulatedEvaluator(Evaluator):
         return self._kernel.clock
 
     def _now(self) -> float:
-        return self._kernel.clock
+        return self._kernel.clock if self._moment is None else self._moment
 
     def advance(self, seconds: float) -> None:
         """Declare `seconds` of thinking: virtual time passes, and jobs end meanwhile.
@@ -206,10 +203,7 @@ class SimulatedEvaluator(Evaluator):
         """A configuration's digest and its fidelity; None, None without continuation."""
         if self._fidel_key is None:
             return None, None
-        if self._fidel_key not in configuration:
-            raise BadArgument(f"The configuration {configuration!r} lacks the fidelity {self._fidel_key!r}.")
-        rest = {name: value for name, value in configuration.items() if name != self._fidel_key}
-        return self._configurations.key(rest), check_fidelity(configuration[self._fidel_key])
+        return self._configurations.identify(configuration, self._fidel_key)
 
     def _accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         with self._virtual:
@@ -217,13 +211,19 @@ class SimulatedEvaluator(Evaluator):
                 inbox.outstanding += len(jobs)
                 self._num_submitted += len(jobs)
             for job in jobs:
-                number = self._kernel.submit(*self._identify(job.args))
+                number = self._enter(job)
                 self._jobs[number], self._homes[number] = job, inbox
                 self._numbers[job.number] = number
                 if self._out_of_time:
                     self._kernel.stop(number)
                     self._deliver(number, failed(FailureKind.CANCELLED, self._budget_text()))
             self._begin()
+
+    def _enter(self, job: Job[Any]) -> int:
+        """Make a job known to the kernel; returns its number there."""
+        if self._enters is not None:
+            return self._enters(job)
+        return self._kernel.submit(*self._identify(job.args))
 
     def _begin(self) -> None:
         """Start what can be started now, on virtual workers."""
@@ -236,24 +236,38 @@ class SimulatedEvaluator(Evaluator):
                 self._take_results()
                 continue
             job = self._jobs[number]
-            extra: dict[str, Any] = {}
-            if self._lends:
-                with self._lock:
-                    lent = self._acquire(job)
-                if lent is None:
-                    break
-                extra = lent
+            extra = self._lend(job)
+            if extra is None:
+                break
             kernel.start()
-            checkpoint = kernel.resumed(number)
-            if checkpoint is not None and checkpoint.seed is not None:
-                job._seed_number = checkpoint.seed
-                extra = {**extra, SEED_NUMBER: checkpoint.seed}
-            job._extra = extra or None
-            if self._runtime_before is None:
+            if self._prepare(number, job, extra):
                 started.append(job)
-            else:
-                self._foresee(number, job, self._runtime_before)
         self._evaluate(started)
+
+    def _lend(self, job: Job[Any]) -> dict[str, Any] | None:
+        """The resources of a job that is to start; None if it must wait for them."""
+        if not self._lends:
+            return {}
+        with self._lock:
+            return self._acquire(job)
+
+    def _prepare(self, number: int, job: Job[Any], extra: dict[str, Any]) -> bool:
+        """A job has started in virtual time; is it to be evaluated now?"""
+        checkpoint = self._kernel.resumed(number)
+        if checkpoint is not None and checkpoint.seed is not None:
+            job._seed_number = checkpoint.seed
+            extra = {**extra, SEED_NUMBER: checkpoint.seed}
+        job._extra = extra or None
+        if self._notes_starts:
+            self._notices.append(("start", job, self._kernel.start_of(number), job.attempts + 1))
+        if self._runtime_before is None:
+            return True
+        self._foresee(number, job, self._runtime_before)
+        return False
+
+    @property
+    def _watches_starts(self) -> bool:
+        return False  # a job starts when the kernel says so, see `_prepare`; when it really does is no news
 
     def _foresee(self, number: int, job: Job[Any], runtime_before: Callable[[dict[str, Any]], float]) -> None:
         """Tell the kernel a runtime that is known before the evaluation."""
@@ -266,7 +280,7 @@ class SimulatedEvaluator(Evaluator):
         else:
             verdict = self._kernel.finish(number, runtime, seed=self._seed_of(job))
         if verdict is not None:
-            job._outcome = self._judged(job, None, verdict)
+            job._outcome = judged(None, verdict)
 
     def _evaluate(self, jobs: list[Job[Any]]) -> None:
         """Have the backend run jobs."""
@@ -308,26 +322,18 @@ class SimulatedEvaluator(Evaluator):
         if self._runtime_before is not None:
             self._late[job.number] = outcome
             return
-        try:
-            runtime = runtime_of(self._runtime, job, outcome)
-        except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
-            runtime = f"nothing, for runtime= raised {type(error).__name__}: {error}"
+        runtime = runtime_of(self._runtime, lambda: job, outcome)
         bad = outcome.kind is not None
         with self._lock:
             retry = bad and outcome.kind is not FailureKind.RETURNED and self._may_retry(job, outcome)
         start = self._kernel._trace.start[number]
         verdict = self._kernel.finish(number, runtime, failed=bad, retry=retry, seed=self._seed_of(job))
         if verdict is not None:
-            job._outcome = self._judged(job, outcome, verdict)
-            job._status = job._outcome.status
+            job._outcome = outcome = judged(outcome, verdict)
+            job._status = outcome.status
         records = self._records.pop(job.number, None)
         if records:
             self._mark_records(number, job, records, start)
-
-    def _judged(self, job: Job[Any], outcome: Outcome | None, verdict: Verdict) -> Outcome:
-        metadata = None if outcome is None else outcome.metadata
-        worker = None if outcome is None else outcome.worker
-        return failed(verdict.kind, verdict.message, metadata=metadata, worker=worker)
 
     def _mark_records(self, number: int, job: Job[Any], records: list[tuple[float, Any]], start: float) -> None:
         """Let the records of a job be seen at their virtual times."""
@@ -374,22 +380,26 @@ class SimulatedEvaluator(Evaluator):
     def _step(self, until: float) -> bool:
         """Let the next thing happen that happens by `until`; False if nothing does."""
         answer = self._kernel.step(min(until, self._deadline))
-        if answer == WAIT:
-            self._take_results()
-        elif answer == NOTHING:
+        if answer == NOTHING:
             if until < self._deadline or self._out_of_time or math.isinf(self._deadline):
                 return False
             self._spend_virtual_budget()
-        elif answer == MARK:
+        else:
+            self._happened(answer)
+        return True
+
+    def _happened(self, answer: int) -> None:
+        """What the kernel says has happened, but `NOTHING`."""
+        if answer == WAIT:
+            self._take_results()
+            return
+        if answer == MARK:
             self._on_mark(self._kernel.marked)
-            self._begin()
         elif answer == RETRIED:
             self._end_attempt(self._jobs[self._kernel.marked])
-            self._begin()
         else:
             self._release_job(answer)
-            self._begin()
-        return True
+        self._begin()
 
     def _end_attempt(self, job: Job[Any]) -> None:
         if self._lends:
@@ -419,7 +429,7 @@ class SimulatedEvaluator(Evaluator):
         self._records.pop(job.number, None)
         if job._history is not None:
             job._history.pop("_records", None)
-        job._virtual = self._facts_of(number, job)
+        job._virtual = {**self._kernel.facts(number), "virtual_submit": job._submitted}
         with self._lock:
             job._outcome = outcome
             job._status = outcome.status
@@ -427,35 +437,13 @@ class SimulatedEvaluator(Evaluator):
         if self._durable:
             self._record_outcomes_soon([job])
 
-    def _facts_of(self, number: int, job: Job[Any]) -> dict[str, Any]:
-        trace = self._kernel._trace
-        start, worker = trace.start[number], trace.worker[number]
-        ran = not math.isnan(start)
-        charged = trace.charged[number]
-        ended = ran and not math.isnan(charged)
-        return {
-            "virtual_submit": job._submitted,
-            "virtual_start": start if ran else None,
-            "virtual_end": trace.end(number) if ended else self._kernel.clock,
-            "virtual_worker": worker if worker >= 0 else None,
-            "charged_runtime": charged if ended else 0.0,
-            "resumed_fidelity": trace.resumed.get(number),
-        }
-
     def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
         lent = {name: value for name, value in (job._extra or {}).items() if name != SEED_NUMBER}
         facts = self._describe_extra(lent) if lent else {}
         return {**facts, **(job._virtual or {})} or None
 
     def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
-        facts = job._virtual or {}
-        ran = facts.get("virtual_start") is not None
-        return {
-            "timestamp_submit": job._submitted,
-            "timestamp_start": facts.get("virtual_start"),
-            "timestamp_end": facts.get("virtual_end") if ran else None,
-            "timestamp_gather": job._gathered,
-        }
+        return timestamps(job._virtual or {}, job._submitted, job._gathered)
 
     # Waiting.
 

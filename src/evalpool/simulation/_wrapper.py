@@ -25,10 +25,10 @@ from evalpool.simulation._files import how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType
 from evalpool.simulation._kernel import check_overhead, check_runtime
-from evalpool.simulation._loop import AskTellRun
 from evalpool.simulation._options import Options, directory_of, is_shared
 from evalpool.simulation._run import Over, Result
 from evalpool.simulation._session import Session
+from evalpool.simulation._wrapper_loop import AskTellRun
 
 __all__ = ["ObjectiveFuncWrapper", "get_multiple_wrappers"]
 

@@ -1,0 +1,142 @@
+"""What `simulate` gives back: the schedule, what was learned when, and how it ended."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from evalpool.errors import MissingExtra
+from evalpool.simulation._trace import TraceRow, digest
+
+__all__ = ["Diary", "SimulationResult"]
+
+
+class Diary:
+    """What a search keeps of each job beside the kernel's trace, as columns: a million jobs fit beside the search.
+
+    Attributes:
+        configurations: by job, what the run-function saw.
+        ask_start: by job, when the decision for it began.
+        measured: by job, the real seconds that the decision took; in a batch those of all its decisions.
+        known: by job, how many results had been told when it was asked for.
+        told: the jobs that were told, in that order.
+        objectives: theirs.
+    """
+
+    __slots__ = ("ask_start", "configurations", "known", "measured", "objectives", "told")
+
+    def __init__(self) -> None:
+        self.configurations: list[dict[str, Any]] = []
+        self.ask_start = array("d")
+        self.measured = array("d")
+        self.known = array("q")
+        self.told = array("q")
+        self.objectives: list[Any] = []
+
+
+class SimulationResult:
+    """A simulated search that has ended.
+
+    Times are seconds of virtual time since the search began: sums of the runtimes and overheads that were given.
+
+    Attributes:
+        makespan: when the last job that was reported ended; 0.0 if none did.
+        over: what ended the search: ``"max_evals"``, ``"max_submits"``, ``"max_time"``, or ``"search_stopped"`` for a
+            callback.
+        objectives: of `completions`, in their order; a failure is its text.
+        configurations: by job number, what the run-function saw.
+    """
+
+    def __init__(self, rows: Callable[[], list[TraceRow]], diary: Diary, makespan: float, over: str) -> None:
+        self._rows = rows
+        self._diary = diary
+        self.makespan = makespan
+        self.over = over
+        self.objectives = diary.objectives
+        self.configurations = diary.configurations
+
+    @cached_property
+    def trace(self) -> list[dict[str, Any]]:
+        """One row per job, in the order of submission; made when first asked for.
+
+        Keys: ``job``, its number; ``worker``; ``ask_start``, when the decision for it began; ``start`` and ``end``,
+        None for what did not happen before the search was over; ``status``: DONE, FAILED, CENSORED (would have ended
+        after `max_time`), DROPPED (ran when `max_evals` was reached), or CANCELLED; ``charged``, seconds on its worker;
+        ``resumed_from``, the fidelity that it continued, or None; ``told_before``, the jobs that were told since the
+        job before was asked for, in order.
+        """
+        known = told = 0
+        rows, diary = [], self._diary
+        for row, ask_start, known in zip(self._rows(), diary.ask_start, diary.known, strict=True):
+            rows.append(
+                {
+                    "job": row.job,
+                    "worker": row.worker,
+                    "ask_start": ask_start,
+                    "start": row.start,
+                    "end": row.end,
+                    "status": row.status,
+                    "charged": row.charged,
+                    "resumed_from": row.resumed,
+                    "told_before": diary.told[told:known].tolist(),
+                }
+            )
+            told = known
+        return rows
+
+    @cached_property
+    def completions(self) -> list[dict[str, Any]]:
+        """The rows of `trace` of the jobs that were reported to the optimiser, in that order."""
+        return [self.trace[job] for job in self._diary.told]
+
+    @cached_property
+    def not_reported(self) -> list[int]:
+        """The numbers of the jobs that ran, or waited, when the search was over."""
+        return sorted(set(range(len(self.configurations))).difference(self._diary.told))
+
+    @property
+    def measured_overhead(self) -> list[float]:
+        """By job, the real seconds that the decision took, whatever was charged; in a batch, the whole batch's."""
+        return self._diary.measured.tolist()
+
+    def trace_digest(self) -> str:
+        """A hash of the schedule, for regression tests: the same on every backend, number of real workers and load."""
+        return digest(iter(self._rows()))
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`: one row per job, the columns of `trace`, its objectives, and its configuration as
+        ``p:<name>``. A job that was not reported has no objective.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra('Data frames need pandas: pip install "evalpool[pandas]".') from error
+        objectives = dict(zip(self._diary.told, self.objectives, strict=True))
+        several = max((len(value) for value in self.objectives if isinstance(value, tuple)), default=0)
+        names = [f"objective_{number}" for number in range(several)] or ["objective"]
+        rows = []
+        for row, configuration in zip(self.trace, self.configurations, strict=True):
+            value = objectives.get(row["job"])
+            values = value if isinstance(value, tuple) else (value,) * len(names)  # a failure fills every column
+            rows.append({**row, **dict(zip(names, values, strict=False)), **_prefixed(configuration)})
+        columns = [*_COLUMNS, *names]
+        columns += sorted({name for row in rows for name in row}.difference(columns))
+        return pandas.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        return (
+            f"SimulationResult({len(self._diary.told)} of {len(self.configurations)} jobs reported, "
+            f"makespan={self.makespan!r}, over={self.over!r})"
+        )
+
+
+_COLUMNS = ("job", "worker", "ask_start", "start", "end", "status", "charged", "resumed_from", "told_before")
+
+
+def _prefixed(configuration: dict[str, Any]) -> dict[str, Any]:
+    return {f"p:{name}": value for name, value in configuration.items()}

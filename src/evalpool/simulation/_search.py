@@ -1,0 +1,324 @@
+"""A simulated search: the loop of `simulate`, with jobs that are evaluated right here, or by an evaluator.
+
+::
+
+    LocalSearch       run-function called in this thread, as soon as its job starts in virtual time
+    EvaluatorSearch   each job a job of an evaluator, on its backend, with its callbacks and its storage
+
+The kernel gives both the same order, so that both give the same trace.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import socket
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from evalpool._asktell import Asked
+from evalpool.errors import BadArgument, SimulationError
+from evalpool.evaluator._call import SEED_NUMBER, Task
+from evalpool.evaluator._job import Job
+from evalpool.evaluator._resume import PastJob
+from evalpool.evaluator._settings import check_configuration
+from evalpool.outcomes import FailureKind, Outcome, Worker
+from evalpool.simulation._checkpoints import Configurations
+from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, check_overhead, check_runtime
+from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
+from evalpool.simulation._result import Diary, SimulationResult
+from evalpool.simulation._runtimes import judged, runtime_of, timestamps
+from evalpool.simulation._simulated import SimulatedEvaluator
+
+__all__ = ["EvaluatorSearch", "LocalSearch", "Search"]
+
+STANDSTILL = 100_000
+"""So many jobs may end one after the other at the same moment, where nothing but the clock can end the search."""
+
+Declared = Callable[[int, int], float]
+
+
+class Search(Loop):
+    """One run of `simulate`; its arguments are checked.
+
+    Args:
+        kernel: new.
+        overhead: as that of `simulate`.
+        fidel_key: of the fidelity that continuation goes by; None for no continuation.
+        batch_size: as that of `simulate`.
+        runtime: as that of `simulate`.
+        endless: can only the clock end this search?
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        overhead: str | Declared,
+        fidel_key: str | None,
+        batch_size: int | None,
+        runtime: str | Callable[[Any, Any], Any],
+        endless: bool,
+    ) -> None:
+        super().__init__(kernel, Configurations(), batch_size, uses_cpu=overhead == "cpu")
+        self._overhead = overhead
+        self._fidel_key = fidel_key
+        self._runtime = runtime
+        self._runtime_key = runtime if isinstance(runtime, str) else "runtime"
+        self._endless = endless
+        self._standstill, self._seen = 0, 0.0  # jobs that ended since the clock moved; where it stood
+        self._diary = Diary()
+        self._asked: dict[int, Asked] = {}
+
+    def run(self, optimizer: Any) -> SimulationResult:
+        """Until the search is over."""
+        self._take(optimizer)
+        self._run()
+        return self._result(self._kernel.trace)
+
+    def _result(self, rows: Callable[[], Any]) -> SimulationResult:
+        over = "search_stopped" if self._stopped else self._kernel.over
+        return SimulationResult(rows, self._diary, self._kernel.ended, over or "")
+
+    def _charge(self, wall: float, cpu: float, batch: int | None) -> float:
+        overhead = self._overhead
+        if overhead == "none":
+            return 0.0
+        if callable(overhead):
+            return overhead(len(self._diary.configurations), len(self._diary.told))
+        return cpu if overhead == "cpu" else wall
+
+    def _fidelity(self, asked: Asked) -> int | None:
+        return None
+
+    def _key(self, asked: Asked) -> Key:
+        name = self._fidel_key
+        if name is None:
+            return super()._key(asked)
+        if asked.fidels is not None and asked.fidels.keys() != {name}:
+            raise BadArgument(
+                f"Continuation goes by one fidelity, fidel_key={name!r}, but ask() returned the fidels "
+                f"{asked.fidels!r}; let it return that one alone, and put others into the configuration."
+            )
+        return self._configurations.identify(asked.configuration, name, asked.config_id)
+
+    def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
+        diary = self._diary
+        self._asked[job] = asked
+        diary.configurations.append(asked.configuration)
+        diary.ask_start.append(before)
+        diary.measured.append(wall)
+        diary.known.append(len(diary.told))
+
+    def _ended(self, job: int, outcome: Outcome, known: Callable[[], Job[Any]]) -> None:
+        """Tell the optimiser a job's outcome; `known` gives the job to those who are told of one."""
+        self._diary.told.append(job)
+        self._diary.objectives.append(outcome.objective)
+        if self._wants_job:
+            self._tell(known(), self._asked.pop(job), None)
+        else:
+            output = {"objective": outcome.objective} if outcome.output is None else outcome.output
+            self._tell(NO_JOB, self._asked.pop(job), {**output, self._runtime_key: self._kernel.charged(job)})
+        if self._endless:
+            self._look_at_the_clock(self._kernel.end_of(job))
+
+    def _look_at_the_clock(self, time: float) -> None:
+        """Jobs may take no time; but a search that only time can end, and whose time stands still, is endless."""
+        self._standstill = 0 if time > self._seen else self._standstill + 1
+        self._seen = max(time, self._seen)
+        if self._standstill > STANDSTILL:
+            raise SimulationError(
+                f"{STANDSTILL} jobs in a row took no virtual time, at {time!r} s, so max_time will never "
+                "be reached. Let the run-function return its runtime, or give max_evals."
+            )
+
+
+class LocalSearch(Search):
+    """Jobs are evaluated in this thread."""
+
+    def __init__(self, kernel: Kernel, run_function: Callable[..., Any], seed: int, **settings: Any) -> None:
+        super().__init__(kernel, **settings)
+        self._seed = seed
+        self._task = Task(run_function, {}, "simulated", "hpo", seed)
+        self._task.lets_interrupts_through = True
+        self._worker = Worker("serial", socket.gethostname(), os.getpid())
+        self._outcomes: dict[int, Outcome] = {}
+
+    def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
+        super()._note(job, asked, before, after, wall)
+        # A copy, as an evaluator makes one: the optimiser may go on to use its dict.
+        self._diary.configurations[job] = check_configuration(asked.configuration)
+
+    def _asynchronous(self) -> None:
+        if self._overhead == "none" and self._fidel_key is None and isinstance(self._runtime, str):
+            self._drive()
+        else:
+            super()._asynchronous()
+
+    def _drive(self) -> None:
+        """The same by the kernel's own loop, which makes the commonest kind of search about twice as fast."""
+        kernel, diary = self._kernel, self._diary
+
+        def ask() -> int:
+            asked, wall, _ = self._ask()
+            self._key(asked)  # a config_id stands for one configuration, continued or not
+            job = len(diary.configurations)
+            self._note(job, asked, math.nan, math.nan, wall)
+            return job
+
+        def run(job: int) -> tuple[Outcome, Any]:
+            outcome, runtime = self._call(job)
+            if outcome.kind is not None:
+                kernel.fail(job)
+            elif runtime.__class__ is not float or not 0.0 <= runtime < math.inf:
+                why = check_runtime(runtime)
+                if isinstance(why, str):
+                    outcome = judged(outcome, Verdict(FailureKind.INVALID_OUTPUT, why))
+            return outcome, runtime
+
+        def tell(job: int, result: tuple[Outcome, Any]) -> None:
+            self._ended(job, result[0], functools.partial(self._job, job, result[0]))
+
+        kernel.drive(ask, run, tell, runtime=1)
+        # A decision takes no time: it begins when the job does.
+        diary.ask_start = array("d", map(kernel.start_of, range(kernel.num_submitted)))
+
+    def _evaluate(self, job: int) -> None:
+        kernel, extra, seed = self._kernel, None, job
+        if self._fidel_key is not None:
+            checkpoint = kernel.resumed(job)
+            if checkpoint is not None and checkpoint.seed is not None:
+                seed = checkpoint.seed
+                extra = {SEED_NUMBER: seed}
+        outcome, runtime = self._call(job, extra)
+        verdict = kernel.finish(job, runtime, failed=outcome.kind is not None, seed=seed)
+        self._outcomes[job] = outcome if verdict is None else judged(outcome, verdict)
+
+    def _call(self, job: int, extra: dict[str, Any] | None = None) -> tuple[Outcome, Any]:
+        """The outcome of a job, and the runtime that it declares."""
+        outcome = self._task.call(job, 1, self._diary.configurations[job], NOWHERE, extra, self._worker)
+        return outcome, runtime_of(self._runtime, functools.partial(self._job, job, outcome), outcome)
+
+    def _complete(self, job: int) -> None:
+        outcome = self._outcomes.pop(job)
+        self._ended(job, outcome, functools.partial(self._job, job, outcome))
+
+    def _job(self, number: int, outcome: Outcome) -> Job[Any]:
+        """As an evaluator would give it back."""
+        facts = self._kernel.facts(number)
+        submitted = facts["virtual_submit"]
+        job = PastJob(None, None, "simulated", number, self._diary.configurations[number], "hpo", submitted)
+        job._base_seed = self._seed
+        job._outcome, job._status, job.attempts = outcome, outcome.status, 1
+        job._history = {**facts, **timestamps(facts, submitted, max(facts["virtual_end"], self._kernel.clock))}
+        return job
+
+
+class EvaluatorSearch(Search):
+    """Jobs are those of an evaluator in simulated time.
+
+    Args:
+        kernel: new; it becomes the evaluator's.
+        evaluator: new.
+    """
+
+    def __init__(self, kernel: Kernel, evaluator: SimulatedEvaluator, **settings: Any) -> None:
+        super().__init__(kernel, **settings)
+        evaluator._kernel = kernel
+        self._evaluator = evaluator
+        self._inbox = evaluator._inbox
+        self._jobs: dict[int, Job[Any]] = {}
+
+    def run(self, optimizer: Any) -> SimulationResult:
+        self._take(optimizer)
+        with self._evaluator._virtual:
+            try:
+                self._run()
+            finally:
+                self._evaluator._enters = None
+            rows = self._kernel.trace()  # as it stands, before what is left is cancelled
+        return self._result(lambda: rows)
+
+    def _enter(self, asked: Asked, overhead: float, key: Key) -> int:
+        kernel, evaluator = self._kernel, self._evaluator
+        at = kernel.decision
+        assert at is not None
+        evaluator._moment = at + check_overhead(overhead)  # when the decision has been made, and the job is submitted
+        evaluator._enters = lambda job: kernel.ask(overhead, *key)
+        try:
+            (job,) = evaluator._submit([asked.configuration], self._inbox)
+        finally:
+            evaluator._moment = None
+        number = kernel.num_submitted - 1
+        self._jobs[number] = job
+        return number
+
+    def _enter_batch(self, proposals: Proposals) -> Sequence[int]:
+        kernel, evaluator = self._kernel, self._evaluator
+        keys, first = iter(proposals), kernel.num_submitted
+        evaluator._enters = lambda job: kernel.submit(*next(keys)[1])
+        jobs = evaluator._submit([asked.configuration for asked, _ in proposals], self._inbox)
+        numbers = range(first, first + len(jobs))
+        self._jobs.update(zip(numbers, jobs, strict=True))
+        return numbers
+
+    def _run_batch(self) -> list[int]:
+        kernel = self._kernel
+        ended: list[int] = []
+        while (answer := kernel.step()) != NOTHING:
+            self._evaluator._happened(answer)
+            if answer >= 0:
+                ended.append(answer)
+        return ended
+
+    def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
+        super()._note(job, asked, before, after, wall)
+        self._diary.configurations[job] = self._jobs[job].args  # the evaluator's copy
+
+    def _evaluate(self, job: int) -> None:
+        evaluator, asked_for = self._evaluator, self._jobs[job]
+        lent = evaluator._lend(asked_for)
+        if lent is None:
+            raise SimulationError(
+                f"There is no resource to lend to job {asked_for.id}, and a job that was asked for starts at once; "
+                f"give the queue as many resources as {evaluator.num_workers} workers need."
+            )
+        if evaluator._prepare(job, asked_for, lent):
+            evaluator._evaluate([asked_for])
+
+    def _meanwhile(self, answer: int) -> None:
+        self._evaluator._happened(answer)
+
+    def _complete(self, job: int) -> None:
+        evaluator = self._evaluator
+        if job in evaluator._jobs:  # a batch's have been given back
+            evaluator._happened(job)
+        if evaluator._notices:
+            evaluator._deliver_notices()
+        evaluator._finish(self._inbox)
+        ended = self._jobs.pop(job)
+        assert ended._outcome is not None
+        self._ended(job, ended._outcome, lambda: ended)
+        if any(callback.search_stopped for callback in evaluator.callbacks):
+            self._stopped = True
+
+
+class _Nowhere:
+    """The channel of jobs that nobody watches: there is no stopper, and no storage."""
+
+    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+        """Nobody listens; callbacks and stoppers come with an evaluator."""
+
+    def stopped(self, number: int, attempt: int) -> bool:
+        return False
+
+    def must_end(self, number: int, attempt: int) -> bool:
+        return False
+
+    def storage(self) -> Any:
+        raise SimulationError("This search has no storage: simulate(..., storage=MemoryStorage()) gives it one.")
+
+
+NOWHERE = _Nowhere()

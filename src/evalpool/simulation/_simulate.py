@@ -1,0 +1,235 @@
+"""The second face of simulated time: `simulate`, for optimisers that ask and tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from evalpool.errors import BadArgument
+from evalpool.evaluator import _settings
+from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._optimize import _announce, _can_stop
+from evalpool.evaluator._registry import EVALUATORS
+from evalpool.evaluator._seeds import fresh_seed
+from evalpool.simulation._checkpoints import check_continuation
+from evalpool.simulation._kernel import Kernel, check_overhead, check_runtime
+from evalpool.simulation._runtimes import check_runtime_key
+from evalpool.simulation._search import EvaluatorSearch, LocalSearch, Search
+from evalpool.simulation._simulated import SimulatedEvaluator, simulated
+
+if TYPE_CHECKING:
+    from evalpool.callbacks import Callback
+    from evalpool.simulation._result import SimulationResult
+    from evalpool.storage import Storage
+
+__all__ = ["simulate"]
+
+OVERHEADS = ("none", "measured", "cpu")
+
+
+def simulate(
+    optimizer: Any,
+    run_function: Callable[..., Any] | None,
+    num_workers: int | None = None,
+    max_evals: int | None = None,
+    max_submits: int | None = None,
+    max_time: float | None = None,
+    overhead: Literal["none", "measured", "cpu"] | float | Callable[[int, int], float] = "none",
+    sampling: Literal["serial", "parallel"] = "serial",
+    tell: Literal["asap", "warmup", "fill"] = "asap",
+    batch_size: int | None = None,
+    continual_max_fidel: int | None = None,
+    fidel_key: str | None = None,
+    runtime: str | Callable[[Any, Any], Any] = "runtime",
+    seed: int | None = None,
+    evaluator: str | type[Evaluator] | Evaluator | None = None,
+    callbacks: Iterable[Callback] | None = None,
+    storage: Storage | None = None,
+) -> SimulationResult:
+    """Run a search in simulated time: as it would have gone if each job had lasted the runtime that it declares.
+
+    Idle workers are served in the order in which they became idle. Before a decision that begins at t, everything
+    that ended at or before t is told, in order. Given the same optimiser, run-function, seed and declared overhead, the
+    result is the same on every backend.
+
+    >>> from evalpool import RandomSearch
+    >>> def run(job):
+    ...     return {"objective": -job["x"], "runtime": 60.0 * job["x"]}
+    >>> result = simulate(RandomSearch({"x": [1, 2, 4]}, seed=0), run, num_workers=2, max_evals=4)
+    >>> [(row["job"], row["worker"], row["start"], row["end"]) for row in result.completions]
+    [(1, 1, 0.0, 120.0), (0, 0, 0.0, 240.0), (2, 1, 120.0, 240.0), (3, 0, 240.0, 300.0)]
+
+    Args:
+        optimizer: with `ask` and `tell`, as for `optimize`: ``ask()`` returns a configuration, or ``(configuration,
+            fidels)``, or ``(configuration, fidels, config_id)``; ``tell(job)``, ``tell(configuration, objective)`` or
+            ``tell(eval_config, results, *, fidels, config_id)``, where the results hold the runtime as it was charged.
+        run_function: ``f(job)``, sync or async; returns an objective and the seconds that it would have taken:
+            ``{"objective": 0.9, "runtime": 3600.0}``. A failure that took time is ``{"objective": "F_oom", "metadata":
+            {"runtime": 20.0}}``. None: that of an `evaluator` that is an object.
+        num_workers: virtual workers; 1, or those of the `evaluator`, if None; -1 for as many as there are usable CPUs.
+        max_evals: the search is over when so many jobs have been told, failures included; what then runs is dropped.
+        max_submits: so many jobs are asked for; all of them are told.
+        max_time: seconds of virtual time. A job that ends exactly then is told, one that ends later is censored; no job
+            is asked for then or later.
+        overhead: virtual seconds of a decision: ``"none"``; ``"measured"``, the wall time that the optimiser takes from
+            one proposal to the next, learning included; ``"cpu"``, this thread's CPU time; a number; or a function of
+            ``(jobs asked, jobs told)``. Declared overheads make the search reproducible.
+        sampling: ``"serial"``: there is one search thread, and decisions wait for each other; ``"parallel"``: each
+            worker decides for itself.
+        tell: what a decision may know. ``"asap"``: all that ended by then; ``"warmup"``: nothing before every worker
+            has been given a job; ``"fill"``: results are told only when no worker is idle.
+        batch_size: synchronous batches: so many proposals, whose overhead is paid before the batch, a barrier, and all
+            results in the order of their ends.
+        continual_max_fidel: a job continues an earlier one of the same configuration and lower fidelity, up to this
+            one, and is charged the difference; the runtime that it declares is that from scratch.
+        fidel_key: the name of the fidelity that this goes by; needed for that.
+        runtime: where the runtime stands: a key of the output or its metadata, or a function of (job, output).
+        seed: that the seeds of jobs derive from; None for any.
+        evaluator: whose backend evaluates the jobs: a method's name, ``"process"``; an evaluator class; or an evaluator
+            in simulated time that has had no job, ``simulated(ProcessPoolEvaluator)(run, num_workers=8)``, which stays
+            open for you to close. None: they are evaluated in this thread. Jobs are evaluated at the same time where
+            no decision in between must know their ends: in batches, with ``tell="warmup"`` or ``"fill"``, and with a
+            `runtime_before` of the evaluator.
+        callbacks: as those of an evaluator; they see virtual times. One whose `search_stopped` is true ends the search.
+        storage: as that of an evaluator.
+
+    Returns:
+        the schedule, the objectives in the order in which they were told, and the makespan. It keeps some hundred bytes
+        a job, and the configurations.
+
+    Raises:
+        BadArgument: an argument has a wrong type or value, two contradict, or nothing would end the search. Also when a
+            declared overhead is no number of seconds, or a `config_id` comes back with another configuration.
+        SimulationError: the search cannot end, for its jobs take no time and `max_time` is its only limit. What the
+            optimiser raises passes through.
+    """
+    watchers = _settings.check_callbacks(callbacks)
+    if isinstance(evaluator, SimulatedEvaluator):
+        if callbacks is not None or storage is not None:
+            raise BadArgument("callbacks and storage are the evaluator's own; give them where you make it.")
+        num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key)
+        watchers, runtime = evaluator.callbacks, evaluator._runtime
+    _check_limits(max_evals, max_submits, max_time, watchers)
+    _check_batches(batch_size, sampling, tell)
+    check_continuation(continual_max_fidel, fidel_key)
+    own = evaluator._kernel if isinstance(evaluator, SimulatedEvaluator) else None
+    kernel = Kernel(
+        1 if num_workers is None else _settings.check_workers(num_workers),
+        sampling=sampling,
+        tell=tell,
+        continual_max_fidel=continual_max_fidel,
+        failure_runtime=0.0 if own is None else own.failure_runtime,
+        job_timeout=None if own is None else own.job_timeout,
+        max_evals=max_evals,
+        max_submits=max_submits,
+        max_time=max_time,
+    )
+    settings: dict[str, Any] = {
+        "overhead": _check_overheads(overhead),
+        "fidel_key": fidel_key,
+        "batch_size": batch_size,
+        "runtime": check_runtime_key(runtime),
+        "endless": max_evals is None and max_submits is None,
+    }
+    base = fresh_seed() if seed is None else _settings.check_number("seed", seed, 0)
+    with contextlib.ExitStack() as stack:
+        search: Search
+        if evaluator is None and not watchers and storage is None:
+            search = LocalSearch(kernel, _settings.check_run_function(run_function), base, **settings)
+        else:
+            if not isinstance(evaluator, SimulatedEvaluator):
+                evaluator = stack.enter_context(
+                    _class_of(evaluator)(
+                        run_function,
+                        num_workers=kernel.num_workers,
+                        runtime=runtime,
+                        callbacks=watchers,
+                        storage=storage,
+                        seed=base,
+                    )
+                )
+            assert isinstance(evaluator, SimulatedEvaluator)
+            if max_evals is not None:
+                _announce(evaluator, max_evals)
+            search = EvaluatorSearch(kernel, evaluator, **settings)
+        return search.run(optimizer)
+
+
+def _class_of(evaluator: Any) -> Any:
+    """The class in simulated time of what was given as `evaluator`."""
+    if evaluator is None:
+        evaluator = "serial"
+    if isinstance(evaluator, str):
+        evaluator = EVALUATORS[evaluator]
+    if isinstance(evaluator, type) and issubclass(evaluator, Evaluator):
+        return evaluator if issubclass(evaluator, SimulatedEvaluator) else simulated(evaluator)
+    if isinstance(evaluator, Evaluator):
+        name = type(evaluator).__name__
+        raise BadArgument(
+            f"evaluator is {evaluator!r}, in real time; its callbacks and its storage would see real times. Give the "
+            f"class, evaluator={name}, or one in simulated time, evaluator=simulated({name})(run_function, ...)."
+        )
+    raise BadArgument(
+        f"evaluator is {evaluator!r} of type {type(evaluator).__name__}; give a method's name such as 'process', an "
+        "evaluator class, an evaluator in simulated time, or None."
+    )
+
+
+def _check_own(
+    evaluator: SimulatedEvaluator, run_function: Any, num_workers: Any, seed: Any, runtime: Any, fidel_key: Any
+) -> int:
+    """Does what was given beside an evaluator agree with it? Returns its number of workers."""
+    kernel = evaluator._kernel
+    if kernel.num_submitted or kernel.clock:
+        raise BadArgument(f"{evaluator!r} has had jobs already; virtual time begins at 0: make a new one.")
+    if evaluator.timeout is not None:
+        raise BadArgument(f"The evaluator has a timeout of {evaluator.timeout!r} s; give simulate max_time instead.")
+    facts = {
+        "run_function": (run_function, evaluator.run_function, None),
+        "num_workers": (num_workers, evaluator.num_workers, None),
+        "seed": (seed, evaluator.seed, None),
+        "runtime": (runtime, evaluator._runtime, "runtime"),
+        "fidel_key": (evaluator._fidel_key, fidel_key, None),
+    }
+    for name, (given, other, left_out) in facts.items():
+        if given not in (left_out, other):
+            raise BadArgument(f"{name} is {given!r} and {other!r}, of simulate and of its evaluator; give the same.")
+    return evaluator.num_workers
+
+
+def _check_limits(max_evals: Any, max_submits: Any, max_time: Any, callbacks: list[Any]) -> None:
+    unlimited = max_evals is None and max_submits is None and max_time in (None, float("inf"))
+    if unlimited and not any(map(_can_stop, callbacks)):
+        raise BadArgument("Nothing would end this search: give max_evals, max_submits or max_time.")
+    if isinstance(max_evals, int) and isinstance(max_submits, int) and max_submits < max_evals:
+        raise BadArgument(
+            f"max_evals={max_evals!r} can never be reached with max_submits={max_submits!r}; give one, or a larger "
+            "max_submits."
+        )
+
+
+def _check_batches(batch_size: Any, sampling: Any, tell: Any) -> None:
+    if batch_size is None:
+        return
+    _settings.check_number("batch_size", batch_size, 1)
+    if sampling != "serial" or tell != "asap":
+        raise BadArgument(
+            f"batch_size={batch_size!r} contradicts sampling={sampling!r}, tell={tell!r}: a batch is one decision, and "
+            "is told when all of it has ended."
+        )
+
+
+def _check_overheads(overhead: Any) -> Any:
+    """A choice, or a function."""
+    if callable(overhead):
+        return overhead
+    if isinstance(check_runtime(overhead), float):
+        seconds = check_overhead(overhead)
+        return lambda asked, told: seconds
+    if overhead not in OVERHEADS:
+        raise BadArgument(
+            f"overhead is {overhead!r}; give one of {', '.join(map(repr, OVERHEADS))}, seconds of 0 or more, or a "
+            "function of (jobs asked, jobs told)."
+        )
+    return overhead
