@@ -109,6 +109,8 @@ def _merge(metadata: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
 
 
 def _objective(value: Any) -> Any:
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, str):
         if value.startswith("F"):
             return value if isinstance(value, Failure) else str(value)
