@@ -19,13 +19,15 @@ ROOMS = ["evalpool", "evalpool.evaluator", "evalpool.backends", "evalpool.callba
 
 CONTRACT = {
     "evalpool": """Evaluator EVALUATORS Job HPOJob JobStatus RunningJob SerialEvaluator ThreadPoolEvaluator
-        ProcessPoolEvaluator RayEvaluator MPICommEvaluator ExecutorEvaluator queued distributed simulate simulated profile
+        ProcessPoolEvaluator RayEvaluator MPICommEvaluator ExecutorEvaluator queued distributed simulate simulated
+        profile
         parse_subprocess_result to_json MaximumJobsSpawnReached EvaluatorClosed JobError MissingExtra""",
     "evalpool.callbacks": """Callback LoggerCallback TqdmCallback SearchEarlyStopping CSVLoggerCallback
         ProfilingCallback""",
     "evalpool.storage": """Storage MemoryStorage NullStorage SharedMemoryStorage SQLiteStorage JournalStorage
         RedisStorage RayStorage MPIStorage storage_from_url""",
-    "evalpool.simulation": """simulate simulated SimulationResult ObjectiveFuncWrapper get_multiple_wrappers AbstractAskTellOptimizer
+    "evalpool.simulation": """simulate simulated SimulationResult ObjectiveFuncWrapper get_multiple_wrappers
+        AbstractAskTellOptimizer
         ObjectiveFuncType""",
     "evalpool.testing": "EvaluatorContract StorageContract",
 }
