@@ -13,15 +13,19 @@ from __future__ import annotations
 import argparse
 import concurrent.futures as futures
 import contextlib
-import subprocess
-import sys
+import gc
+import logging
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from _tables import alternate, heading, row
 
 from evalpool import Evaluator
+from evalpool.callbacks import CSVLoggerCallback, LoggerCallback, SearchEarlyStopping
 from evalpool.storage import NullStorage
 
 
@@ -153,10 +157,40 @@ def waiting_cpu() -> float:
         return time.process_time() - used
 
 
-def import_seconds(code: str) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - start
+def watched_loop(method: str, count: int) -> float:
+    """The loop as users run it: a table, the log and early stopping."""
+    with tempfile.TemporaryDirectory() as folder:
+        callbacks = [
+            CSVLoggerCallback(Path(folder) / "results.csv"),
+            LoggerCallback(),
+            SearchEarlyStopping(patience=10 * count, verbose=False),
+        ]
+        return loop(method, count, callbacks=callbacks)
+
+
+def joblib_bulk(count: int) -> float:
+    import joblib
+
+    pool = joblib.Parallel(2)
+    with pool:
+        pool([joblib.delayed(run)({"x": 0})] * 4)
+        start = time.perf_counter()
+        assert len(pool(joblib.delayed(run)(configuration) for configuration in configurations(count))) == count
+        return count / (time.perf_counter() - start)
+
+
+def kept_bytes(method: str, count: int, **kwargs: Any) -> float:
+    """What stays in memory of each job whose `Job` the caller has dropped."""
+    with warm(method, **kwargs) as evaluator:
+        gc.collect()
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        evaluator.submit(list(configurations(count)))
+        assert len(evaluator.gather()) == count
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return (after - before) / count
 
 
 def main() -> None:
@@ -166,7 +200,8 @@ def main() -> None:
     arguments = parser.parse_args()
     count, repeats = (1_000, 2) if arguments.quick else (10_000, arguments.repeats)
     threads, processes = futures.ThreadPoolExecutor, futures.ProcessPoolExecutor
-    print(heading("Dispatch", "evalpool", "deephyper"))
+    logging.getLogger("evalpool").setLevel(logging.WARNING)
+    print(heading("Dispatch", "evalpool", "joblib", "deephyper"))
     print("| what | evalpool | concurrent.futures | ratio (spread) | budget |\n|---|---|---|---|---|")
     found = alternate(
         {
@@ -182,6 +217,13 @@ def main() -> None:
     print(row("process, loop", found["ours"], found["peer"], 3.0))
     found = alternate({"peer": lambda: futures_bulk(processes, count), "ours": lambda: bulk("process", count)}, repeats)
     print(row("process, bulk", found["ours"], found["peer"], 10.0))
+    found = alternate(
+        {"bare": lambda: loop("process", count), "watched": lambda: watched_loop("process", count)}, repeats
+    )
+    print(row("process, loop, with CSV, log and early stopping / without", found["watched"], found["bare"], None))
+    with contextlib.suppress(ImportError):
+        found = alternate({"peer": lambda: joblib_bulk(count), "ours": lambda: bulk("process", count)}, repeats)
+        print(row("process, bulk / joblib", found["ours"], found["peer"], None))
     for method in ("serial", "thread", "process"):
         found = alternate(
             {"small": lambda m=method: bulk(m, 1_000, storage=NullStorage()),
@@ -194,14 +236,11 @@ def main() -> None:
         for method in ("serial", "thread"):
             print(f"\ndeephyper {method}, loop of 300 jobs: {deephyper_loop(method, 300):,.0f} jobs/s")
     print(f"\nbusy workers while the search thinks: process {busy('process'):.3f}, thread {busy('thread'):.3f}")
-    print(f"\nCPU of a gather that waits 2 s: {waiting_cpu():.4f} s")
-    base = "import numpy, cloudpickle, pydantic"
-    times = alternate(
-        {"base": lambda: import_seconds(base), "ours": lambda: import_seconds(base + ", evalpool; evalpool.Evaluator")},
-        5,
+    kept = kept_bytes("process", count, storage=NullStorage()), kept_bytes("process", count)
+    print(
+        f"\nbytes kept of a job that was dropped: {kept[0]:.1f} with NullStorage, {kept[1]:.0f} in the default storage"
     )
-    extra = sorted(a - b for a, b in zip(times["ours"], times["base"], strict=True))[2]
-    print(f"\nimport evalpool, over numpy, cloudpickle and pydantic: {1000 * extra:.0f} ms")
+    print(f"\nCPU of a gather that waits 2 s: {waiting_cpu():.4f} s")
 
 
 if __name__ == "__main__":
