@@ -16,6 +16,7 @@ import runpy
 import signal
 import sys
 import traceback
+from typing import Any
 
 from evalpool._mpi._crew import CREW, load_mpi, runner_crew
 from evalpool.errors import EvalpoolError
@@ -30,6 +31,9 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help") or arguments == ["-m"]:
         (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    # A rank that a Ctrl-C ends before it serves would let the others wait for it.
+    held: list[int] = []
+    own = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
     try:
         MPI = load_mpi()
         if MPI.COMM_WORLD.size == 1:
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> int:
         return 0
     code = 1
     try:
-        code = _run(arguments)
+        code = _run(arguments, own, bool(held))
     finally:
         crew.exit_code = code or 1
         from evalpool.evaluator._evaluator import _close_open_evaluators
@@ -60,9 +64,12 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], on_ctrl_c: Any, interrupted: bool) -> int:
     """Run the script as ``python script.py`` would; returns the exit code that it would have had."""
     try:
+        signal.signal(signal.SIGINT, on_ctrl_c)
+        if interrupted:
+            signal.raise_signal(signal.SIGINT)
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
             sys.path[0] = os.getcwd()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -265,6 +266,112 @@ def storage_in_jobs() -> None:
         evaluator.gather()
         seen = evaluator.storage.load_metadata_from_all_jobs(evaluator.search_id, "seen")
         say(seen=sorted(seen), results=len(evaluator.results()))
+
+
+def told() -> None:
+    """A search that its batch system tells to end."""
+    from evalpool import stops_on_sigterm
+    from evalpool.storage import SQLiteStorage
+
+    def run(job: Any) -> float:
+        return hang(job) if job["x"] else 1.0
+
+    with stops_on_sigterm(also=(signal.SIGUSR1,)), SQLiteStorage("told.db") as storage:
+        with MPICommEvaluator(run, storage=storage) as evaluator:
+            evaluator.submit([{"x": n} for n in range(6)])
+            evaluator.gather("BATCH", 1)
+            wait_for_start(evaluator)
+            say(ready=os.getpid())
+            evaluator.gather()
+
+
+def isolated() -> None:
+    """In children: lent resources, a profile, retries after crashes, a storage, going on with what was suspended."""
+    from evalpool import profile, queued
+    from evalpool.storage import JournalStorage
+
+    @profile(memory=True)
+    def run(job: Any, dequed: Any) -> float:
+        if job["x"] == 1 and job.attempt == 1:
+            os._exit(3)
+        job.storage.store_search_value(job.id.partition(".")[0], f"seen {job.id}", dequed[0])
+        return hang(job) if job["x"] == 2 and job.attempt < 3 else double(job)
+
+    evaluator_class: Any = queued(MPICommEvaluator)
+    kwargs: Any = {"isolation": "process", "queue": ["a"], "retries": 1}
+    with JournalStorage("journal") as storage:
+        for search_id in (None, "latest"):
+            evaluator = evaluator_class(run, storage=storage, search_id=search_id, **kwargs)
+            again = evaluator.resume()
+            if search_id is None:
+                evaluator.submit([{"x": n} for n in range(4)])
+                evaluator.gather("BATCH", 2)
+                while "seen 0.2" not in storage._search("0").values:
+                    threading.Event().wait(0.01)
+            else:
+                evaluator.gather()
+            say(again=again, left=len(evaluator.suspend()))
+        records = storage.records("0")
+        say(
+            objectives=[record.objective for record in records],
+            seen=sorted(storage._search("0").values)[-4:],
+            measured=all(record.metadata["memory"] > 1_000_000 for record in records),
+        )
+
+
+def virtual() -> None:
+    """Searches in simulated time have the trace that they have on `serial`."""
+    from tests.simulation.traces import SEARCHES
+
+    for name, search in SEARCHES.items():
+        here, real = search(MPICommEvaluator, 2), search(SerialEvaluator, 1)
+        say(name=name, same=here == real, jobs=len(here[1]))
+
+
+def virtual_everywhere() -> None:
+    """The same, where every rank runs the script."""
+    from evalpool import simulated
+
+    with simulated(MPICommEvaluator)(lambda job: {"objective": 1.0, "runtime": job["r"]}, real_workers=2) as evaluator:
+        if evaluator.is_master:
+            evaluator.submit([{"r": r} for r in (2.0, 1.0)])
+            say(ends=[job.metadata["virtual_end"] for job in evaluator.gather()])
+
+
+def reach() -> None:
+    """Storages of ranks are refused where the workers are children of ranks, or elsewhere."""
+    from evalpool import ProcessPoolEvaluator
+    from evalpool.errors import NotShareable
+
+    storage = MPIStorage()
+    for make in (
+        lambda: ProcessPoolEvaluator(double, storage=storage),
+        lambda: MPICommEvaluator(double, storage=storage, isolation="process"),
+    ):
+        try:
+            make()
+        except NotShareable as error:
+            say(error=str(error))
+    with MPICommEvaluator(double, storage=storage) as evaluator:
+        evaluator.submit([{"x": 1}])
+        say(got=evaluator.gather()[0].objective)
+
+
+def unopened() -> None:
+    """A storage that a rank cannot open is no trouble to jobs that do not use it."""
+    from evalpool.storage import JournalStorage
+
+    class Shy(JournalStorage):
+        def __reduce__(self) -> Any:
+            return open, ("/no such disk/here",)
+
+    def run(job: Any) -> float:
+        return double(job) if job["x"] else job.storage.load_all_search_ids()
+
+    with Shy("journal") as storage, MPICommEvaluator(run, storage=storage) as evaluator:
+        jobs = evaluator.submit([{"x": n} for n in range(2)])
+        evaluator.gather()
+        say(got=[job.objective for job in jobs])
 
 
 def wrong_arguments() -> None:

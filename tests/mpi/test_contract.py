@@ -12,15 +12,15 @@ SUITE = Path(__file__).with_name("contract_suite.py")
 
 
 CHOSEN = {
-    "mpich": "TestRanks or hang or crash or timeout or kill or unpicklable or records",
-    "openmpi": "TestRanks",
+    "mpich": "TestRanks or MPIStorage or hang or crash or timeout or kill or unpicklable or records or memory or retr",
+    "openmpi": "TestRanks or MPIStorage",
 }
-"""All of the contract on the ranks themselves; of isolation, which no library can change, what it is there for."""
+"""All of the contracts on the ranks themselves; of isolation, which no library can change, what it is there for."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_ranks_keep_the_contract_of_backends(engine: Engine) -> None:
+def test_ranks_keep_the_contracts_of_backends_and_storages(engine: Engine) -> None:
     options = [
         "-q",
         "-p",

@@ -13,6 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
+from evalpool import SerialEvaluator
+from evalpool.storage import SQLiteStorage
+from simulation.traces import SEARCHES
+
 from .engines import Ended, Engine, finish
 
 PROGRAMS = str(Path(__file__).with_name("programs.py"))
@@ -83,7 +87,7 @@ def test_ctrl_c_ends_all_ranks(engine: Engine, tmp_path: Path) -> None:
     lines = iter(process.stdout.readline, "")
     assert any("ready" in line for line in lines)
     ranks = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGINT)  # as the terminal does
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
     ended = finish(process)
     assert ended.code != 0
     _, alive = psutil.wait_procs(ranks, timeout=10)
@@ -98,6 +102,66 @@ def test_an_interrupt_of_the_root_alone_is_an_orderly_end(engine: Engine, tmp_pa
     ended = finish(process)
     assert ended.code == 130, ended.err
     assert "KeyboardInterrupt" in ended.err
+
+
+@pytest.mark.parametrize("how", ["SIGUSR1 from the launcher", "SIGTERM to every rank"])
+def test_a_search_that_is_told_to_end_lets_its_ranks_go_and_can_be_resumed(
+    engine: Engine, tmp_path: Path, how: str
+) -> None:
+    process = engine.start(3, *RUNNER, PROGRAMS, "told", cwd=tmp_path)
+    assert process.stdout is not None
+    assert any("ready" in line for line in iter(process.stdout.readline, ""))
+    if how.startswith("SIGUSR1"):
+        os.kill(process.pid, signal.SIGUSR1)
+    else:
+        for rank in psutil.Process(process.pid).children(recursive=True):
+            if "python" in rank.name():
+                rank.terminate()
+    number = signal.SIGUSR1 if how.startswith("SIGUSR1") else signal.SIGTERM
+    ended = finish(process)
+    assert ended.code == 128 + number, ended.err
+    with SQLiteStorage(tmp_path / "told.db") as storage:
+        assert [record.status.value for record in storage.records("0")] == ["DONE", *["READY"] * 5]
+        with SerialEvaluator(lambda job: 2.0, storage=storage, search_id="0") as evaluator:
+            assert evaluator.resume() == 5
+            assert sorted(job.objective for job in evaluator.gather()) == [1.0, *[2.0] * 5]
+
+
+def test_isolated_jobs_borrow_are_measured_retried_and_resumed(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "isolated", tmp_path)
+    first, second, last = said(ended)
+    assert (first["left"], second) == (first["left"], {"again": first["left"], "left": 0}), ended.err
+    assert last == {
+        "objectives": [0.0, 2.0, 4.0, 6.0], "seen": [f"seen 0.{n}" for n in range(4)], "measured": True
+    }  # fmt: skip
+    assert ended.code == 0
+
+
+def test_simulated_time_is_the_same_as_on_serial(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "virtual", tmp_path)
+    facts = said(ended)
+    assert {fact["name"] for fact in facts} == set(SEARCHES), ended.err
+    assert all(fact["same"] and fact["jobs"] > 20 for fact in facts), facts
+    assert ended.code == 0
+
+
+def test_simulated_time_passes_on_the_root_where_all_ranks_run_the_script(engine: Engine, tmp_path: Path) -> None:
+    ended = everywhere(engine, "virtual_everywhere", tmp_path)
+    assert said(ended) == [{"ends": [2.0, 3.0]}], ended.err
+    assert ended.code == 0
+
+
+def test_a_storage_of_ranks_is_refused_where_workers_are_no_ranks(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "reach", tmp_path)
+    *errors, got = said(ended)
+    assert len(errors) == 2, ended.err
+    assert all("MPIStorage" in fact["error"] and "JournalStorage(directory)" in fact["error"] for fact in errors)
+    assert got == {"got": 2.0}
+
+
+def test_a_rank_opens_its_storage_when_a_job_asks_for_it(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "unopened", tmp_path)
+    assert said(ended) == [{"got": ["F_FileNotFoundError", 2.0]}], ended.err
 
 
 def test_a_job_that_hangs_is_interrupted_and_its_rank_works_on(engine: Engine, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ class _OverMPI(_Sharing):
                 "Under `python -m evalpool.mpi` one rank searches and the others run its jobs. A distributed search "
                 "runs on every rank: mpirun -n N python script.py"
             )
+        self._default = storage is None
         if storage is None:
             storage = MPIStorage(comm, root)
         self.rank, self.size = (crew.rank - root) % crew.size, crew.size  # the root is 0
@@ -123,6 +124,10 @@ class _OverMPI(_Sharing):
         finally:
             crew.meet()
             self.num_total_workers = int(crew.work.allreduce(workers))
+
+    def _reaches(self, storage: Any) -> bool:
+        # Ours is for the searches; where workers cannot reach it, their jobs are told so, as without any storage.
+        return self._default or super()._reaches(storage)
 
 
 class _OverStorage(_Sharing):

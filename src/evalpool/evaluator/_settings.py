@@ -176,8 +176,8 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
     where = {"PROCESSES": "processes", "CLUSTER": "all over a cluster"}.get(needed.name, "on several hosts")
     if storage.ranks_only:
         return NotShareable(
-            f"{type(storage).__name__} is reached by the ranks of its communicator only, and the workers of {evaluator} "
-            "are other processes. Use JournalStorage(directory), SQLiteStorage(path) on one host, or "
+            f"{type(storage).__name__} is reached by the ranks of its communicator only, and the workers of "
+            f"{evaluator} are other processes. Use JournalStorage(directory), SQLiteStorage(path) on one host, or "
             "RedisStorage(host); or give no storage if the run-function does not use it."
         )
     own = type(storage).__name__ == "OwnStorage"

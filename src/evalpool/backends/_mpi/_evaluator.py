@@ -18,7 +18,7 @@ from evalpool.evaluator._parcel import pack
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from evalpool.storage import Sharing
+    from evalpool.storage import Sharing, Storage
 
 __all__ = ["MPICommEvaluator"]
 
@@ -93,6 +93,9 @@ class MPICommEvaluator(SupervisedEvaluator):
         from evalpool.storage import Sharing
 
         return Sharing.PROCESSES if self._crew.one_host else Sharing.CLUSTER
+
+    def _reaches(self, storage: Storage) -> bool:
+        return not self._isolated if storage.ranks_only else super()._reaches(storage)
 
     def submit(self, configurations: Iterable[dict[str, Any]]) -> list[Job[Any]]:
         if self._served:

@@ -35,6 +35,11 @@ INTERRUPT_EVERY = 0.2
 EVERYTHING = 1 << 62
 
 
+THE_ROOTS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""Signals by which a batch system ends a program, or says that it soon will, and which launchers pass on to all ranks:
+the root's search stops in order, and lets the ranks go."""
+
+
 class JobInterrupted(BaseException):
     """Raised in a run-function that did not stop when it was asked to."""
 
@@ -118,7 +123,7 @@ class _Desk:
         self.channel.set_up(setup["decides"], setup["advice"])
         try:
             task: Task = pickle.loads(setup["task"])
-            self.channel._storage = None if setup["storage"] is None else pickle.loads(setup["storage"])
+            self.channel.pickled_storage = setup["storage"]
         except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
             self._broken = describe_exception(error, error.__traceback__)
         else:
@@ -315,11 +320,16 @@ class Rank:
         if not self._can_interrupt:
             yield
             return
-        previous = signal.signal(signal.SIGINT, self._on_signal)
+        previous = {signal.SIGINT: signal.signal(signal.SIGINT, self._on_signal)}
+        for number in THE_ROOTS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                # No SIG_IGN: that would be inherited by what jobs start.
+                previous[number] = signal.signal(number, lambda number, frame: None)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         target, self._target = self._target, None
