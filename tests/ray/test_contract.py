@@ -1,4 +1,4 @@
-"""RayEvaluator keeps the contract of backends."""
+"""RayEvaluator keeps the contract of backends, and simulated time passes on it as on `serial`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from evalpool import RayEvaluator
+from evalpool import RayEvaluator, SerialEvaluator
 from evalpool.testing import EvaluatorContract
+from simulation.traces import SEARCHES
 
 
 class TestRay(EvaluatorContract):
@@ -27,3 +28,10 @@ class TestRay(EvaluatorContract):
     def test_twenty_crashes_in_a_hundred_cost_twenty_jobs(self, make: Any) -> None:
         """A Ray worker takes a second to start, so this takes half a minute."""
         super().test_twenty_crashes_in_a_hundred_cost_twenty_jobs(make)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEARCHES)
+def test_simulated_time_is_the_same_as_on_serial(cluster: Any, name: str) -> None:
+    search = SEARCHES[name]
+    assert search(RayEvaluator, 2) == search(SerialEvaluator, 1)
