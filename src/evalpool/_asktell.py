@@ -154,6 +154,7 @@ def _teller(optimizer: Any) -> Teller:
 
 def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
     extra = [name for name in ("fidels", "config_id") if any_keyword or name in parameters]
+    whole = len(extra) == 2
     # By name where the names are the documented ones, for a subclass may have made them keyword-only.
     by_name = {"eval_config", "results"} <= parameters.keys() and not any(
         parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in ("eval_config", "results")
@@ -162,6 +163,9 @@ def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
     def call(job: Job[Any], asked: Asked, results: dict[str, Any] | None) -> None:
         if results is None:
             results = dict(job.output) if isinstance(job.output, dict) else {"objective": job.objective}
+        if by_name and whole:  # the documented form, without detours: simulated searches tell a million results
+            tell(eval_config=asked.eval_config, results=results, fidels=asked.fidels, config_id=asked.config_id)
+            return
         keywords = {name: getattr(asked, name) for name in extra}
         if by_name:
             tell(eval_config=asked.eval_config, results=results, **keywords)

@@ -156,28 +156,26 @@ class Loop(abc.ABC):
 
     def _ask(self) -> tuple[Asked, float, float]:
         """A proposal, and the real and CPU seconds that the optimiser has taken since the last one."""
-        began, began_cpu = time.perf_counter(), self._cpu_time()
+        began, began_cpu = time.perf_counter(), time.thread_time() if self._uses_cpu else 0.0
         asked = self._optimizer.ask()
         wall = time.perf_counter() - began + self._told_in
-        cpu = self._cpu_time() - began_cpu + self._told_in_cpu
+        cpu = time.thread_time() - began_cpu + self._told_in_cpu if self._uses_cpu else 0.0
         self._told_in = self._told_in_cpu = 0.0
         return asked, wall, cpu
 
     def _tell(self, job: Any, asked: Asked, results: dict[str, Any] | None) -> None:
         """Tell the optimiser, and note how long it took to learn."""
-        began, began_cpu = time.perf_counter(), self._cpu_time()
+        began, began_cpu = time.perf_counter(), time.thread_time() if self._uses_cpu else 0.0
         self._optimizer.tell(job, asked, results)
         self._told_in += time.perf_counter() - began
-        self._told_in_cpu += self._cpu_time() - began_cpu
+        if self._uses_cpu:
+            self._told_in_cpu += time.thread_time() - began_cpu
 
     def _key(self, asked: Asked) -> Key:
         fidelity = self._fidelity(asked)
         if fidelity is None and (asked.config_id is None or not self._configurations.tracking):
             return None, None
         return self._configurations.key(asked.eval_config, asked.config_id), fidelity
-
-    def _cpu_time(self) -> float:
-        return time.thread_time() if self._uses_cpu else 0.0
 
 
 def asktell(opt: Any) -> tuple[AskTell, bool]:

@@ -29,24 +29,23 @@ def check_runtime_key(value: Any) -> str | Callable[[Any, Any], Any]:
     )
 
 
-def runtime_of(where: str | Callable[[Any, Any], Any], job: Callable[[], Job[Any]], outcome: Outcome) -> Any:
+def runtime_of(where: str | Callable[[Any, Any], Any], job: Job[Any], outcome: Outcome) -> Any:
     """What a job declares as its runtime, of whatever type; None if it declares nothing.
 
     Args:
         where: as checked by `check_runtime_key`. A callable gets the job and its output, also of a failed job; if it
             raises, what is returned is a text that says so, which is no runtime.
-        job: gives the job; called only for a callable.
+        job: the job; only a callable gets it.
         outcome: of the job.
     """
     if callable(where):
-        judge = job()
-        judge._outcome = outcome
+        job._outcome = outcome
         try:
-            return where(judge, judge.output)
+            return where(job, job.output)
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
             return f"nothing, for runtime= raised {type(error).__name__}: {error}"
         finally:
-            judge._metadata = None  # if it looked there: the virtual times are yet to come
+            job._metadata = None  # if it looked there: the virtual times are yet to come
     for place in (outcome.output, outcome.metadata):
         if place is not None and where in place:
             return place[where]

@@ -10,10 +10,10 @@ The kernel gives both the same order, so that both give the same trace.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import socket
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -112,12 +112,12 @@ class Search(Loop):
         diary.measured.append(wall)
         diary.known.append(len(diary.told))
 
-    def _ended(self, job: int, outcome: Outcome, known: Callable[[], Job[Any]]) -> None:
+    def _ended(self, job: int, outcome: Outcome, known: Callable[[int, Outcome], Job[Any]]) -> None:
         """Tell the optimiser a job's outcome; `known` gives the job to those who are told of one."""
         self._diary.told.append(job)
         self._diary.objectives.append(outcome.objective)
         if self._wants_job:
-            self._tell(known(), self._asked.pop(job), None)
+            self._tell(known(job, outcome), self._asked.pop(job), None)
         else:
             output = {"objective": outcome.objective} if outcome.output is None else outcome.output
             self._tell(NO_JOB, self._asked.pop(job), {**output, self._runtime_key: self._kernel.charged(job)})
@@ -153,33 +153,48 @@ class LocalSearch(Search):
 
     def _asynchronous(self) -> None:
         if self._overhead == "none" and self._fidel_key is None and isinstance(self._runtime, str):
-            self._drive()
+            self._drive(self._runtime)
         else:
             super()._asynchronous()
 
-    def _drive(self) -> None:
-        """The same by the kernel's own loop, which makes the commonest kind of search about twice as fast."""
-        kernel, diary = self._kernel, self._diary
+    def _drive(self, where: str) -> None:
+        """The same by the kernel's own loop, for the commonest kind of search: twice as fast, for what `_ask`, `_note`,
+        `_evaluate` and `_complete` do one by one is done at once. The tests hold the one against the other.
+        """
+        kernel, diary, waiting, propose = self._kernel, self._diary, self._asked, self._optimizer.ask
+        configurations, call, worker = diary.configurations, self._task.call, self._worker
+        keep, keep_wall, keep_known = configurations.append, diary.measured.append, diary.known.append
+        told, clock, ended = diary.told, time.perf_counter, self._ended
 
         def ask() -> int:
-            asked, wall, _ = self._ask()
-            self._key(asked)  # a config_id stands for one configuration, continued or not
-            job = len(diary.configurations)
-            self._note(job, asked, math.nan, math.nan, wall)
+            began = clock()
+            asked = propose()
+            wall = clock() - began
+            if asked.config_id is not None:
+                self._key(asked)  # it stands for one configuration, continued or not
+            job = len(configurations)
+            waiting[job] = asked
+            keep(check_configuration(asked.configuration))
+            keep_wall(wall + self._told_in)
+            keep_known(len(told))
             return job
 
         def run(job: int) -> tuple[Outcome, Any]:
-            outcome, runtime = self._call(job)
+            outcome = call(job, 1, configurations[job], NOWHERE, None, worker)
+            output = outcome.output
+            runtime = output.get(where) if output is not None else None
+            if runtime.__class__ is float and outcome.kind is None and 0.0 <= runtime < math.inf:
+                return outcome, runtime
+            runtime = runtime_of(where, NO_JOB, outcome)
+            why = check_runtime(runtime)
             if outcome.kind is not None:
                 kernel.fail(job)
-            elif runtime.__class__ is not float or not 0.0 <= runtime < math.inf:
-                why = check_runtime(runtime)
-                if isinstance(why, str):
-                    outcome = judged(outcome, Verdict(FailureKind.INVALID_OUTPUT, why))
+            elif isinstance(why, str):
+                outcome = judged(outcome, Verdict(FailureKind.INVALID_OUTPUT, why))
             return outcome, runtime
 
         def tell(job: int, result: tuple[Outcome, Any]) -> None:
-            self._ended(job, result[0], functools.partial(self._job, job, result[0]))
+            ended(job, result[0], self._job)
 
         kernel.drive(ask, run, tell, runtime=1)
         # A decision takes no time: it begins when the job does.
@@ -199,11 +214,12 @@ class LocalSearch(Search):
     def _call(self, job: int, extra: dict[str, Any] | None = None) -> tuple[Outcome, Any]:
         """The outcome of a job, and the runtime that it declares."""
         outcome = self._task.call(job, 1, self._diary.configurations[job], NOWHERE, extra, self._worker)
-        return outcome, runtime_of(self._runtime, functools.partial(self._job, job, outcome), outcome)
+        runtime = self._runtime
+        return outcome, runtime_of(runtime, self._job(job, outcome) if callable(runtime) else NO_JOB, outcome)
 
     def _complete(self, job: int) -> None:
         outcome = self._outcomes.pop(job)
-        self._ended(job, outcome, functools.partial(self._job, job, outcome))
+        self._ended(job, outcome, self._job)
 
     def _job(self, number: int, outcome: Outcome) -> Job[Any]:
         """As an evaluator would give it back."""
@@ -300,7 +316,7 @@ class EvaluatorSearch(Search):
         evaluator._finish(self._inbox)
         ended = self._jobs.pop(job)
         assert ended._outcome is not None
-        self._ended(job, ended._outcome, lambda: ended)
+        self._ended(job, ended._outcome, lambda number, outcome: ended)
         if any(callback.search_stopped for callback in evaluator.callbacks):
             self._stopped = True
 

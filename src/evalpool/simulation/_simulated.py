@@ -259,7 +259,7 @@ class SimulatedEvaluator(Evaluator):
             extra = {**extra, SEED_NUMBER: checkpoint.seed}
         job._extra = extra or None
         if self._notes_starts:
-            self._notices.append(("start", job, self._kernel.start_of(number), job.attempts + 1))
+            self._note_start(job, self._kernel.start_of(number), job.attempts + 1)
         if self._runtime_before is None:
             return True
         self._foresee(number, job, self._runtime_before)
@@ -322,7 +322,7 @@ class SimulatedEvaluator(Evaluator):
         if self._runtime_before is not None:
             self._late[job.number] = outcome
             return
-        runtime = runtime_of(self._runtime, lambda: job, outcome)
+        runtime = runtime_of(self._runtime, job, outcome)
         bad = outcome.kind is not None
         with self._lock:
             retry = bad and outcome.kind is not FailureKind.RETURNED and self._may_retry(job, outcome)
