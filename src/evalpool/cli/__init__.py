@@ -6,6 +6,7 @@ from evalpool._lazy import attach
 
 if TYPE_CHECKING:
     from evalpool.cli._main import main as main
+    from evalpool.cli._serve import Server as Server
     from evalpool.cli._watch import LiveView as LiveView
     from evalpool.cli._watch import watch as watch
 
@@ -13,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "LiveView": "_watch",
+        "Server": "_serve",
         "main": "_main",
         "watch": "_watch",
     },

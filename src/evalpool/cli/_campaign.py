@@ -9,6 +9,7 @@ A look costs what is new. Everything that is shown (status, watch, the live view
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -246,6 +247,17 @@ class Watcher:
         Raises:
             StorageUnavailable: nothing is lost; look again.
         """
+        # The garbage collector, which counts new objects, would look again and again at all that is kept: a first look
+        # at 100 000 jobs took 4.2 s with it and 2.4 s without.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return self._take_in()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _take_in(self) -> dict[str, dict[int, None]]:
         events, self._cursor = self._storage.read(self._cursor)
         if not events:
             return {}

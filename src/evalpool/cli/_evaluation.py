@@ -149,4 +149,4 @@ class Evaluation:
         store = getattr(arguments, "storage", None) or getattr(arguments, "store", None)
         for name, place in (("storage", store), ("table", summary["out"])):
             if place:
-                sys.stdout.write(f"  {name:<10} {place}\n")
+                sys.stdout.write(f"  {name:<11} {place}\n")

@@ -69,7 +69,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     if left_out > 0:
         rows.append(("", f"and {left_out} more"))
     for name, text in rows:
-        sys.stdout.write(f"  {name:<10} {text}\n")
+        sys.stdout.write(f"  {name:<11} {text}\n")
 
 
 def running_line(job: dict[str, Any]) -> str:

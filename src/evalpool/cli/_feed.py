@@ -1,0 +1,179 @@
+"""What the page of ``evalpool serve`` is told: rows of jobs behind a cursor, and how the search stands.
+
+A job that changes gets a new version and moves to the end of its search's order, so the rows behind a reader's version
+are found from that end: an answer costs what is new. Nothing looks at the storage while nobody asks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from evalpool.cli._campaign import Watcher, ended_of
+from evalpool.cli._words import short
+from evalpool.errors import StorageError, UnknownJob, UnknownSearch
+from evalpool.outcomes import FINAL, JobStatus
+from evalpool.storage._fold import JobState
+from evalpool.storage._records import job_record
+
+if TYPE_CHECKING:
+    from evalpool.storage import Storage
+
+__all__ = ["MOST_ROWS", "Feed"]
+
+INTERVAL = 0.5
+"""Seconds between two looks at the storage while someone waits for news."""
+PATIENCE = 5.0
+"""Seconds after which who waits gets an answer without news; states change by time, too."""
+AT_ONCE = 4000
+"""Rows in one answer."""
+MOST_ROWS = 200_000
+"""Rows that a reader gets at the most: the latest. A browser holds that many without effort."""
+LONGEST = 300
+"""Characters of a configuration in a row; all of it is in `detail`."""
+
+
+class Feed:
+    """The searches of a storage for any number of readers. Any thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._watcher = Watcher(storage)
+        self._orders: dict[str, dict[int, int]] = {}  # search -> job -> version, the latest last
+        self._version = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self._over.set()
+
+    def rows(self, search_id: str | None, after: int) -> dict[str, Any]:
+        """What changed behind version `after` (0: everything) of a search (None: the latest); waits for news, not long.
+
+        Raises:
+            UnknownSearch: there is no such search.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with self._lock:
+                trouble = self._look()
+                answer = self._answer(search_id, after)
+            answer["trouble"] = trouble
+            if answer["rows"] or trouble or time.monotonic() >= deadline or self._over.wait(INTERVAL):
+                return answer
+
+    def detail(self, search_id: str, number: int) -> dict[str, Any]:
+        """Everything about one job. Raises `UnknownJob`."""
+        with self._lock:
+            if search_id not in self._watcher.campaigns or number not in self._orders.get(search_id, {}):
+                raise UnknownJob(f"no job {search_id}.{number}.")
+            record = job_record(search_id, self._watcher.search(search_id).jobs[number])
+        known = record.model_dump(mode="json")
+        known["configuration"] = _pretty(known["configuration"])
+        known["metadata"] = _pretty(known["metadata"])
+        output = known["output"]
+        bare = output is None or (isinstance(output, dict) and output.keys() == {"objective"})  # shown already
+        known["output"] = None if bare else _pretty(output)
+        known["objective"] = for_browser(record.objective)
+        known["recorded"] = [[_finite(budget), for_browser(value)] for budget, value in record.recorded]
+        return known
+
+    def _look(self) -> str | None:
+        """Take in what is new; returns what is wrong with the storage."""
+        try:
+            changed = self._watcher.look()
+        except StorageError as error:
+            return str(error)
+        for search_id, numbers in changed.items():
+            if search_id not in self._watcher.campaigns:
+                continue
+            jobs = self._watcher.search(search_id).jobs
+            order = self._orders.setdefault(search_id, {})
+            for number in numbers:
+                if jobs[number].created is not None:
+                    self._version += 1
+                    order.pop(number, None)
+                    order[number] = self._version
+        return None
+
+    def _answer(self, search_id: str | None, after: int) -> dict[str, Any]:
+        campaigns = self._watcher.campaigns
+        if search_id is None:
+            latest = self._watcher.latest()
+            if latest is None:
+                return {"search": None, "searches": [], "rows": [], "version": 0, "more": 0, "left_out": 0}
+            search_id = latest.search_id
+        if search_id not in campaigns:
+            raise UnknownSearch(f"no search {search_id!r}.")
+        order = self._orders.get(search_id, {})
+        new: list[tuple[int, int]] = []
+        for number, version in reversed(order.items()):
+            if version <= after or len(new) >= MOST_ROWS:
+                break
+            new.append((number, version))
+        new.reverse()
+        given = new[:AT_ONCE]
+        jobs = self._watcher.search(search_id).jobs
+        return {
+            "search": search_id,
+            "searches": list(campaigns),
+            "summary": for_browser(campaigns[search_id].summary()),
+            "now": time.time(),
+            "rows": [_row(search_id, jobs[number]) for number, _ in given],
+            "version": given[-1][1] if given else after,
+            "more": len(new) - len(given),
+            "left_out": max(0, len(order) - MOST_ROWS),
+        }
+
+
+def _row(search_id: str, job: JobState) -> list[Any]:
+    """number, status, objective, kind, worker, submit, start, end, attempt, configuration: as model.js reads it."""
+    facts = {**(job.started or {}), **(job.result or {})}
+    start = facts.get("timestamp_start", facts.get("start"))
+    ended = job.status in FINAL
+    outcome = ended_of(search_id, job) if ended else None
+    return [
+        job.number,
+        "CANCELLED" if job.status is JobStatus.CANCELLED else job.status.name,
+        for_browser(outcome.objective) if outcome is not None else None,
+        outcome.kind if outcome is not None else None,
+        _text_or_none(facts.get("worker")),
+        _finite((job.created or {}).get("submit")),
+        _finite(start),
+        _finite(facts.get("timestamp_end")) if ended else None,
+        job.attempt,
+        _configuration(job),
+    ]
+
+
+def _configuration(job: JobState) -> str:
+    args = ((job.by_hand or {}).get("args") or (job.created or {}).get("args")) or {}
+    return short(args if isinstance(args, dict) else {"args": args}, LONGEST)
+
+
+def for_browser(value: Any) -> Any:
+    """The same with nothing that JSON does not know: browsers read no NaN."""
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if isinstance(value, (int, float)):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (tuple, list)):
+        return [for_browser(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): for_browser(item) for key, item in value.items()}
+    return str(value)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=repr)

@@ -1,0 +1,232 @@
+"""``evalpool serve``: one page on loopback that shows a storage's searches while they go on.
+
+Four things decide who may read it, each against somebody else: it listens on 127.0.0.1 (other machines); each request
+needs the secret in the address (other users of this machine, other pages in the browser); the Host header must be a
+loopback name (a page that rebinds its own name to 127.0.0.1); and no request changes anything. What a storage
+holds is shown as text only, under a policy that runs no script but the page's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import logging
+import secrets
+import socketserver
+import sys
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from evalpool.cli._feed import Feed
+from evalpool.cli._stores import open_to_read, search_of
+from evalpool.errors import BackendError, BadArgument, StorageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from evalpool.storage import Storage
+
+__all__ = ["Server", "main"]
+
+logger = logging.getLogger("evalpool.serve")
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+SCRIPTS = ("model.js", "draw.js", "objective.js", "timeline.js", "table.js", "detail.js", "main.js")
+IDLE = 60
+"""Seconds after which a connection that asks nothing is closed."""
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C, which is how it is meant to end."""
+    with open_to_read(arguments.store) as storage:
+        if arguments.search_id is not None:
+            search_of(storage, arguments.search_id)
+        with Server(storage, name=arguments.store, search_id=arguments.search_id, port=arguments.port) as server:
+            sys.stdout.write(f"{server.url}\n")
+            sys.stdout.flush()
+            sys.stderr.write("Open this address in a browser of this machine; it is a secret. Ctrl-C ends.\n")
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                sys.stderr.write("\n")
+    return 0
+
+
+class Server:
+    """Serves the page of a storage; in threads of its own, from `with` to its end.
+
+    Args:
+        storage: what to show.
+        name: of the storage, as the page shows it; its repr if not given.
+        search_id: the search that is shown first; the latest if not given.
+        port: of 127.0.0.1; 0 for a free one.
+
+    Raises:
+        BackendError: the port cannot be had.
+    """
+
+    def __init__(
+        self, storage: Storage, *, name: str | None = None, search_id: str | None = None, port: int = 0
+    ) -> None:
+        self._feed = Feed(storage)
+        self._token = secrets.token_urlsafe(24)
+        page = _Page(_without_password(name or repr(storage)), search_id)
+        try:
+            self._http = _Http(port, self._token, self._feed, page)
+        except (OSError, OverflowError) as error:
+            raise BackendError(f"port {port} of 127.0.0.1 cannot be had ({error}); give another, or none.") from error
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.2}, name="evalpool-serve", daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """The address of the page, with its secret."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}/{self._token}/"
+
+    def wait(self) -> None:
+        """Block until the thread that serves ends, or an interrupt comes."""
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._feed.close()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+class _Page:
+    """The page, whole: style and scripts are put into it, each time with a nonce of its own."""
+
+    def __init__(self, name: str, search_id: str | None) -> None:
+        folder = resources.files("evalpool.cli") / "page"
+        self._page = (folder / "page.html").read_text("utf-8")
+        self._style = (folder / "page.css").read_text("utf-8")
+        self._script = "\n".join((folder / script).read_text("utf-8") for script in SCRIPTS)
+        # In a script's text, "<" could end it; as an escape in a JSON string it cannot.
+        self._start = json.dumps({"name": name, "search": search_id}).replace("<", "\\u003c")
+
+    def render(self, nonce: str) -> bytes:
+        parts = {"NONCE": nonce, "STYLE": self._style, "SCRIPT": self._script, "START": self._start}
+        page = self._page
+        for name, text in parts.items():
+            page = page.replace(f"@@{name}@@", text)
+        return page.encode("utf-8")
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, token: str, feed: Feed, page: _Page) -> None:
+        self.token, self.feed, self.page = token.encode("ascii"), feed, page
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's, which asks the name service for the name of this address.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.debug("A request from %s ended early.", client_address, exc_info=True)  # a tab was closed
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "evalpool"
+    sys_version = ""
+    timeout = IDLE
+    server: _Http
+
+    def do_GET(self) -> None:
+        host = self.headers.get("Host", "")
+        if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
+            self._text(HTTPStatus.FORBIDDEN, "This page is served to this machine only, as localhost or 127.0.0.1.\n")
+            return
+        parts = urlsplit(self.path)
+        token, slash, what = parts.path.removeprefix("/").partition("/")
+        if not hmac.compare_digest(token.encode("utf-8", "surrogateescape"), self.server.token) or not slash:
+            self._text(HTTPStatus.NOT_FOUND, "Give the whole address that evalpool serve has printed.\n")
+            return
+        try:
+            self._answer(what, {key: values[-1] for key, values in parse_qs(parts.query).items()})
+        except (StorageError, BadArgument) as error:
+            self._text(HTTPStatus.NOT_FOUND, f"{error}\n")
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        self.close_connection = True  # a body may follow, which nobody reads
+        self._text(HTTPStatus.METHOD_NOT_ALLOWED, "This page is read only.\n", {"Allow": "GET, HEAD"})
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
+    def _answer(self, what: str, query: dict[str, str]) -> None:
+        if what == "":
+            nonce = secrets.token_urlsafe(16)
+            policy = (
+                f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
+                "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            )
+            self._send(
+                HTTPStatus.OK, "text/html; charset=utf-8", self.server.page.render(nonce),
+                {"Content-Security-Policy": policy},
+            )  # fmt: skip
+        elif what == "rows":
+            found = self.server.feed.rows(query.get("search") or None, _whole(query, "after"))
+            self._json(found)
+        elif what == "job":
+            self._json(self.server.feed.detail(query.get("search", ""), _whole(query, "number")))
+        else:
+            self._text(HTTPStatus.NOT_FOUND, "There is the page, rows and job.\n")
+
+    def _json(self, value: dict[str, Any]) -> None:
+        self._send(HTTPStatus.OK, "application/json", json.dumps(value, allow_nan=False).encode("ascii"), {})
+
+    def _text(self, status: HTTPStatus, text: str, headers: dict[str, str] | None = None) -> None:
+        self._send(status, "text/plain; charset=utf-8", text.encode("utf-8", "replace"), headers or {})
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        fixed = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
+        for name, value in {**fixed, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        # Without the path, which holds the secret.
+        logger.debug("%s from %s", self.command or "a request", self.address_string())
+
+
+def _whole(query: dict[str, str], name: str) -> int:
+    text = query.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadArgument(f"{name} is {text!r}; give a whole number.")
+    return int(text)
+
+
+def _without_password(text: str) -> str:
+    scheme, mark, rest = text.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if mark and "@" in rest else text
