@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven by its own chromedriver over the WebDriver protocol (W3C) with the standard library."""
+"""A real headless Chromium, driven by its chromedriver over the WebDriver protocol (W3C); standard library only."""
 
 from __future__ import annotations
 
