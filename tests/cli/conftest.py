@@ -97,20 +97,14 @@ def evalpool(tmp_path: Path) -> Command:
     return Command(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer.running() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "journal", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty storage of each kind that outlives a program."""
     if request.param == "redis":
-        server = request.getfixturevalue("redis_server")
-        server.empty()
-        return f"redis+unix://{server.path}"
-    return f"{request.param}:////{tmp_path}/store".replace("////" + "/", "////")
+        with RedisServer.running() as server:
+            yield f"redis+unix://{server.path}"
+    else:
+        yield f"{request.param}:///{tmp_path}/store"
 
 
 @pytest.fixture

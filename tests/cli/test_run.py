@@ -69,7 +69,9 @@ def test_a_file_that_cannot_be_imported_by_its_name_reaches_worker_processes(eva
 def test_a_killed_run_is_resumed_with_what_is_missing(evalpool: Command, store: str) -> None:
     arguments = ["run", "program:hang", "--configs", "grid.jsonl", "--storage", store, "--progress", "off"]
     process = evalpool.start(*arguments, "-n", "2")
-    wait_for_calls(evalpool, process, 5)  # 0, 1 and 2 are done, 3 and 4 hang
+    wait_for_calls(evalpool, process, 5)  # 3 and 4 hang
+    while json.loads(evalpool("status", store, "--json").stdout)["evaluated"] < 3:
+        pass  # what has finished is about to be written
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert "abandoned" in evalpool("status", store).stdout

@@ -72,16 +72,14 @@ def _optimizer(arguments: argparse.Namespace) -> Any:
         return RandomSearch(space, seed=arguments.seed)
     from evalpool.evaluator._optuna import OptunaOptimizer
 
-    optimizer = OptunaOptimizer(None, space)  # says what is missing, if it is
-    if arguments.seed is not None:
+    try:
         import optuna
-
-        optimizer = OptunaOptimizer(optuna.samplers.TPESampler(seed=arguments.seed), space)
+    except ImportError:
+        return OptunaOptimizer(None, space)  # says what to install
     if not arguments.debug:
-        import optuna
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optimizer
+    sampler = None if arguments.seed is None else optuna.samplers.TPESampler(seed=arguments.seed)
+    return OptunaOptimizer(sampler, space)
 
 
 def _missing(evaluator: Evaluator, configurations: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -31,8 +31,8 @@ function partsOf(job) {
   fact("worker", job.worker);
   fact("host", job.host);
   fact("process", job.pid);
-  fact("submitted at", duration(job.timestamp_submit));
-  fact("started at", duration(job.timestamp_start));
+  fact("submitted after", duration(job.timestamp_submit));
+  fact("started after", duration(job.timestamp_start));
   if (job.timestamp_start !== null && job.timestamp_end !== null) fact("ran for", duration(job.timestamp_end - job.timestamp_start));
   const parts = [facts];
   const block = (name, text, cls) => {
