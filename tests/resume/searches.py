@@ -121,6 +121,7 @@ def hold(url: str, retries: str = "0") -> None:
             evaluator.submit([{"x": x} for x in range(3)])
             for _ in range(2):
                 running.acquire()
+            storage.flush()  # stopped amidst a write, it would hold the file's lock
             say("owner", evaluator._owner)
             wait_for("release")
             released.set()

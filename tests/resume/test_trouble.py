@@ -217,7 +217,7 @@ def test_an_outcome_that_is_no_json_reaches_the_caller_and_its_record_keeps_its_
     assert record.recorded == [(1.0, repr(lock))]
     assert record.timestamp_gather is not None
     assert _said(caplog, "finished.output.model is of type lock, which is not JSON") == 1
-    assert _said(caplog, "kept as its text") == 1
+    assert _said(caplog, "recorded.objective is of type lock, which is not JSON") == 1
 
 
 @pytest.mark.slow

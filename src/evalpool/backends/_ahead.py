@@ -192,7 +192,7 @@ class Ahead(abc.ABC):
             except Exception as error:  # noqa: BLE001  a configuration's own code may raise anything
                 text = f"The configuration could not be pickled: {type(error).__name__}: {error}"
                 self._owner._report(job, failed(FailureKind.UNPICKLABLE, text))
-        begun: list[Job[Any]] = []
+        begun: list[tuple[Job[Any], Worker]] = []
         with self._lock:
             self._assign(encoded, begun)
         self._note_begun(begun)
@@ -261,7 +261,7 @@ class Ahead(abc.ABC):
 
     # Assignment; under the lock.
 
-    def _assign(self, encoded: list[tuple[Job[Any], Any]], begun: list[Job[Any]]) -> None:
+    def _assign(self, encoded: list[tuple[Job[Any], Any]], begun: list[tuple[Job[Any], Worker]]) -> None:
         """Send encoded jobs, to idle workers first, then evenly; those without a worker wait here."""
         hungry, window, watched = self._hungry, self._window, self._watched
         batches: dict[Seat, list[Any]] = {}
@@ -276,7 +276,7 @@ class Ahead(abc.ABC):
                     continue
             seat = idle or hungry[0]
             if watched and not seat.in_flight:
-                begun.append(job)
+                begun.append((job, seat.worker))
             seat.add(job)
             if idle is not None:
                 self._idle.popleft().idle = False
@@ -388,7 +388,7 @@ class Ahead(abc.ABC):
                 job = self._homeless.popleft()
                 self._owner._report(job, failed(FailureKind.WORKER_DIED, self._hopeless))
             return
-        begun: list[Job[Any]] = []
+        begun: list[tuple[Job[Any], Worker]] = []
         with self._lock:
             jobs = []
             while self._homeless:
@@ -396,9 +396,9 @@ class Ahead(abc.ABC):
             self._assign([(job, self._encode(job)) for job in jobs], begun)
         self._note_begun(begun)
 
-    def _note_begun(self, jobs: list[Job[Any]]) -> None:
-        for job in jobs:
-            self._owner._started(job)
+    def _note_begun(self, jobs: list[tuple[Job[Any], Worker]]) -> None:
+        for job, worker in jobs:
+            self._owner._started(job, worker)
 
     # What workers say.
 
@@ -454,7 +454,7 @@ class Ahead(abc.ABC):
             self._learn(longest)
             self._feed(seat)
         if begins is not None:
-            self._owner._started(begins)
+            self._owner._started(begins, seat.worker)
 
     def _borrowed_outcome(self, seat: Seat, head: memoryview) -> Outcome:
         try:

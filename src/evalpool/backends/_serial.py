@@ -84,7 +84,7 @@ class SerialEvaluator(Evaluator):
             self._current = job
             try:
                 if watched:
-                    self._started(job)
+                    self._started(job, worker)
                 outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
                 with Shielded():
                     self._current = None
@@ -155,7 +155,7 @@ class SerialEvaluator(Evaluator):
 
     async def _run_async(self, job: Job[Any], attempt: int) -> None:
         if self._watches_starts:
-            self._started(job)
+            self._started(job, self._worker)
         call = self._work_once.acall
         try:
             outcome = await call(job.number, attempt, job.args, self._channel, job._extra, self._worker)

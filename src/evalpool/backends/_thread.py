@@ -96,7 +96,7 @@ class Threads:
                 return
             seat.job, attempt = job, job.attempts
             if watched:
-                evaluator._started(job)
+                evaluator._started(job, worker)
             outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
             seat.job = None
             channel.forget(job.number, attempt)

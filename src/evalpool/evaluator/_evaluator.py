@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from evalpool.callbacks import Callback
     from evalpool.evaluator._deadline import Deadline
     from evalpool.models import JobRecord
+    from evalpool.outcomes import Worker
     from evalpool.storage import Follower, Sharing, Storage
 
 __all__ = ["Evaluator", "let_go_of_all"]
@@ -599,13 +600,37 @@ class Evaluator(abc.ABC):
     def _notes_starts(self) -> bool:
         return bool(self._hooks.on_start) or (self._keeps and self._own_storage is None)
 
-    def _started(self, job: Job[Any]) -> None:
+    def _started(self, job: Job[Any], worker: Worker | None = None) -> None:
         """A job begins to run; called by the backend, from any thread."""
         job._started = time.monotonic() - self._origin
         if self._job_timeout is not None:
             self._watchdog.after(self._job_timeout, self._overtime, job, job.attempts)
         if self._notes_starts:
-            self._notices.append(("start", job, job._started, job.attempts))
+            self._note_start(job, job._started, job.attempts, worker)
+
+    def _note_start(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> None:
+        data: dict[str, Any] = {"start": start, "attempt": attempt}
+        if job._errors:
+            data["owner"] = self._owner
+        if worker is not None:
+            data["worker"], data["host"], data["pid"] = worker
+        event = Event("started", self._search_id, job.number, data)
+        self._note(event, "on_start", job)
+
+    def _note(self, event: Event, hook: str, *arguments: Any) -> None:
+        """Something happened to a running job. Any thread.
+
+        Hooks are called in the caller's thread. So is the storage, unless it is a durable one: who watches it sees
+        what happens while the search waits.
+        """
+        kept: Event | None = event
+        if not self._keeps or self._own_storage is not None:
+            kept = None
+        elif self._durable:
+            self._storage.append_soon([event])
+            kept = None
+        if kept is not None or getattr(self._hooks, hook):
+            self._notices.append((kept, hook, arguments))
 
     def _overtime(self, job: Job[Any], attempt: int) -> None:
         self._stop_running(job, attempt, FailureKind.TIMEOUT)
@@ -663,7 +688,11 @@ class Evaluator(abc.ABC):
                 except Exception:
                     logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
         if self._hooks.on_record or (self._keeps and self._own_storage is None):
-            self._notices.append(("record", job, budget, objective, job.attempts))
+            data = {"budget": budget, "objective": objective, "attempt": job.attempts}
+            if job._errors:
+                data["owner"] = self._owner
+            event = Event("recorded", self._search_id, job.number, data)
+            self._note(event, "on_record", job, budget, objective)
         return stop or job._stop is not None
 
     def _asked_to_stop(self, number: int, attempt: int) -> bool:
@@ -677,19 +706,13 @@ class Evaluator(abc.ABC):
         notices = self._notices
         while notices:
             try:
-                what, job, *facts = notices.popleft()
+                event, hook, arguments = notices.popleft()
             except IndexError:  # another caller's thread was faster
                 break
-            if what == "start":
-                start, attempt = facts
-                events.append(Event("started", self._search_id, job.number, {"start": start, "attempt": attempt}))
-                self._hooks.call("on_start", job)
-            else:
-                budget, objective, attempt = facts
-                data = {"budget": budget, "objective": objective, "attempt": attempt}
-                events.append(Event("recorded", self._search_id, job.number, data))
-                self._hooks.call("on_record", job, budget, objective)
-        if events and self._keeps and self._own_storage is None:
+            if event is not None:
+                events.append(event)
+            self._hooks.call(hook, *arguments)
+        if events:
             self._write(events)
 
     # Waiting.
@@ -922,8 +945,7 @@ class Evaluator(abc.ABC):
             data["metadata"] = metadata
         if job._errors:
             data["attempt_errors"] = list(job._errors)
-            # Who retries a job counts attempts as does whoever takes it over for lost: only the owner tells them apart.
-            data["owner"] = self._owner
+            data["owner"] = self._owner  # of a retried job: see the fold
         if outcome.worker is not None:
             data["worker"], data["host"], data["pid"] = outcome.worker
         return Event("finished", self._search_id, job.number, data)

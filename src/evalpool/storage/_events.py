@@ -5,8 +5,8 @@
     search      {"start", "schema"}                  a search was created; start in seconds since the epoch
     created     {"args", "kwargs", "submit", "owner"}           a job was submitted
     in          {"args", "kwargs"}                   its configuration, from someone who keeps jobs by hand
-    started     {"start", "attempt", "worker", "host", "pid"}   an attempt at it began
-    recorded    {"budget", "objective"[, "attempt"]}            an intermediate objective
+    started     {"start", "attempt", "worker", "host", "pid"[, "owner"]}  an attempt at it began
+    recorded    {"budget", "objective"[, "attempt", "owner"]}   an intermediate objective
     finished    any fields of JobRecord[, "attempt", "owner"]   it ended
     queued      {"attempt", "owner"}                 it will run again, as this attempt, by this owner
     gathered    {"timestamp_gather"}                 its result was given to the caller

@@ -94,7 +94,7 @@ class JobState:
 
     def _on_started(self, data: dict[str, Any]) -> None:
         attempt = data.get("attempt") or self.attempt
-        if self.is_final or attempt < self.attempt:
+        if self.is_final or attempt < self.attempt or self._is_of_another(data):
             return
         if attempt > self.attempt:
             self.recorded = None  # measurements of an attempt that is over
@@ -112,7 +112,7 @@ class JobState:
         self.status = JobStatus.READY
 
     def _on_recorded(self, data: dict[str, Any]) -> None:
-        if data.get("attempt", self.attempt) < self.attempt:
+        if data.get("attempt", self.attempt) < self.attempt or self._is_of_another(data):
             return
         if self.recorded is None:
             self.recorded = []
@@ -125,19 +125,19 @@ class JobState:
             return
         attempts = data.get("attempts")
         ended = data.get("attempt") or (self.attempt if attempts is None else max(attempts, 1))
-        owner = data.get("owner")
         # Its owner may end a job that never began again, and then has counted fewer attempts.
-        if owner is not None and self.owner is not None:
-            too_late = owner != self.owner
-        else:
-            too_late = ended < self.attempt
-        if too_late:
+        if self._is_of_another(data) or (ended < self.attempt and "owner" not in data):
             return
         self.attempt = max(self.attempt, ended)
         self.begun = self.begun or attempts != 0
         self.result = data
         if not self.is_final:
             self.status = as_status(data.get("status", JobStatus.DONE))
+
+    def _is_of_another(self, data: dict[str, Any]) -> bool:
+        """Who retries a job counts attempts as does whoever takes it over for lost; only the owner tells them apart."""
+        owner = data.get("owner")
+        return owner is not None and self.owner is not None and owner != self.owner
 
     def _on_gathered(self, data: dict[str, Any]) -> None:
         self.gathered = data

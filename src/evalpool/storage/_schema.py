@@ -67,6 +67,7 @@ class _Started(TypedDict, total=False):
     worker: str | None
     host: str | None
     pid: _Number | None
+    owner: str
 
 
 @_strict
@@ -74,6 +75,7 @@ class _Recorded(TypedDict):
     budget: int | float
     objective: Any
     attempt: NotRequired[_Attempt]
+    owner: NotRequired[str]
 
 
 @_strict
