@@ -43,10 +43,10 @@ from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, Sto
 from evalpool.evaluator import _settings
 from evalpool.evaluator._call import Task
 from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._job import Job
+from evalpool.evaluator._job import Job, PastJob
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._profile import Profiled
-from evalpool.evaluator._resume import Lease, PastJob, resume
+from evalpool.evaluator._resume import Lease, resume
 from evalpool.evaluator._seeds import fresh_seed
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
@@ -824,7 +824,12 @@ class Evaluator(abc.ABC):
             raise
         if self._on_error == "raise":
             for job in jobs:
-                if job.error is not None and job._status is JobStatus.FAILED:
+                # A failure that was restored has been raised in its own run.
+                if (
+                    job.error is not None
+                    and job._status is JobStatus.FAILED
+                    and not (job._history or {}).get("restored")
+                ):
                     raise JobError(f"Job {job.id} failed with {job.objective}:\n{job.error}", job, jobs)
         return jobs
 

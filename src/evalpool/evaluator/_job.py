@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.evaluator._inbox import Inbox
 
-__all__ = ["HPOJob", "Job"]
+__all__ = ["HPOJob", "Job", "PastJob"]
 
 OutputT = TypeVar("OutputT")
 
@@ -145,7 +145,10 @@ class Job(Generic[OutputT]):
         from evalpool.evaluator._seeds import job_seed
 
         number = self.number if self._seed_number is None else self._seed_number
-        return job_seed(self._evaluator.seed if self._evaluator is not None else 0, number)
+        return job_seed(self._search_seed(), number)
+
+    def _search_seed(self) -> int:
+        return 0 if self._evaluator is None else self._evaluator.seed
 
     def cancel(self) -> bool:
         """Cancel this job; False if it has an outcome already. See `Evaluator.cancel`."""
@@ -174,8 +177,21 @@ class Job(Generic[OutputT]):
             self._gathered,
             self.attempts,
             self._errors,
+            self._search_seed(),
+            self._seed_number,
         )
         return _restore, (self._search, self.number, self.args, self.job_type, self._submitted, state)
+
+
+class PastJob(Job[Any]):
+    """A job without its evaluator: unpickled, of another client, of a run before. It knows the seed of its search."""
+
+    __slots__ = ("_base_seed",)
+
+    _base_seed: int
+
+    def _search_seed(self) -> int:
+        return self._base_seed
 
 
 HPOJob = Job
@@ -185,6 +201,7 @@ HPOJob = Job
 def _restore(
     search: str, number: int, args: dict[str, Any], job_type: str, submitted: float, state: tuple[Any, ...]
 ) -> Job[Any]:
-    job: Job[Any] = Job(None, None, search, number, args, job_type, submitted)
-    job._history, job._status, job._outcome, job._gathered, job.attempts, job._errors = state
+    job = PastJob(None, None, search, number, args, job_type, submitted)
+    job._history, job._status, job._outcome, job._gathered, job.attempts, job._errors, *seed = state
+    job._base_seed, job._seed_number = seed
     return job

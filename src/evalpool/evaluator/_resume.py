@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from evalpool.evaluator._job import Job
-from evalpool.evaluator._seeds import job_seed
+from evalpool.evaluator._job import Job, PastJob
 from evalpool.outcomes import JobStatus
 from evalpool.storage._events import Event
 
@@ -54,18 +53,6 @@ class Lease:
             self._held = False
             evaluator = self._evaluator
             evaluator._storage.lease(evaluator._search_id, evaluator._owner, 0.0)
-
-
-class PastJob(Job[Any]):
-    """A job of another client, or of a run before this one; it knows the seed of its search."""
-
-    __slots__ = ("_base_seed",)
-
-    _base_seed: int
-
-    @property
-    def seed(self) -> int:
-        return job_seed(self._base_seed, self.number)
 
 
 def resume(evaluator: Evaluator) -> tuple[list[Job[Any]], list[Job[Any]]]:
