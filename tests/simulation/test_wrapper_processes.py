@@ -376,7 +376,8 @@ def test_who_replaces_a_worker_of_a_pool_takes_its_place(tmp_path: Path) -> None
     # some library's thread holds a lock leaves the child without whoever would release it.
     said = subprocess.run(
         [sys.executable, "-c", POOL, str(tmp_path)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=BOUND, check=False,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=BOUND,
+        check=False,
     )  # fmt: skip
     assert said.stdout == "True 20 1\n", said.stderr
 
