@@ -186,7 +186,7 @@ class Campaign:
                 "objective": standing.best,
                 "configuration": self._configuration(standing.best_job),
             }
-        running = [self._running_job(job, now) for job in self._running.values()]
+        running = [self._running_job(job, now) for _, job in sorted(self._running.items())]
         counts = self._counts
         return {
             "search_id": self.search_id,
@@ -266,14 +266,16 @@ class Watcher:
         for event in events:
             numbers = changed.setdefault(event.search_id, {})
             if event.number is not None:
+                if event.kind in _ENDS:
+                    numbers.pop(event.number, None)  # jobs stand in the order of their ends, as in many small looks
                 numbers[event.number] = None
         for search_id, numbers in changed.items():
             if search_id not in self.campaigns:
                 if self._state.searches[search_id].start is None:
                     continue  # its beginning, in another file of a journal, comes later
                 self.campaigns[search_id] = Campaign(search_id, self._state.searches[search_id])
-                numbers = dict.fromkeys(self._state.searches[search_id].jobs)
-                changed[search_id] = numbers
+                earlier = self._state.searches[search_id].jobs.keys() - numbers.keys()
+                changed[search_id] = numbers = {**dict.fromkeys(sorted(earlier)), **numbers}
             self.campaigns[search_id].update(numbers)
         return changed
 
@@ -307,4 +309,5 @@ def _last_record(job: JobState) -> list[Any] | None:
 
 
 _FINAL = frozenset({JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED})
+_ENDS = frozenset({"finished", "status"})
 _RUNS = frozenset({JobStatus.RUNNING, JobStatus.CANCELLING})

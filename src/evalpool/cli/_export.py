@@ -53,4 +53,4 @@ def export(storage: Storage, search_id: str, path: str) -> None:
 
 def _lines(storage: Storage, search_id: str) -> Iterator[str]:
     for record in storage.results(search_id):
-        yield to_json(record.model_dump(mode="json")) + "\n"
+        yield to_json(record.model_dump()) + "\n"

@@ -68,17 +68,18 @@ class Feed:
     def detail(self, search_id: str, number: int) -> dict[str, Any]:
         """Everything about one job. Raises `UnknownJob`."""
         with self._lock:
+            self._look()
             if search_id not in self._watcher.campaigns or number not in self._orders.get(search_id, {}):
                 raise UnknownJob(f"no job {search_id}.{number}.")
             record = job_record(search_id, self._watcher.search(search_id).jobs[number])
-        known = record.model_dump(mode="json")
-        known["configuration"] = _pretty(known["configuration"])
-        known["metadata"] = _pretty(known["metadata"])
-        output = known["output"]
+        known: dict[str, Any] = for_browser(record.model_dump())
+        known["status"] = record.status.name
+        known["kind"] = None if record.kind is None else record.kind.value
+        known["configuration"] = _pretty(record.configuration)
+        known["metadata"] = _pretty(record.metadata)
+        output = record.output
         bare = output is None or (isinstance(output, dict) and output.keys() == {"objective"})  # shown already
         known["output"] = None if bare else _pretty(output)
-        known["objective"] = for_browser(record.objective)
-        known["recorded"] = [[_finite(budget), for_browser(value)] for budget, value in record.recorded]
         return known
 
     def _look(self) -> str | None:

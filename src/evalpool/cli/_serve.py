@@ -9,10 +9,12 @@ holds is shown as text only, under a policy that runs no script but the page's o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hmac
 import json
 import logging
 import secrets
+import socket
 import socketserver
 import sys
 import threading
@@ -131,7 +133,23 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, port: int, token: str, feed: Feed, page: _Page) -> None:
         self.token, self.feed, self.page = token.encode("ascii"), feed, page
+        self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        # Browsers keep connections, each with a thread of ours that waits for the next request.
+        for request in tuple(self._open):
+            with contextlib.suppress(OSError):  # it has just ended
+                request.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
         # Not HTTPServer's, which asks the name service for the name of this address.
