@@ -117,6 +117,7 @@ __getattr__, __dir__, __all__ = attach(
                 "callbacks",
                 "errors",
                 "evaluator",
+                "logging",
                 "models",
                 "simulation",
                 "storage",
@@ -126,3 +127,4 @@ __getattr__, __dir__, __all__ = attach(
         ),
     },
 )
+__all__.remove("logging")  # a star import must not hide the standard library's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalpool.cli._campaign import Watcher
@@ -34,6 +34,7 @@ def events_of(number: int, end: dict[str, Any] | None, started: bool, again: boo
     return events
 
 
+@settings(deadline=None)  # the first example imports
 @given(st.lists(st.tuples(ENDS, st.booleans(), st.booleans()), max_size=8), st.lists(st.integers(0, 40)), st.data())
 def test_many_looks_see_what_one_look_sees(
     jobs: list[tuple[dict[str, Any] | None, bool, bool]], cuts: list[int], data: st.DataObject
