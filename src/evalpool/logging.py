@@ -13,8 +13,8 @@ import logging
 import sys
 from typing import Any
 
-from evalpool._current_job import current_job
 from evalpool.errors import BadArgument
+from evalpool.evaluator._running_job import current_job
 
 __all__ = ["JobIdFilter", "set_level"]
 

@@ -33,7 +33,7 @@ def test_the_commands_of_the_page_run_in_their_order_and_print_what_it_says(tmp_
         if block.info != "sh":
             continue
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
+            ["bash", "-euc", text],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

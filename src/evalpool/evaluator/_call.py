@@ -19,9 +19,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from evalpool._current_job import current_job
 from evalpool.evaluator._results import standardise
-from evalpool.evaluator._running_job import Channel, RunningJob
+from evalpool.evaluator._running_job import Channel, RunningJob, current_job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
 
 __all__ = ["Task", "describe_exception", "raised"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from evalpool.outcomes import JobStatus
 
-__all__ = ["Channel", "RunningJob"]
+__all__ = ["Channel", "RunningJob", "current_job"]
+
+current_job: ContextVar[tuple[str, int] | None] = ContextVar("evalpool_job", default=None)
+"""(search, number) of the job whose run-function runs in this thread, or in this task of an event loop; else None."""
 
 
 class Channel(Protocol):
