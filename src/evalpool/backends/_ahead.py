@@ -492,6 +492,7 @@ class Ahead(abc.ABC):
         """A worker has answered: the jobs of these ranges it had not begun."""
         cancelled = []
         with self._lock:
+            self._balance_at = None  # it was for those that do not answer; the next look at the balance says when anew
             for low, high in ranges:
                 seat.recalled = seat.deaf = False
                 if low > high:

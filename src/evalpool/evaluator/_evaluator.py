@@ -1511,8 +1511,9 @@ def _leave_to_the_parent() -> None:
         evaluator._lock = threading.Lock()  # it may have been held by a thread that does not exist here
         evaluator._condition = Condition(evaluator._lock)
         evaluator._inbox = Inbox()
-        evaluator._ready.clear()
-        evaluator._running.clear()
+        for told in (evaluator._ready, evaluator._running, evaluator._notices, evaluator._others, evaluator._undelivered):
+            told.clear()
+        evaluator._unwritten = []
     _open_evaluators.clear()
 
 

@@ -3,13 +3,18 @@
 `os.fork` copies a process with one thread. A lock that another thread held stays locked for ever, a writer
 thread is gone, and a database connection used by both corrupts. Clients that own such things register here
 and begin anew in the child.
+
+SQLite also remembers, per process, which of its connections hold the file's locks: a child that is forked amidst a
+transaction finds the file locked by itself, for ever. So a client may name locks that are taken before a fork: none of
+its threads is inside SQLite then.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["renew_after_fork"]
 
@@ -18,6 +23,9 @@ class Forkable(Protocol):
     def _after_fork(self) -> None:
         """Called in a forked child, before anything else there; has only this thread."""
 
+
+PATIENCE = 5.0
+"""Seconds that a fork waits for a lock: who holds it may wait for another program."""
 
 _clients: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _abandoned: list[object] = []
@@ -33,10 +41,27 @@ def abandon(thing: object) -> None:
     _abandoned.append(thing)
 
 
+_here = threading.local()  # .held: the locks of the thread that forks
+
+
+def _before() -> None:
+    held: list[Any] = []
+    for client in sorted(_clients, key=id):  # in one order, as several threads may fork
+        held += (lock for lock in getattr(client, "_fork_locks", tuple)() if lock.acquire(timeout=PATIENCE))
+    _here.held = held
+
+
+def _in_parent() -> None:
+    for lock in reversed(_here.held):
+        lock.release()
+    _here.held = []
+
+
 def _in_child() -> None:
+    _here.held = []
     for client in list(_clients):
         client._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -173,6 +173,9 @@ class SQLiteStorage(Storage):
 
     # -- processes -------------------------------------------------------------------------------------
 
+    def _fork_locks(self) -> tuple[Any, ...]:
+        return self._writer.commit_lock, self._read_lock
+
     def _after_fork(self) -> None:
         self._fold_lock = threading.RLock()
         self._read_lock = threading.Lock()
