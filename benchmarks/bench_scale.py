@@ -1,0 +1,261 @@
+"""What one root sustains with a thousand workers: completions per second, and the core it needs for them.
+
+    python benchmarks/bench_scale.py [--workers 10 100 1000] [--seconds 5]
+
+The root is real: a search loop over an evaluator, its frames, its sockets, its windows, its records. The workers are
+not: a process beside it holds the other ends of all their sockets and answers each job when its time has come, without
+running anything. So a thousand workers fit on two cores, and what is measured is the root. Processes, Ray workers and
+MPI ranks differ from this by who starts them; MPI also by its messages (`bench_mpi.py` with more ranks).
+
+For each number of workers:
+
+- `flat out`: jobs of no duration, as many in flight as the windows hold: what the root sustains at the most;
+- `1 s jobs`: one job per worker and one ahead, each of a second, so as many completions a second as workers:
+  whether the root keeps up, what it needs for it, and how busy it keeps the workers.
+
+The process beside runs on the same machine: with two cores it takes one, and the root the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import heapq
+import itertools
+import os
+import pickle
+import platform
+import resource
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from functools import partial
+from typing import Any
+
+from evalpool.backends._process import _wire
+from evalpool.backends._sockets import OverSockets, Peer
+from evalpool.backends._supervised import SupervisedEvaluator
+from evalpool.outcomes import Worker
+from evalpool.storage import JournalStorage, NullStorage
+
+HELLO = struct.Struct("<i?")
+CONFIGURATION = {"x": 1.0, "y": 2, "z": 3}
+
+
+class Workers(OverSockets):
+    """The supervisor of workers that are only pretended."""
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(owner, "evalpool-scale-io")
+        self._directory = tempfile.TemporaryDirectory()
+        path = os.path.join(self._directory.name, "door")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(path)
+        self._listener.listen(4096)
+        self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--pretend", path, str(self._count)])
+        self._begin()
+
+    def _start_worker(self, index: int) -> None:
+        """All of them, with the first."""
+        if index:
+            return
+        halves: dict[int, dict[bool, socket.socket]] = {}
+        for _ in range(2 * self._count):
+            sock, _ = self._listener.accept()
+            number, is_control = HELLO.unpack(sock.recv(HELLO.size, socket.MSG_WAITALL))
+            halves.setdefault(number, {})[is_control] = sock
+        for number, pair in halves.items():
+            peer = Peer(number, Worker(f"pretended-{number}", "", 0))
+            peer.connect(pair[False], pair[True])
+            self._seats[number] = peer
+            self._watch(peer)
+            self._started_up(peer)
+
+    def _on_other(self, seat: Any, kind: int, payload: memoryview) -> None:
+        raise AssertionError(kind)
+
+    def _kill(self, peer: Any) -> None:
+        """Nothing runs there."""
+
+    def _on_end(self, peer: Any, mask: int) -> None:
+        self._unwatch(peer.data, peer.control)
+
+    def _begin_to_stop(self, now: bool) -> None:
+        self._stopping = True
+
+    def _end_workers(self) -> None:
+        for peer in self._seats.values():
+            peer.data.close()
+            peer.control.close()
+        self._process.wait(30)
+        self._listener.close()
+        self._directory.cleanup()
+
+    def close_in_fork(self) -> None:
+        """No child is forked here."""
+
+
+class Pretended(SupervisedEvaluator):
+    """Runs nothing on very many workers."""
+
+    _workers_are = "cluster"
+
+    def _start(self) -> None:
+        self._supervisor = Workers(self)
+
+
+def nothing(job: Any) -> float:
+    raise AssertionError("workers are pretended")
+
+
+# The process beside.
+
+
+class Pretender:
+    """One worker: what it was sent, in order, and which of it runs until when."""
+
+    def __init__(self, data: socket.socket, control: socket.socket) -> None:
+        self.data, self.control = data, control
+        self.waiting: deque[tuple[int, int, int, float]] = deque()  # place, number, attempt, seconds
+        self.places = 0
+        self.running: tuple[int, int, float] | None = None
+
+    def take(self, jobs: list[Any]) -> None:
+        for number, attempt, configuration, _ in jobs:
+            self.waiting.append((self.places, number, attempt, configuration.get("seconds", 0.0)))
+            self.places += 1
+
+    def go_on(self, now: float) -> float | None:
+        """Do what can be done now; returns when the job that runs will end."""
+        answers = []
+        while self.running is None and self.waiting:
+            _, number, attempt, seconds = self.waiting.popleft()
+            if seconds:
+                self.running = number, attempt, now
+                if answers:
+                    self.data.sendall(b"".join(answers))
+                return now + seconds
+            answers.append(_wire.fast_outcome(number, attempt, 1.0, now, now))
+        if answers:
+            self.data.sendall(b"".join(answers))
+        return None
+
+    def end(self, now: float) -> None:
+        assert self.running is not None
+        number, attempt, start = self.running
+        self.running = None
+        self.data.sendall(_wire.fast_outcome(number, attempt, 1.0, start, now))
+
+    def withdraw(self, low: int, high: int) -> None:
+        """Give back what has not begun."""
+        low = max(low, self.places - len(self.waiting))
+        self.waiting = deque(job for job in self.waiting if not low <= job[0] <= high)
+        self.control.sendall(_wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high))[0])
+
+
+def pretend(path: str, count: int) -> None:
+    """Be all workers."""
+    selector = selectors.DefaultSelector()
+    workers = []
+    for number in range(count):
+        pair = []
+        for is_control in (False, True):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.connect(path)
+            sock.sendall(HELLO.pack(number, is_control))
+            pair.append(sock)
+        workers.append(Pretender(*pair))
+        for is_control, sock in enumerate(pair):
+            selector.register(sock, selectors.EVENT_READ, (workers[-1], bool(is_control), _wire.FrameReader(sock)))
+    order = itertools.count()
+    due: list[tuple[float, int, Pretender]] = []
+
+    def go_on(worker: Pretender) -> None:
+        until = worker.go_on(time.monotonic())
+        if until is not None:
+            heapq.heappush(due, (until, next(order), worker))
+
+    while True:
+        rest = max(0.0, due[0][0] - time.monotonic()) if due else None
+        for key, _ in selector.select(rest):
+            worker, is_control, reader = key.data
+            frames = reader.read()
+            if reader.at_end:
+                return
+            for kind, payload, _buffers in frames:
+                if not is_control:
+                    worker.take(pickle.loads(payload))
+                elif kind == _wire.WITHDRAW:
+                    worker.withdraw(*_wire.RANGE.unpack(payload))
+            if not is_control:
+                go_on(worker)
+        while due and due[0][0] <= time.monotonic():
+            until, _, worker = heapq.heappop(due)
+            worker.end(until)
+            go_on(worker)
+
+
+# The measurements.
+
+
+def loop(evaluator: Any, configuration: dict[str, Any], seconds: float) -> tuple[float, float]:
+    """Gather one or more and submit as many; completions per second, and CPU seconds of the root per second."""
+    done = 0
+    used, began = time.process_time(), time.perf_counter()
+    while (passed := time.perf_counter() - began) < seconds:
+        jobs = evaluator.gather("BATCH", 1)
+        done += len(jobs)
+        evaluator.submit([configuration] * len(jobs))
+    return done / passed, (time.process_time() - used) / passed
+
+
+def measure(workers: int, seconds: float, make_storage: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        storage = stack.enter_context(make_storage())
+        evaluator = stack.enter_context(Pretended(nothing, num_workers=workers, storage=storage))
+        evaluator.submit([{**CONFIGURATION, "seconds": 0.1}] * (8 * workers))
+        evaluator.gather()  # all are up
+        evaluator.submit([CONFIGURATION] * (4 * workers))
+        rate, _ = loop(evaluator, CONFIGURATION, seconds)
+        evaluator.gather()
+        text = f"  {workers:6} workers, {type(storage).__name__:14} flat out {rate:8.0f} jobs/s"
+        slow = {**CONFIGURATION, "seconds": 1.0}
+        evaluator.submit([slow] * (2 * workers))
+        loop(evaluator, slow, 2.0)  # until they are out of step with each other, as workers are
+        rate, core = loop(evaluator, slow, max(seconds, 4.0))
+        text += f"; 1 s jobs {rate:7.0f} jobs/s: workers busy {100 * rate / workers:5.1f} %"
+        print(f"{text}, root {100 * core:5.1f} % of a core", flush=True)
+        evaluator.cancel(list(evaluator._ready))
+        evaluator.gather()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--quick", action="store_true", help="a hundred workers, a second each")
+    parser.add_argument("--pretend", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.pretend:
+        pretend(options.pretend[0], int(options.pretend[1]))
+        return
+    import evalpool
+
+    where = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{datetime.date.today()}, {where}, evalpool {evalpool.__version__}")
+    for workers in [100] if options.quick else options.workers:
+        with tempfile.TemporaryDirectory() as directory:
+            for kind in (NullStorage, partial(JournalStorage, directory)):
+                measure(workers, 1.0 if options.quick else options.seconds, kind)
+
+
+if __name__ == "__main__":
+    main()
