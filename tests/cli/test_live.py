@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 
@@ -111,3 +112,36 @@ def test_watch_ends_when_nobody_works_on_the_search_any_more(tmp_path: object) -
             evaluator.gather()
         watch(storage, file=file)
     assert file.getvalue().startswith("search 0, ended, 1 evaluated, best 1, ")
+
+
+def test_a_notebook_gets_one_output_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython's part is played by a stand-in of its three functions; ours is real."""
+    pytest.importorskip("rich")
+    shown: list[str] = []
+
+    class ZMQInteractiveShell:
+        """What a notebook's shell is called."""
+
+    class Handle:
+        def update(self, html: str) -> None:
+            shown.append(html)
+
+    def display(html: str, display_id: bool) -> Handle:
+        assert display_id
+        assert not shown
+        shown.append(html)
+        return Handle()
+
+    module, part = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    vars(module).update(get_ipython=ZMQInteractiveShell, display=part)
+    vars(part).update(HTML=str, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "IPython.display", part)
+    storage = MemoryStorage()
+    with Evaluator.create(lambda job: job["x"], "serial", {"storage": storage}) as evaluator:
+        with LiveView(storage, interval=0.001):
+            evaluator.submit([{"x": "<b>"}, {"x": 2}])
+            evaluator.gather()
+    assert "1 succeeded" in shown[-1]
+    assert "<b>" not in shown[-1]
+    assert "F_invalid_output" in shown[-1]

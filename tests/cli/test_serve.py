@@ -34,14 +34,9 @@ def filled(jobs: int) -> MemoryStorage:
     return storage
 
 
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return filled(12)
-
-
-@pytest.fixture
-def server(storage: MemoryStorage) -> Iterator[Server]:
-    with Server(storage, name="</script><b>runs") as server:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(filled(12), name="</script><b>runs") as server:
         yield server
 
 
@@ -102,7 +97,13 @@ def test_the_page_stands_alone_and_runs_only_its_own_script(server: Server) -> N
     assert ask(server, method="HEAD").body == b""
 
 
-def test_rows_come_once_and_then_only_what_is_new(server: Server, storage: MemoryStorage) -> None:
+def test_rows_come_once_and_then_only_what_is_new() -> None:
+    storage = filled(12)
+    with Server(storage) as server:
+        look_at_rows(server, storage)
+
+
+def look_at_rows(server: Server, storage: MemoryStorage) -> None:
     first = json.loads(ask(server, "rows?after=0").body)
     assert [row[0] for row in first["rows"]] == list(range(12))
     assert first["rows"][3][1:5] == ["FAILED", "F_ValueError", "raised", "process-3"]
