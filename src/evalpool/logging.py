@@ -1,8 +1,8 @@
 """What evalpool and run-functions log: at which level, and for which job.
 
 evalpool logs as any library does, below the logger ``"evalpool"`` of the standard library's `logging`, and shows
-nothing unless the program or `set_level` sets up a handler. What a run-function logs in this process, under whatever
-name, carries its job's id::
+nothing unless the program or `set_level` sets up a handler. What a run-function logs, under whatever name,
+carries its job's id, in this process and in the workers of the process backend::
 
     evalpool.logging.set_level("INFO")     # 12:03:44 INFO train [job 0.7]: epoch 3
 """

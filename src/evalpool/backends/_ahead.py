@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._interrupts import SLICE, Opened, Shielded
-from evalpool.backends._process import _wire
+from evalpool.backends._process import _logs, _wire
 from evalpool.backends._process._lead import Lead
 from evalpool.backends._remote import on_our_clock
 from evalpool.evaluator._job import Job
@@ -425,6 +425,9 @@ class Ahead(abc.ABC):
                 start, end = outcome.start or now, outcome.end or now
             elif kind == _wire.RECORD:
                 self._on_record(seat, payload, buffers)
+                continue
+            elif kind == _wire.LOG:
+                _logs.show(payload, seat.worker)
                 continue
             elif kind == _wire.LENT:
                 number, attempt = _wire.JOB.unpack_from(payload)

@@ -6,6 +6,7 @@ import pickle
 from typing import ClassVar
 
 from evalpool.backends._process import _wire
+from evalpool.backends._process._logs import levels
 from evalpool.backends._process._supervisor import Supervisor
 from evalpool.backends._supervised import SupervisedEvaluator
 from evalpool.evaluator._parcel import pack
@@ -38,5 +39,6 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
             "advice": parcel.advice,
             "decides": self._stopper is not None,
             "lends": True,
+            "levels": levels(),
         }
         self._supervisor = Supervisor(self, *_wire.dump(setup))

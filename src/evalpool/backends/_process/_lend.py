@@ -11,9 +11,6 @@ The mapping is private: what a receiver writes into its array is seen by nobody 
 
 from __future__ import annotations
 
-import array
-import ctypes
-import mmap
 import os
 import socket
 import struct
@@ -30,7 +27,7 @@ LEAST = 1 << 18
 _HEAD = struct.Struct("<qiBH")
 """As `_wire.JOB`, then the frame's kind and how many buffers it has."""
 _ALIGNMENT = 64
-_ANCILLARY = socket.CMSG_SPACE(array.array("i").itemsize) if hasattr(socket, "CMSG_SPACE") else 0
+_DESCRIPTOR = struct.Struct("i")
 
 
 class Lent:
@@ -86,7 +83,7 @@ def lend(kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryvi
 def pass_on(lender: socket.socket, lent: Lent) -> bool:
     """Pass the descriptor, before the frame is sent. False if the socket takes no more (see `copy_back`)."""
     try:
-        lender.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [lent.fd]))])
+        lender.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(lent.fd))])
     except BlockingIOError:
         return False
     except OSError:  # the other side is gone; its end is noticed otherwise
@@ -105,10 +102,10 @@ def borrow(lender: socket.socket, head: memoryview) -> _wire.Frame:
 
     The descriptor is there: it was passed first. Raises `OSError` if it cannot be taken or mapped.
     """
-    _, ancillary, _, _ = lender.recvmsg(1, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+    _, ancillary, _, _ = lender.recvmsg(1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            (fd,) = array.array("i", data[: array.array("i").itemsize])
+            (fd,) = _DESCRIPTOR.unpack_from(data)
             try:
                 return _map(fd, head)
             finally:
@@ -139,6 +136,9 @@ def _mapped(fd: int, size: int) -> memoryview:
 
     Not by Python's `mmap`, which keeps a descriptor open for each: a thousand results would be a thousand files.
     """
+    import ctypes  # here and below: a worker that is sent nothing large starts some milliseconds sooner
+    import mmap
+
     libc = _libc()
     address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
     if address == ctypes.c_void_p(-1).value:
@@ -152,6 +152,8 @@ def _mapped(fd: int, size: int) -> memoryview:
 def _libc() -> Any:
     global _loaded
     if _loaded is None:
+        import ctypes
+
         libc: Any = ctypes.CDLL(None, use_errno=True)
         libc.mmap.restype = ctypes.c_void_p
         libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]

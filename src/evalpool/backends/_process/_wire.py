@@ -37,7 +37,7 @@ STORED_JOB = 4
 LENT = 5
 """Both ways: a frame that is in memory, not in the socket (`_lend`)."""
 # To the supervisor, on data.
-STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN = 10, 11, 12, 13, 14
+STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN, LOG = 10, 11, 12, 13, 14, 15
 # To the worker, on control.
 STOP, WITHDRAW, DECIDED = 20, 21, 22
 # To the supervisor, on control.

@@ -221,13 +221,17 @@ class Serving:
     ) -> None:
         self._lender = lender
         lends = lender if setup.get("lends") else None
-        self._channel = channel = SocketChannel(data, setup["decides"], None, setup["advice"], lends)
+        self._channel = channel = self._open_channel(data, setup, lends)
         self._turn = Turn()
         self._reader, self._backlog = reader, backlog
         self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
         listener = _Listener(control, channel, self._turn)
         self._turn.catch_up = listener.catch_up
         threading.Thread(target=listener.run, name="evalpool-control", daemon=True).start()
+        if setup.get("levels") is not None:
+            from evalpool.backends._process._logs import forward
+
+            forward(channel, setup["levels"])
         self._task: Task | None = None
         self._broken = ""
         try:
@@ -238,6 +242,14 @@ class Serving:
         gc.collect()
         gc.freeze()  # what was imported stays: later collections need not look at it
         channel.send(_wire.frame(_wire.STARTED_UP, b""))
+
+    def _open_channel(self, data: socket.socket, setup: dict[str, Any], lender: socket.socket | None) -> SocketChannel:
+        return SocketChannel(data, setup["decides"], None, setup["advice"], lender)
+
+    def _borrow(self, head: memoryview) -> _wire.Frame:
+        """The frame that a `LENT` one stands for. Raises `OSError`."""
+        assert self._lender is not None
+        return _lend.borrow(self._lender, head)
 
     def release(self) -> None:
         """At the end: let go of what the run-function holds, the helpers of `profile`."""
@@ -269,11 +281,10 @@ class Serving:
 
     def _serve_lent(self, head: memoryview) -> None:
         """Do a job whose frame is in memory; it is taken over in any case, as the next one comes behind it."""
-        assert self._lender is not None
         number, attempt = _wire.JOB.unpack_from(head)
         problem = ""
         try:
-            _, payload, buffers = _lend.borrow(self._lender, head)
+            _, payload, buffers = self._borrow(head)
         except OSError as error:
             problem = f"The configuration could not be taken over by the worker: {error}"
         if not self._turn.claim():
