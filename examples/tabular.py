@@ -1,0 +1,149 @@
+"""Compare searches with up to 512 workers in seconds: simulated time on a table of real training runs.
+
+The table holds what a neural network reached on scikit-learn's images of digits, and how long it trained, for 360
+configurations at 1, 3, 9 and 27 epochs (digits_table/make.py made it). Three searches look for the smallest error on 1,
+8, 64 and 512 virtual workers, as they would have gone if each training had really been done:
+
+    random search         27 epochs each
+    TPE                   of Optuna; 27 epochs each
+    successive halving    asynchronous: many at one epoch, the best third of them on to 3, then 9, then 27, where each
+                          training continues and pays for the further epochs only
+
+    python examples/tabular.py            five seeds each, about half a minute
+    python examples/tabular.py --quick    one seed, less time each
+
+The picture is written to tabular.png. Needs: pip install "evalpool[optuna,plot]"
+"""
+
+import argparse
+import bisect
+import csv
+import heapq
+import itertools
+import time
+from pathlib import Path
+
+import optuna
+from matplotlib.figure import Figure
+
+from evalpool import OptunaOptimizer, RandomSearch, RunningJob, simulate
+from evalpool.analysis import performance_over_time, plot_performance_over_time
+
+RUNGS = (1, 3, 9, 27)
+TABLE = Path(__file__).parent / "digits_table" / "digits.csv"
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+NAMES = ("units", "rate", "batch", "penalty")
+
+
+def read_table() -> dict[tuple, tuple[float, float]]:
+    """Configuration and epochs -> the share of images that were told wrong, and seconds from scratch."""
+    with TABLE.open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return {(*(row[name] for name in NAMES), row["epochs"]): (row["error"], row["seconds"]) for row in rows}
+
+
+class Training:
+    """The run-function: looks up what a training gave, and says how long it took."""
+
+    def __init__(self) -> None:
+        self.table = read_table()
+        self.space = {name: sorted({key[place] for key in self.table}) for place, name in enumerate(NAMES)}
+
+    def __call__(self, job: RunningJob) -> dict:
+        error, seconds = self.table[(*(job[name] for name in NAMES), job.get("epochs", RUNGS[-1]))]
+        return {"objective": -error, "runtime": seconds}
+
+    @property
+    def average(self) -> float:
+        """Seconds of a whole training, on average."""
+        whole = [seconds for key, (_, seconds) in self.table.items() if key[-1] == RUNGS[-1]]
+        return sum(whole) / len(whole)
+
+
+class SuccessiveHalving:
+    """Asynchronous successive halving (L. Li et al., arXiv 1810.05934): what is in the best third of its rung goes on.
+
+    Its `ask` gives a configuration, its epochs, and a number that identifies it at all of them.
+    """
+
+    def __init__(self, space: dict, seed: int) -> None:
+        self.fresh = RandomSearch(space, seed)
+        self.known: list[dict] = []  # the configurations
+        self.heard: dict[int, list] = {epochs: [] for epochs in RUNGS}  # all results of a rung, the best first
+        self.waiting: dict[int, list] = {epochs: [] for epochs in RUNGS}  # those that did not go on yet, as a heap
+
+    def ask(self) -> tuple[dict, dict, int]:
+        for epochs, more in reversed(list(itertools.pairwise(RUNGS))):
+            heard, waiting = self.heard[epochs], self.waiting[epochs]
+            if waiting and bisect.bisect_left(heard, waiting[0]) < len(heard) // 3:
+                _, number = heapq.heappop(waiting)
+                return self.known[number], {"epochs": more}, number
+        self.known.append(self.fresh.ask())
+        return self.known[-1], {"epochs": RUNGS[0]}, len(self.known) - 1
+
+    def tell(self, eval_config: dict, results: dict, *, fidels: dict, config_id: int) -> None:
+        result = (-results["objective"], config_id)
+        bisect.insort(self.heard[fidels["epochs"]], result)
+        heapq.heappush(self.waiting[fidels["epochs"]], result)
+
+
+def searches(training: Training, seed: int) -> dict:
+    """By name, an optimiser and what else `simulate` needs for it."""
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    return {
+        "random search": (RandomSearch(training.space, seed), {}),
+        "TPE": (OptunaOptimizer(sampler, training.space), {}),
+        "successive halving": (
+            SuccessiveHalving(training.space, seed),
+            {"fidel_key": "epochs", "continual_max_fidel": RUNGS[-1]},
+        ),
+    }
+
+
+def main(seeds: int, least: float, trainings: int) -> None:
+    """With time for so many trainings in all, on average, and for at least `least` on each worker."""
+    training = Training()
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    began, slept, jobs = time.perf_counter(), 0.0, 0
+    for ax, workers in zip(figure.subplots(2, 2).flat, (1, 8, 64, 512), strict=True):
+        end = training.average * (least + trainings / workers)
+        runs: dict[str, list] = {}
+        for seed in range(seeds):
+            for name, (optimizer, settings) in searches(training, seed).items():
+                result = simulate(optimizer, training, num_workers=workers, max_time=end, seed=seed, **settings)
+                runs.setdefault(name, []).append(result)
+                slept, jobs = slept + end, jobs + len(result.trace)
+        curves = {}
+        for name, results in runs.items():
+            # Before the first result there is a network that guesses one digit of ten.
+            ends = [[0.0, *(row["end"] for row in result.completions)] for result in results]
+            errors = [[0.9, *(-objective for objective in result.objectives)] for result in results]
+            best = sum(min(values) for values in errors) / seeds
+            count = sum(len(result.objectives) for result in results) / seeds
+            print(f"{workers:3} workers, {end:6.1f} s: {name:18} {count:6.0f} evaluations, error {best:.4f}")
+            curves[name] = performance_over_time(ends, errors, grid="log", start=training.average / 20, end=end)
+        plot_performance_over_time(curves, ax=ax, band="quantiles")
+        ax.get_legend().remove()  # one for all, below
+        ticks = [tick for tick in TICKS if training.average / 20 <= tick <= end]
+        ax.set(title=f"{workers} worker{'s' if workers > 1 else ''}", ylabel="error", xlabel="virtual time [s]")
+        ax.set_yscale("log")
+        ax.set_ylim(0.005, 1.0)
+        ax.minorticks_off()
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.set_yticks(
+            [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.5 %", "1 %", "2 %", "5 %", "10 %", "20 %", "50 %", ""]
+        )
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig("tabular.png", dpi=90)
+    took = time.perf_counter() - began
+    print(f"{jobs} trainings in {slept:.0f} s of virtual time took {took:.1f} s. Picture: tabular.png")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one seed, less time each")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if parser.parse_args().quick:
+        main(seeds=1, least=0.4, trainings=10)
+    else:
+        main(seeds=5, least=0.5, trainings=60)

@@ -1,0 +1,69 @@
+"""The searches on a table, and the script that made the table."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evalpool
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TABLE = EXAMPLES / "digits_table" / "digits.csv"
+
+pytestmark = pytest.mark.slow
+
+
+def run(script: str, directory: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(Path(evalpool.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_three_searches_are_compared_on_up_to_512_workers(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    out = run("tabular.py", tmp_path, "--quick")
+    found = re.findall(r" *(\d+) workers, .* s: ([\w ]+?) +(\d+) evaluations, error (0\.\d+)", out)
+    assert [(int(workers), name) for workers, name, _, _ in found] == [
+        (workers, name) for workers in (1, 8, 64, 512) for name in ("random search", "TPE", "successive halving")
+    ]
+    assert all(float(error) < 0.2 for _, _, _, error in found)
+    assert (tmp_path / "tabular.png").stat().st_size > 10_000
+
+
+def test_the_table_is_small_and_each_training_takes_longer_the_longer_it_goes_on() -> None:
+    rows = rows_of(TABLE)
+    assert len(rows) == 360 * 4
+    assert TABLE.stat().st_size < 300_000
+    for first in range(0, len(rows), 4):
+        curve = rows[first : first + 4]
+        assert [row["epochs"] for row in curve] == ["1", "3", "9", "27"]
+        seconds = [float(row["seconds"]) for row in curve]
+        assert seconds == sorted(set(seconds))
+
+
+def test_the_script_makes_rows_like_those_of_the_table(tmp_path: Path) -> None:
+    run("digits_table/make.py", tmp_path, "--every", "350", "--output", "made.csv")
+    made, table = rows_of(tmp_path / "made.csv"), rows_of(TABLE)
+    assert len(made) == 8
+    assert made[0].keys() == table[0].keys()
+    names = ("units", "rate", "batch", "penalty", "epochs")
+    assert {tuple(row[name] for name in names) for row in made} < {tuple(row[name] for name in names) for row in table}
