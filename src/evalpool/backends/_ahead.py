@@ -364,6 +364,8 @@ class Ahead(abc.ABC):
         self._tell_owner()
         if self._idle:
             self._balance()
+        else:
+            self._balance_at = None  # it is over: a moment that has passed would let nobody rest
 
     def _tell_owner(self) -> None:
         """Report what was read in this turn, in one go: one lock and one look for the next jobs."""
