@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed-dev
 DEMO   := $(VENV)/.installed-demo
+DOCS   := $(VENV)/.installed-docs
 
 .PHONY: demo test lint bench docs clean
 
@@ -22,6 +23,10 @@ bench: $(STAMP)  ## side by side with the raw engines and the peers
 	$(BIN)/python -m pip install -q -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/run.py
 
+docs: $(DOCS)  ## the site, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "The site is in build/docs/index.html"
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -32,6 +37,10 @@ $(STAMP): setup.cfg pyproject.toml | $(VENV)/bin/python
 # A machine that has the development install needs no second one for the demo.
 $(DEMO): setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e ".[demo]"
+	touch $@
+
+$(DOCS): setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e ".[docs]"
 	touch $@
 
 clean:
