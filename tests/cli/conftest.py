@@ -20,6 +20,7 @@ BOUND = 60.0
 PROGRAM = '''\
 """Run-functions for the tests of the command."""
 
+import logging
 import os
 import time
 
@@ -42,6 +43,11 @@ def hang(job):
     while job["x"] > 2 and not os.path.exists("go"):
         time.sleep(0.01)
     return job["x"]
+
+
+def chatty(job):
+    logging.getLogger("train").info("x is %s", job["x"])
+    return 0.0
 
 
 value = 3

@@ -193,3 +193,9 @@ def test_variables_of_the_environment_are_defaults(evalpool: Command) -> None:
         "run", "program:run", "--configs", "grid.jsonl", code=2, **{**variables, "EVALPOOL_NUM_WORKERS": "x"}
     )
     assert "'x' is no whole number" in wrong.stderr
+
+
+def test_what_the_run_function_logs_is_shown_with_its_job(evalpool: Command) -> None:
+    arguments = ["--configs", "grid.jsonl", "--out", "out.csv", "--progress", "off", "--log-level", "info"]
+    lines = evalpool("run", "program:chatty", *arguments).stderr.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == [f"INFO train [job 0.{x}]: x is {x}" for x in range(8)]

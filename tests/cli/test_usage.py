@@ -38,7 +38,7 @@ def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "said"),
     [
         (["run", "program", *RUN[2:]], "names no function; give module:function"),
-        (["run", "program:walk", *RUN[2:]], "has no function 'walk'; it has run, fail, hang"),
+        (["run", "program:walk", *RUN[2:]], "has no function 'walk'; it has run, fail, hang, chatty"),
         (["run", "program:value", *RUN[2:]], "has no function 'value'"),
         (["run", "nowhere:run", *RUN[2:]], "No module named 'nowhere'"),
         (["run", "nowhere.py:run", *RUN[2:]], "there is no file 'nowhere.py'"),

@@ -98,7 +98,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, usage="evalpool COMMAND ...",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"evalpool {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        prog="evalpool", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
 
     def command(name: str, summary: str, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(
