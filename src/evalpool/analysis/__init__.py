@@ -1,17 +1,22 @@
-"""Tables and plots of what a search did."""
+"""Plots and measures of what a search did."""
 
 from typing import TYPE_CHECKING
 
 from evalpool._lazy import attach
 
 if TYPE_CHECKING:
+    from evalpool.analysis._front import plot_hypervolume_over_time as plot_hypervolume_over_time
+    from evalpool.analysis._front import plot_pareto_front as plot_pareto_front
     from evalpool.analysis._hypervolume import hypervolume as hypervolume
     from evalpool.analysis._hypervolume import pareto_front as pareto_front
+    from evalpool.analysis._objective import plot_objective_over_evaluations as plot_objective_over_evaluations
+    from evalpool.analysis._objective import plot_objective_over_time as plot_objective_over_time
+    from evalpool.analysis._parallel import plot_parallel_coordinates as plot_parallel_coordinates
     from evalpool.analysis._performance import PerformanceOverTime as PerformanceOverTime
+    from evalpool.analysis._performance import performance_of_searches as performance_of_searches
     from evalpool.analysis._performance import performance_over_time as performance_over_time
     from evalpool.analysis._performance import plot_performance_over_time as plot_performance_over_time
-    from evalpool.analysis._plots import plot_objective_over_time as plot_objective_over_time
-    from evalpool.analysis._plots import plot_worker_utilization as plot_worker_utilization
+    from evalpool.analysis._workers import plot_worker_utilization as plot_worker_utilization
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -19,9 +24,14 @@ __getattr__, __dir__, __all__ = attach(
         "PerformanceOverTime": "_performance",
         "hypervolume": "_hypervolume",
         "pareto_front": "_hypervolume",
+        "performance_of_searches": "_performance",
         "performance_over_time": "_performance",
-        "plot_objective_over_time": "_plots",
+        "plot_hypervolume_over_time": "_front",
+        "plot_objective_over_evaluations": "_objective",
+        "plot_objective_over_time": "_objective",
+        "plot_parallel_coordinates": "_parallel",
+        "plot_pareto_front": "_front",
         "plot_performance_over_time": "_performance",
-        "plot_worker_utilization": "_plots",
+        "plot_worker_utilization": "_workers",
     },
 )

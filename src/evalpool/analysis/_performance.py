@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalpool.analysis._plots import COLOURS, _new_axes, _tidy, _time_unit
+from evalpool.analysis._rows import Evaluations, ended, is_source
+from evalpool.analysis._style import COLOURS, legend_above, new_axes, tidy, time_unit
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from evalpool.analysis._rows import Source
+
     Floats = NDArray[np.float64]
 
-__all__ = ["PerformanceOverTime", "performance_over_time", "plot_performance_over_time"]
+__all__ = ["PerformanceOverTime", "performance_of_searches", "performance_over_time", "plot_performance_over_time"]
 
 GRIDS = ("linear", "log")
 BANDS = ("standard_error", "quantiles")
@@ -164,8 +167,41 @@ def _on_grid(time: Floats, ends: Floats, best: Floats) -> Floats:
     return curve
 
 
+def performance_of_searches(
+    sources: Source | Iterable[Source],
+    *,
+    objective: int = 0,
+    grid: str = "linear",
+    n_points: int = 100,
+    minimize: bool = False,
+    start: float | None = None,
+    end: float | None = None,
+) -> PerformanceOverTime:
+    """As `performance_over_time`, of what was kept of the searches.
+
+    Args:
+        sources: one a run, each as that of `plot_objective_over_time`; the runs of one storage are
+            ``[storage.results(search_id) for search_id in storage.load_all_search_ids()]``. One run may be given bare.
+        objective: of several, which.
+        minimize: are smaller values better? evalpool's searches maximise.
+
+    Raises:
+        BadArgument: a source is none, has no such objective, or nothing succeeded.
+    """
+    runs: list[Any] = [sources] if is_source(sources) else list(sources)  # type: ignore[arg-type]
+    times, values = [], []
+    for number, source in enumerate(runs):
+        rows, names = Evaluations.of(source, timed=True)
+        if rows and not 0 <= objective < len(names):
+            raise BadArgument(f"objective is {objective!r}; run {number} has {', '.join(names) or 'none'}.")
+        times.append([ended(row) for row in rows])
+        # A run whose first evaluations failed knows no more columns than one; those are failures of each objective.
+        values.append([row.get(names[objective]) for row in rows])
+    return performance_over_time(times, values, grid=grid, n_points=n_points, minimize=minimize, start=start, end=end)
+
+
 def plot_performance_over_time(
-    curves: PerformanceOverTime | Mapping[str, PerformanceOverTime],
+    curves: PerformanceOverTime | Source | Iterable[Source] | Mapping[str, Any],
     ax: Axes | None = None,
     *,
     band: str | None = "standard_error",
@@ -174,7 +210,8 @@ def plot_performance_over_time(
     """Draw the curves of one search, or of several with their names.
 
     Args:
-        curves: from `performance_over_time`.
+        curves: from `performance_over_time` or `performance_of_searches`; or the sources of the latter themselves, for
+            objectives that are maximised; or a dict with a name for each of several.
         ax: where to draw; None for a new figure.
         band: ``"standard_error"``: the mean, and one standard error on each side of it; ``"quantiles"``: the median,
             and what lies between two quantiles; None: the mean alone.
@@ -186,11 +223,16 @@ def plot_performance_over_time(
     """
     if band is not None and band not in BANDS:
         raise BadArgument(f"band is {band!r}; give one of {', '.join(map(repr, BANDS))}, or None.")
-    named = {"": curves} if isinstance(curves, PerformanceOverTime) else curves
-    if not named:
+    given: Mapping[str, Any] = curves if isinstance(curves, Mapping) else {"": curves}
+    if not given:
         raise BadArgument("curves is empty; give at least one.")
-    ax = ax if ax is not None else _new_axes((7.0, 4.0))
-    scale, unit = _time_unit(max(float(curve.time[-1]) for curve in named.values()))
+    named = {
+        name: curve if isinstance(curve, PerformanceOverTime) else performance_of_searches(curve)
+        for name, curve in given.items()
+    }
+    ax = new_axes(ax)
+    shown = {"quantiles": ", median and quantiles", "standard_error": ", mean and standard error", None: ", mean"}[band]
+    scale, unit = time_unit(max(float(curve.time[-1]) for curve in named.values()))
     for number, (name, curve) in enumerate(named.items()):
         colour, times = COLOURS[number % len(COLOURS)], curve.time / scale
         if band == "quantiles":
@@ -204,8 +246,7 @@ def plot_performance_over_time(
     if all(curve.log for curve in named.values()):
         ax.set_xscale("log")
     ax.set_xlabel(f"time [{unit}]")
-    ax.set_ylabel("best so far")
-    _tidy(ax)
-    if any(named):
-        ax.legend(frameon=False)
+    ax.set_ylabel("best so far" + ("" if max(curve.best.shape[0] for curve in named.values()) == 1 else shown))
+    tidy(ax)
+    legend_above(ax)
     return ax

@@ -1,0 +1,102 @@
+"""The objective of each evaluation and the best so far, over time or over the number of evaluations."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from evalpool.analysis._rows import Evaluations, ended, is_number
+from evalpool.analysis._style import COLOURS, FAILED, legend_above, new_axes, tidy, time_unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from evalpool.analysis._rows import Source
+
+__all__ = ["plot_objective_over_evaluations", "plot_objective_over_time"]
+
+GAP = 0.16
+"""Between the panels of several objectives, of the height of all."""
+
+
+def plot_objective_over_time(source: Source, ax: Axes | None = None) -> Axes:
+    """Draw each evaluation when it ended, the best so far as a line, and the failures at the bottom.
+
+    Several objectives have a panel each, one above the other (`child_axes` of what is returned, which holds the common
+    axis of times). Cancelled jobs are left out.
+
+    Args:
+        source: a storage (its latest search; give ``storage.results(search_id)`` for another), an evaluator, jobs,
+            records, what `simulate` returned, or the path of a CSV file written by evalpool.
+        ax: where to draw; None for a new figure.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        BadArgument: `source` is none of these.
+    """
+    evaluations = Evaluations.of(source, timed=True)
+    times = [ended(row) for row in evaluations.rows]
+    scale, unit = time_unit(max(times, default=0.0))
+    return _draw(evaluations, [time / scale for time in times], f"time since the search's start [{unit}]", ax)
+
+
+def plot_objective_over_evaluations(source: Source, ax: Axes | None = None) -> Axes:
+    """As `plot_objective_over_time`, over how many evaluations had ended: searches on other machines compare.
+
+    Failures count as evaluations. A table without times is taken in the order of its rows.
+    """
+    evaluations = Evaluations.of(source)
+    numbers = [float(number) for number in range(1, len(evaluations.rows) + 1)]
+    return _draw(evaluations, numbers, "evaluations, in the order in which they ended", ax)
+
+
+def _draw(evaluations: Evaluations, places: list[float], label: str, ax: Axes | None) -> Axes:
+    rows = evaluations.rows
+    names = [name for name in evaluations.objectives if any(is_number(row.get(name)) for row in rows)]
+    names = names or evaluations.objectives[:1]
+    ax = new_axes(ax, (7.0, max(4.0, 1.0 + 2.0 * len(names))))
+    ax.set_xlabel(label)
+    ax.set_xlim(0, max(places, default=1.0) * 1.02)
+    tidy(ax)
+    if len(names) < 2:
+        ax.set_ylabel("objective")
+        _panel(ax, evaluations, places, names[0] if names else "", COLOURS[0])
+        legend_above(ax)
+        return ax
+    ax.spines["left"].set_visible(False)
+    ax.set_yticks([])
+    height = (1 + GAP) / len(names)
+    for number, name in enumerate(names):
+        panel = ax.inset_axes((0, 1 - (number + 1) * height + GAP, 1, height - GAP), sharex=ax)
+        panel.set_ylabel(name)
+        panel.tick_params(labelbottom=False, bottom=False)
+        tidy(panel)
+        _panel(panel, evaluations, places, name, COLOURS[number % len(COLOURS)])
+        panel.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.0)
+    return ax
+
+
+def _panel(ax: Axes, evaluations: Evaluations, places: list[float], name: str, colour: str) -> None:
+    """One objective."""
+    rows = evaluations.rows
+    found = [(place, row[name]) for place, row in zip(places, rows, strict=True) if is_number(row.get(name))]
+    if found:
+        done, values = [place for place, _ in found], [value for _, value in found]
+        best = list(itertools.accumulate(values, max))
+        ax.scatter(done, values, s=18, color=colour, alpha=0.45, linewidths=0, label="evaluation")
+        steps, heights = [*done, places[-1]], [*best, best[-1]]
+        ax.step(steps, heights, where="post", color=colour, linewidth=1.8, label=f"best so far: {best[-1]:.4g}")
+    failures = [place for place, row in zip(places, rows, strict=True) if not is_number(row.get(name))]
+    ax.margins(y=0.12)
+    if failures:
+        # At the bottom whatever the objectives' scale is: in fractions of the axes' height.
+        ax.plot(
+            failures,
+            [0.03] * len(failures),
+            "x",
+            color=FAILED,
+            markersize=5,
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
+            label=f"failure ({len(failures)})",
+        )

@@ -1,0 +1,222 @@
+"""Parallel coordinates: a line per evaluation across its hyperparameters, coloured by the objective.
+
+Sources: A. Inselberg, "The plane with parallel coordinates" (The Visual Computer 1, 1985).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evalpool._tables import cell
+from evalpool.analysis._rows import Evaluations, is_number, natural
+from evalpool.analysis._style import FAILED, new_axes
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from evalpool.analysis._rows import Row, Source
+
+__all__ = ["plot_parallel_coordinates"]
+
+COLOURS = "viridis_r"
+"""Dark is good: yellow lines in front would be hard to see on white."""
+UNSET = -0.1
+"""The height of what a row says nothing about: an inactive hyperparameter, the objective of a failure."""
+LOGARITHMIC = 50.0
+"""How many times its smallest value the largest must be for a logarithmic scale."""
+MAX_CHOICES = 8
+"""Of more texts than these only some are written beside their axis."""
+
+
+class _Axis(NamedTuple):
+    """One upright axis: heights between 0 and 1, and the texts beside it."""
+
+    title: str
+    height: Callable[[Any], float]
+    ticks: list[tuple[float, str]]
+
+
+def plot_parallel_coordinates(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    parameters: Sequence[str] | None = None,
+    objective: int = 0,
+) -> Axes:
+    """Draw a line per evaluation across its hyperparameters to its objective; the best dark and in front.
+
+    Hyperparameters that span orders of magnitude have a logarithmic scale. What an evaluation does not have runs along
+    the bottom: an inactive hyperparameter, and the objective of a failure.
+
+    Args:
+        source: as that of `plot_objective_over_time`.
+        ax: where to draw; None for a new figure.
+        parameters: which hyperparameters, from left to right; None for all that take more than one value, by name.
+        objective: of several, which.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        BadArgument: `source` is none, or it has no such parameter or objective.
+    """
+    evaluations = Evaluations.of(source)
+    rows = evaluations.rows
+    known = sorted({name[2:] for row in rows for name in row if name.startswith("p:")}, key=natural)
+    unknown = [name for name in parameters or () if name not in known]
+    if unknown:
+        raise BadArgument(f"parameters has {unknown[0]!r}; the search has {', '.join(known) or 'none'}.")
+    if rows and not 0 <= objective < len(evaluations.objectives):
+        raise BadArgument(f"objective is {objective!r}; the search has {', '.join(evaluations.objectives) or 'none'}.")
+    column = evaluations.objectives[objective] if rows else "objective"
+    chosen = list(parameters) if parameters is not None else [name for name in known if _varies(rows, f"p:{name}")]
+    axes = [_axis(name, [row[f"p:{name}"] for row in rows if f"p:{name}" in row]) for name in chosen]
+    values = [row[column] for row in rows if is_number(row.get(column))]
+    axes.append(_number_axis(column, values, log=False))
+    ax = new_axes(ax, (max(6.0, 1.4 * len(axes) + 1.5), 4.5))
+    _draw_lines(ax, rows, axes, [*(f"p:{name}" for name in chosen), column])
+    _draw_axes(ax, axes, len(rows) - len(values), any(_lacks(rows, f"p:{name}") for name in chosen))
+    if values:
+        _draw_scale(ax, column, values)
+    return ax
+
+
+def _varies(rows: list[Row], name: str) -> bool:
+    return len({cell(row.get(name)) for row in rows}) > 1
+
+
+def _lacks(rows: list[Row], name: str) -> bool:
+    return any(row.get(name) is None for row in rows)
+
+
+def _draw_lines(ax: Axes, rows: list[Row], axes: list[_Axis], names: list[str]) -> None:
+    from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
+
+    done, failed = [], []
+    for row in rows:
+        values = [row.get(name) for name in names]
+        # The objective is a text where the evaluation failed, and a text has no height there.
+        last = values[-1] if is_number(values[-1]) else None
+        heights = [UNSET if value is None else axis.height(value) for axis, value in zip(axes, values, strict=True)]
+        line = list(enumerate(heights[:-1]))
+        if last is None:
+            failed.append([*line, (len(line), UNSET)])
+        else:
+            done.append((heights[-1], [*line, (len(line), heights[-1])]))
+    done.sort(key=lambda one: one[0])  # the best are drawn last, in front
+    colours = [colormaps[COLOURS](height) for height, _ in done]
+    # Few lines are all strong; of many only the best ones, by rank, for objectives may crowd at one end.
+    few = min(1.0, 40 / max(len(done), 1))
+    strengths = [0.15 + 0.75 * max(few, (rank / len(done)) ** 6) for rank in range(1, len(done) + 1)]
+    if done:
+        ax.add_collection(LineCollection([line for _, line in done], colors=colours, alpha=strengths, linewidths=1.0))
+    if failed:
+        ax.add_collection(
+            LineCollection(failed, colors=FAILED, alpha=0.55, linewidths=0.9, linestyles="dashed", zorder=1.5)
+        )
+
+
+def _draw_axes(ax: Axes, axes: list[_Axis], failures: int, unset: bool) -> None:
+    for place, axis in enumerate(axes):
+        last = place == len(axes) - 1
+        ax.vlines(place, 0, 1, color="black", linewidth=0.9, zorder=4)
+        for height, text in axis.ticks:
+            ax.annotate(
+                text, (place, height), xytext=(4 if last else -4, 0), textcoords="offset points",
+                ha="left" if last else "right", va="center", fontsize="small", zorder=5,
+                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+            )  # fmt: skip
+    if failures:
+        ax.annotate(
+            f"failure ({failures})", (len(axes) - 1, UNSET), xytext=(4, 0), textcoords="offset points", va="center",
+            fontsize="small", color=FAILED,
+        )  # fmt: skip
+    if unset:
+        ax.annotate(
+            "not set", (0, UNSET), xytext=(-4, 0), textcoords="offset points", va="center", ha="right", fontsize="small"
+        )
+    ax.set_xticks(range(len(axes)), [axis.title for axis in axes])
+    ax.set_yticks([])
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlim(-0.45, len(axes) - 0.5)
+    ax.set_ylim(UNSET - 0.06, 1.05)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_scale(ax: Axes, name: str, values: list[float]) -> None:
+    """The colours' meaning, beside the last axis."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    low, high = min(values), max(values)
+    shown = ScalarMappable(Normalize(low, high if high > low else low + 1.0), COLOURS)
+    ax.figure.colorbar(shown, ax=ax, label=f"{name} (larger is better)", fraction=0.04, pad=0.06)
+
+
+def _axis(title: str, values: list[Any]) -> _Axis:
+    if values and all(is_number(value) and math.isfinite(value) for value in values):
+        low, high = min(values), max(values)
+        return _number_axis(title, values, log=low > 0 and high >= LOGARITHMIC * low and _bunches(values))
+    texts = sorted({cell(value) for value in values}, key=natural)
+    places = {text: (number + 0.5) / len(texts) for number, text in enumerate(texts)}
+    each = -(-len(texts) // MAX_CHOICES) or 1
+    ticks = [(place, _short(text)) for text, place in list(places.items())[::each]]
+    return _Axis(title, lambda value: places[cell(value)], ticks)
+
+
+def _bunches(values: list[float]) -> bool:
+    """Would they crowd on a linear scale more than on a logarithmic one? By where their median would stand.
+
+    The extremes alone do not tell: of many numbers drawn evenly from 0 to 1 the smallest is very small, too.
+    """
+    low, middle, high = min(values), statistics.median(values), max(values)
+    linear = (middle - low) / (high - low)
+    logarithmic = math.log(middle / low) / math.log(high / low)
+    return abs(linear - 0.5) > abs(logarithmic - 0.5)
+
+
+def _number_axis(title: str, values: Iterable[float], *, log: bool) -> _Axis:
+    values = list(values) or [0.0]
+    whole = all(isinstance(value, int) for value in values)
+    scale: Callable[[float], float] = math.log10 if log else float
+    low, high = scale(min(values)), scale(max(values))
+    span = high - low or 1.0
+
+    def height(value: Any) -> float:
+        return (scale(value) - low) / span if is_number(value) else UNSET
+
+    def text(value: float) -> str:
+        if whole and abs(value) < 1e6:
+            return f"{value:.0f}"
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}"
+
+    ends = [min(values), max(values)]
+    between = _decades(low, high) if log else _round_numbers(low, high, whole)
+    inner = [value for value in between if 0.07 < height(value) < 0.93]
+    ticks = [(height(value), text(value)) for value in (*dict.fromkeys(ends), *inner)]
+    return _Axis(title + (" (log)" if log else ""), height, ticks)
+
+
+def _decades(low: float, high: float) -> list[float]:
+    step = max(1, round((high - low) / 5))
+    return [10.0**power for power in range(math.ceil(low), math.floor(high) + 1, step)]
+
+
+def _round_numbers(low: float, high: float, whole: bool) -> list[float]:
+    """A few numbers of one, two or five between the two."""
+    if high <= low:
+        return []
+    rough = (high - low) / 6
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough)
+    if whole:
+        step = max(1.0, round(step))
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 14 else text[:13] + "…"

@@ -1,0 +1,151 @@
+"""One reader for everything that holds jobs: rows with the columns of the tables, for all plots alike.
+
+CSV file ──────────────► read_table ─┐
+storage, evaluator ──► results() ──► table_of ──► Rows ──► a plot
+jobs, records ───────────────────────┘        │
+SimulationResult ─► trace, objectives ────────┘
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from evalpool._tables import read_table, table_of
+from evalpool.errors import BadArgument
+from evalpool.outcomes import JobStatus
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._job import Job
+    from evalpool.models import JobRecord
+    from evalpool.simulation import SimulationResult
+    from evalpool.storage import Storage
+
+    Source: TypeAlias = Storage | Evaluator | SimulationResult | Iterable[Job[Any] | JobRecord] | str | os.PathLike[str]
+
+__all__ = [
+    "Evaluations", "Row", "ended", "has_ended", "is_number", "is_source", "kind_of", "natural", "read_rows",
+    "worker_of",
+]  # fmt: skip
+
+Row: TypeAlias = "dict[str, Any]"
+
+
+def read_rows(source: Source) -> list[Row]:
+    """One dict per job with the columns of the tables; of a storage those of its latest search.
+
+    Raises:
+        BadArgument: `source` is nothing that holds jobs, or a file that cannot be read as a table.
+        UnknownSearch: a storage that holds no search.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            return read_table(source)
+        except UnicodeDecodeError:
+            raise BadArgument(
+                f"{os.fspath(source)!r} is no CSV file; open a storage first, as SQLiteStorage({os.fspath(source)!r})."
+            ) from None
+    given: Any = source
+    if callable(getattr(given, "results", None)):
+        given = given.results()
+    elif hasattr(given, "trace") and hasattr(given, "completions"):
+        return _simulated_rows(given)
+    try:
+        return table_of(given)[1]
+    except (TypeError, AttributeError):
+        raise BadArgument(
+            f"source is of type {type(source).__name__}; give a storage, an evaluator, a list of jobs or records, "
+            "what simulate returned, or the path of a CSV file."
+        ) from None
+
+
+def is_source(value: Any) -> bool:
+    """Does this hold the jobs of one search, rather than being a collection of such?"""
+    if isinstance(value, (str, os.PathLike)) or hasattr(value, "results") or hasattr(value, "completions"):
+        return True
+    first = next(iter(value), None) if isinstance(value, (list, tuple)) else None
+    return hasattr(first, "status") and hasattr(first, "objective")
+
+
+def _simulated_rows(result: SimulationResult) -> list[Row]:
+    rows = []
+    for told, objective in zip(result.completions, result.objectives, strict=True):
+        values = objective if isinstance(objective, tuple) else (objective,)
+        names = ["objective"] if len(values) == 1 else [f"objective_{i}" for i in range(len(values))]
+        rows.append(
+            {
+                **{f"p:{name}": value for name, value in result.configurations[told["job"]].items()},
+                **dict(zip(names, values, strict=True)),
+                "job_id": told["job"],
+                "job_status": told["status"],
+                "m:timestamp_start": told["start"],
+                "m:timestamp_end": told["end"],
+                "m:virtual_worker": told["worker"],
+            }
+        )
+    return rows
+
+
+class Evaluations(NamedTuple):
+    """The jobs that ran to an end of their own, in the order in which they ended.
+
+    Attributes:
+        rows: one dict per job.
+        objectives: the names of the columns of the objectives, in order.
+    """
+
+    rows: list[Row]
+    objectives: list[str]
+
+    @classmethod
+    def of(cls, source: Source, *, timed: bool = False) -> Evaluations:
+        """Read them. Where no row has a time, they stand in the order of the source; `timed` leaves such rows out."""
+        ran = (JobStatus.DONE.name, JobStatus.FAILED.name)
+        rows = [row for row in read_rows(source) if row["job_status"] in ran and (has_ended(row) or not timed)]
+        if all(map(has_ended, rows)):
+            rows.sort(key=ended)
+        names = {name for row in rows for name in row if name.startswith("objective")}
+        return cls(rows, sorted(names, key=natural))
+
+    def succeeded(self, row: Row) -> bool:
+        """Has it a number for each objective?"""
+        return bool(self.objectives) and all(is_number(row.get(name)) for name in self.objectives)
+
+
+def has_ended(row: Row) -> bool:
+    """Is it known when? A job that was cancelled before it ran has no end."""
+    return row.get("m:timestamp_end") is not None
+
+
+def ended(row: Row) -> float:
+    """Seconds since the search's start."""
+    return float(row["m:timestamp_end"])
+
+
+def kind_of(row: Row) -> str:
+    """What became of the job: done, failed or cancelled."""
+    if row["job_status"] == JobStatus.CANCELLED.name:
+        return "cancelled"
+    failed = row["job_status"] == JobStatus.FAILED.name or any(
+        name.startswith("objective") and not is_number(value) for name, value in row.items()
+    )
+    return "failed" if failed else "done"
+
+
+def worker_of(row: Row) -> str:
+    """Whose line its bar is on: that of the virtual worker where time was simulated."""
+    virtual = row.get("m:virtual_worker")
+    return str(row.get("m:worker", "?")) if virtual is None else f"virtual-{virtual}"
+
+
+def is_number(value: Any) -> bool:
+    """Can it be drawn?"""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def natural(name: str) -> list[Any]:
+    """A key that puts worker-10 after worker-9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,49 @@
+"""How all plots look: colours, units, the frame, the legend above what it explains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evalpool.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["CANCELLED", "COLOURS", "FAILED", "legend_above", "new_axes", "tidy", "time_unit"]
+
+# Okabe and Ito's palette, which people who see colours differently can tell apart. Vermilion is for failures alone.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+FAILED = "#D55E00"
+CANCELLED = "#999999"
+
+
+def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.0)) -> Axes:
+    """The axes that were given, or those of a new figure. Raises `MissingExtra` without matplotlib."""
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise MissingExtra('A plot needs matplotlib: pip install "evalpool[plot]".') from error
+    if ax is not None:
+        return ax
+    _, made = pyplot.subplots(figsize=size, layout="constrained")
+    return made
+
+
+def tidy(ax: Axes) -> None:
+    """Leave the frame's left and lower sides."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def legend_above(ax: Axes, columns: int = 4) -> None:
+    """Above the axes, where it covers no point."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2)
+
+
+def time_unit(longest: float) -> tuple[float, str]:
+    """What a unit has of seconds, and its name, for an axis up to `longest` seconds."""
+    for seconds, unit in ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes")):
+        if longest >= 3 * seconds:
+            return seconds, unit
+    return 1.0, "s"
