@@ -10,7 +10,11 @@ alternation. The kernel is measured twice: as the loop that it offers for a run-
 The wrapper is called from 4 processes that do nothing else, ours and mfhpo-simulator's: from the first start of a
 process until the last has ended, and, for ours, at several numbers of evaluations. Between two evaluations lie two
 wake-ups of a process, so the rate depends on the machine: the table shows beside it what a bare ping-pong over the same
-kind of socket reaches. Ask and tell through the wrapper writes its log as it goes; mfhpo-simulator writes at the end.
+kind of socket reaches.
+
+Ask and tell through the wrapper writes its log as it goes; mfhpo-simulator writes at the end. `simulate` gives each
+run-function a running job, standardises what it returns, and keeps the schedule; with an evaluator, each job takes the
+whole path of a job besides.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import random
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,6 +40,7 @@ from typing import Any
 
 from _tables import alternate, heading, row
 
+from evalpool import simulate
 from evalpool.simulation import ObjectiveFuncWrapper
 from evalpool.simulation._kernel import ASK, Kernel
 
@@ -277,40 +283,62 @@ def wrappers(quick: bool) -> None:
 
 def ask_and_tell(quick: bool) -> None:
     count, repeats = (2000, 2) if quick else (5000, 5)
-    print("\n" + heading("Ask and tell through the wrapper, evaluations per second", "mfhpo-simulator"))
+    print("\n" + heading("Ask and tell, evaluations per second", "mfhpo-simulator"))
     print("| | evalpool | mfhpo-simulator | ratio (least - most) | asked |\n|---|---|---|---|---|")
-
-    def simulate(make: Any, workers: int) -> float:
-        with tempfile.TemporaryDirectory() as directory:
-            before = os.getcwd()
-            os.chdir(directory)
-            try:
-                settings = {"n_workers": workers, "n_evals": count, "n_actual_evals_in_opt": count + workers}
-                wrapper = make(obj_func=Objective(), ask_and_tell=True, save_dir_name="run", **settings)
-                optimizer = TheirOptimizer()
-                start = time.perf_counter()
-                wrapper.simulate(optimizer)
-                return count / (time.perf_counter() - start)
-            finally:
-                os.chdir(before)
 
     from benchmark_simulator import ObjectiveFuncWrapper as Theirs
 
     warnings.simplefilter("ignore")
     for workers in (4, 64, 1024):
+        theirs = functools.partial(by_wrapper, Theirs, workers, count)
+        measures = {
+            "simulate, in this thread": functools.partial(by_simulate, None, workers, count),
+            'simulate, evaluator="serial"': functools.partial(by_simulate, "serial", workers, count),
+            "the wrapper": functools.partial(by_wrapper, ObjectiveFuncWrapper, workers, count),
+        }
         try:
-            simulate(Theirs, workers)
+            theirs()
         except TimeoutError:  # it asks that the whole first round of decisions is shorter than any evaluation
-            print(f"| {workers:,} workers | | mfhpo-simulator refuses | | |")
+            for name, found in alternate(measures, repeats).items():
+                print(f"| {name}, {workers:,} workers | {statistics.median(found):,.0f} /s | it refuses | | |")
             continue
-        found = alternate(
-            {
-                "ours": lambda w=workers: simulate(ObjectiveFuncWrapper, w),
-                "theirs": lambda w=workers: simulate(Theirs, w),
-            },
-            repeats,
+        found = alternate({**measures, "theirs": theirs}, repeats)
+        for name in measures:
+            asked = 2 if name.startswith("simulate") else None
+            print(row(f"{name}, {workers:,} workers", found[name], found["theirs"], asked, "/s"))
+    print("\n| evaluations by simulate, 1,000 workers | microseconds each |\n|---|---|")
+    for size in (1000, 10_000, 100_000) if quick else (1000, 10_000, 100_000, 1_000_000):
+        print(
+            f"| {size:,} | {1e6 / max(by_simulate(None, 1000, size) for _ in range(1 if size > 100_000 else 3)):.1f} |"
         )
-        print(row(f"{workers:,} workers", found["ours"], found["theirs"], None, "/s"))
+
+
+def by_wrapper(make: Any, workers: int, count: int) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        before = os.getcwd()
+        os.chdir(directory)
+        try:
+            settings = {"n_workers": workers, "n_evals": count, "n_actual_evals_in_opt": count + workers}
+            wrapper = make(obj_func=Objective(), ask_and_tell=True, save_dir_name="run", **settings)
+            optimizer = TheirOptimizer()
+            start = time.perf_counter()
+            wrapper.simulate(optimizer)
+            return count / (time.perf_counter() - start)
+        finally:
+            os.chdir(before)
+
+
+def by_simulate(evaluator: Any, workers: int, count: int) -> float:
+    table = Objective()
+
+    def run(job: Any) -> dict[str, float]:
+        results = table.run(job)
+        results["objective"] = results["loss"]
+        return results
+
+    start = time.perf_counter()
+    simulate(TheirOptimizer(), run, num_workers=workers, max_evals=count, evaluator=evaluator)
+    return count / (time.perf_counter() - start)
 
 
 def main() -> None:
