@@ -117,9 +117,20 @@ def test_resources_are_lent_and_come_back_when_a_job_is_killed(nodes: Any) -> No
 
 
 @pytest.mark.slow
-def test_large_arrays_are_shared_and_what_a_caller_changes_is_seen(nodes: Any) -> None:
+@pytest.mark.parametrize("near", [True, False])
+def test_large_arrays_are_shared_and_what_a_caller_changes_is_seen(
+    nodes: Any, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(job: RunningJob, table: Any) -> Any:
-        return {"objective": float(job["array"][0] + table[0]), "metadata": {"writable": table.flags.writeable}}
+        job["array"] += 0.0  # its own copy
+        return {
+            "objective": float(job["array"][0] + table[0]),
+            "metadata": {"writable": table.flags.writeable},
+            "array": job["array"],
+        }
+
+    if not near:  # as with workers of other hosts, to whom no memory can be passed
+        monkeypatch.setattr("evalpool.backends._ray._door.can_lend", lambda: False)
 
     array, table = np.ones(200_000), np.full(200_000, 10.0)
     with RayEvaluator(run, num_workers=2, run_function_kwargs={"table": table}) as evaluator:
@@ -130,4 +141,5 @@ def test_large_arrays_are_shared_and_what_a_caller_changes_is_seen(nodes: Any) -
         evaluator.gather()
         assert {job.objective for job in first} == {11.0}
         assert second.objective == 15.0
+        assert (second.output["array"] == array).all()
         assert not first[0].metadata["writable"]  # it is the object store's, for all workers of the host

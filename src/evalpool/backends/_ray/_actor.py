@@ -16,8 +16,10 @@ from typing import Any
 
 from evalpool._version import __version__
 from evalpool.backends._process import _wire
-from evalpool.backends._process._worker import Serving
-from evalpool.backends._ray._door import host_identity, knock
+from evalpool.backends._process._lend import worth_it
+from evalpool.backends._process._worker import Serving, SocketChannel
+from evalpool.backends._ray import _ring
+from evalpool.backends._ray._door import host_identity, knock, knock_near
 
 __all__ = ["enter", "versions", "worker_class"]
 
@@ -51,10 +53,10 @@ def worker_class() -> type:
                 )
             self._serving: Any = None
 
-        def serve(self, setup: dict[str, Any], address: tuple[str, int], key: bytes, ticket: int) -> None:
+        def serve(self, setup: dict[str, Any], address: tuple[str, int], near: Any, key: bytes, ticket: int) -> None:
             from evalpool.backends._ray._actor import enter
 
-            self._serving = enter(setup, address, key, ticket)
+            self._serving = enter(setup, address, near, key, ticket)
             self.go_on()
 
         def take(self, *buffers: Any) -> None:
@@ -70,12 +72,12 @@ def worker_class() -> type:
     return EvalpoolWorker
 
 
-def enter(setup: dict[str, Any], address: tuple[str, int], key: bytes, ticket: int) -> Serving:
+def enter(setup: dict[str, Any], address: tuple[str, int], near: Any, key: bytes, ticket: int) -> Serving:
     """Connect to the evaluator and be ready to serve.
 
     Args:
         setup: of the object store: its arrays are shared by all workers of this host, and read-only.
-        address, key: of the evaluator's door.
+        address, near, key: of the evaluator's door.
         ticket: which worker this is.
     """
     facts = {
@@ -87,6 +89,8 @@ def enter(setup: dict[str, Any], address: tuple[str, int], key: bytes, ticket: i
     }
     # Ray would let a job end by SystemExit where SIGTERM was meant for the worker.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    lender = knock_near(near, key, {**facts, "role": "lender"})
+    facts["lends"] = lender is not None
     try:
         data = knock(address, key, {**facts, "role": "data"})
         control = knock(address, key, {**facts, "role": "control"})
@@ -98,7 +102,46 @@ def enter(setup: dict[str, Any], address: tuple[str, int], key: bytes, ticket: i
     for stream in (sys.stdout, sys.stderr):  # what a job prints appears when it prints it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    return Serving(data, control, _wire.FrameReader(data), deque(), setup)
+    rings = None if lender is None else _ring.receive(lender)
+    return _Serving(data, control, setup, lender, rings)
+
+
+class _Serving(Serving):
+    """A worker's life in an actor: on the evaluator's host, large frames go through rings."""
+
+    def __init__(
+        self,
+        data: socket.socket,
+        control: socket.socket,
+        setup: dict[str, Any],
+        lender: socket.socket | None,
+        rings: tuple[_ring.Ring, _ring.Ring] | None,
+    ) -> None:
+        self._rings = rings
+        super().__init__(data, control, _wire.FrameReader(data), deque(), setup, lender)
+
+    def _open_channel(self, data: socket.socket, setup: dict[str, Any], lender: socket.socket | None) -> SocketChannel:
+        ring = None if self._rings is None else self._rings[1]
+        return _Channel(data, setup["decides"], None, setup["advice"], lender, ring)
+
+    def _borrow(self, head: memoryview) -> _wire.Frame:
+        if self._rings is not None and _ring.is_in_ring(head):
+            return self._rings[0].take(head)
+        return super()._borrow(head)
+
+
+class _Channel(SocketChannel):
+    def __init__(self, *arguments: Any) -> None:
+        *others, self._ring = arguments
+        super().__init__(*others)
+
+    def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
+        if self._ring is not None and worth_it(payload, buffers):
+            frame = self._ring.put(kind, job, payload, buffers)
+            if frame is not None:
+                self.send_bytes(frame[0])
+                return
+        super().send_large(kind, job, payload, buffers)
 
 
 def _log_file() -> str:

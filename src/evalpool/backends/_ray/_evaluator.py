@@ -108,6 +108,7 @@ class RayEvaluator(SupervisedEvaluator):
             "storage": parcel.storage,
             "advice": parcel.advice,
             "decides": self._stopper is not None,
+            "lends": True,
         }
         self._supervisor = Actors(
             self,

@@ -1,24 +1,14 @@
-"""Large arrays of configurations: through the object store once, however many jobs use them."""
+"""Large arrays of configurations for workers of other hosts: in the object store, once however many jobs use one."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any
 
-__all__ = ["Shelf", "Stored"]
+__all__ = ["Shelf"]
 
-LARGE = 1 << 18
-"""Bytes of a job's arrays from which on two calls of an actor (0.5 ms) cost less than sending them."""
 KEPT = 8
 """Arrays that are kept in the object store because another job may use them."""
-
-
-class Stored(list[Any]):
-    """The frame of a job whose arrays are in the object store, as `refs`."""
-
-    __slots__ = ("refs",)
-
-    refs: list[Any]
 
 
 class Shelf:

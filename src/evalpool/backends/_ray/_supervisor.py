@@ -15,16 +15,17 @@ import socket
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
 from evalpool.backends._ahead import encode
-from evalpool.backends._process import _wire
+from evalpool.backends._process import _lend, _wire
+from evalpool.backends._ray import _ring
 from evalpool.backends._ray._actor import versions, worker_class
 from evalpool.backends._ray._door import Door, host_identity
 from evalpool.backends._ray._resources import Needs
-from evalpool.backends._ray._store import LARGE, Shelf, Stored
+from evalpool.backends._ray._store import Shelf
 from evalpool.backends._sockets import OverSockets, Peer
 from evalpool.evaluator._job import Job
 from evalpool.outcomes import Worker
@@ -52,17 +53,28 @@ Ray has no public way to be told."""
 class Actor(Peer):
     """A worker's seat with its actor."""
 
-    __slots__ = ("data_socket", "ending", "handle", "joined", "log", "ticket", "why")
+    __slots__ = ("came", "ending", "handle", "joined", "lender", "log", "rings", "ticket", "why")
 
     def __init__(self, index: int, ticket: int, handle: Any) -> None:
         super().__init__(index, Worker(f"ray-{index}", "", 0))
         self.ticket = ticket
         self.handle = handle
-        self.data_socket: socket.socket | None = None  # until the other one has come as well
-        self.joined = False  # it has both sockets
+        self.came: dict[str, socket.socket] = {}  # by role, until all have come
+        self.lender: socket.socket | None = None  # passes descriptors of large frames, on this host
+        self.rings: tuple[_ring.Ring, _ring.Ring] | None = None  # to it and from it, on this host
+        self.joined = False  # it has its sockets
         self.ending = False
         self.why = ""  # Ray's reason for its end
         self.log = ""  # the file of its standard error, if it is on this host
+
+
+class _Large(NamedTuple):
+    """A job that goes to its worker by a way that depends on where that is."""
+
+    kind: int
+    job: tuple[int, int]
+    payload: bytes
+    buffers: list[memoryview]
 
 
 class Actors(OverSockets):
@@ -107,7 +119,7 @@ class Actors(OverSockets):
             return
         try:
             handle = self._class.remote(versions(), list(sys.path))
-            serving = handle.serve.remote(self._setup, self._door.address, self._door.key, ticket)
+            serving = handle.serve.remote(self._setup, self._door.address, self._door.near, self._door.key, ticket)
         except Exception as error:  # noqa: BLE001  Ray was shut down, or lost its head
             self._give_up(f"{type(error).__name__}: {error}")
             return
@@ -122,17 +134,25 @@ class Actors(OverSockets):
 
     def _on_guest(self, hello: dict[str, Any], sock: socket.socket) -> None:
         peer = next((peer for peer in self._seats.values() if peer.ticket == hello["ticket"]), None)
-        if peer is None or peer.ending or self._stopping:
+        if peer is None or peer.ending or peer.joined or self._stopping:
             sock.close()
-        elif hello["role"] == "data":
-            peer.data_socket = sock
-        elif peer.data_socket is not None:
-            peer.worker = Worker(peer.worker.name, hello["host"], hello["pid"])
-            peer.elsewhere = hello["where"] != self._where
-            peer.log = "" if peer.elsewhere else hello["log"]
-            peer.connect(peer.data_socket, sock)
-            peer.joined = True
-            self._watch(peer)
+            return
+        came = peer.came
+        came[hello["role"]] = sock
+        if hello["role"] == "lender":
+            with contextlib.suppress(OSError):  # it is gone, which is noticed otherwise
+                peer.rings = _ring.offer(sock)  # it waits for this
+        if not {"data", "control"} <= came.keys() or (hello.get("lends") and "lender" not in came):
+            return
+        peer.worker = Worker(peer.worker.name, hello["host"], hello["pid"])
+        peer.elsewhere = hello["where"] != self._where
+        peer.log = "" if peer.elsewhere else hello["log"]
+        peer.lender = came.get("lender")
+        if peer.lender is not None:
+            peer.lender.setblocking(False)
+        peer.connect(came["data"], came["control"])
+        peer.joined = True
+        self._watch(peer)
 
     def _on_other(self, peer: Actor, kind: int, payload: memoryview) -> None:
         self._failed_starts = 0
@@ -141,20 +161,35 @@ class Actors(OverSockets):
     # Jobs.
 
     def _encode(self, job: Job[Any]) -> Any:
-        message = encode(job)
-        if type(message) is tuple or sum(len(piece) for piece in message[1:]) < LARGE:
-            return message
-        payload, buffers = _wire.dump((job.args, job._extra or None))
-        stored = Stored(_wire.frame(_wire.STORED_JOB, _wire.JOB.pack(job.number, job.attempts) + payload))
-        stored.refs = [self._shelf.put(buffer) for buffer in buffers]
-        return stored
+        return encode(job, self._framed)
+
+    def _framed(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Any:
+        if not _lend.worth_it(payload, buffers):
+            return _wire.frame(kind, payload, buffers)
+        return _Large(kind, job, payload, buffers)
+
+    def _borrow(self, seat: Actor, head: memoryview) -> _wire.Frame:
+        if seat.rings is not None and _ring.is_in_ring(head):
+            return seat.rings[1].take(head)
+        assert seat.lender is not None
+        return _lend.borrow(seat.lender, head)
 
     def _send(self, peer: Actor, pieces: Any) -> None:
-        if type(pieces) is Stored:
-            # Queued behind the call that serves; it returns when it comes to this job, and is called again.
-            self._heed(peer, peer.handle.take.remote(*pieces.refs))
-            self._heed(peer, peer.handle.go_on.remote())
-        super()._send(peer, pieces)
+        super()._send(peer, self._convey(peer, pieces) if type(pieces) is _Large else pieces)
+
+    def _convey(self, peer: Actor, large: _Large) -> list[Any]:
+        """Let a large job reach a worker by the shortest way; what is to be sent for it."""
+        if peer.rings is not None and peer.lender is not None:
+            frame = peer.rings[0].put(*large)
+            if frame is not None:
+                return frame
+            lent = _lend.lend(*large)
+            if lent is not None and _lend.pass_on(peer.lender, lent):
+                return lent.frame
+        # Queued behind the call that serves; it returns when it comes to this job, and is called again.
+        self._heed(peer, peer.handle.take.remote(*map(self._shelf.put, large.buffers)))
+        self._heed(peer, peer.handle.go_on.remote())
+        return _wire.frame(_wire.STORED_JOB, large.payload)
 
     # Ends.
 
@@ -224,10 +259,8 @@ class Actors(OverSockets):
     def _disconnect(self, peer: Actor) -> None:
         if peer.joined:
             self._unwatch(peer.data, peer.control)
-            peer.data.close()
-            peer.control.close()
-        elif peer.data_socket is not None:
-            peer.data_socket.close()
+        for sock in peer.came.values():
+            sock.close()
 
     def _begin_to_stop(self, now: bool) -> None:
         self._stopping = True
@@ -284,9 +317,8 @@ class Actors(OverSockets):
     def close_in_fork(self) -> None:
         self._door.close_in_fork()
         for peer in self._seats.values():
-            if peer.joined:
-                peer.data.close()
-                peer.control.close()
+            for sock in peer.came.values():
+                sock.close()
 
 
 def _descendants(peer: Actor) -> list[psutil.Process]:
