@@ -17,7 +17,7 @@ from cli.conftest import Command
 from evalpool import Evaluator, RandomSearch, optimize
 from evalpool.cli import LiveView, watch
 from evalpool.errors import BadArgument
-from evalpool.storage import MemoryStorage, SQLiteStorage
+from evalpool.storage import Event, MemoryStorage, SQLiteStorage
 
 
 def test_a_view_beside_a_search_ends_with_what_was_reached() -> None:
@@ -145,3 +145,14 @@ def test_a_notebook_gets_one_output_that_is_replaced(monkeypatch: pytest.MonkeyP
     assert "1 succeeded" in shown[-1]
     assert "<b>" not in shown[-1]
     assert "F_invalid_output" in shown[-1]
+
+
+def test_a_storage_that_cannot_be_read_ends_the_view_and_not_the_search(caplog: pytest.LogCaptureFixture) -> None:
+    file, storage = io.StringIO(), MemoryStorage()
+    with Evaluator.create(lambda job: job["x"], "thread", {"storage": storage}) as evaluator:
+        storage.append([Event("search", "9", None, {"start": 0.0, "schema": 999})])
+        with LiveView(storage, interval=0.001, file=file):
+            jobs = evaluator.submit([{"x": 1}])
+            evaluator.gather()
+    assert jobs[0].objective == 1
+    assert "The live view ends: search 9 was written by a later evalpool" in caplog.text

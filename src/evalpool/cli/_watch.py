@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import line_of, write_json
-from evalpool.errors import BadArgument, StorageUnavailable
+from evalpool.errors import BadArgument, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from evalpool.storage import Storage
 
 __all__ = ["LiveView", "main", "watch"]
+
+logger = logging.getLogger("evalpool")
 
 LINES_EVERY = 30.0
 """Seconds between two lines where a view cannot be redrawn, but for the first and the last."""
@@ -99,6 +102,8 @@ class LiveView:
                     self._display.show(self._follower.summaries(), last=False)
             self._follower.look()
             self._display.show(self._follower.summaries(), last=True)
+        except StorageError as error:  # what cannot be read concerns the view, not the search beside it
+            logger.warning("The live view ends: %s", error)
         finally:
             self._display.close()
 

@@ -82,6 +82,8 @@ def line_of(summary: dict[str, Any]) -> str:
         parts.append(rate(summary["rate"]))
     if summary["seconds_left"] is not None:
         parts.append(f"{duration(summary['seconds_left'])} left")
+    if summary.get("trouble"):
+        parts.append(clean(summary["trouble"]))
     return ", ".join(parts)
 
 
