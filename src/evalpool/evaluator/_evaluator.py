@@ -682,7 +682,7 @@ class Evaluator(abc.ABC):
             with self._stopper_lock:
                 try:
                     if job._stopper is None:
-                        job._stopper = _settings.stopper_for(self._stopper, job.number)
+                        job._stopper = _settings.stopper_for(self._stopper, job.number, job.args)
                     job._stopper.observe(budget, objective)
                     stop = bool(job._stopper.stop())
                 except Exception:

@@ -140,10 +140,10 @@ def check_stopper(value: Any) -> Any:
     return value
 
 
-def stopper_for(prototype: Any, number: int) -> Any:
+def stopper_for(prototype: Any, number: int, configuration: dict[str, Any]) -> Any:
     """One job's own stopper: made by the prototype if it shares something between jobs, else a copy of it."""
     if callable(getattr(prototype, "for_job", None)):
-        return prototype.for_job(number)
+        return prototype.for_job(number, configuration)
     import copy
 
     return copy.deepcopy(prototype)

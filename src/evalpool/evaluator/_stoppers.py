@@ -73,7 +73,7 @@ class SharedStopper(Stopper):
         self.objective = None
         self._stopped = False
 
-    def for_job(self: Self, number: int) -> Self:
+    def for_job(self: Self, number: int, configuration: dict[str, Any] | None = None) -> Self:
         """A stopper for one job that shares what is common with this one."""
         own = copy.copy(self)
         own._begin()
