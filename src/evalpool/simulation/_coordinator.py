@@ -27,11 +27,11 @@ from typing import Any
 
 from evalpool._json import to_json
 from evalpool.errors import MemberLost, SimulationError
+from evalpool.evaluator._seeds import Seeds
 from evalpool.simulation._checkpoints import Configurations, check_fidelity
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import NOTHING, WAIT, Kernel
 from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
-from evalpool.simulation._seeds import Seeds
 from evalpool.simulation._turns import CallerKernel
 
 __all__ = ["Call", "Coordinator", "Entry", "Member", "Reply", "failure_text"]

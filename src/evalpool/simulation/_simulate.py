@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from evalpool.errors import BadArgument
+from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._optimize import _announce, _can_stop
@@ -150,6 +150,12 @@ def simulate(
                     )
                 )
             assert isinstance(evaluator, SimulatedEvaluator)
+            if not evaluator.is_master:
+                raise SimulationError(
+                    "This rank has served its root, which searches. Make the evaluator before: with "
+                    "simulated(MPICommEvaluator)(run_function, num_workers=8) as evaluator: if evaluator.is_master: "
+                    "simulate(..., evaluator=evaluator)."
+                )
             if max_evals is not None:
                 _announce(evaluator, max_evals)
             search = EvaluatorSearch(kernel, evaluator, **settings)

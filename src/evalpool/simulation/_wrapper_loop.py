@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evalpool._asktell import Asked
 from evalpool.errors import SimulationError
 from evalpool.evaluator._job import Job
-from evalpool.evaluator._seeds import fresh_seed
+from evalpool.evaluator._seeds import Seeds, fresh_seed
 from evalpool.outcomes import JobStatus, Outcome
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._loop import NO_JOB, Loop
 from evalpool.simulation._run import RunSettings
-from evalpool.simulation._seeds import Seeds
 
 if TYPE_CHECKING:
     from evalpool.simulation._wrapper import ObjectiveFuncWrapper
