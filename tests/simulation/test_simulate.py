@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import evalpool
 from evalpool import (
     BadArgument,
     Evaluator,
+    ExecutorEvaluator,
     Job,
     OptunaOptimizer,
     ProcessPoolEvaluator,
@@ -154,6 +157,22 @@ class TestSchedule:
         result = simulate(optimizer, run, max_evals=2, evaluator=way)
         assert result.objectives == ["F_ValueError", 0.0]
         assert "as asked" in optimizer.told[0].error
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_a_run_function_may_be_async(self, way: Any) -> None:
+        async def later(job: RunningJob) -> Any:
+            return run(job)
+
+        result = simulate(TellsJob(*of(4.0, 1.0, 1.0)), later, num_workers=2, max_submits=3, evaluator=way)
+        assert ends(result) == [(1, 1.0), (2, 2.0), (0, 4.0)]
+
+    def test_an_interrupt_ends_the_search(self) -> None:
+        def interrupted(job: RunningJob) -> Any:
+            signal.raise_signal(signal.SIGINT)
+
+        for way in (None, "serial"):
+            with pytest.raises(KeyboardInterrupt):
+                simulate(TellsJob(*of(1.0)), interrupted, max_evals=1, evaluator=way)
 
     def test_the_runtime_may_stand_elsewhere(self) -> None:
         def other(job: RunningJob) -> Any:
@@ -397,6 +416,12 @@ class TestEvaluators:
             other, _ = runs(plans, evaluator=way, **settings)
             assert other.trace == alone.trace
             assert other.objectives == alone.objectives
+        with (
+            ThreadPoolExecutor(2) as pool,
+            simulated(ExecutorEvaluator)(Table(plans), executor=pool, num_workers=6, seed=1) as evaluator,
+        ):
+            other = simulate(Listed(plans), None, evaluator=evaluator, **{**settings, "num_workers": None})
+            assert other.trace == alone.trace
         with simulated(ProcessPoolEvaluator)(Table(plans), num_workers=6, real_workers=1, seed=1) as evaluator:
             other = simulate(Listed(plans), None, evaluator=evaluator, **{**settings, "num_workers": None})
             assert other.trace_digest() == alone.trace_digest()

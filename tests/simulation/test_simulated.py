@@ -6,6 +6,7 @@ Runtimes are dyadic fractions, so that sums are exact.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,16 +14,19 @@ import pytest
 from evalpool import (
     BadArgument,
     Evaluator,
+    ExecutorEvaluator,
     FailureKind,
     JobStatus,
+    MPICommEvaluator,
     ProcessPoolEvaluator,
+    RayEvaluator,
     RunningJob,
     SerialEvaluator,
     ThreadPoolEvaluator,
     optimize,
     queued,
 )
-from evalpool.simulation import simulated
+from evalpool.simulation import SimulatedEvaluator, simulated
 from evalpool.storage import MemoryStorage
 
 BACKENDS = [SerialEvaluator, ThreadPoolEvaluator, ProcessPoolEvaluator]
@@ -261,3 +265,22 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         simulated(SerialEvaluator)(run, continual_max_fidel=9)  # type: ignore[call-arg]
     with pytest.raises(BadArgument, match="key of the output"):
         simulated(SerialEvaluator)(run, runtime=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [SerialEvaluator, ThreadPoolEvaluator, ProcessPoolEvaluator, ExecutorEvaluator, MPICommEvaluator, RayEvaluator],
+)
+def test_no_name_of_simulated_time_hides_one_of_a_backend(cls: type[Evaluator]) -> None:
+    # Its methods come before the backend's: one of the same name that is no hook would be called in the other's place.
+    own = set(vars(SimulatedEvaluator)) - set(dir(Evaluator))
+    assert own & set(dir(cls)) == set()
+
+
+def test_a_pool_of_threads_evaluates_in_simulated_time() -> None:
+    with (
+        ThreadPoolExecutor(2) as pool,
+        simulated(ExecutorEvaluator)(run, executor=pool, num_workers=2) as evaluator,
+    ):
+        evaluator.submit(with_runtimes(4.0, 1.0, 1.0))
+        assert ends(evaluator.gather("ALL")) == [(1, 1.0), (2, 2.0), (0, 4.0)]

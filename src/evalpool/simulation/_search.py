@@ -302,7 +302,7 @@ class EvaluatorSearch(Search):
                 f"give the queue as many resources as {evaluator.num_workers} workers need."
             )
         if evaluator._prepare(job, asked_for, lent):
-            evaluator._evaluate([asked_for])
+            evaluator._evaluate_really([asked_for])
 
     def _meanwhile(self, answer: int) -> None:
         self._evaluator._happened(answer)

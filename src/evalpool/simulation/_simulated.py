@@ -231,7 +231,7 @@ class SimulatedEvaluator(Evaluator):
         started: list[Job[Any]] = []
         while (number := kernel.startable()) != NOTHING:
             if number == WAIT:
-                self._evaluate(started)
+                self._evaluate_really(started)
                 started = []
                 self._take_results()
                 continue
@@ -242,7 +242,7 @@ class SimulatedEvaluator(Evaluator):
             kernel.start()
             if self._prepare(number, job, extra):
                 started.append(job)
-        self._evaluate(started)
+        self._evaluate_really(started)
 
     def _lend(self, job: Job[Any]) -> dict[str, Any] | None:
         """The resources of a job that is to start; None if it must wait for them."""
@@ -282,7 +282,7 @@ class SimulatedEvaluator(Evaluator):
         if verdict is not None:
             job._outcome = judged(None, verdict)
 
-    def _evaluate(self, jobs: list[Job[Any]]) -> None:
+    def _evaluate_really(self, jobs: list[Job[Any]]) -> None:
         """Have the backend run jobs."""
         if jobs:
             for job in jobs:
@@ -365,7 +365,7 @@ class SimulatedEvaluator(Evaluator):
             del self._marked[number]
             # What it returns when it is stopped here, only it knows: it runs once more, up to this record.
             self._cut[job.number] = seen
-            self._evaluate([job])
+            self._evaluate_really([job])
         elif not left:
             del self._marked[number]
 
@@ -414,7 +414,7 @@ class SimulatedEvaluator(Evaluator):
             with self._lock:
                 self._release(job)
         if self._runtime_before is not None and job._outcome is None:
-            self._evaluate([job])
+            self._evaluate_really([job])
         wanted = job.number in self._cut or (self._runtime_before is not None and job.number in self._evaluating)
         while wanted and job.number not in self._late:
             self._take_results()
