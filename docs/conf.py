@@ -41,13 +41,17 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 
-BELOW = {"decisions/README": "[0-9]*", "reference/README": "[a-z]*"}
+BELOW = {
+    "decisions/README": "[0-9]*",
+    "reference/README": "evaluator searching storage callbacks simulation analysis testing errors logging backends",
+}
 
 
 def _put_pages_below(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put pages below the one that lists them, which is plain Markdown wherever else it is read."""
     if docname in BELOW:
-        source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n\n{BELOW[docname]}\n```\n"
+        pages = BELOW[docname].replace(" ", "\n")
+        source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n\n{pages}\n```\n"
 
 
 def _leave_out_what_is_not_there(app: Sphinx, docname: str, source: list[str]) -> None:
