@@ -17,7 +17,7 @@ from evalpool._tables import read_table
 from evalpool.backends import SerialEvaluator, ThreadPoolEvaluator
 from evalpool.callbacks import Callback, CSVLoggerCallback, SearchEarlyStopping
 from evalpool.errors import BadArgument, JobError
-from evalpool.evaluator import Job, optimize
+from evalpool.evaluator import Job, RandomSearch, optimize
 from evalpool.models import FailureKind, JobStatus
 from evalpool.storage import MemoryStorage
 
@@ -408,3 +408,9 @@ def test_an_optimiser_that_cannot_tell_is_refused() -> None:
             optimize(evaluator, Mute(), max_evals=1)
         with pytest.raises(BadArgument, match="is the class Asking"):
             optimize(evaluator, Asking, max_evals=1)
+
+
+def test_who_watches_the_storage_knows_how_much_there_will_be() -> None:
+    with MemoryStorage() as storage, SerialEvaluator(run, storage=storage) as evaluator:
+        optimize(evaluator, RandomSearch({"x": (0, 9)}, seed=0), max_evals=3)
+        assert storage.load_search_value(evaluator.search_id, "max_evals") == 3

@@ -79,6 +79,7 @@ class Seat:
         "places",
         "ready",
         "recalled",
+        "refused",
         "since",
         "worker",
     )
@@ -96,6 +97,7 @@ class Seat:
         self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
         self.places = 0  # jobs sent so far
         self.since = time.monotonic()  # when its first job in flight began, as far as seen from here
+        self.refused = 0.0  # when it last had nothing to give back
 
     def head(self) -> Entry | None:
         """The job that runs."""
@@ -501,7 +503,7 @@ class Ahead(abc.ABC):
             for low, high in ranges:
                 seat.recalled = seat.deaf = False
                 if low > high:
-                    seat.since = time.monotonic()  # it has begun them; ask again only after a while
+                    seat.refused = time.monotonic()  # it has begun them; ask again only after a while
                     continue
                 given_back = [e for e in seat.in_flight.values() if low <= e.place <= high]
                 for entry in given_back:
@@ -532,7 +534,7 @@ class Ahead(abc.ABC):
                 waiting = len(seat.in_flight) - 1
                 if waiting < 1 or seat.recalled or not seat.ready:
                     continue
-                if now - seat.since < RECALL_AFTER:
+                if now - max(seat.since, seat.refused) < RECALL_AFTER:
                     self._balance_at = now + RECALL_AFTER
                     continue
                 count = waiting if seat.deaf else max(1, waiting * idle // (idle + 1))

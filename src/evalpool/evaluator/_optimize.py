@@ -201,7 +201,9 @@ def _can_stop(callback: Any) -> bool:
 
 
 def _announce(evaluator: Evaluator, max_evals: int) -> None:
-    """Tell callbacks that show progress how much there will be."""
+    """Tell callbacks that show progress, and who watches the storage, how much there will be."""
+    if evaluator._keeps and evaluator._own_storage is None and evaluator.num_jobs_submitted == 0:
+        evaluator.storage.store_search_value(evaluator.search_id, "max_evals", max_evals)
     for callback in evaluator.callbacks:
         if callable(getattr(callback, "set_max_evals", None)):
             try:
