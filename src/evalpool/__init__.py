@@ -51,9 +51,11 @@ if TYPE_CHECKING:
     from evalpool.evaluator import Deadline as Deadline
     from evalpool.evaluator import Evaluator as Evaluator
     from evalpool.evaluator import Job as Job
+    from evalpool.evaluator import NevergradOptimizer as NevergradOptimizer
     from evalpool.evaluator import OptunaOptimizer as OptunaOptimizer
     from evalpool.evaluator import RandomSearch as RandomSearch
     from evalpool.evaluator import RunningJob as RunningJob
+    from evalpool.evaluator import SkoptOptimizer as SkoptOptimizer
     from evalpool.evaluator import distributed as distributed
     from evalpool.evaluator import optimize as optimize
     from evalpool.evaluator import profile as profile
@@ -91,6 +93,7 @@ __getattr__, __dir__, __all__ = attach(
         "JobRecord": "models",
         "JobStatus": "outcomes",
         "MPICommEvaluator": "backends",
+        "NevergradOptimizer": "evaluator",
         "OptunaOptimizer": "evaluator",
         "Outcome": "outcomes",
         "ProcessPoolEvaluator": "backends",
@@ -99,6 +102,7 @@ __getattr__, __dir__, __all__ = attach(
         "Retries": "models",
         "RunningJob": "evaluator",
         "SerialEvaluator": "backends",
+        "SkoptOptimizer": "evaluator",
         "ThreadPoolEvaluator": "backends",
         "distributed": "evaluator",
         "optimize": "evaluator",

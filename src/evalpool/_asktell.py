@@ -87,8 +87,7 @@ class AskTell:
         if not isinstance(answer, tuple) or not 2 <= len(answer) <= 3 or not isinstance(answer[0], dict):
             raise BadArgument(
                 f"{type(self.optimizer).__name__}.ask() returned {answer!r} of type {type(answer).__name__}; "
-                "it must return a dict, (dict, fidels) or (dict, fidels, config_id). For Optuna use "
-                "OptunaOptimizer(study, space); wrap another optimizer in a class whose ask() returns a dict."
+                f"it must return a dict, (dict, fidels) or (dict, fidels, config_id). {_advice(answer)}"
             )
         eval_config, fidels, config_id = answer if len(answer) == 3 else (*answer, None)
         if fidels is None:
@@ -173,6 +172,15 @@ def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
             tell(asked.eval_config, results, **keywords)
 
     return call
+
+
+def _advice(answer: Any) -> str:
+    """Which adapter is for an optimiser that answers so."""
+    if hasattr(answer, "kwargs") and hasattr(answer, "value"):
+        return "For nevergrad use NevergradOptimizer(optimizer)."
+    if isinstance(answer, list):
+        return "For scikit-optimize use SkoptOptimizer(optimizer)."
+    return "For Optuna use OptunaOptimizer(study, space); wrap another optimizer in a class whose ask() returns a dict."
 
 
 def _undecidable(optimizer: Any, why: str) -> BadArgument:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from evalpool.evaluator._distributed import distributed as distributed
     from evalpool.evaluator._evaluator import Evaluator as Evaluator
     from evalpool.evaluator._job import Job as Job
+    from evalpool.evaluator._minimizers import NevergradOptimizer as NevergradOptimizer
+    from evalpool.evaluator._minimizers import SkoptOptimizer as SkoptOptimizer
     from evalpool.evaluator._optimize import optimize as optimize
     from evalpool.evaluator._optuna import OptunaOptimizer as OptunaOptimizer
     from evalpool.evaluator._parcel import pack as pack
@@ -31,9 +33,11 @@ __getattr__, __dir__, __all__ = attach(
         "Evaluator": "_evaluator",
         "Job": "_job",
         "MedianStopper": "_stoppers",
+        "NevergradOptimizer": "_minimizers",
         "OptunaOptimizer": "_optuna",
         "RandomSearch": "_random_search",
         "RunningJob": "_running_job",
+        "SkoptOptimizer": "_minimizers",
         "Stopper": "_stoppers",
         "SuccessiveHalvingStopper": "_stoppers",
         "distributed": "_distributed",

@@ -1,14 +1,26 @@
-"""Any sampler of Optuna as an optimiser that asks and tells."""
+"""Any sampler of Optuna as an optimiser that asks and tells, and any pruner of Optuna as a stopper.
+
+::
+
+    ask() -> trial -> configuration -> job --record(budget, objective)--> trial.report
+                                       job <--stopped()------------------ trial.should_prune
+    tell(job) -> trial COMPLETE, PRUNED or FAIL
+
+The run-function records and asks whether it is stopped, as for every stopper; it knows nothing of Optuna and runs where
+it will, also in simulated time. The trial stays in the evaluator's process.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
+import threading
 from typing import TYPE_CHECKING, Any
 
 from evalpool.errors import BadArgument, MissingExtra
-from evalpool.evaluator._random_search import Choice, Drawn, Range, configuration_key, read_space
+from evalpool.evaluator._proposals import Proposals
+from evalpool.evaluator._random_search import Choice, Drawn, Range, read_space
 from evalpool.evaluator._settings import check_number
+from evalpool.evaluator._stoppers import Stopper, is_number
 
 if TYPE_CHECKING:
     import optuna
@@ -55,13 +67,32 @@ class OptunaOptimizer:
         for name, value in _read(space, optuna.distributions.BaseDistribution).items():
             self._distributions[name] = self._distribution(name, value)
         self._study = self._open(study_or_sampler, num_objectives)
-        self._out: defaultdict[str, deque[Any]] = defaultdict(deque)  # configuration -> trials not yet told
+        self._proposals: Proposals[Any] = Proposals()  # trials that are not told and have recorded nothing
+        self._watched: dict[int, TrialStopper] = {}  # by job number: those whose jobs recorded
+        self._lock = threading.Lock()
 
     @property
     def study(self) -> optuna.Study:
         """The study, with a trial for each configuration that was asked for."""
         study: optuna.Study = self._study
         return study
+
+    @property
+    def stopper(self) -> Stopper:
+        """The study's pruner, for ``stopper=`` of the evaluator: what jobs record is reported to their trials.
+
+        A job that ends on the pruner's advice is told as PRUNED. Budgets are Optuna's steps: rounded down, and each
+        step is reported once. A job that was not asked for here is not pruned.
+
+        Raises:
+            BadArgument: the study has several objectives, which Optuna cannot prune.
+        """
+        if len(self._study.directions) != 1:
+            raise BadArgument(
+                f"The Optuna study has {len(self._study.directions)} objectives, and Optuna prunes with one only; "
+                "give the evaluator no stopper, or one of evalpool's."
+            )
+        return TrialStopper(self)
 
     def ask(self) -> dict[str, Any]:
         """Return the configuration of a new trial."""
@@ -70,7 +101,7 @@ class OptunaOptimizer:
             name: self._choices[name][int(value)] if name in self._choices else value
             for name, value in trial.params.items()
         }
-        self._out[configuration_key(configuration)].append(trial)
+        self._proposals.put(configuration, trial)
         return configuration
 
     def tell(self, job: Job[Any]) -> None:
@@ -80,15 +111,33 @@ class OptunaOptimizer:
             BadArgument: the job has another number of objectives than the study.
         """
         values = self._values(job)
-        key = configuration_key(job.args)
-        trials = self._out.get(key)
-        if not trials:
-            self._add(job, values)
-            return
-        trial = trials.popleft()
-        if not trials:
-            del self._out[key]
-        self._study.tell(trial, values, state=None if values is not None else self._failed)
+        watched = self._pop_watched(job.number, job.args)
+        trial = self._proposals.take(job.args) if watched is None else watched.trial
+        if trial is None:
+            self._add(job, values, {} if watched is None else watched.reported)
+        elif values is not None and watched is not None and watched.obeyed:
+            self._study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
+        else:
+            self._study.tell(trial, values, state=None if values is not None else self._failed)
+
+    def _pop_watched(self, number: int, configuration: dict[str, Any]) -> TrialStopper | None:
+        with self._lock:
+            watched = self._watched.get(number)
+            # Numbers are those of one search; a job that was cancelled and never told may have left another's.
+            if watched is None or watched.configuration != configuration:
+                return None
+            return self._watched.pop(number)
+
+    def _watch(self, number: int, configuration: dict[str, Any]) -> TrialStopper:
+        """The stopper of a job; called from the evaluator's threads. A job that is run again keeps its trial."""
+        watched = self._pop_watched(number, configuration)
+        if watched is None:
+            watched = TrialStopper(self, self._proposals.take(configuration), configuration)
+        else:
+            watched.begin()
+        with self._lock:
+            self._watched[number] = watched
+        return watched
 
     def _values(self, job: Job[Any]) -> list[float] | None:
         """What Optuna is told; None for a failure."""
@@ -104,7 +153,7 @@ class OptunaOptimizer:
             )
         return values
 
-    def _add(self, job: Job[Any], values: list[float] | None) -> None:
+    def _add(self, job: Job[Any], values: list[float] | None, reported: dict[int, float]) -> None:
         """A trial for a job that was not asked for here."""
         try:
             params = {
@@ -115,6 +164,7 @@ class OptunaOptimizer:
                 params=params,
                 distributions=self._distributions,
                 values=values,
+                intermediate_values=reported,
                 state=self._failed if values is None else self._optuna.trial.TrialState.COMPLETE,
             )
         except (KeyError, ValueError) as error:
@@ -159,6 +209,53 @@ class OptunaOptimizer:
         # Lists and dicts as choices: Optuna keeps their positions, for it stores scalars only.
         self._choices[name] = value.values
         return distributions.CategoricalDistribution(range(len(value.values)))
+
+
+class TrialStopper(Stopper):
+    """Reports what one job records to its trial, and asks the study's pruner; without a trial it only listens.
+
+    One call at a time, as for every stopper.
+    """
+
+    def __init__(
+        self, optimizer: OptunaOptimizer, trial: Any = None, configuration: dict[str, Any] | None = None
+    ) -> None:
+        self._optimizer = optimizer
+        self.trial = trial
+        self.configuration = configuration
+        self.reported: dict[int, float] = {}
+        """By step."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Another attempt at the job: nothing is decided. Steps that were reported stay reported."""
+        self.objective = None
+        self._stopped = self._went_on = False
+
+    def for_job(self, number: int, configuration: dict[str, Any]) -> TrialStopper:
+        """The stopper of one job."""
+        return self._optimizer._watch(number, configuration)
+
+    def observe(self, budget: float, objective: Any) -> None:
+        self.objective = objective
+        self._went_on = self._stopped
+        if self._stopped or not is_number(budget) or not is_number(objective) or budget < 0:
+            return
+        step, value = int(budget), float(objective)
+        if step in self.reported:
+            return  # Optuna keeps the first, with a warning
+        self.reported[step] = value
+        if self.trial is not None:
+            self.trial.report(value, step)
+            self._stopped = bool(self.trial.should_prune())
+
+    def stop(self) -> bool:
+        return self._stopped
+
+    @property
+    def obeyed(self) -> bool:
+        """Was the job advised to end, and recorded nothing after that?"""
+        return self._stopped and not self._went_on
 
 
 def _read(space: Any, distribution: type[Any]) -> dict[str, Any]:

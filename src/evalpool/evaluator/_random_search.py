@@ -13,6 +13,7 @@ import numpy as np
 from evalpool._json import plain
 from evalpool.errors import BadArgument
 from evalpool.evaluator._settings import check_number
+from evalpool.evaluator._spaces import ConfigurationSpace, is_configuration_space
 
 if TYPE_CHECKING:
     from evalpool.evaluator._job import Job
@@ -101,6 +102,16 @@ def _dimension(name: Any, value: Any) -> Range | Choice | Drawn:
     return Range(low, high, log, isinstance(low, int) and isinstance(high, int))
 
 
+class Space(NamedTuple):
+    """Dimensions by name, drawn independently."""
+
+    dimensions: dict[str, Range | Choice | Drawn]
+
+    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        """One configuration."""
+        return {name: dimension.draw(rng) for name, dimension in self.dimensions.items()}
+
+
 class RandomSearch:
     """Proposes configurations drawn independently from a space; reproducible.
 
@@ -110,7 +121,8 @@ class RandomSearch:
     Args:
         space: name -> ``(low, high)``: whole numbers if both are, else floats, both ends included;
             ``(low, high, "log")``: on a logarithmic scale; a list: one of these values; or a function of a
-            `numpy.random.Generator` that returns a value.
+            `numpy.random.Generator` that returns a value. Or a `ConfigSpace.ConfigurationSpace`, whose conditions and
+            forbidden combinations hold.
         seed: the same seed gives the same sequence of proposals; None gives another each time.
 
     Raises:
@@ -120,8 +132,8 @@ class RandomSearch:
     {'x': 9, 'kind': 'b'}
     """
 
-    def __init__(self, space: dict[str, Any], seed: int | None = None) -> None:
-        self._space = read_space(space)
+    def __init__(self, space: Any, seed: int | None = None) -> None:
+        self._space = ConfigurationSpace(space) if is_configuration_space(space) else Space(read_space(space))
         self._rng = np.random.default_rng(None if seed is None else check_number("seed", seed, 0))
         self._out: Counter[str] = Counter()  # asked for and not yet told
         self._known: Counter[str] = Counter()  # told and not asked for
@@ -129,7 +141,7 @@ class RandomSearch:
     def ask(self) -> dict[str, Any]:
         """Return the next configuration."""
         while True:
-            configuration = {name: dimension.draw(self._rng) for name, dimension in self._space.items()}
+            configuration = self._space.draw(self._rng)
             key = configuration_key(configuration)
             if not self._known[key]:
                 self._out[key] += 1

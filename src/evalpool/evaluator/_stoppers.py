@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 from evalpool.errors import BadArgument
 from evalpool.evaluator._settings import check_number
 
-__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper"]
+__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper", "is_number"]
 
 Self = TypeVar("Self", bound="SharedStopper")
 
@@ -81,7 +81,7 @@ class SharedStopper(Stopper):
 
     def observe(self, budget: float, objective: Any) -> None:
         self.objective = objective
-        if self._stopped or not _is_number(budget) or not _is_number(objective):
+        if self._stopped or not is_number(budget) or not is_number(objective):
             return
         with self._lock:
             if budget >= self.max_steps:
@@ -197,7 +197,7 @@ class SuccessiveHalvingStopper(SharedStopper):
         self._min_competing = check_number("min_competing", min_competing, 0)
         self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
         self._epsilon = _epsilon(epsilon)
-        if not _is_number(reduction_factor) or reduction_factor <= 1:
+        if not is_number(reduction_factor) or reduction_factor <= 1:
             raise BadArgument(f"reduction_factor is {reduction_factor!r}; give a number above 1.")
         budget = _positive("min_steps", min_steps)
         if budget > self.max_steps:
@@ -292,19 +292,20 @@ class TopShare:
         return self._top[0]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Can it be compared?"""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):  # numpy.float32 is no float, but real
         return False
     return math.isfinite(value)
 
 
 def _positive(name: str, value: Any) -> float:
-    if not _is_number(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise BadArgument(f"{name} is {value!r}; give a number above 0.")
     return float(value)
 
 
 def _epsilon(value: Any) -> float:
-    if not _is_number(value) or value < 0:
+    if not is_number(value) or value < 0:
         raise BadArgument(f"epsilon is {value!r}; give a number of at least 0.")
     return float(value)
