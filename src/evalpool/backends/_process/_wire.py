@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections import deque
 
 from evalpool.evaluator._pickling import dump, load
@@ -46,6 +47,10 @@ WITHDRAWN = 30
 CHUNK = 1 << 18
 """Bytes per read; a frame above this is read into a buffer of its own, which its arrays then use."""
 
+_of_thread = threading.local()
+"""What a thread reads into, whichever socket: allocating it costs more than a read, and one for each socket would be
+half a megabyte for each worker."""
+
 Frame = tuple[int, memoryview, list[memoryview]]
 """Kind, payload, buffers."""
 
@@ -61,11 +66,10 @@ def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) ->
 class FrameReader:
     """Frames from a socket, in blocking or non-blocking mode."""
 
-    __slots__ = ("_buffer", "_chunk", "_have", "_receive_into", "_total", "at_end")
+    __slots__ = ("_buffer", "_have", "_receive_into", "_total", "at_end")
 
     def __init__(self, sock: socket.socket) -> None:
         self._receive_into = sock.recv_into
-        self._chunk = memoryview(bytearray(CHUNK))  # one for all reads: allocating it costs more than a read
         self._buffer = bytearray()  # the frame that is not yet complete
         self._have = 0  # bytes in a buffer of a large frame's own
         self._total = 0  # its size; 0: none is being read
@@ -94,10 +98,14 @@ class FrameReader:
                 return frames
 
     def _read_small(self, frames: list[Frame]) -> bool:
-        count = self._receive_into(self._chunk)
+        try:
+            chunk = _of_thread.chunk
+        except AttributeError:
+            chunk = _of_thread.chunk = memoryview(bytearray(CHUNK))
+        count = self._receive_into(chunk)
         if not count:
             return False
-        data = self._chunk[:count]
+        data = chunk[:count]
         if not self._buffer:
             view = memoryview(bytes(data))  # the common case: whole frames
         else:
