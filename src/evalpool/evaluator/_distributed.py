@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from evalpool.errors import BackendError, BadArgument, StorageError
 from evalpool.evaluator import _settings
@@ -19,13 +19,11 @@ from evalpool.evaluator._job import Job
 
 __all__ = ["distributed"]
 
-EvaluatorT = TypeVar("EvaluatorT", bound=type[Evaluator])
-
 MEMBER = "evalpool:member:"
 """Keys of search values: who takes part, with how many workers."""
 
 
-def distributed(backend: str = "mpi") -> Callable[[EvaluatorT], EvaluatorT]:
+def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Sharing]]:
     """Make of an evaluator class one of which several work on the same search: ``Distributed<Evaluator>``.
 
     ``backend="mpi"``: every rank of a communicator constructs it together, under ``mpirun -n N python script.py``, and
@@ -45,7 +43,7 @@ def distributed(backend: str = "mpi") -> Callable[[EvaluatorT], EvaluatorT]:
     """
     _settings.check_choice("backend", backend, ("mpi", "storage"))
 
-    def decorate(evaluator_class: EvaluatorT) -> EvaluatorT:
+    def decorate(evaluator_class: type[Evaluator]) -> type[_Sharing]:
         if not (isinstance(evaluator_class, type) and issubclass(evaluator_class, Evaluator)):
             raise BadArgument(
                 "distributed(backend) decorates an evaluator class: distributed('mpi')(ThreadPoolEvaluator); got "
@@ -65,6 +63,7 @@ class _Sharing(Evaluator):
 
     rank: int
     size: int
+    num_total_workers: int
 
     def __init__(
         self, run_function: Any, *, share_freq: int = 1, tables_everywhere: bool = False, **kwargs: Any
@@ -152,7 +151,7 @@ class _OverStorage(_Sharing):
         return len(_members(self._storage, self._search_id))
 
     @property
-    def num_total_workers(self) -> int:
+    def num_total_workers(self) -> int:  # type: ignore[override]
         """Of all that take part now."""
         return sum(member["workers"] for member in _members(self._storage, self._search_id))
 

@@ -35,7 +35,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall
 from evalpool._json import jsonable, plain
@@ -55,6 +55,16 @@ from evalpool.storage._events import Event
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from typing_extensions import Self
+
+    from evalpool.backends import (
+        ExecutorEvaluator,
+        MPICommEvaluator,
+        ProcessPoolEvaluator,
+        RayEvaluator,
+        SerialEvaluator,
+        ThreadPoolEvaluator,
+    )
     from evalpool.callbacks import Callback
     from evalpool.evaluator._deadline import Deadline
     from evalpool.models import JobRecord
@@ -165,6 +175,62 @@ class Evaluator(abc.ABC):
         _open_evaluators.add(self)
 
     # Construction.
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: Literal["serial"] = ...,
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> SerialEvaluator: ...
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: Literal["thread"],
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> ThreadPoolEvaluator: ...
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: Literal["process", "loky"],
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> ProcessPoolEvaluator: ...
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: Literal["ray"],
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> RayEvaluator: ...
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: Literal["mpicomm", "mpi"],
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> MPICommEvaluator: ...
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: Literal["executor"],
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> ExecutorEvaluator: ...
+
+    @overload
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any],
+        method: str,
+        method_kwargs: dict[str, Any] | None = None,
+    ) -> Evaluator: ...
 
     @staticmethod
     def create(
@@ -1363,7 +1429,7 @@ class Evaluator(abc.ABC):
         if left and self._durable:
             self._record_outcomes_soon(left)
 
-    def __enter__(self) -> Evaluator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -1511,7 +1577,13 @@ def _leave_to_the_parent() -> None:
         evaluator._lock = threading.Lock()  # it may have been held by a thread that does not exist here
         evaluator._condition = Condition(evaluator._lock)
         evaluator._inbox = Inbox()
-        for told in (evaluator._ready, evaluator._running, evaluator._notices, evaluator._others, evaluator._undelivered):
+        for told in (
+            evaluator._ready,
+            evaluator._running,
+            evaluator._notices,
+            evaluator._others,
+            evaluator._undelivered,
+        ):
             told.clear()
         evaluator._unwritten = []
     _open_evaluators.clear()

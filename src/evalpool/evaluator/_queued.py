@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from evalpool.errors import BadArgument
 from evalpool.evaluator import _settings
@@ -13,10 +13,17 @@ from evalpool.evaluator._job import Job
 
 __all__ = ["queued"]
 
-EvaluatorT = TypeVar("EvaluatorT", bound=type[Evaluator])
+if TYPE_CHECKING:
+
+    class QueuedEvaluator(Evaluator):
+        """What type checkers know of the classes that `queued` makes."""
+
+        def __init__(
+            self, run_function: Callable[..., Any], *, queue: Iterable[Any], queue_pop_per_task: int = 1, **kwargs: Any
+        ) -> None: ...
 
 
-def queued(evaluator_class: EvaluatorT) -> EvaluatorT:
+def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
     """Make of an evaluator class one that lends each job resources from a queue.
 
     The new class, ``Queued<Evaluator>``, takes two more arguments: ``queue``, a list of resources of any type, and

@@ -16,7 +16,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator import _settings
@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SimulatedEvaluator", "simulated"]
 
-EvaluatorT = TypeVar("EvaluatorT", bound=type[Evaluator])
 
-
-def simulated(evaluator_class: EvaluatorT) -> EvaluatorT:
+def simulated(evaluator_class: type[Evaluator]) -> type[SimulatedEvaluator]:
     """Make of an evaluator class one in simulated time, ``Simulated<Evaluator>``; see `SimulatedEvaluator`.
 
     >>> from evalpool import SerialEvaluator
