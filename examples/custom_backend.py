@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 from evalpool import Evaluator, FailureKind, Job, RunningJob
 from evalpool.backends import Line, RemoteCall, read_outcome
@@ -43,12 +44,13 @@ class FreshInterpreterEvaluator(Evaluator):
         self._call = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
-    def _dispatch(self, job: Job) -> None:
+    def _dispatch(self, job: Job[Any]) -> None:
         threading.Thread(target=self._attend, args=(job, job.attempts), daemon=True).start()
 
-    def _attend(self, job: Job, attempt: int) -> None:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        child = self._children[job.number] = subprocess.Popen([sys.executable, "-c", CHILD], **pipes)
+    def _attend(self, job: Job[Any], attempt: int) -> None:
+        pipe = subprocess.PIPE
+        child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=pipe, stdout=pipe, stderr=pipe)
+        self._children[job.number] = child
         if self._watches_starts:
             self._started(job)
         configuration = pickle.dumps((job.args, job._extra))
@@ -62,7 +64,7 @@ class FreshInterpreterEvaluator(Evaluator):
             outcome = failed(FailureKind.WORKER_DIED, text)
         self._report(job, outcome, attempt)
 
-    def _interrupt(self, job: Job) -> bool:
+    def _interrupt(self, job: Job[Any]) -> bool:
         child = self._children.get(job.number)
         if child is not None:
             child.kill()  # `_attend` sees it end and reports

@@ -44,7 +44,7 @@ def accuracy(job: RunningJob, images: np.ndarray, digits: np.ndarray) -> float:
         SVC(kernel=job["kernel"], C=job["C"], gamma=job["gamma"], degree=job["degree"]),
     )
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
-    return cross_val_score(classifier, images, digits, cv=folds).mean()
+    return float(cross_val_score(classifier, images, digits, cv=folds).mean())
 
 
 def main(max_evals: int, results: Path) -> None:

@@ -7,6 +7,8 @@ successive halving lets the best third go on at 1, 3 and 9 epochs.
     python examples/early_stopping.py
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
@@ -25,7 +27,7 @@ SPACE = {
 }
 
 
-def train(job: RunningJob, data: list[np.ndarray]) -> dict:
+def train(job: RunningJob, data: list[np.ndarray]) -> dict[str, Any]:
     """The run-function."""
     images, test_images, digits, test_digits = data
     model = SGDClassifier(

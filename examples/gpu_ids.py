@@ -9,13 +9,14 @@ others wait. No GPU is needed to run this: the run-function only says which one 
 import itertools
 import os
 import time
+from typing import Any
 
 from evalpool import ProcessPoolEvaluator, RunningJob, queued
 
 QueuedProcessPoolEvaluator = queued(ProcessPoolEvaluator)
 
 
-def train(job: RunningJob, dequed: list[str]) -> dict:
+def train(job: RunningJob, dequed: list[str]) -> dict[str, Any]:
     """The run-function; `dequed` is what it borrows."""
     # Before the library that uses it is imported: a worker may have served another GPU a moment ago.
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dequed)

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 import random
+from typing import Any
 
-from evalpool import MPICommEvaluator, RunningJob
+from evalpool import Job, MPICommEvaluator, RunningJob
 
 
 def simulate(job: RunningJob) -> float:
     """Stands for a solver that now and then takes its process down."""
     if random.Random(job.seed).random() < 0.05:
         os._exit(1)
-    return -((job["x"] - 0.3) ** 2) - (job["y"] + 0.1) ** 2
+    x, y = float(job["x"]), float(job["y"])
+    return -((x - 0.3) ** 2) - (y + 0.1) ** 2
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     def propose() -> dict[str, float]:
         return {"x": draw.uniform(-1, 1), "y": draw.uniform(-1, 1)}
 
-    done = []
+    done: list[Job[Any]] = []
     with MPICommEvaluator(simulate, isolation="process", job_timeout=10, seed=1) as evaluator:
         evaluator.submit([propose() for _ in range(2 * evaluator.num_workers)])
         while len(done) < 60:

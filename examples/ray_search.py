@@ -10,11 +10,12 @@ then each node takes as many workers as it has CPUs, and nodes that join later g
 import argparse
 import os
 import warnings
+from typing import Any
 
-from evalpool import RandomSearch, RayEvaluator, RunningJob
+from evalpool import Job, RandomSearch, RayEvaluator, RunningJob
 
 
-def train(job: RunningJob, table: list[float]) -> dict:
+def train(job: RunningJob, table: list[float]) -> dict[str, Any]:
     """The run-function; `table` went to the cluster once."""
     x, y = job["x"], job["y"]
     for epoch in range(1, 6):
@@ -44,7 +45,7 @@ def main() -> None:
         retries={"worker_died": 1, "raised": 0},  # a lost node costs a second attempt, a bug none
     ) as evaluator:
         print(f"{evaluator.num_workers} workers")
-        best = None
+        best: Job[Any] | None = None
         evaluator.submit([search.ask() for _ in range(2 * evaluator.num_workers)])
         while evaluator.num_jobs_gathered < options.jobs:
             for job in evaluator.gather("BATCH", size=1):
@@ -52,7 +53,9 @@ def main() -> None:
                     best = job
                 if evaluator.num_jobs_submitted < options.jobs:
                     evaluator.submit([search.ask()])
-        print(f"{evaluator.num_jobs_gathered} jobs; best {best.objective:.3f} at {best.args}, by {best.worker.name}")
+        print(f"{evaluator.num_jobs_gathered} jobs", end="; ")
+        if best is not None and best.worker is not None:
+            print(f"best {best.objective:.3f} at {best.args}, by {best.worker.name}")
 
 
 if __name__ == "__main__":

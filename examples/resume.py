@@ -23,7 +23,8 @@ EVALUATIONS = 30
 def run(job: RunningJob) -> float:
     """The run-function: something that takes its time."""
     time.sleep(0.1)
-    return -((job["x"] - 1) ** 2) - (job["y"] + 2) ** 2
+    x, y = float(job["x"]), float(job["y"])
+    return -((x - 1) ** 2) - (y + 2) ** 2
 
 
 def search() -> None:

@@ -10,6 +10,7 @@ command would be ["mpirun", "-n", "4", "./simulate", ...], with as many slots as
 import json
 import subprocess
 import sys
+from typing import Any
 
 from evalpool import ProcessPoolEvaluator, RunningJob, parse_subprocess_result
 
@@ -24,7 +25,7 @@ print("DH-OUTPUT:", json.dumps({"objective": -drag, "metadata": {"iterations": 1
 """
 
 
-def simulate(job: RunningJob) -> dict:
+def simulate(job: RunningJob) -> Any:
     """The run-function. A job over its time limit is killed with the command that it started."""
     command = [sys.executable, "-c", SIMULATION, json.dumps(job.parameters)]
     return parse_subprocess_result(subprocess.run(command, capture_output=True, text=True))

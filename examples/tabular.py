@@ -22,12 +22,14 @@ import heapq
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 from matplotlib.figure import Figure
 
 from evalpool import OptunaOptimizer, RandomSearch, RunningJob, simulate
 from evalpool.analysis import performance_over_time, plot_performance_over_time
+from evalpool.simulation import SimulationResult
 
 RUNGS = (1, 3, 9, 27)
 TABLE = Path(__file__).parent / "digits_table" / "digits.csv"
@@ -35,7 +37,7 @@ TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 NAMES = ("units", "rate", "batch", "penalty")
 
 
-def read_table() -> dict[tuple, tuple[float, float]]:
+def read_table() -> dict[tuple[float, ...], tuple[float, float]]:
     """Configuration and epochs -> the share of images that were told wrong, and seconds from scratch."""
     with TABLE.open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
@@ -49,8 +51,9 @@ class Training:
         self.table = read_table()
         self.space = {name: sorted({key[place] for key in self.table}) for place, name in enumerate(NAMES)}
 
-    def __call__(self, job: RunningJob) -> dict:
-        error, seconds = self.table[(*(job[name] for name in NAMES), job.get("epochs", RUNGS[-1]))]
+    def __call__(self, job: RunningJob) -> dict[str, float]:
+        key = (*(job[name] for name in NAMES), job.get("epochs", RUNGS[-1]))
+        error, seconds = self.table[key]
         return {"objective": -error, "runtime": seconds}
 
     @property
@@ -66,13 +69,14 @@ class SuccessiveHalving:
     Its `ask` gives a configuration, its epochs, and a number that identifies it at all of them.
     """
 
-    def __init__(self, space: dict, seed: int) -> None:
+    def __init__(self, space: dict[str, Any], seed: int) -> None:
         self.fresh = RandomSearch(space, seed)
-        self.known: list[dict] = []  # the configurations
-        self.heard: dict[int, list] = {epochs: [] for epochs in RUNGS}  # all results of a rung, the best first
-        self.waiting: dict[int, list] = {epochs: [] for epochs in RUNGS}  # those that did not go on yet, as a heap
+        self.known: list[dict[str, Any]] = []  # the configurations
+        # By rung, all results, the best first; and those that did not go on yet, as a heap.
+        self.heard: dict[int, list[tuple[float, int]]] = {epochs: [] for epochs in RUNGS}
+        self.waiting: dict[int, list[tuple[float, int]]] = {epochs: [] for epochs in RUNGS}
 
-    def ask(self) -> tuple[dict, dict, int]:
+    def ask(self) -> tuple[dict[str, Any], dict[str, int], int]:
         for epochs, more in reversed(list(itertools.pairwise(RUNGS))):
             heard, waiting = self.heard[epochs], self.waiting[epochs]
             if waiting and bisect.bisect_left(heard, waiting[0]) < len(heard) // 3:
@@ -81,13 +85,13 @@ class SuccessiveHalving:
         self.known.append(self.fresh.ask())
         return self.known[-1], {"epochs": RUNGS[0]}, len(self.known) - 1
 
-    def tell(self, eval_config: dict, results: dict, *, fidels: dict, config_id: int) -> None:
+    def tell(self, eval_config: Any, results: dict[str, Any], *, fidels: dict[str, int], config_id: int) -> None:
         result = (-results["objective"], config_id)
         bisect.insort(self.heard[fidels["epochs"]], result)
         heapq.heappush(self.waiting[fidels["epochs"]], result)
 
 
-def searches(training: Training, seed: int) -> dict:
+def searches(training: Training, seed: int) -> dict[str, tuple[Any, dict[str, Any]]]:
     """By name, an optimiser and what else `simulate` needs for it."""
     sampler = optuna.samplers.TPESampler(seed=seed)
     return {
@@ -107,7 +111,7 @@ def main(seeds: int, least: float, trainings: int) -> None:
     began, slept, jobs = time.perf_counter(), 0.0, 0
     for ax, workers in zip(figure.subplots(2, 2).flat, (1, 8, 64, 512), strict=True):
         end = training.average * (least + trainings / workers)
-        runs: dict[str, list] = {}
+        runs: dict[str, list[SimulationResult]] = {}
         for seed in range(seeds):
             for name, (optimizer, settings) in searches(training, seed).items():
                 result = simulate(optimizer, training, num_workers=workers, max_time=end, seed=seed, **settings)

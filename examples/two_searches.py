@@ -8,6 +8,7 @@ is a search of its own in `two_searches.db`; a third program, this one, reads bo
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ SPACE = {"x": (-5.0, 5.0), "y": (-5.0, 5.0)}
 
 def run(job: RunningJob) -> float:
     """The run-function: Rosenbrock's valley, negative because objectives are maximised."""
-    x, y = job["x"], job["y"]
+    x, y = float(job["x"]), float(job["y"])
     return -((1 - x) ** 2) - 100 * (y - x**2) ** 2
 
 
@@ -30,14 +31,14 @@ class NearTheBest:
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
-        self._best: Job | None = None
+        self._best: Job[Any] | None = None
 
     def ask(self) -> dict[str, float]:
         if self._best is None or self._rng.random() < 0.2:
             return {name: float(self._rng.uniform(*bounds)) for name, bounds in SPACE.items()}
         return {name: float(value + self._rng.normal(0, 0.3)) for name, value in self._best.args.items()}
 
-    def tell(self, job: Job) -> None:
+    def tell(self, job: Job[Any]) -> None:
         if job.kind is None and (self._best is None or job.objective > self._best.objective):
             self._best = job
 
