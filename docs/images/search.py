@@ -24,7 +24,7 @@ EPOCHS = 27
 LEARNT_NOTHING = 0.8
 
 
-def main() -> None:
+def main(picture: Path = HERE / "search.png") -> None:
     with TABLE.open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     table = {tuple(row[name] for name in NAMES): row for row in rows if row["epochs"] == EPOCHS}
@@ -40,7 +40,7 @@ def main() -> None:
     above, below = figure.subplots(2, 1, sharex=True)
     plot_objective_over_time(result, ax=above).set(xlabel="", ylabel="accuracy")
     plot_worker_utilization(result, ax=below)
-    figure.savefig(HERE / "search.png", dpi=110)
+    figure.savefig(picture, dpi=110)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 import zlib
@@ -64,3 +65,10 @@ def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
         if file.suffix in (".html", ".css"):
             found += re.findall(fetched if file.suffix == ".html" else styles, file.read_text("utf-8"))
     assert found == []
+
+
+def test_the_picture_of_the_readme_can_be_drawn_again(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    script = runpy.run_path(str(ROOT / "docs" / "images" / "search.py"))
+    script["main"](tmp_path / "search.png")
+    assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
