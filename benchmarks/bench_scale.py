@@ -58,7 +58,9 @@ class Workers(OverSockets):
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(path)
         self._listener.listen(4096)
-        self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--pretend", path, str(self._count)])
+        self._process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), "--pretend", path, str(self._count)]
+        )
         self._begin()
 
     def _start_worker(self, index: int) -> None:
