@@ -21,6 +21,9 @@ html_title = "evalpool"
 html_theme = "furo"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"top_of_page_buttons": []}
 pygments_style = "friendly"
 
