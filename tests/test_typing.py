@@ -1,4 +1,4 @@
-"""What users' type checkers are told: mypy on a small program, and on all examples."""
+"""What users' type checkers are told: mypy on a small program. The examples are checked with the package."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _draw(evaluations: Evaluations, places: list[float], label: str, ax: Axes | 
         panel.tick_params(labelbottom=False, bottom=False)
         tidy(panel)
         _panel(panel, evaluations, places, name, COLOURS[number % len(COLOURS)])
-        panel.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.0)
+        legend_above(panel)
     return ax
 
 

@@ -142,7 +142,7 @@ def _draw_axes(ax: Axes, axes: list[_Axis], failures: int, unset: bool) -> None:
     ax.set_yticks([])
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.45, len(axes) - 0.5)
-    ax.set_ylim(UNSET - 0.06, 1.05)
+    ax.set_ylim(UNSET - 0.05 if failures or unset else -0.04, 1.05)
     for spine in ax.spines.values():
         spine.set_visible(False)
 

@@ -38,7 +38,11 @@ def tidy(ax: Axes) -> None:
 def legend_above(ax: Axes, columns: int = 4) -> None:
     """Above the axes, where it covers no point."""
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2)
+        # Narrow, for in a figure of several plots a wide one would reach over the neighbour.
+        ax.legend(
+            frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.1, borderpad=0.2,
+            fontsize="small", handlelength=1.3, handletextpad=0.5, columnspacing=1.2,
+        )  # fmt: skip
 
 
 def time_unit(longest: float) -> tuple[float, str]:

@@ -66,11 +66,12 @@ def plot_worker_utilization(source: Source, ax: Axes | None = None) -> Axes:
         ax.set_yticks(range(len(workers)), workers)
     else:
         ax.set_ylabel(f"{len(workers)} workers")
+        ax.set_yticks([])
     ax.set_xlabel(f"time since the search's start [{unit}]")
     ax.set_xlim(0, max(map(ended, rows), default=scale) / scale * 1.01)
     tidy(ax)
     if len(named) > 1:
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
     _draw_share(ax, intervals)
     return ax
 
