@@ -1,18 +1,82 @@
-"""Run every benchmark of this folder, one after the other: ``make bench``."""
+"""Run the benchmarks of this folder, one after the other: ``make bench``.
+
+    python benchmarks/run.py [--quick] [--only dispatch payload ...] [--save docs/benchmarks.md]
+
+The one on MPI runs under the `mpirun` of each library that the tests install from its wheel. With ``--save`` what is
+printed is also kept, with its date, as a page of the documentation.
+"""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
+HERE = Path(__file__).parent
+SCRIPTS = {path.stem.removeprefix("bench_"): path for path in sorted(HERE.glob("bench_*.py"))}
+MPI_SIZES = {False: ("2000", "5"), True: ("500", "2")}
+
+PAGE = """# Benchmarks
+
+What `make bench` printed, kept by `python benchmarks/run.py --save docs/benchmarks.md`. Each table says when, where
+and beside what else the machine was doing. Pairs ran in alternation in one process each, so read the ratios and
+their spread, not the rates: on another machine these differ, and the ratios much less. Where a figure misses its
+budget, a [decision](decisions/README.md) says by how much and what was tried: [large
+arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
+time](decisions/0017-what-simulated-time-costs.md), [MPI](decisions/0018-the-search-loop-on-mpi.md),
+[Ray](decisions/0023-rings-for-ray.md), [local dispatch](decisions/0024-local-dispatch-measured.md).
+"""
+
+
+def mpi_commands(quick: bool) -> list[list[str]]:
+    """The benchmark on MPI, under each library; installs those that are missing."""
+    sys.path.insert(0, str(HERE.parent))
+    from tests.mpi.engines import ENGINES
+
+    commands = []
+    for engine in ENGINES.values():
+        engine.install()
+        own = {key: value for key, value in engine.environment().items() if key.startswith(("MPI4PY", "OMPI"))}
+        launch = [
+            "env",
+            *(f"{key}={value}" for key, value in own.items()),
+            str(engine.mpirun),
+            *engine.options,
+            "-n",
+            "3",
+        ]
+        commands.append([*launch, sys.executable, str(SCRIPTS["mpi"]), *MPI_SIZES[quick]])
+    return commands
+
 
 def main() -> int:
     """The number of benchmarks that failed."""
-    failed = 0
-    for script in sorted(Path(__file__).parent.glob("bench_*.py")):
-        print(f"\n# {script.name}\n", flush=True)
-        failed += subprocess.run([sys.executable, str(script), *sys.argv[1:]], check=False).returncode != 0
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smaller sizes: minutes instead of half an hour")
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
+    parser.add_argument("--save", type=Path, help="a Markdown page to keep what is printed")
+    arguments = parser.parse_args()
+    failed, said = 0, [PAGE]
+    for name in arguments.only:
+        commands = [[sys.executable, str(SCRIPTS[name]), *(["--quick"] if arguments.quick else [])]]
+        if name == "mpi":
+            commands = mpi_commands(arguments.quick)
+        print(f"\n# {SCRIPTS[name].name}\n", flush=True)
+        for command in commands:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                lines.append(line)
+            failed += process.wait() != 0
+            text = "".join(lines).strip()
+            if not text.startswith("## "):  # it is no Markdown
+                text = f"## {SCRIPTS[name].name}\n\n```text\n{text}\n```"
+            said.append(f"\n{text}\n")
+    if arguments.save is not None:
+        arguments.save.write_text("".join(said))
     return failed
 
 
