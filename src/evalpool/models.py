@@ -21,6 +21,7 @@ __all__ = [
     "Worker",
 ]
 
+
 class JobRecord(BaseModel):
     """Everything that is kept about one job; JSON all through.
 
