@@ -182,6 +182,33 @@ def test_parallel_coordinates_have_an_axis_per_hyperparameter_that_varies() -> N
     assert {"a", "b", "failure (1)", "not set"} <= set(texts)
 
 
+def axes_of(values: list[Any]) -> tuple[str, list[str]]:
+    """The title of the axis of a hyperparameter with these values, and the texts beside it."""
+    ax = plot_parallel_coordinates(
+        [job(i, 1.0, 0, i + 1, configuration={"x": value}) for i, value in enumerate(values)]
+    )
+    return ax.get_xticklabels()[0].get_text(), [text.get_text() for text in ax.texts if text.xy[0] == 0]
+
+
+def test_numbers_that_are_spread_evenly_have_a_linear_axis_however_small_the_smallest() -> None:
+    assert axes_of([0.0001, *(i / 20 for i in range(1, 20))]) == ("x", ["0.0001", "0.95", "0.2", "0.4", "0.6", "0.8"])
+
+
+def test_numbers_that_span_orders_of_magnitude_have_a_logarithmic_axis_with_its_decades() -> None:
+    assert axes_of([10.0**-i for i in range(5)]) == ("x (log)", ["0.0001", "1", "0.001", "0.01", "0.1"])
+
+
+def test_of_many_texts_only_some_are_written_and_long_ones_are_cut() -> None:
+    title, texts = axes_of([f"a-very-long-name-{i}" for i in range(30)])
+    assert title == "x"
+    assert len(texts) == 8
+    assert texts[0] == "a-very-long-n…"
+
+
+def test_lists_and_mixed_values_are_choices() -> None:
+    assert axes_of([[1, 2], [1], None, "a", 3]) == ("x", ["3", "[1, 2]", "[1]", "a", "not set"])
+
+
 def test_parallel_coordinates_show_what_is_asked_for() -> None:
     ax = plot_parallel_coordinates(CONFIGURED, parameters=["n", "same"])
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["n", "same", "objective"]

@@ -72,7 +72,7 @@ def plot_parallel_coordinates(
         raise BadArgument(f"objective is {objective!r}; the search has {', '.join(evaluations.objectives) or 'none'}.")
     column = evaluations.objectives[objective] if rows else "objective"
     chosen = list(parameters) if parameters is not None else [name for name in known if _varies(rows, f"p:{name}")]
-    axes = [_axis(name, [row[f"p:{name}"] for row in rows if f"p:{name}" in row]) for name in chosen]
+    axes = [_axis(name, [row[f"p:{name}"] for row in rows if row.get(f"p:{name}") is not None]) for name in chosen]
     values = [row[column] for row in rows if is_number(row.get(column))]
     axes.append(_number_axis(column, values, log=False))
     ax = new_axes(ax, (max(6.0, 1.4 * len(axes) + 1.5), 4.5))
@@ -107,7 +107,7 @@ def _draw_lines(ax: Axes, rows: list[Row], axes: list[_Axis], names: list[str]) 
         else:
             done.append((heights[-1], [*line, (len(line), heights[-1])]))
     done.sort(key=lambda one: one[0])  # the best are drawn last, in front
-    colours = [colormaps[COLOURS](height) for height, _ in done]
+    colours = colormaps[COLOURS]([height for height, _ in done])
     # Few lines are all strong; of many only the best ones, by rank, for objectives may crowd at one end.
     few = min(1.0, 40 / max(len(done), 1))
     strengths = [0.15 + 0.75 * max(few, (rank / len(done)) ** 6) for rank in range(1, len(done) + 1)]
