@@ -446,6 +446,23 @@ def test_a_job_that_fails_after_the_advice_is_a_failed_trial(optuna: Any) -> Non
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
 
 
+def test_a_job_that_is_run_again_goes_on_with_its_trial(optuna: Any) -> None:
+    def unlucky(job: Any) -> float:
+        for step in range(1, 4 if job.attempt == 1 else 6):
+            job.record(step, float(step))
+        if job.attempt == 1:
+            raise ConnectionError("once")
+        return 9.0
+
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
+    optimizer = OptunaOptimizer(study, {"x": (0.0, 1.0)})
+    with ThreadPoolEvaluator(unlucky, num_workers=2, retries=1, stopper=optimizer.stopper) as evaluator:
+        optimize(evaluator, optimizer, max_evals=4)
+    for trial in study.trials:
+        assert (trial.state.name, trial.value) == ("COMPLETE", 9.0)
+        assert trial.intermediate_values == {step: float(step) for step in range(1, 6)}
+
+
 def test_records_that_optuna_cannot_take_are_left_out(optuna: Any) -> None:
     def odd(job: Any) -> float:
         for budget, objective in [(0.5, 0.1), (0.75, 0.2), (-1, 0.3), (2, float("nan")), (2, "no"), (3, 0.4)]:
