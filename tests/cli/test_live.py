@@ -34,7 +34,7 @@ def test_a_view_beside_a_search_ends_with_what_was_reached() -> None:
             optimize(evaluator, RandomSearch({"x": (0, 9)}, seed=0), max_evals=20)
             reached.set()
     last = file.getvalue().splitlines()[-1]
-    assert re.match(r"search 0, \w+, 20 evaluated, \d+ failed, best 8, ", last)
+    assert re.match(r"search 0, \w+, 20 of 20 evaluated, \d+ failed, best 8, ", last)
     assert "\x1b" not in file.getvalue()
 
 
