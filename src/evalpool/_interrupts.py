@@ -30,7 +30,7 @@ SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
 handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
 
-__all__ = ["SLICE", "Condition", "Opened", "Shielded", "install", "keep_installed", "uninstall"]
+__all__ = ["SLICE", "Condition", "Opened", "Shielded", "install", "keep_installed", "replace_handler", "uninstall"]
 
 
 class _State:
@@ -86,6 +86,18 @@ def uninstall() -> None:
         for number in SIGNALS:
             if signal.getsignal(number) is _handle:
                 signal.signal(number, _State.previous[number])
+
+
+def replace_handler(number: int, handler: Any) -> Any:
+    """Set the user's handler of a signal, beneath ours if that is there; returns the one before. In the main thread.
+
+    `signal.signal` would return ours then, and to put that back when no evaluator is open any more would bring back
+    whatever it once stood before.
+    """
+    if number in SIGNALS and signal.getsignal(number) is _handle and _State.users > 0:
+        before, _State.previous[number] = _State.previous[number], handler
+        return before
+    return signal.signal(number, handler)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from evalpool import (
@@ -129,6 +130,22 @@ def test_sigterm_ends_the_block_once_and_the_handler_before_is_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_an_evaluator_that_closes_inside_the_block_leaves_no_handler_behind() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    evaluator = SerialEvaluator(lambda job: 1.0)
+    evaluator.submit([{}])
+    evaluator.gather()
+    with stops_on_sigterm():
+        evaluator.close()
+    assert signal.getsignal(signal.SIGTERM) is before
+    with stops_on_sigterm():
+        evaluator = SerialEvaluator(lambda job: 1.0)
+        evaluator.submit([{}])
+        evaluator.gather()
+    evaluator.close()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 PROGRAM = """
 import sys, time
 from evalpool import Evaluator, optimize, stops_on_sigterm
@@ -185,6 +202,25 @@ def test_a_batch_job_that_is_told_to_end_keeps_its_results_and_leaves_the_rest_t
             assert evaluator.resume() == len(left) - 1
             evaluator.gather()
         assert [record.objective for record in storage.records("0")] == [1.0, 1.5, 2.5][: len(left)]
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_of_a_batch_job_fails_no_job(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    command = [sys.executable, "-c", PROGRAM, "process", "gather", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert {program.stdout.readline(), program.stdout.readline()} == {"hangs\n", "has one\n"}
+        workers = [child for child in psutil.Process(program.pid).children() if "_worker" in " ".join(child.cmdline())]
+        assert len(workers) == 1
+        workers[0].send_signal(signal.SIGTERM)  # the worker hears it first, and long before the search
+        with pytest.raises(psutil.TimeoutExpired):
+            workers[0].wait(0.5)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 128 + signal.SIGTERM
+        workers[0].wait(20)
+    with SQLiteStorage(path) as storage:
+        assert [record.status.value for record in storage.records("0")] == ["DONE", "READY", "READY"]
 
 
 def hang(job: RunningJob) -> float:

@@ -9,6 +9,8 @@ import os
 import pty
 import signal
 import struct
+import subprocess
+import sys
 import termios
 from collections.abc import Callable
 
@@ -358,3 +360,26 @@ def test_a_forked_child_hears_its_own_ctrl_c(program: Start) -> None:
     )
     assert search.expect("codes") == "{5}"
     assert search.wait() == 0
+
+
+ASYNCIO = """
+import asyncio, signal
+from evalpool import RandomSearch, SerialEvaluator, simulate
+async def leave_one_open():
+    evaluator = SerialEvaluator(lambda job: 1.0)
+    evaluator.submit([{}])
+    evaluator.gather()
+    return evaluator
+asyncio.run(leave_one_open()).close()  # asyncio's handler of SIGINT is what stood before ours
+def interrupted(job):
+    signal.raise_signal(signal.SIGINT)
+try:
+    print(simulate(RandomSearch({"x": [1]}), interrupted, max_evals=1))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_by_asyncios_handler_is_one_too() -> None:
+    said = subprocess.run([sys.executable, "-c", ASYNCIO], capture_output=True, text=True, timeout=60, check=False)
+    assert said.stdout == "interrupted\n", said.stderr

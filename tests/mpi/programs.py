@@ -151,7 +151,7 @@ def crashes() -> None:
             os._exit(3)
         return hang(job) if job["x"] == 2 else double(job)
 
-    with MPICommEvaluator(run, isolation="process", job_timeout=1.0) as evaluator:
+    with MPICommEvaluator(run, isolation="process", job_timeout=3.0) as evaluator:
         jobs = evaluator.submit([{"x": n} for n in range(6)])
         evaluator.gather()
         say(got=[job.objective for job in jobs])

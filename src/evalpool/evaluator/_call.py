@@ -142,9 +142,12 @@ def is_interrupt(exception: BaseException) -> bool:
     import dis
     import signal
 
-    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    handler: Any = signal.getsignal(signal.SIGINT)
+    while hasattr(handler, "func"):  # asyncio's is a partial
+        handler = handler.func
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
     while True:
-        if handler is not None and trace.tb_frame.f_code is handler:
+        if code is not None and trace.tb_frame.f_code is code:
             return True
         if trace.tb_next is None:
             break

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from evalpool._interrupts import replace_handler
 from evalpool.errors import BadArgument
 
 __all__ = ["Deadline", "stops_on_sigterm"]
@@ -196,9 +197,10 @@ def _clock(text: str) -> float | None:
 def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threading.Event]:
     """Let SIGTERM end the block as Ctrl-C would, once, and tell by the event that it did.
 
-    For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops what runs and records what had
-    finished. With a storage that is durable, every evaluator that is open when the signal comes is closed by
-    `Evaluator.suspend` instead, so that `Evaluator.resume` runs what was unfinished. In the main thread only.
+    For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops what runs and records what
+    had finished. With a storage that is durable, every evaluator that is open when the signal comes is closed by
+    `Evaluator.suspend` instead, so that `Evaluator.resume` runs what was unfinished. Worker processes of evaluators
+    that are made inside the block do not die of the signal: the search ends them. In the main thread only.
 
     >>> with stops_on_sigterm() as told:
     ...     ...
@@ -214,6 +216,7 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
     """
     from evalpool.evaluator._evaluator import let_go_of_all
 
+    global _heard_by_the_search
     told = threading.Event()
     which = 0
 
@@ -226,7 +229,8 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
             # As Ctrl-C, which evaluators put off while they hold what they have just read from a worker.
             signal.raise_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, *also)}
+    before = {number: replace_handler(number, stop) for number in (signal.SIGTERM, *also)}
+    outer, _heard_by_the_search = _heard_by_the_search, tuple(map(int, before))
     try:
         yield told
     except KeyboardInterrupt:
@@ -234,5 +238,18 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
             raise
         raise SystemExit(128 + which) from None
     finally:
+        _heard_by_the_search = outer
         for number, handler in before.items():
-            signal.signal(number, handler)
+            replace_handler(number, handler)
+
+
+_heard_by_the_search: tuple[int, ...] = ()
+
+
+def heard_by_the_search() -> tuple[int, ...]:
+    """The signals that `stops_on_sigterm` hears now.
+
+    Batch systems send them to all processes of a job, and a worker that died of one before the search is told would be
+    taken for a failure of the run-function: so workers leave them alone.
+    """
+    return _heard_by_the_search

@@ -477,8 +477,10 @@ class Evaluator(abc.ABC):
                     out.pop(job.number, None)
                     yield job
         finally:
-            if out:
-                self.cancel(list(out.values()))
+            if inbox.outstanding:
+                with self._lock:  # an interrupt may have struck between a job's submission and our note of it
+                    noted = [job for job in (*self._running.values(), *self._ready) if job._inbox is inbox]
+                self.cancel(list({**out, **{job.number: job for job in noted}}.values()))
                 self._gather(inbox, ALL, None)
 
     # The pump.
@@ -1414,7 +1416,7 @@ class Evaluator(abc.ABC):
         """Let running jobs notice the request to stop, then stop the engine and settle what is left."""
         if self._started_up:
             deadline = time.monotonic() + GRACE
-            with self._condition:
+            with self._lock:
                 while self._running and (rest := deadline - time.monotonic()) > 0:
                     self._condition.wait(rest)
             self._stop(bool(self._running))

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._interrupts import Shielded
+
 __all__ = ["Watchdog"]
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,10 @@ class Watchdog:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._condition = threading.Condition()
+        self._lock = (
+            threading.RLock()
+        )  # taken by itself: a Ctrl-C as a condition is entered, in Python, leaves it taken
+        self._condition = threading.Condition(self._lock)
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
@@ -33,7 +38,7 @@ class Watchdog:
     def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
         """Call ``action(*args)`` in `seconds`; O(log n) in the number of deadlines ahead."""
         when = time.monotonic() + max(0.0, seconds)
-        with self._condition:
+        with Shielded(), self._lock:
             if self._closed:
                 return
             first = not self._heap or when < self._heap[0][0]
@@ -46,7 +51,7 @@ class Watchdog:
 
     def close(self) -> None:
         """Drop all deadlines and end the thread; waits for an action that runs."""
-        with self._condition:
+        with self._lock:
             self._closed = True
             self._heap.clear()
             self._condition.notify()
@@ -56,7 +61,7 @@ class Watchdog:
 
     def _run(self) -> None:
         while True:
-            with self._condition:
+            with self._lock:
                 while not self._closed:
                     if not self._heap:
                         self._condition.wait()

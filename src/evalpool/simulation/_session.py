@@ -106,7 +106,9 @@ class ThreadSession:
 
     def _reply(self) -> Any:
         while True:
-            with self._condition:
+            with (
+                self._coordinator.lock
+            ):  # not through the condition: a Ctrl-C as that is entered, in Python, leaves it taken
                 if not self._replies:
                     self._nudged = False
                     patience = self._coordinator.deadline() - time.monotonic()

@@ -71,7 +71,10 @@ class Writer(Generic[Batch]):
     def _begin(self) -> None:
         self.commit_lock = threading.RLock()
         self._queue: deque[_Entry[Batch]] = deque()
-        self._work = threading.Condition(threading.Lock())
+        # Taken by itself, never through the condition: that one is entered in Python, where a Ctrl-C may come between
+        # the taking of the lock and the `with` that would release it.
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._failing = False
 
@@ -82,7 +85,7 @@ class Writer(Generic[Batch]):
     def append(self, batch: Batch) -> None:
         """Commit the batch, after what was queued before. Raises what prevented it; then it is not kept."""
         entry = _Entry(batch, True)
-        with self._work:
+        with self._lock:
             self._queue.append(entry)
         with self.commit_lock:
             if not entry.done:
@@ -92,7 +95,7 @@ class Writer(Generic[Batch]):
 
     def append_soon(self, batch: Batch) -> None:
         """Queue the batch for the thread. Never waits for the disk, never raises."""
-        with self._work:
+        with Shielded(), self._lock:
             self._queue.append(_Entry(batch, False))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"evalpool-writer {self._name}", daemon=True)
@@ -112,7 +115,7 @@ class Writer(Generic[Batch]):
         try:
             self.flush()
         finally:
-            with self._work:
+            with self._lock:
                 self._queue.clear()
                 thread, self._thread = self._thread, None
                 self._work.notify_all()
@@ -122,7 +125,7 @@ class Writer(Generic[Batch]):
     def _drain(self) -> StorageError | None:
         """Commit all that is queued. Under the commit lock. Returns what prevented it."""
         with Shielded():  # between the commit and the end of its queue, else it would be committed twice
-            with self._work:
+            with self._lock:
                 entries = list(self._queue)
             if not entries:
                 return None
@@ -132,7 +135,7 @@ class Writer(Generic[Batch]):
                     self._commit([entry.batch for entry in entries])
             except StorageError as caught:
                 error = caught
-            with self._work:
+            with self._lock:
                 # Only this thread takes from the queue; others have appended behind what was committed.
                 for entry in entries:
                     self._queue.popleft()
@@ -157,7 +160,7 @@ class Writer(Generic[Batch]):
         me = threading.current_thread()
         retry = FIRST_RETRY
         while True:
-            with self._work:
+            with self._lock:
                 if self._thread is me and not self._queue:
                     self._work.wait(IDLE)
                 if self._thread is not me:
@@ -170,7 +173,7 @@ class Writer(Generic[Batch]):
             if error is None:
                 retry = FIRST_RETRY
                 continue
-            with self._work:
+            with self._lock:
                 # Whoever appends meanwhile notifies; more events do not make a full disk emptier.
                 self._work.wait_for(lambda: self._thread is not me, retry)
             retry = min(2 * retry, LAST_RETRY)

@@ -9,6 +9,7 @@ from evalpool.backends._process import _wire
 from evalpool.backends._process._logs import levels
 from evalpool.backends._process._supervisor import Supervisor
 from evalpool.backends._supervised import SupervisedEvaluator
+from evalpool.evaluator._deadline import heard_by_the_search
 from evalpool.evaluator._parcel import pack
 
 __all__ = ["ProcessPoolEvaluator"]
@@ -40,5 +41,6 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
             "decides": self._stopper is not None,
             "lends": True,
             "levels": levels(),
+            "signals": heard_by_the_search(),
         }
         self._supervisor = Supervisor(self, *_wire.dump(setup))

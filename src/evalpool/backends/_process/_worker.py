@@ -200,6 +200,8 @@ def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
         _, payload, buffers = _lend.borrow(lender, payload)
     setup = _wire.load(payload, buffers)
     del payload, buffers
+    for number in setup.get("signals", ()):
+        signal.signal(number, _leave_to_the_search)
     serving = Serving(data, control, reader, backlog, setup, lender)
     try:
         serving.run()
@@ -293,6 +295,10 @@ class Serving:
             _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, problem), self._channel)
         else:
             serve_pickled(self._task, self._broken, payload, buffers, self._channel)
+
+
+def _leave_to_the_search(number: int, frame: Any) -> None:
+    """A handler, not SIG_IGN, which programs that a job starts would inherit."""
 
 
 def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
