@@ -56,8 +56,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller sizes: minutes instead of half an hour")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--save", type=Path, help="a Markdown page to keep what is printed")
+    parser.add_argument("--append", action="store_true", help="to that page, instead of writing it anew")
     arguments = parser.parse_args()
-    failed, said = 0, [PAGE]
+    size = " --quick" if arguments.quick else ""
+    failed, said = 0, [] if arguments.append else [PAGE]
+    said.append(f"\nBy `python benchmarks/run.py{size} --only {' '.join(arguments.only)}`:\n")
     for name in arguments.only:
         commands = [[sys.executable, str(SCRIPTS[name]), *(["--quick"] if arguments.quick else [])]]
         if name == "mpi":
@@ -76,7 +79,8 @@ def main() -> int:
                 text = f"## {SCRIPTS[name].name}\n\n```text\n{text}\n```"
             said.append(f"\n{text}\n")
     if arguments.save is not None:
-        arguments.save.write_text("".join(said))
+        with arguments.save.open("a" if arguments.append else "w") as page:
+            page.write("".join(said))
     return failed
 
 

@@ -57,15 +57,5 @@ def _put_pages_below(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n\n{pages}\n```\n"
 
 
-def _leave_out_what_is_not_there(app: Sphinx, docname: str, source: list[str]) -> None:
-    """The navigation may name pages that are still to be written."""
-    if docname == "index":
-        lines = source[0].splitlines(keepends=True)
-        source[0] = "".join(
-            line for line in lines if not line.strip().isidentifier() or line.strip() in app.env.found_docs
-        )
-
-
 def setup(app: Sphinx) -> None:
     app.connect("source-read", _put_pages_below)
-    app.connect("source-read", _leave_out_what_is_not_there)
