@@ -7,37 +7,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-
-import evalpool
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-# The evalpool under test, installed or not, from whichever directory an example is run in.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(evalpool.__file__).parents[1])}
+from example_runs import ENVIRONMENT, EXAMPLES, command, run
 
 pytestmark = pytest.mark.slow
-
-
-def command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
-
-
-def run(name: str, directory: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        command(name, *arguments),
-        cwd=directory,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_examples import run
+from example_runs import run
 
 pytestmark = pytest.mark.slow
 

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from example_runs import EXAMPLES, run
 
-import evalpool
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 TABLE = EXAMPLES / "digits_table" / "digits.csv"
 
 pytestmark = pytest.mark.slow
-
-
-def run(script: str, directory: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(Path(evalpool.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
