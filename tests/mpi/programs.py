@@ -407,6 +407,39 @@ def thread_level() -> None:
         say(error=str(error))
 
 
+def stores() -> None:
+    """Every storage that says it is shared takes what jobs write; the others are refused."""
+    from evalpool.errors import NotShareable
+    from evalpool.storage import (
+        JournalStorage,
+        MemoryStorage,
+        MPIStorage,
+        RedisStorage,
+        SharedMemoryStorage,
+        SQLiteStorage,
+        Storage,
+    )  # fmt: skip
+
+    def run(job: Any) -> float:
+        job.storage.store_search_value("0", f"seen {job['x']}", job["x"])
+        return double(job)
+
+    made: list[Storage] = [
+        JournalStorage("journal"), RedisStorage.from_url(sys.argv[1]), MPIStorage(), SQLiteStorage("results.db"),
+        SharedMemoryStorage(), MemoryStorage(),
+    ]  # fmt: skip
+    for storage in made:
+        with storage:
+            try:
+                with MPICommEvaluator(run, storage=storage) as evaluator:
+                    evaluator.submit([{"x": n} for n in range(4)])
+                    got = sorted(job.objective for job in evaluator.gather())
+                    seen = [storage.load_search_value("0", f"seen {n}") for n in range(4)]
+                    say(storage=type(storage).__name__, got=got, seen=seen, records=len(storage.records("0")))
+            except NotShareable as error:
+                say(storage=type(storage).__name__, error=str(error))
+
+
 if __name__ == "__main__":
     name, sys.argv = sys.argv[1], [sys.argv[0], *sys.argv[2:]]
     globals()[name]()

@@ -16,6 +16,7 @@ import pytest
 from evalpool import SerialEvaluator
 from evalpool.storage import SQLiteStorage
 from simulation.traces import SEARCHES
+from storage.redis_server import RedisServer
 
 from .engines import Ended, Engine, finish
 
@@ -135,6 +136,18 @@ def test_isolated_jobs_borrow_are_measured_retried_and_resumed(engine: Engine, t
         "objectives": [0.0, 2.0, 4.0, 6.0], "seen": [f"seen 0.{n}" for n in range(4)], "measured": True
     }  # fmt: skip
     assert ended.code == 0
+
+
+def test_jobs_reach_every_storage_that_says_it_is_shared(engine: Engine, tmp_path: Path) -> None:
+    with RedisServer.running() as server:
+        ended = on_root(engine, "stores", tmp_path, 3, server.url)
+    *shared, refused = said(ended)
+    names = ["JournalStorage", "RedisStorage", "MPIStorage", "SQLiteStorage", "SharedMemoryStorage"]
+    assert shared == [
+        {"storage": name, "got": [0.0, 2.0, 4.0, 6.0], "seen": [0, 1, 2, 3], "records": 4} for name in names
+    ], ended.err
+    assert refused["storage"] == "MemoryStorage"
+    assert "Use SharedMemoryStorage()" in refused["error"]
 
 
 def test_simulated_time_is_the_same_as_on_serial(engine: Engine, tmp_path: Path) -> None:
