@@ -10,6 +10,7 @@ import contextlib
 import os
 import pickle
 import selectors
+import signal
 import time
 import weakref
 from collections.abc import Callable
@@ -66,7 +67,15 @@ class Helper:
         except NotShareable as error:
             advice = str(error)
         task = cloudpickle.dumps(Task(_Inner(self._function), {}, "0", "task", 0), 5)
-        setup = {"task": task, "storage": storage, "advice": advice, "decides": channel is not None}
+        # What this process does not die of, its helper shall survive, too: a batch system signals all of them.
+        signals = [n for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(n))]
+        setup = {
+            "task": task,
+            "storage": storage,
+            "advice": advice,
+            "decides": channel is not None,
+            "signals": signals,
+        }
         payload, buffers = _wire.dump(setup)
         self._reaper = Reaper()
         handle = self._handle = spawn(0, usable_cpus())
