@@ -7,11 +7,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from evalpool.outcomes import FINAL, TRANSITIONS, FailureKind, JobStatus, Outcome, Worker
-from evalpool.storage._events import SCHEMA_VERSION
 
 __all__ = [
     "FINAL",
-    "SCHEMA_VERSION",
     "TRANSITIONS",
     "FailureKind",
     "JobRecord",
