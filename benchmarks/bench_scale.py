@@ -38,9 +38,9 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-from evalpool.backends._process import _wire
-from evalpool.backends._sockets import OverSockets, Peer
-from evalpool.backends._supervised import SupervisedEvaluator
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._sockets import OverSockets, Peer
+from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.outcomes import Worker
 from evalpool.storage import JournalStorage, NullStorage
 

@@ -17,9 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from evalpool import Evaluator, ProcessPoolEvaluator, SerialEvaluator
-from evalpool.backends import _ahead
-from evalpool.evaluator._results import standardise
+from evalpool.backends._pool import _ahead
 from evalpool.storage import MemoryStorage, NullStorage
+from evalpool.worker._results import standardise
 
 JOBS = 5_000
 REPEATS = 7

@@ -12,7 +12,7 @@ threads or supervised processes, and give the results back as they complete.
 
 from typing import TYPE_CHECKING
 
-from evalpool._lazy import attach
+from evalpool._lazy import BUILT_IN, LENT, attach
 from evalpool._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from evalpool.backends import RayEvaluator as RayEvaluator
     from evalpool.backends import SerialEvaluator as SerialEvaluator
     from evalpool.backends import ThreadPoolEvaluator as ThreadPoolEvaluator
+    from evalpool.backends import profile as profile
+    from evalpool.batch import Deadline as Deadline
+    from evalpool.batch import parse_subprocess_result as parse_subprocess_result
+    from evalpool.batch import stops_on_sigterm as stops_on_sigterm
+    from evalpool.batch import visible_devices as visible_devices
     from evalpool.errors import BackendError as BackendError
     from evalpool.errors import BadArgument as BadArgument
     from evalpool.errors import CorruptRecord as CorruptRecord
@@ -48,29 +53,24 @@ if TYPE_CHECKING:
     from evalpool.errors import WorkerStartError as WorkerStartError
     from evalpool.errors import WrongKeys as WrongKeys
     from evalpool.evaluator import EVALUATORS as EVALUATORS
-    from evalpool.evaluator import Deadline as Deadline
     from evalpool.evaluator import Evaluator as Evaluator
-    from evalpool.evaluator import Job as Job
-    from evalpool.evaluator import NevergradOptimizer as NevergradOptimizer
-    from evalpool.evaluator import OptunaOptimizer as OptunaOptimizer
-    from evalpool.evaluator import RandomSearch as RandomSearch
-    from evalpool.evaluator import RunningJob as RunningJob
-    from evalpool.evaluator import SkoptOptimizer as SkoptOptimizer
     from evalpool.evaluator import distributed as distributed
-    from evalpool.evaluator import optimize as optimize
-    from evalpool.evaluator import profile as profile
     from evalpool.evaluator import queued as queued
-    from evalpool.evaluator import stops_on_sigterm as stops_on_sigterm
-    from evalpool.evaluator import visible_devices as visible_devices
-    from evalpool.evaluator._job import HPOJob as HPOJob
-    from evalpool.evaluator._subprocess import parse_subprocess_result as parse_subprocess_result
+    from evalpool.jobs import HPOJob as HPOJob
+    from evalpool.jobs import Job as Job
     from evalpool.models import FailureKind as FailureKind
     from evalpool.models import JobRecord as JobRecord
     from evalpool.models import JobStatus as JobStatus
     from evalpool.models import Outcome as Outcome
     from evalpool.models import Retries as Retries
+    from evalpool.search import NevergradOptimizer as NevergradOptimizer
+    from evalpool.search import OptunaOptimizer as OptunaOptimizer
+    from evalpool.search import RandomSearch as RandomSearch
+    from evalpool.search import SkoptOptimizer as SkoptOptimizer
+    from evalpool.search import optimize as optimize
     from evalpool.simulation import simulate as simulate
     from evalpool.simulation import simulated as simulated
+    from evalpool.worker import RunningJob as RunningJob
 
 _ERRORS = (
     "BackendError", "BadArgument", "CorruptRecord", "EvalpoolError", "EvaluatorClosed", "EvaluatorError", "JobError",
@@ -79,41 +79,73 @@ _ERRORS = (
     "UnknownSearch", "UnknownValue", "WorkerStartError", "WrongKeys",
 )  # fmt: skip
 
+BUILT_IN["evalpool.backends"] = {
+    "serial": "evalpool.backends._serial:SerialEvaluator",
+    "thread": "evalpool.backends._thread:ThreadPoolEvaluator",
+    "process": "evalpool.backends._process:ProcessPoolEvaluator",
+    "loky": "evalpool.backends._process:ProcessPoolEvaluator",
+    "mpicomm": "evalpool.backends._mpi:MPICommEvaluator",
+    "mpi": "evalpool.backends._mpi:MPICommEvaluator",
+    "executor": "evalpool.backends._executor:ExecutorEvaluator",
+    "ray": "evalpool.backends._ray:RayEvaluator",
+}
+BUILT_IN["evalpool.storages"] = {
+    "memory": "evalpool.storage._memory:MemoryStorage",
+    "null": "evalpool.storage._null:NullStorage",
+    "journal": "evalpool.storage._journal:JournalStorage",
+    "ray": "evalpool.storage._ray:RayStorage",
+    "mpi": "evalpool.storage._mpi:MPIStorage",
+    "redis": "evalpool.storage._redis:RedisStorage",
+    "shared_memory": "evalpool.storage._shared_memory:SharedMemoryStorage",
+    "sqlite": "evalpool.storage._sqlite:SQLiteStorage",
+}
+
+LENT["evalpool.evaluator"] = {
+    **dict.fromkeys(
+        (
+            "MedianStopper", "NevergradOptimizer", "OptunaOptimizer", "RandomSearch", "SkoptOptimizer", "Stopper",
+            "SuccessiveHalvingStopper", "optimize",
+        ),
+        "evalpool.search",
+    ),
+    "profile": "evalpool.backends",
+}  # fmt: skip
+
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         **dict.fromkeys(_ERRORS, "errors"),
         "EVALUATORS": "evaluator",
-        "Deadline": "evaluator",
+        "Deadline": "batch",
         "Evaluator": "evaluator",
         "ExecutorEvaluator": "backends",
         "FailureKind": "outcomes",
-        "HPOJob": "evaluator._job",
-        "Job": "evaluator",
+        "HPOJob": "jobs",
+        "Job": "jobs",
         "JobRecord": "models",
         "JobStatus": "outcomes",
         "MPICommEvaluator": "backends",
-        "NevergradOptimizer": "evaluator",
-        "OptunaOptimizer": "evaluator",
+        "NevergradOptimizer": "search",
+        "OptunaOptimizer": "search",
         "Outcome": "outcomes",
         "ProcessPoolEvaluator": "backends",
-        "RandomSearch": "evaluator",
+        "RandomSearch": "search",
         "RayEvaluator": "backends",
         "Retries": "models",
-        "RunningJob": "evaluator",
+        "RunningJob": "worker",
         "SerialEvaluator": "backends",
-        "SkoptOptimizer": "evaluator",
+        "SkoptOptimizer": "search",
         "ThreadPoolEvaluator": "backends",
         "distributed": "evaluator",
-        "optimize": "evaluator",
-        "parse_subprocess_result": "evaluator._subprocess",
-        "profile": "evaluator",
+        "optimize": "search",
+        "parse_subprocess_result": "batch",
+        "profile": "backends",
         "queued": "evaluator",
-        "stops_on_sigterm": "evaluator",
+        "stops_on_sigterm": "batch",
         "simulate": "simulation",
         "simulated": "simulation",
         "to_json": "_json",
-        "visible_devices": "evaluator",
+        "visible_devices": "batch",
         **dict.fromkeys(
             (
                 "analysis",

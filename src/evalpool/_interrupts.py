@@ -23,6 +23,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -30,7 +31,26 @@ SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
 handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
 
-__all__ = ["SLICE", "Condition", "Opened", "Shielded", "install", "keep_installed", "replace_handler", "uninstall"]
+__all__ = ["SLICE", "Condition", "Opened", "Shielded", "install", "keep_installed", "replace_handler", "told_to_end",
+           "uninstall", "when_told_to_end"]  # fmt: skip
+
+
+_when_told: list[Callable[[], None]] = []
+
+
+def when_told_to_end(call: Callable[[], None]) -> Callable[[], None]:
+    """Let `call` be made when the program is told to end, by a batch system's signal: a decorator.
+
+    It is called in a signal handler, so it takes no lock and sets plain attributes only.
+    """
+    _when_told.append(call)
+    return call
+
+
+def told_to_end() -> None:
+    """The program is told to end; called by the handler of the signal that says so."""
+    for call in _when_told:
+        call()
 
 
 class _State:

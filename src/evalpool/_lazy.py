@@ -12,7 +12,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["attach"]
+__all__ = ["BUILT_IN", "LENT", "attach"]
+
+LENT: dict[str, dict[str, str]] = {}
+"""Room -> public names that it offers though they are defined in a room above it, as `attach` takes them.
+
+The package's root, which may name everything, fills it, so that no room imports what lies above it."""
+BUILT_IN: dict[str, dict[str, str]] = {}
+"""Group of entry points -> name -> ``module:attribute`` of evalpool's own; filled by the root, read by `_registry`."""
 
 
 def attach(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -23,6 +30,7 @@ def attach(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], C
         names: public name -> module that defines it, relative to `package` (``"_job"``) or absolute
             (``"evalpool.errors"``). A name mapped to ``""`` is a submodule of its own.
     """
+    names = {**names, **LENT.get(package, {})}
 
     def __getattr__(name: str) -> Any:
         try:

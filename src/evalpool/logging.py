@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from evalpool.errors import BadArgument
-from evalpool.evaluator._running_job import current_job
+from evalpool.worker._running_job import current_job
 
 __all__ = ["JobIdFilter", "set_level"]
 

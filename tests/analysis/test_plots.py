@@ -15,7 +15,6 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402
 
-from evalpool._tables import write_table  # noqa: E402
 from evalpool.analysis import (  # noqa: E402
     performance_of_searches,
     plot_hypervolume_over_time,
@@ -32,6 +31,7 @@ from evalpool.evaluator import RandomSearch  # noqa: E402
 from evalpool.models import FailureKind, JobRecord, JobStatus  # noqa: E402
 from evalpool.simulation import simulate, simulated  # noqa: E402
 from evalpool.storage import MemoryStorage, NullStorage, SQLiteStorage  # noqa: E402
+from evalpool.tables._tables import write_table  # noqa: E402
 
 pytestmark = pytest.mark.slow  # a figure takes longer than a quarter of a second
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from evalpool._tables import read_table
 from evalpool.backends import SerialEvaluator, ThreadPoolEvaluator
 from evalpool.callbacks import CSVLoggerCallback, LoggerCallback
 from evalpool.errors import BadArgument
+from evalpool.tables._tables import read_table
 
 
 def square(job: Any) -> Any:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalpool.analysis._utilisation import Interval, busy_workers
 from evalpool.backends import ThreadPoolEvaluator
 from evalpool.callbacks import ProfilingCallback
 from evalpool.errors import BadArgument
+from evalpool.jobs._utilisation import Interval, busy_workers
 
 
 def test_jobs_that_meet_are_seen_at_the_same_time() -> None:

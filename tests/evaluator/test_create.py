@@ -21,7 +21,7 @@ from evalpool import (
     SerialEvaluator,
     UnknownMethod,
 )
-from evalpool.evaluator._cpus import usable_cpus
+from evalpool.batch._cpus import usable_cpus
 
 
 def run(job: Any) -> float:

@@ -15,7 +15,7 @@ import pytest
 from workloads import as_a_search, calls, in_bulk, run
 
 from evalpool import Evaluator
-from evalpool.backends._process import _wire
+from evalpool.backends._pool import _wire
 from evalpool.storage import Event, MemoryStorage, NullStorage
 
 pytestmark = pytest.mark.slow

@@ -213,6 +213,6 @@ def workers_of(pid: int | None = None) -> list[psutil.Process]:
     found = []
     for child in children:
         with contextlib.suppress(psutil.Error):
-            if "evalpool.backends._process._worker" in " ".join(child.cmdline()):
+            if "evalpool.backends._pool._worker" in " ".join(child.cmdline()):
                 found.append(child)
     return sorted(found, key=lambda process: (process.create_time(), process.pid))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalpool.backends._process import _lend, _wire
+from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._ray import _ring
 
 pytestmark = pytest.mark.skipif(not _lend.can_lend(), reason="this system passes no memory between processes")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evalpool.evaluator._seeds import job_seed
+from evalpool.jobs._seeds import job_seed
 from evalpool.outcomes import JobStatus
 from evalpool.storage import Storage, storage_from_url
 from resume.processes import Program, program

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from evalpool import Evaluator, RunningJob
-from evalpool._tables import read_table
 from evalpool.errors import BadArgument, UnknownSearch
 from evalpool.models import JobRecord
 from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.storage import MemoryStorage, NullStorage, Storage
+from evalpool.tables._tables import read_table
 
 
 def late_and_failing(job: RunningJob) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from evalpool import Evaluator, RunningJob, optimize
-from evalpool._tables import read_table
 from evalpool.callbacks import Callback, CSVLoggerCallback
 from evalpool.storage import Storage, storage_from_url
+from evalpool.tables._tables import read_table
 from resume.processes import program
 from resume.searches import Optimizer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalpool.evaluator._seeds import Seeds, job_seed, numpy_seed
+from evalpool.jobs._seeds import Seeds, job_seed, numpy_seed
 
 
 @given(

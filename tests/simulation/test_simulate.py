@@ -27,7 +27,7 @@ from evalpool import (
     simulated,
 )
 from evalpool.callbacks import Callback
-from evalpool.evaluator._seeds import job_seed
+from evalpool.jobs._seeds import job_seed
 from evalpool.storage import MemoryStorage, SQLiteStorage
 
 from .oracle import Planned

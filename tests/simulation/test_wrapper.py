@@ -82,7 +82,7 @@ def test_a_declared_overhead_makes_runs_the_same_whoever_is_faster(tmp_path: Pat
 
 
 def test_seeds_come_from_the_seed_and_the_number(tmp_path: Path) -> None:
-    from evalpool.evaluator._seeds import job_seed
+    from evalpool.jobs._seeds import job_seed
 
     seen: list[int] = []
 

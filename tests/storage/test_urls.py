@@ -1,6 +1,6 @@
 """Storages by name and by URL."""
 
-import importlib.metadata
+import importlib
 import socket
 import threading
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from evalpool.errors import BadArgument, StorageUnavailable, UnknownMethod
 from evalpool.storage import JournalStorage, MemoryStorage, NullStorage, SQLiteStorage, Storage, storage_from_url
-from evalpool.storage import _registry as registry
+from evalpool.storage._registry import STORAGES
 from storage.redis_server import RedisServer
 
 
@@ -60,7 +60,7 @@ def test_a_redis_url_is_read_by_the_client(redis_server: RedisServer) -> None:
         ("journal://host/dir", "three slashes"),
         ("sqlite:///a.db?timeout=3", "no options"),
         ("memory://somewhere", "nothing behind"),
-        ("mongo://host", "no storage is called 'mongo'"),
+        ("mongo://host", "There is no storage 'mongo'"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_refused_with_the_right_form(url: str, message: str) -> None:
@@ -98,14 +98,17 @@ class ThirdParty(MemoryStorage):
     pass
 
 
-def test_other_packages_add_storages_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [
-        importlib.metadata.EntryPoint("third", f"{__name__}:ThirdParty", registry.GROUP),
-        importlib.metadata.EntryPoint("broken", f"{__name__}:Path", registry.GROUP),
-    ]
-    monkeypatch.setattr(registry, "_entry_points", lambda: importlib.metadata.EntryPoints(entries))
+def test_other_packages_add_storages_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "their_storage-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-storage\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[evalpool.storages]\nthird = {__name__}:ThirdParty\nbroken = {__name__}:Path\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
     assert isinstance(Storage.create("third"), ThirdParty)
     assert isinstance(storage_from_url("third://"), ThirdParty)
-    assert "third" in registry.storage_names()
-    with pytest.raises(BadArgument, match="not a Storage class"):
+    assert "third" in STORAGES
+    with pytest.raises(BadArgument, match="no subclass of Storage"):
         Storage.create("broken")

@@ -7,8 +7,6 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.analysis._front import plot_hypervolume_over_time as plot_hypervolume_over_time
     from evalpool.analysis._front import plot_pareto_front as plot_pareto_front
-    from evalpool.analysis._hypervolume import hypervolume as hypervolume
-    from evalpool.analysis._hypervolume import pareto_front as pareto_front
     from evalpool.analysis._objective import plot_objective_over_evaluations as plot_objective_over_evaluations
     from evalpool.analysis._objective import plot_objective_over_time as plot_objective_over_time
     from evalpool.analysis._parallel import plot_parallel_coordinates as plot_parallel_coordinates
@@ -17,13 +15,15 @@ if TYPE_CHECKING:
     from evalpool.analysis._performance import performance_over_time as performance_over_time
     from evalpool.analysis._performance import plot_performance_over_time as plot_performance_over_time
     from evalpool.analysis._workers import plot_worker_utilization as plot_worker_utilization
+    from evalpool.jobs import hypervolume as hypervolume
+    from evalpool.jobs import pareto_front as pareto_front
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "PerformanceOverTime": "_performance",
-        "hypervolume": "_hypervolume",
-        "pareto_front": "_hypervolume",
+        "hypervolume": "evalpool.jobs",
+        "pareto_front": "evalpool.jobs",
         "performance_of_searches": "_performance",
         "performance_over_time": "_performance",
         "plot_hypervolume_over_time": "_front",

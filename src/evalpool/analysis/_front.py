@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalpool.analysis._hypervolume import Array, Front, hypervolume, pareto_front
 from evalpool.analysis._rows import Evaluations, ended
 from evalpool.analysis._style import COLOURS, FAILED, legend_above, new_axes, tidy, time_unit
 from evalpool.errors import BadArgument
+from evalpool.jobs._hypervolume import Array, Front, hypervolume, pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

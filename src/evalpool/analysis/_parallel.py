@@ -10,10 +10,10 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evalpool._tables import cell
 from evalpool.analysis._rows import Evaluations, is_number, natural
 from evalpool.analysis._style import FAILED, new_axes
 from evalpool.errors import BadArgument
+from evalpool.tables._tables import cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

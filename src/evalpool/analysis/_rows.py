@@ -13,13 +13,13 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from evalpool._tables import read_table, table_of
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
+from evalpool.tables._tables import read_table, table_of
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
     from evalpool.models import JobRecord
     from evalpool.simulation import SimulationResult
     from evalpool.storage import Storage

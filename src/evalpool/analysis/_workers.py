@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from evalpool.analysis._rows import ended, has_ended, kind_of, natural, read_rows, worker_of
 from evalpool.analysis._style import CANCELLED, COLOURS, FAILED, new_axes, tidy, time_unit
-from evalpool.analysis._utilisation import Interval, busy_workers
+from evalpool.jobs._utilisation import Interval, busy_workers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,6 +11,7 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.backends._executor import ExecutorEvaluator as ExecutorEvaluator
     from evalpool.backends._mpi import MPICommEvaluator as MPICommEvaluator
+    from evalpool.backends._pool._profile import profile as profile
     from evalpool.backends._process import ProcessPoolEvaluator as ProcessPoolEvaluator
     from evalpool.backends._ray import RayEvaluator as RayEvaluator
     from evalpool.backends._remote import Line as Line
@@ -32,6 +33,7 @@ __getattr__, __dir__, __all__ = attach(
         "RemoteCall": "_remote",
         "SerialEvaluator": "_serial",
         "ThreadPoolEvaluator": "_thread",
+        "profile": "_pool._profile",
         "read_outcome": "_remote",
     },
 )

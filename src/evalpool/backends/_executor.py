@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from evalpool.backends._remote import Line, RemoteCall, on_our_clock, read_outcome
 from evalpool.backends._thread import LocalChannel
 from evalpool.errors import BadArgument
-from evalpool.evaluator._call import describe_exception
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._job import Job
 from evalpool.evaluator._parcel import pack
-from evalpool.evaluator._pickling import dump_whole
+from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
+from evalpool.worker._call import describe_exception
+from evalpool.worker._pickling import dump_whole
 
 if TYPE_CHECKING:
     from evalpool.storage import Sharing

@@ -20,9 +20,9 @@ import time
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any
 
-from evalpool.evaluator._call import Task, describe_exception
-from evalpool.evaluator._pickling import dump_whole
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
+from evalpool.worker._call import Task, describe_exception
+from evalpool.worker._pickling import dump_whole
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from evalpool._interrupts import Shielded
 from evalpool.backends._thread import LocalChannel, Threads
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._job import Job
+from evalpool.jobs._inbox import Inbox
+from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Worker, failed
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import threading
 import time
 from typing import Any
 
-from evalpool.evaluator._call import Task
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._job import Job
+from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
+from evalpool.worker._call import Task
 
 __all__ = ["LocalChannel", "ThreadPoolEvaluator", "Threads"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
 
 __all__ = ["Callback"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from evalpool._tables import TableWriter
 from evalpool.callbacks._base import Callback
+from evalpool.tables._tables import TableWriter
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
 
 __all__ = ["CSVLoggerCallback"]
 

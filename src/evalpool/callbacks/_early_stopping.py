@@ -12,7 +12,7 @@ from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
 
 __all__ = ["SearchEarlyStopping"]
 

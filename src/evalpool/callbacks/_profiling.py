@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evalpool.analysis._utilisation import Interval, Utilisation, busy_workers
 from evalpool.callbacks._base import Callback
 from evalpool.errors import BadArgument, MissingExtra
+from evalpool.jobs._utilisation import Interval, Utilisation, busy_workers
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
 
 __all__ = ["ProfilingCallback"]
 

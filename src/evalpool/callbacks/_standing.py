@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalpool.analysis._hypervolume import Front, hypervolume
+from evalpool.jobs._hypervolume import Front, hypervolume
 from evalpool.outcomes import JobStatus
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
 
 __all__ = ["Standing", "is_evaluation"]
 

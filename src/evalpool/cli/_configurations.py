@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from evalpool._tables import value_of
 from evalpool.errors import BadArgument
+from evalpool.tables._tables import value_of
 
 __all__ = ["read_configurations", "read_space_file"]
 

@@ -84,7 +84,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _cpus() -> dict[str, int]:
-    from evalpool.evaluator._cpus import usable_cpus
+    from evalpool.batch._cpus import usable_cpus
 
     return {"usable": usable_cpus(), "of the machine": os.cpu_count() or 1}
 

@@ -18,7 +18,7 @@ from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
     from evalpool.storage import Storage
 
 __all__ = ["Evaluation", "Listed", "check_results", "clean_end"]
@@ -46,7 +46,7 @@ def check_results(arguments: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def clean_end() -> Iterator[None]:
     """SIGTERM ends the block as it should; see `evalpool.stops_on_sigterm`."""
-    from evalpool.evaluator._deadline import stops_on_sigterm
+    from evalpool.batch._deadline import stops_on_sigterm
 
     with stops_on_sigterm():
         yield
@@ -96,7 +96,7 @@ class Evaluation:
             max_evals: how many evaluations there will be, those restored included; None: until the time is up.
             before: how many the search had before that are not among these.
         """
-        from evalpool.evaluator._optimize import optimize
+        from evalpool.search._optimize import optimize
 
         evaluator = self.evaluator
         if max_evals is not None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evalpool._json import to_json
-from evalpool._tables import check_path, replace_file
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument
+from evalpool.tables._tables import check_path, replace_file
 
 if TYPE_CHECKING:
     from evalpool.storage import Storage

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from evalpool._tables import check_path
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument, MissingExtra
+from evalpool.tables._tables import check_path
 
 __all__ = ["main"]
 

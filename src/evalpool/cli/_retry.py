@@ -11,8 +11,8 @@ from evalpool.cli._functions import load_function
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, write_json
 from evalpool.errors import BadArgument
-from evalpool.evaluator._random_search import configuration_key
 from evalpool.outcomes import JobStatus
+from evalpool.search._random_search import configuration_key
 
 if TYPE_CHECKING:
     from evalpool.models import JobRecord

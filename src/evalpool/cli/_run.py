@@ -12,8 +12,8 @@ from evalpool.cli._evaluation import Evaluation, Listed, check_results, clean_en
 from evalpool.cli._functions import load_function
 from evalpool.cli._stores import open_to_write
 from evalpool.errors import BadArgument
-from evalpool.evaluator._random_search import configuration_key
 from evalpool.outcomes import JobStatus
+from evalpool.search._random_search import configuration_key
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -67,10 +67,10 @@ def _check(arguments: argparse.Namespace) -> None:
 def _optimizer(arguments: argparse.Namespace) -> Any:
     space = read_space_file(arguments.space)
     if arguments.search == "random":
-        from evalpool.evaluator._random_search import RandomSearch
+        from evalpool.search._random_search import RandomSearch
 
         return RandomSearch(space, seed=arguments.seed)
-    from evalpool.evaluator._optuna import OptunaOptimizer
+    from evalpool.search._optuna import OptunaOptimizer
 
     try:
         import optuna

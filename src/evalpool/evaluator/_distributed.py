@@ -15,7 +15,7 @@ from typing import Any
 from evalpool.errors import BackendError, BadArgument, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._job import Job
+from evalpool.jobs._job import Job
 
 __all__ = ["distributed"]
 

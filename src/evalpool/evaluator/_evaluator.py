@@ -35,29 +35,30 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
-from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall
+from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
 from evalpool._json import jsonable, plain
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
-from evalpool.evaluator._call import Task
-from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._job import Job, PastJob
 from evalpool.evaluator._own_storage import OwnStorage
-from evalpool.evaluator._profile import Profiled
 from evalpool.evaluator._resume import Lease, resume
-from evalpool.evaluator._seeds import fresh_seed
 from evalpool.evaluator._watchdog import Watchdog
+from evalpool.jobs._inbox import Inbox
+from evalpool.jobs._job import Job, PastJob
+from evalpool.jobs._seeds import fresh_seed
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
+from evalpool.worker._call import Task, release
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from typing_extensions import Self
 
-    from evalpool.backends import (
+    from evalpool.batch._deadline import Deadline
+    from evalpool.callbacks import Callback
+    from evalpool.evaluator._names_above import (
         ExecutorEvaluator,
         MPICommEvaluator,
         ProcessPoolEvaluator,
@@ -65,8 +66,6 @@ if TYPE_CHECKING:
         SerialEvaluator,
         ThreadPoolEvaluator,
     )
-    from evalpool.callbacks import Callback
-    from evalpool.evaluator._deadline import Deadline
     from evalpool.models import JobRecord
     from evalpool.outcomes import Worker
     from evalpool.storage import Follower, Sharing, Storage
@@ -1226,19 +1225,19 @@ class Evaluator(abc.ABC):
 
     def to_dataframe(self) -> Any:
         """`results` as a `pandas.DataFrame` with the columns of the tables (extra ``pandas``)."""
-        from evalpool._frames import frame_of
+        from evalpool.tables._frames import frame_of
 
         return frame_of(self.results(), self._job_type)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write `results` to a CSV file, atomically; returns its absolute path."""
-        from evalpool._tables import write_table
+        from evalpool.tables._tables import write_table
 
         return write_table(path, self.results(), self._job_type)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Write `results` to a Parquet file, atomically; returns its absolute path (extra ``pandas``)."""
-        from evalpool._frames import write_parquet
+        from evalpool.tables._frames import write_parquet
 
         return write_parquet(path, self.results(), self._job_type)
 
@@ -1250,7 +1249,7 @@ class Evaluator(abc.ABC):
             filename: of the table.
             flush: return only when the file is on the disk, not in the system's cache.
         """
-        from evalpool._tables import write_table
+        from evalpool.tables._tables import write_table
 
         done = [record for record in self.results() if record.status in FINAL]
         path = write_table(os.path.join(log_dir, filename), done, self._job_type)
@@ -1318,7 +1317,7 @@ class Evaluator(abc.ABC):
 
     @timeout.setter
     def timeout(self, value: float | Deadline | None) -> None:
-        from evalpool.evaluator._deadline import Deadline
+        from evalpool.batch._deadline import Deadline
 
         suspends = isinstance(value, Deadline)
         if isinstance(value, Deadline):
@@ -1395,8 +1394,7 @@ class Evaluator(abc.ABC):
         if self._hooks.on_close:
             self._hooks.call("on_close")
         self._leave_storage()
-        if isinstance(self._run_function, Profiled):
-            self._run_function.release()
+        release(self._run_function)
         if self._shields:
             self._shields = False
             uninstall()
@@ -1547,7 +1545,7 @@ _STOP_TEXT = {
 def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None = None) -> Outcome:
     """What a job that was asked to stop ends as, whatever it returned meanwhile."""
     kind = job._stop or FailureKind.CANCELLED
-    evaluator = job._evaluator
+    evaluator = cast("Evaluator | None", job._evaluator)
     origin = evaluator._origin if evaluator is not None else 0.0
     reason = _STOP_TEXT[kind]
     if kind is FailureKind.TIMEOUT and evaluator is not None:
@@ -1560,6 +1558,7 @@ def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None =
     return failed(kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker)
 
 
+@when_told_to_end
 def let_go_of_all() -> None:
     """The program is told to end: every open evaluator leaves what is unfinished to be resumed; signals' handlers."""
     while True:

@@ -9,7 +9,7 @@ from evalpool.storage._memory import MemoryStorage
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
 
 __all__ = ["OwnStorage"]
 

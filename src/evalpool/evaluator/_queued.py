@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool.errors import BadArgument
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._job import Job
+from evalpool.jobs._job import Job
 
 __all__ = ["queued"]
 

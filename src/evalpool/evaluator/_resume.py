@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from evalpool.evaluator._job import Job, PastJob
+from evalpool.jobs._job import Job, PastJob
 from evalpool.outcomes import JobStatus
 from evalpool.storage._events import Event
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
-from evalpool.evaluator._cpus import usable_cpus
 from evalpool.outcomes import FailureKind
 
 __all__ = [

@@ -27,7 +27,7 @@ from typing import Any
 
 from evalpool._json import to_json
 from evalpool.errors import MemberLost, SimulationError
-from evalpool.evaluator._seeds import Seeds
+from evalpool.jobs._seeds import Seeds
 from evalpool.simulation._checkpoints import Configurations, check_fidelity
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import NOTHING, WAIT, Kernel

@@ -17,7 +17,7 @@ from typing import Any
 
 from evalpool._json import from_json, to_json
 from evalpool.errors import SimulationError
-from evalpool.evaluator._seeds import fresh_seed
+from evalpool.jobs._seeds import fresh_seed
 from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._batches import BatchCoordinator
 from evalpool.simulation._coordinator import Coordinator

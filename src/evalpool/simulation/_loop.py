@@ -16,9 +16,9 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
-from evalpool._asktell import Asked, AskTell
 from evalpool.errors import SimulationError
-from evalpool.evaluator._job import Job
+from evalpool.jobs._job import Job
+from evalpool.search._asktell import Asked, AskTell
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._kernel import ASK, BEGIN, NOTHING, Kernel, check_overhead
 

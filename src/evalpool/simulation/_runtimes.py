@@ -10,7 +10,7 @@ from evalpool.errors import BadArgument
 from evalpool.outcomes import Outcome, failed
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._job import Job
+    from evalpool.jobs._job import Job
     from evalpool.simulation._kernel import Verdict
 
 __all__ = ["check_runtime_key", "judged", "record_times", "runtime_of", "timestamps"]

@@ -18,19 +18,19 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from evalpool._asktell import Asked
 from evalpool.errors import BadArgument, SimulationError
-from evalpool.evaluator._call import SEED_NUMBER, Task
-from evalpool.evaluator._job import Job
 from evalpool.evaluator._resume import PastJob
 from evalpool.evaluator._settings import check_configuration
+from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker
+from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, check_overhead, check_runtime
 from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
 from evalpool.simulation._result import Diary, SimulationResult
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
 from evalpool.simulation._simulated import SimulatedEvaluator
+from evalpool.worker._call import SEED_NUMBER, Task
 
 __all__ = ["EvaluatorSearch", "LocalSearch", "Search"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._optimize import _announce, _can_stop
 from evalpool.evaluator._registry import EVALUATORS
-from evalpool.evaluator._seeds import fresh_seed
+from evalpool.jobs._seeds import fresh_seed
+from evalpool.search._optimize import _announce, _can_stop
 from evalpool.simulation._checkpoints import check_continuation
 from evalpool.simulation._kernel import Kernel, check_overhead, check_runtime
 from evalpool.simulation._runtimes import check_runtime_key

@@ -18,20 +18,20 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator import _settings
-from evalpool.evaluator._call import SEED_NUMBER, describe_exception
-from evalpool.evaluator._cpus import usable_cpus
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._inbox import Inbox
-from evalpool.evaluator._job import Job
+from evalpool.jobs._inbox import Inbox
+from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 from evalpool.simulation._checkpoints import Configurations, check_continuation
 from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel, check_runtime
 from evalpool.simulation._runtimes import check_runtime_key, judged, record_times, runtime_of, timestamps
+from evalpool.worker._call import SEED_NUMBER, describe_exception
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._deadline import Deadline
+    from evalpool.batch._deadline import Deadline
 
 __all__ = ["SimulatedEvaluator", "simulated"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evalpool._asktell import Asked
 from evalpool.errors import SimulationError
-from evalpool.evaluator._job import Job
-from evalpool.evaluator._seeds import Seeds, fresh_seed
+from evalpool.jobs._job import Job
+from evalpool.jobs._seeds import Seeds, fresh_seed
 from evalpool.outcomes import JobStatus, Outcome
+from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import Kernel

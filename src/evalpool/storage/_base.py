@@ -294,7 +294,7 @@ class Storage(abc.ABC):
             search_id: None for the latest.
             job_type: ``"hpo"`` or ``"task"``; None for that of the evaluator that began the search.
         """
-        from evalpool._frames import frame_of
+        from evalpool.tables._frames import frame_of
 
         return frame_of(*self._table(search_id, job_type))
 
@@ -304,7 +304,7 @@ class Storage(abc.ABC):
         Raises:
             BadArgument: the directory is missing or not writable.
         """
-        from evalpool._tables import write_table
+        from evalpool.tables._tables import write_table
 
         return write_table(path, *self._table(search_id, job_type))
 
@@ -312,7 +312,7 @@ class Storage(abc.ABC):
         self, path: str | os.PathLike[str], search_id: str | None = None, job_type: str | None = None
     ) -> Path:
         """As `to_csv`, a Parquet file (extra ``pandas``). Columns that hold numbers and failures are text."""
-        from evalpool._frames import write_parquet
+        from evalpool.tables._frames import write_parquet
 
         return write_parquet(path, *self._table(search_id, job_type))
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from evalpool import BadArgument, EvaluatorClosed, JobStatus, MaximumJobsSpawnReached, RunningJob
+from evalpool.errors import BadArgument, EvaluatorClosed, MaximumJobsSpawnReached
+from evalpool.outcomes import JobStatus
 from evalpool.testing._bench import BOUND, Bench, wait_until
+from evalpool.worker import RunningJob
 
 __all__ = ["LifeCycle"]
 

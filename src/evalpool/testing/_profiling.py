@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from evalpool import FailureKind, JobStatus, RunningJob, profile
+from evalpool.backends import profile
+from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.testing._bench import Bench, wait_until
 from evalpool.testing._stopping import _runs
+from evalpool.worker import RunningJob
 
 __all__ = ["Profiling"]
 

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evalpool import FailureKind, JobError, JobStatus, Retries, RunningJob
+from evalpool.errors import JobError
+from evalpool.models import Retries
+from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.testing._bench import Bench
+from evalpool.worker import RunningJob
 
 __all__ = ["Results"]
 

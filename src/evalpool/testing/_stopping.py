@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from evalpool import FailureKind, JobStatus, RunningJob
+from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.testing._bench import BOUND, Bench, wait_until
+from evalpool.worker import RunningJob
 
 __all__ = ["Stopping"]
 

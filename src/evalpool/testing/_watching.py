@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from evalpool import BadArgument, JobStatus, RunningJob, queued
 from evalpool.callbacks import Callback
+from evalpool.errors import BadArgument
+from evalpool.evaluator import queued
+from evalpool.outcomes import JobStatus
 from evalpool.testing._bench import Bench
+from evalpool.worker import RunningJob
 
 __all__ = ["Watching"]
 
@@ -232,7 +235,7 @@ class Watching(Bench):
     @pytest.mark.slow
     def test_a_run_function_may_use_an_evaluator_itself(self, make: Make) -> None:
         def run(job: RunningJob) -> Any:
-            from evalpool import Evaluator
+            from evalpool.evaluator import Evaluator
 
             with Evaluator.create(lambda inner: inner["y"] + 1, "thread") as evaluator:
                 evaluator.submit([{"y": job["x"]}])

@@ -10,7 +10,7 @@
 
 `_evaluator` has the hooks, `_root` the root's side, `_rank` what a serving rank does; `evalpool._mpi` has the
 communicators and how one waits where nothing wakes. Frames, windows and withdrawal are those of
-the process backend (`evalpool.backends._ahead`, `_process._wire`, `_process._worker`).
+the process backend (`evalpool.backends._pool._ahead`, `_process._wire`, `_process._worker`).
 """
 
 from typing import TYPE_CHECKING

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evalpool._mpi._crew import crew_of
 from evalpool.backends._mpi._rank import Rank
 from evalpool.backends._mpi._root import Root
-from evalpool.backends._process import _wire
-from evalpool.backends._supervised import SupervisedEvaluator
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.errors import BadArgument, EvaluatorClosed
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator, _close_open_evaluators
-from evalpool.evaluator._job import Job
 from evalpool.evaluator._parcel import pack
+from evalpool.jobs._job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from evalpool.backends._process._isolated import TICK, Helper
+from evalpool.backends._pool._isolated import TICK, Helper
 from evalpool.outcomes import WorkerFailure
 
 __all__ = ["Isolated"]

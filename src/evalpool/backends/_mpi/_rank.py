@@ -17,10 +17,9 @@ from typing import Any
 from evalpool._mpi._crew import CREW, TAG, Crew
 from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._isolated import Isolated
-from evalpool.backends._process import _wire
-from evalpool.backends._process._worker import Channel, Turn, serve_batch, serve_pickled
-from evalpool.evaluator._call import Task, describe_exception, run_to_completion
-from evalpool.evaluator._profile import Profiled
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._worker import Channel, Turn, serve_batch, serve_pickled
+from evalpool.worker._call import Task, describe_exception, release, run_to_completion
 
 __all__ = ["FORCE", "JobInterrupted", "Rank"]
 
@@ -153,9 +152,7 @@ class _Desk:
     def release(self) -> None:
         """End the processes that its run-function has started."""
         if self._task is not None:
-            function = self._task.run_function.function  # type: ignore[attr-defined]
-            if isinstance(function, Isolated | Profiled):
-                function.release()
+            release(self._task.run_function.function)  # type: ignore[attr-defined]
         self._task = None  # with all that it holds; jobs that are still on their way are not begun
 
 

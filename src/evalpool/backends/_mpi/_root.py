@@ -6,9 +6,9 @@ import socket
 
 from evalpool._mpi._crew import Crew
 from evalpool._mpi._patience import Patience
-from evalpool.backends._ahead import Ahead, Entry, Seat
 from evalpool.backends._mpi._rank import FORCE
-from evalpool.backends._process import _wire
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._ahead import Ahead, Entry, Seat
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.outcomes import Worker
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pickle
 from typing import ClassVar
 
-from evalpool.backends._process import _wire
-from evalpool.backends._process._logs import levels
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._logs import levels
+from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.backends._process._supervisor import Supervisor
-from evalpool.backends._supervised import SupervisedEvaluator
-from evalpool.evaluator._deadline import heard_by_the_search
+from evalpool.batch._deadline import heard_by_the_search
 from evalpool.evaluator._parcel import pack
 
 __all__ = ["ProcessPoolEvaluator"]

@@ -1,8 +1,9 @@
 """Supervises worker processes: one I/O thread for all of them.
 
 It starts workers and replaces those that die. Which jobs go to which worker, and how many ahead, is
-`evalpool.backends._ahead`; how workers are spoken to is `evalpool.backends._sockets`. Blame for a death stays with one
-job: a worker runs its jobs in the order in which they were sent, so the first in flight is the one that runs.
+`evalpool.backends._pool._ahead`; how workers are spoken to is `evalpool.backends._pool._sockets`. Blame for a
+death stays with one job: a worker runs its jobs in the order in which they were sent, so the first in flight is the
+one that runs.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from evalpool.backends._ahead import encode
-from evalpool.backends._process import _lend, _wire
-from evalpool.backends._process._ends import Reaper, kill_lock, kill_tree
-from evalpool.backends._process._handle import Handle, spawn
-from evalpool.backends._sockets import OverSockets
-from evalpool.evaluator._cpus import usable_cpus
-from evalpool.evaluator._job import Job
+from evalpool.backends._pool import _lend, _wire
+from evalpool.backends._pool._ahead import encode
+from evalpool.backends._pool._ends import Reaper, kill_lock, kill_tree
+from evalpool.backends._pool._handle import Handle, spawn
+from evalpool.backends._pool._sockets import OverSockets
+from evalpool.batch._cpus import usable_cpus
+from evalpool.jobs._job import Job
 
 if TYPE_CHECKING:
     from evalpool.backends._process._evaluator import ProcessPoolEvaluator
@@ -190,6 +191,6 @@ class Supervisor(OverSockets):
 
 
 def _more(handle: Handle) -> bool:
-    from evalpool.backends._process._handle import _readable
+    from evalpool.backends._pool._handle import _readable
 
     return _readable(handle.stderr)

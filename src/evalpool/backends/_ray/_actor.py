@@ -15,9 +15,9 @@ from collections import deque
 from typing import Any
 
 from evalpool._version import __version__
-from evalpool.backends._process import _wire
-from evalpool.backends._process._lend import worth_it
-from evalpool.backends._process._worker import Serving, SocketChannel
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._lend import worth_it
+from evalpool.backends._pool._worker import Serving, SocketChannel
 from evalpool.backends._ray import _ring
 from evalpool.backends._ray._door import host_identity, knock, knock_near
 

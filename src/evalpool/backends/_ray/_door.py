@@ -20,7 +20,7 @@ from multiprocessing.context import AuthenticationError
 from pathlib import Path
 from typing import Any
 
-from evalpool.backends._process._lend import can_lend
+from evalpool.backends._pool._lend import can_lend
 
 __all__ = ["Door", "host_identity", "knock", "knock_near"]
 

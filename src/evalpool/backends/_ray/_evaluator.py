@@ -6,13 +6,13 @@ import logging
 from typing import Any, ClassVar
 
 from evalpool._ray_session import Session
+from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._supervisor import Actors
-from evalpool.backends._supervised import SupervisedEvaluator
 from evalpool.errors import BadArgument
 from evalpool.evaluator import _settings
-from evalpool.evaluator._job import Job
 from evalpool.evaluator._parcel import pack
+from evalpool.jobs._job import Job
 
 __all__ = ["RayEvaluator"]
 

@@ -18,7 +18,7 @@ import socket
 import struct
 from collections import deque
 
-from evalpool.backends._process import _wire
+from evalpool.backends._pool import _wire
 
 __all__ = ["Ring", "is_in_ring", "offer", "receive"]
 

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
-from evalpool.backends._ahead import encode
-from evalpool.backends._process import _lend, _wire
+from evalpool.backends._pool import _lend, _wire
+from evalpool.backends._pool._ahead import encode
+from evalpool.backends._pool._sockets import OverSockets, Peer
 from evalpool.backends._ray import _ring
 from evalpool.backends._ray._actor import versions, worker_class
 from evalpool.backends._ray._door import Door, host_identity
 from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._store import Shelf
-from evalpool.backends._sockets import OverSockets, Peer
-from evalpool.evaluator._job import Job
+from evalpool.jobs._job import Job
 from evalpool.outcomes import Worker
 
 if TYPE_CHECKING:

@@ -1,0 +1,192 @@
+"""What the supervisor knows of one worker process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+
+from evalpool.backends._pool._lend import can_lend
+from evalpool.backends._pool._sockets import Peer
+from evalpool.outcomes import Worker
+
+__all__ = ["Handle", "spawn"]
+
+TAIL = 4_000
+"""Bytes of a worker's standard error that are kept for the message about its death."""
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+_BOOT = (
+    "import os, sys; sys.path[:] = os.environ.pop('EVALPOOL_SYS_PATH').split(os.pathsep); "
+    "from evalpool.backends._pool._worker import main; main({data}, {control}, {lender})"
+)
+
+
+class Handle(Peer):
+    """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
+
+    __slots__ = ("lender", "pidfd", "process", "stderr", "tail")
+
+    def __init__(
+        self,
+        index: int,
+        process: subprocess.Popen[bytes],
+        data: socket.socket,
+        control: socket.socket,
+        lender: socket.socket | None,
+    ) -> None:
+        super().__init__(index, Worker(f"process-{index}", socket.gethostname(), process.pid))
+        self.process = process
+        self.connect(data, control)
+        self.lender = lender  # passes descriptors of large frames
+        if lender is not None:
+            lender.setblocking(False)
+        assert process.stderr is not None
+        self.stderr = process.stderr.fileno()
+        self.pidfd = _pidfd(process.pid)
+        self.tail = bytearray()
+
+    def read_stderr(self) -> bool:
+        """Pass on what the worker wrote to its standard error, and keep the end; False when it is closed."""
+        try:
+            data = os.read(self.stderr, 1 << 16)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self.tail += data
+        del self.tail[:-TAIL]
+        _pass_on(data)
+        return True
+
+    def describe_end(self) -> str:
+        """How the process ended, with the end of its standard error; waits for it a second at the most."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            text = "closed its channel and did not end"
+        else:
+            text = f"ended with exit code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        while self.read_stderr() and _readable(self.stderr):
+            pass
+        tail = bytes(self.tail).decode(errors="replace").strip()
+        said = f" The end of its standard error:\n{tail}" if tail else " Its standard error is empty."
+        return f"The worker process {self.worker.pid} {text}.{said}"
+
+    def close(self) -> None:
+        """Let go of the process's files."""
+        self.close_fds()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def close_fds(self) -> None:
+        self.data.close()
+        self.control.close()
+        if self.lender is not None:
+            self.lender.close()
+        if self.pidfd is not None:
+            with contextlib.suppress(OSError):
+                os.close(self.pidfd)
+
+
+def spawn(index: int, threads: int) -> Handle:
+    """Start a worker as a fresh interpreter, in a session of its own.
+
+    Args:
+        index: its place among the workers.
+        threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
+    """
+    environment = {name: str(threads) for name in THREAD_VARIABLES}
+    environment.update(os.environ)
+    environment["EVALPOOL_SYS_PATH"] = os.pathsep.join(sys.path)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+
+        def pair() -> tuple[socket.socket, int]:
+            one, other = socket.socketpair()
+            ours.enter_context(one)
+            theirs.enter_context(other)
+            return one, other.fileno()
+
+        data, its_data = pair()
+        control, its_control = pair()
+        lender, its_lender = pair() if can_lend() else (None, -1)
+        boot = _BOOT.format(data=its_data, control=its_control, lender=its_lender)
+        process = subprocess.Popen(
+            [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", boot],  # type: ignore[attr-defined]
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[fd for fd in (its_data, its_control, its_lender) if fd >= 0],
+            env=environment,
+            start_new_session=True,  # the terminal's Ctrl-C is for the search
+            bufsize=0,
+        )
+        ours.pop_all()  # from here on the handle closes them
+    handle = Handle(index, process, data, control, lender)
+    os.set_blocking(handle.stderr, False)
+    return handle
+
+
+def _pidfd(pid: int) -> int | None:
+    """A file that becomes readable at the end of a process; sees it also when a child of it holds its sockets."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is None:
+        return None
+    try:
+        return int(opener(pid))
+    except OSError:  # an old kernel
+        return None
+
+
+def _readable(fd: int) -> bool:
+    import select
+
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _takes_more() -> bool:
+    try:
+        fd = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # no file, or none any more
+        return True
+    import select
+
+    try:
+        return bool(select.select([], [fd], [], 0)[1])
+    except (OSError, ValueError):
+        return True
+
+
+def _pass_on(data: bytes) -> None:
+    """To our standard error: as Python sees it (a notebook, a test), else as the system does.
+
+    One that nobody reads (a pipe that is full) must not stop the thread that hears all workers: then this is left out.
+    """
+    if not _takes_more():
+        return
+    try:
+        sys.stderr.write(data.decode(errors="replace"))
+        sys.stderr.flush()
+    except (ValueError, OSError, AttributeError):  # closed or absent
+        with contextlib.suppress(OSError):
+            os.write(2, data)

@@ -1,0 +1,260 @@
+"""One call at a time in a process of its own, watched from outside: the worker of the process backend, alone.
+
+The caller's thread waits on the worker's channel and, every interval, looks at the memory of its process tree.
+Records and requests to stop pass through to the evaluator by the caller's own channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import selectors
+import signal
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._ahead import load_outcome
+from evalpool.backends._pool._ends import Reaper, kill_tree
+from evalpool.backends._pool._handle import Handle, spawn
+from evalpool.backends._pool._profile import memory_failure
+from evalpool.backends._pool._tree import descendants
+from evalpool.batch._cpus import usable_cpus
+from evalpool.errors import NotShareable
+from evalpool.outcomes import FailureKind, Outcome, failed
+from evalpool.worker._call import Task
+from evalpool.worker._running_job import RunningJob
+
+__all__ = ["Helper"]
+
+STOP_GRACE = 0.1
+"""Seconds from a request to stop to force: less than the evaluator's grace, so that its thread need not be given up."""
+TICK = 0.05
+"""Seconds between two looks at the most: memory has no event to wait for, and requests to stop come in between."""
+
+
+class _Inner:
+    """The function as the helper calls it: with the identity that its job has in the evaluator."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, job: RunningJob, identity: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        search, number, attempt, seed = identity
+        return self.function(job._known_as(search, number, attempt, seed), **kwargs)
+
+
+class Helper:
+    """A process for one function. Not for two threads at a time."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._handle: Handle | None = None
+        self._reaper: Reaper | None = None
+        self._count = 0
+        _helpers.add(self)
+
+    def _start(self, channel: Any) -> Handle:
+        import cloudpickle
+
+        storage, advice = None, ""
+        try:
+            storage = None if channel is None else pickle.dumps(channel.storage())
+        except NotShareable as error:
+            advice = str(error)
+        task = cloudpickle.dumps(Task(_Inner(self._function), {}, "0", "task", 0), 5)
+        # What this process does not die of, its helper shall survive, too: a batch system signals all of them.
+        signals = [n for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(n))]
+        setup = {
+            "task": task,
+            "storage": storage,
+            "advice": advice,
+            "decides": channel is not None,
+            "signals": signals,
+        }
+        payload, buffers = _wire.dump(setup)
+        self._reaper = Reaper()
+        handle = self._handle = spawn(0, usable_cpus())
+        self._reaper.watch(handle.process.pid)
+        handle.data.setblocking(True)
+        handle.control.setblocking(True)
+        _wire.send_all(handle.data, _wire.frame(_wire.SETUP, payload, buffers))
+        return handle
+
+    def prepare(self, channel: Any) -> None:
+        """Start the process now and wait until it is ready, so that no job's time is spent on it."""
+        handle = self._handle or self._start(channel)
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle.data, selectors.EVENT_READ)
+            selector.register(handle.stderr, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if handle.stderr in ready and not handle.read_stderr():
+                    selector.unregister(handle.stderr)
+                if handle.data.fileno() in ready and (handle.reader.read() or handle.reader.at_end):
+                    return  # the first frame says that it is ready; an end is noticed by the first call
+
+    def call(self, job: Any, kwargs: dict[str, Any], limit: float | None, interval: float) -> tuple[Outcome, int, bool]:
+        """Run the function on a job; returns its outcome, the peak of memory in bytes, and if the helper lives on."""
+        channel = job._channel if isinstance(job, RunningJob) else None
+        start = time.monotonic()
+        try:
+            handle = self._handle or self._start(channel)
+            identity = job._identity() if isinstance(job, RunningJob) else ("0", 0, 1, (0,))
+            extra = {"identity": identity, "kwargs": kwargs}
+            payload, buffers = _wire.dump((dict(job), extra))
+        except Exception as error:  # noqa: BLE001  the user's objects may raise anything when pickled
+            text = f"The job cannot be sent to a helper process: {type(error).__name__}: {error}"
+            return failed(FailureKind.UNPICKLABLE, text, start=start), 0, self._handle is not None
+        number, self._count = self._count, self._count + 1
+        watch = _Memory(handle.process.pid)
+        with contextlib.suppress(OSError):  # a helper that died is noticed below
+            head = _wire.JOB.pack(number, 1)
+            _wire.send_all(handle.data, _wire.frame(_wire.ONE_JOB, head + payload, buffers))
+        outcome = self._wait(handle, number, job, channel, watch, limit, interval, start)
+        alive = outcome.kind not in (FailureKind.WORKER_DIED, FailureKind.MEMORY_LIMIT, FailureKind.CANCELLED)
+        if alive:
+            watch.look()
+        return outcome, watch.peak, alive
+
+    def _wait(
+        self,
+        handle: Handle,
+        number: int,
+        job: Any,
+        channel: Any,
+        watch: _Memory,
+        limit: float | None,
+        interval: float,
+        start: float,
+    ) -> Outcome:
+        stop_at: float | None = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle.data, selectors.EVENT_READ)
+            selector.register(handle.stderr, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(min(interval, TICK))}
+                if handle.stderr in ready and not handle.read_stderr():
+                    selector.unregister(handle.stderr)
+                if handle.data.fileno() in ready:
+                    outcome = self._read(handle, job, channel)
+                    if outcome is not None:
+                        return outcome
+                watch.look()
+                if limit is not None and watch.peak > limit:
+                    kill_tree(handle.process.pid)
+                    return memory_failure(limit, watch.peak, start)
+                if channel is None or not channel.must_end(job._number, job._attempt):
+                    continue
+                if stop_at is None:
+                    stop_at = time.monotonic() + STOP_GRACE
+                    handle.tell(_wire.frame(_wire.STOP, _wire.JOB.pack(number, 1)))
+                elif time.monotonic() > stop_at:
+                    kill_tree(handle.process.pid)
+                    return failed(FailureKind.CANCELLED, "it was asked to stop and did not", start=start)
+
+    def _read(self, handle: Handle, job: Any, channel: Any) -> Outcome | None:
+        """What the helper says; an outcome, if it is one."""
+        for kind, payload, buffers in handle.reader.read():
+            if kind == _wire.RECORD:
+                number, _ = _wire.JOB.unpack_from(payload)
+                budget, objective, count = _wire.load(payload[_wire.JOB.size :], buffers)
+                stop = False
+                if channel is not None:
+                    channel.record(job._number, job._attempt, budget, objective)
+                    stop = channel.stopped(job._number, job._attempt)
+                handle.tell(_wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, 1, count, stop)))
+            elif kind in (_wire.OUTCOME, _wire.FAST_OUTCOME):
+                return load_outcome(kind, payload, buffers, handle)
+        if handle.reader.at_end:
+            kill_tree(handle.process.pid)
+            return failed(FailureKind.WORKER_DIED, handle.describe_end())
+        return None
+
+    def close(self) -> None:
+        """End the helper process."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.data.close()
+            kill_tree(handle.process.pid)
+            handle.process.wait()
+            handle.close()
+        if self._reaper is not None:
+            self._reaper.close()
+            self._reaper = None
+
+    def close_in_fork(self) -> None:
+        """In a forked child of this process: let go of the helper, which is the parent's."""
+        if self._handle is not None:
+            self._handle.close_fds()
+            self._handle.process.returncode = 0  # not ours: nobody here waits for it, or warns that nobody did
+        if self._reaper is not None:
+            self._reaper.close_in_fork()
+        self._handle = self._reaper = None
+
+
+_helpers: weakref.WeakSet[Helper] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for helper in list(_helpers):
+        helper.close_in_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Memory:
+    """The peak of the resident memory of a process tree.
+
+    Linux keeps each process's peak (``VmHWM``, proc(5)) and lets it be reset: so between two looks no spike is
+    missed, and the sum over the tree errs on the high side only where its processes peak at different moments of one
+    interval. Elsewhere the resident size at each look is taken.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.peak = 0
+        for each in self._tree():
+            _reset_peak(each)
+
+    def look(self) -> None:
+        """Take the peaks since the last look."""
+        self.peak = max(self.peak, sum(_take_peak(pid) for pid in self._tree()))
+
+    def _tree(self) -> list[int]:
+        if os.path.isdir("/proc/self/task"):
+            return [self._pid, *descendants(self._pid)]
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [self._pid, *(child.pid for child in psutil.Process(self._pid).children(recursive=True))]
+        return [self._pid]
+
+
+def _take_peak(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        if os.path.isdir("/proc/self/task"):
+            return 0
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return int(psutil.Process(pid).memory_info().rss)
+        return 0
+    _reset_peak(pid)
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _reset_peak(pid: int) -> None:
+    with contextlib.suppress(OSError):  # ended, not Linux, or not ours: then the peak since its start stands
+        Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -1,0 +1,87 @@
+"""Who does the supervisor's I/O: the thread that waits for results, if there is one, else the supervisor's own.
+
+A result that is read by the I/O thread costs a second switch of threads until the search has it, and the
+switch is dearer than all else that is done for a short job. So a caller that waits in `gather` *leads*: it
+reads the workers' channels itself. When it goes away to think, work must go on: then it arms a timer, and the
+I/O thread takes over if the caller has not come back by then. The idea is the leader/followers pattern (D. C.
+Schmidt et al., "Leader/Followers", PLoP 2000); the timer is what makes short absences free.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from evalpool.backends._pool._timer import Timer
+
+__all__ = ["Lead"]
+
+ABSENCE = 0.001
+"""Seconds that the workers may be left alone; they have `AHEAD` seconds of work in flight. A search that thinks for
+longer pays one switch of threads."""
+
+
+class Lead:
+    """The right to do the I/O, passed between one I/O thread and the callers that wait."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake  # the thread that does the I/O now
+        self._right = threading.Lock()
+        self._leading = threading.Lock()
+        self.wanted = False  # a caller wants to lead: the I/O thread lets go
+        self.leader: int | None = None
+        self._armed_until = 0.0
+        try:
+            self._timer: Timer | None = Timer()
+        except OSError:
+            self._timer = None
+
+    # The I/O thread.
+
+    def follow(self) -> None:
+        """Wait until no caller leads; then the I/O thread has the right."""
+        while not self._right.acquire(blocking=False):
+            assert self._timer is not None
+            self._timer.wait()
+
+    def let_go(self) -> None:
+        """Give the right to the caller that wants it."""
+        self._right.release()
+        if self._timer is not None:
+            self._timer.wait()
+
+    # A caller.
+
+    def take(self) -> bool:
+        """Get the right; False if another caller has it, or this system cannot pass it on."""
+        if self._timer is None or not self._leading.acquire(blocking=False):
+            return False
+        self.wanted = True
+        if not self._right.acquire(blocking=False):
+            self._wake()
+            self._right.acquire()
+        self.leader = threading.get_ident()
+        return True
+
+    def give_back_if_leading(self) -> None:
+        """As `give_back`, in a thread that may not lead (any more)."""
+        if self.leader == threading.get_ident():
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Go away: the I/O thread takes over after `ABSENCE`, unless a caller leads again by then."""
+        self.leader = None
+        self.wanted = False
+        self._right.release()
+        now = time.monotonic()
+        if now >= self._armed_until:  # else it is due soon, and the I/O thread will look
+            assert self._timer is not None
+            self._armed_until = now + ABSENCE
+            self._timer.arm(ABSENCE)
+        self._leading.release()
+
+    def close(self) -> None:
+        """Called by the I/O thread at its end."""
+        if self._timer is not None:
+            self._timer.close()

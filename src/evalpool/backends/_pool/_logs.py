@@ -1,0 +1,78 @@
+"""What run-functions log in worker processes appears in the search's process, with the job's id.
+
+A worker has no handlers of the program's: they are set up in its main script, which a worker does not run. So it sends
+its log records to the supervisor, which gives them to the loggers of the same names there. Only if the search's process
+has handlers when the workers start: else a warning goes to standard error, as Python does it, which is passed on
+anyway, and no worker spends its start on the import of `logging`.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from evalpool.backends._pool import _wire
+from evalpool.worker._running_job import current_job
+
+if TYPE_CHECKING:
+    from evalpool.backends._pool._worker import Channel
+    from evalpool.outcomes import Worker
+
+__all__ = ["forward", "levels", "show"]
+
+_SENT = ("name", "levelno", "levelname", "created", "msecs", "pathname", "filename", "module", "lineno", "funcName",
+         "thread", "threadName", "process")  # fmt: skip
+
+
+def levels() -> dict[str, int] | None:
+    """The levels that loggers were given here, by name, ``""`` the root's; None if nobody would show a record."""
+    root = logging.getLogger()
+    if not root.handlers:
+        return None
+    given = {
+        name: logger.level
+        for name, logger in root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger) and logger.level
+    }
+    return {**given, "": root.level}
+
+
+class _Forward(logging.Handler):
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._channel.send(_wire.frame(_wire.LOG, _packed(record)))
+        except OSError:  # the supervisor is gone, and this worker is about to be
+            return
+        except Exception:  # noqa: BLE001  arguments of the user's that cannot be shown: as every handler does
+            self.handleError(record)
+
+
+def forward(channel: Channel, given: dict[str, int]) -> None:
+    """In a worker: send what is logged from now on. A function that sets up handlers of its own keeps those, too."""
+    for name, level in given.items():
+        logging.getLogger(name or None).setLevel(level)
+    logging.getLogger().addHandler(_Forward(channel))
+
+
+def _packed(record: logging.LogRecord) -> bytes:
+    facts: dict[str, Any] = {name: getattr(record, name) for name in _SENT}
+    facts["msg"] = record.getMessage()  # here: its arguments may be of types that the other side cannot load
+    if record.exc_info and not record.exc_text:
+        facts["exc_text"] = logging.Formatter().formatException(record.exc_info)
+    job = current_job.get()
+    facts["job_id"] = "" if job is None else f"{job[0]}.{job[1]}"
+    return pickle.dumps(facts)
+
+
+def show(payload: memoryview, worker: Worker) -> None:
+    """In the supervisor: give a worker's record to the logger of its name."""
+    record = logging.makeLogRecord(pickle.loads(payload))
+    record.processName = worker.name
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

@@ -1,0 +1,164 @@
+"""Measuring a run-function: its time, its memory, and a limit on the latter."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, overload
+
+from evalpool.errors import BadArgument
+from evalpool.outcomes import Failure, FailureKind, Outcome, WorkerFailure, failed
+
+__all__ = ["Profiled", "profile"]
+
+
+@overload
+def profile(function: Callable[..., Any], /) -> Profiled: ...
+@overload
+def profile(
+    *,
+    memory: bool = False,
+    memory_limit: float = -1,
+    memory_tracing_interval: float = 0.1,
+    raise_exception: bool = False,
+) -> Callable[[Callable[..., Any]], Profiled]: ...
+def profile(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    memory: bool = False,
+    memory_limit: float = -1,
+    memory_tracing_interval: float = 0.1,
+    raise_exception: bool = False,
+) -> Any:
+    """Decorate a run-function, sync or async, so that its time and memory are measured.
+
+    The decorated function returns ``{"output": <as returned>, "metadata": {"timestamp_start", "timestamp_end",
+    "memory"}}``, which evaluators take apart. Bare or called:
+
+    >>> @profile
+    ... def run(job):
+    ...     return job["x"] + 1
+    >>> from evalpool import RunningJob
+    >>> run(RunningJob(parameters={"x": 1}))["output"]
+    2
+
+    To measure memory, the function runs in a helper process: one per thread that calls it, reused from call to call.
+    So the memory is the job's own, a limit can be enforced by force, and a job that dies of it takes nobody along.
+
+    Args:
+        memory: measure the peak of the resident memory of the job's whole process tree, in bytes. The peak of its own
+            process is the kernel's (no spike is too short); its children are looked at every interval.
+        memory_limit: bytes; above it the job is stopped with all its children and ends as ``F_memory_limit_exceeded``.
+            Implies `memory`. -1 for none.
+        memory_tracing_interval: seconds between two looks.
+        raise_exception: raise at the limit, instead of returning the failure as output.
+
+    Raises:
+        BadArgument: an argument has a wrong value.
+    """
+    if memory_limit != -1 and (isinstance(memory_limit, bool) or not memory_limit > 0):
+        raise BadArgument(f"memory_limit is {memory_limit!r}; give bytes above 0, or -1 for no limit.")
+    if not memory_tracing_interval > 0:
+        raise BadArgument(f"memory_tracing_interval is {memory_tracing_interval!r}; give seconds above 0.")
+
+    def decorate(function: Callable[..., Any]) -> Profiled:
+        if not callable(function):
+            raise BadArgument(f"profile decorates a run-function; got {function!r}, which cannot be called.")
+        is_async = inspect.iscoroutinefunction(function)
+        cls = ProfiledAsync if is_async else Profiled
+        limit = None if memory_limit == -1 else float(memory_limit)
+        return cls(function, bool(memory) or limit is not None, limit, memory_tracing_interval, raise_exception)
+
+    return decorate if function is None else decorate(function)
+
+
+class Profiled:
+    """A run-function that is measured; see `profile`."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        memory: bool,
+        limit: float | None,
+        interval: float,
+        raise_exception: bool,
+    ) -> None:
+        self._options = (function, memory, limit, interval, raise_exception)
+        self._function, self._memory, self._limit, self._interval, self._raise = self._options
+        self._helpers: list[Any] = []  # idle ones
+        self._lock = threading.Lock()
+        functools.update_wrapper(self, function)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._options  # helpers stay where they were started
+
+    def __call__(self, job: Any, **kwargs: Any) -> Any:
+        start = time.monotonic()
+        if self._memory:
+            return self._measure(job, kwargs, start)
+        return self._result(self._function(job, **kwargs), start)
+
+    @staticmethod
+    def _result(output: Any, start: float, **facts: Any) -> dict[str, Any]:
+        # Seconds since the epoch, for whoever calls it by hand; an evaluator's own clock has the last word.
+        wall = time.time() - time.monotonic()
+        times = {"timestamp_start": start + wall, "timestamp_end": time.monotonic() + wall}
+        return {"output": output, "metadata": {**times, **facts}}
+
+    def _measure(self, job: Any, kwargs: dict[str, Any], start: float) -> Any:
+        """Call the function in a helper process and look at its memory meanwhile."""
+        with self._lock:
+            helper = self._helpers.pop() if self._helpers else None
+        if helper is None:
+            isolated = importlib.import_module("evalpool.backends._pool._isolated")
+            helper = isolated.Helper(self._function)
+        alive = False
+        try:
+            outcome, peak, alive = helper.call(job, kwargs, self._limit, self._interval)
+        finally:
+            if alive:
+                with self._lock:
+                    self._helpers.append(helper)
+            else:
+                helper.close()
+        return self._conclude(outcome, peak, start)
+
+    def _conclude(self, outcome: Outcome, peak: int, start: float) -> Any:
+        facts = dict(outcome.metadata or {})
+        if peak:  # 0: the process was gone before the first look
+            facts["memory"] = peak
+        if outcome.kind is None:
+            return self._result(outcome.objective, start, **facts)
+        if outcome.kind is FailureKind.MEMORY_LIMIT and not self._raise:
+            return self._result(Failure(outcome.kind, outcome.error or ""), start, **facts)
+        raise WorkerFailure(outcome._replace(metadata=facts))
+
+    def release(self) -> None:
+        """End the helper processes that are idle."""
+        with self._lock:
+            helpers, self._helpers = self._helpers, []
+        for helper in helpers:
+            helper.close()
+
+
+class ProfiledAsync(Profiled):
+    """As `Profiled`, of an async function."""
+
+    async def __call__(self, job: Any, **kwargs: Any) -> Any:
+        start = time.monotonic()
+        if not self._memory:
+            return self._result(await self._function(job, **kwargs), start)
+        import asyncio
+
+        return await asyncio.to_thread(self._measure, job, kwargs, start)
+
+
+def memory_failure(limit: float, peak: int, start: float) -> Outcome:
+    """The outcome of a job over its memory limit."""
+    text = f"the job's processes used {peak} bytes, and its memory limit is {limit:.0f}; they were stopped"
+    return failed(FailureKind.MEMORY_LIMIT, text, start=start, end=time.monotonic())

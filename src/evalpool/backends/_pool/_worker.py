@@ -1,0 +1,433 @@
+"""What runs in a worker process.
+
+The main thread reads jobs, calls the run-function and sends each outcome at once. A second thread sleeps on
+the control socket: it takes requests to stop, hands back jobs that have not begun, and ends the process and
+its children when the supervisor is gone. This module imports little: a worker's start is a user's wait.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import gc
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from evalpool.backends._pool import _lend, _wire
+from evalpool.backends._pool._tree import descendants
+from evalpool.outcomes import FailureKind, Outcome, failed
+from evalpool.worker._call import Task, describe_exception, release
+
+__all__ = ["Channel", "Serving", "Turn", "main", "serve_batch", "serve_pickled"]
+
+
+LONG = 0.001
+"""Seconds; a job above this may have kept the control thread from hearing something."""
+
+
+class Channel(abc.ABC):
+    """The channel of the running job in a worker; how bytes go out is the engine's."""
+
+    def __init__(self, decides: bool, storage: Any, advice: str) -> None:
+        self._decides = decides  # the evaluator has a stopper: each record is answered
+        self._storage, self._advice = storage, advice
+        self.pickled_storage: bytes | None = None  # opened at the first need: most run-functions have none
+        self._changed = threading.Condition()
+        self._stops: set[tuple[int, int]] = set()
+        self._requests: set[tuple[int, int]] = set()  # those that are no advice of a stopper
+        self._sent: dict[tuple[int, int], int] = {}
+        self._answered: dict[tuple[int, int], int] = {}
+        self.gone = False
+
+    @abc.abstractmethod
+    def send(self, pieces: list[bytes | memoryview]) -> None:
+        """Send a frame. Run-functions may record from threads of their own."""
+
+    @abc.abstractmethod
+    def send_bytes(self, data: bytes) -> None:
+        """Send a frame that is one piece."""
+
+    def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
+        """Send a frame about a job, however large; an engine with another way for large arrays overrides this."""
+        self.send(_wire.frame(kind, payload, buffers))
+
+    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+        key = number, attempt
+        count = self._sent[key] = self._sent.get(key, 0) + 1
+        payload, buffers = _wire.dump((budget, objective, count))
+        self.send(_wire.frame(_wire.RECORD, _wire.JOB.pack(number, attempt) + payload, buffers))
+
+    def stopped(self, number: int, attempt: int) -> bool:
+        key = number, attempt
+        if self._decides and key in self._sent:
+            self._wait_for_decision(key)  # on what was just recorded: waiting for it makes runs repeatable
+        return key in self._stops
+
+    def _wait_for_decision(self, key: tuple[int, int]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_decision(key))
+
+    def _has_decision(self, key: tuple[int, int]) -> bool:
+        return self.gone or key in self._stops or self._answered.get(key, 0) >= self._sent[key]
+
+    def must_end(self, number: int, attempt: int) -> bool:
+        return self.gone or (number, attempt) in self._requests
+
+    def storage(self) -> Any:
+        if self._storage is None and self.pickled_storage is not None:
+            with self._changed:
+                if self._storage is None:
+                    self._storage = pickle.loads(self.pickled_storage)
+        if self._storage is None and self._advice:
+            from evalpool.errors import NotShareable
+
+            raise NotShareable(self._advice)
+        return self._storage
+
+    def ask_to_stop(self, number: int, attempt: int) -> None:
+        with self._changed:
+            self._stops.add((number, attempt))
+            self._requests.add((number, attempt))
+            self._changed.notify_all()
+
+    def decided(self, number: int, attempt: int, count: int, stop: bool) -> None:
+        with self._changed:
+            self._answered[number, attempt] = count
+            if stop:
+                self._stops.add((number, attempt))
+            self._changed.notify_all()
+
+    def forget(self, number: int, attempt: int) -> None:
+        if self._sent or self._stops or self._answered:
+            key = number, attempt
+            with self._changed:
+                self._sent.pop(key, None)
+                self._answered.pop(key, None)
+                self._stops.discard(key)
+                self._requests.discard(key)
+
+
+class SocketChannel(Channel):
+    """Records go out on data, requests to stop come in on control."""
+
+    def __init__(
+        self, data: socket.socket, decides: bool, storage: Any, advice: str, lender: socket.socket | None = None
+    ) -> None:
+        super().__init__(decides, storage, advice)
+        self._data = data
+        self._lender = lender
+        self._lock = threading.Lock()
+
+    def send(self, pieces: list[bytes | memoryview]) -> None:
+        with self._lock:
+            _wire.send_all(self._data, pieces)
+
+    def send_bytes(self, data: bytes) -> None:
+        with self._lock:
+            self._data.sendall(data)
+
+    def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
+        lender = self._lender
+        lent = _lend.lend(kind, job, payload, buffers) if lender and _lend.worth_it(payload, buffers) else None
+        if lender is None or lent is None:
+            self.send(_wire.frame(kind, payload, buffers))
+            return
+        with self._lock:
+            _lend.pass_on(lender, lent)
+            _wire.send_all(self._data, lent.frame)
+        lent.close()
+
+
+class Turn:
+    """Which job is next: the main thread claims it, the control thread may withdraw those not yet claimed.
+
+    Jobs are counted in the order in which they were sent, on both sides alike.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = 0
+        self._claimed = 0.0
+        self.catch_up: Callable[[], None] | None = None  # hear of withdrawals that the control thread could not hear
+        self._withdrawn: deque[tuple[int, int]] = deque()
+
+    def claim(self) -> bool:
+        """The next job begins; False: it has been withdrawn.
+
+        While the job before was deaf (C code that holds the GIL) a withdrawal may have come, and the supervisor may
+        have given the job to another worker without waiting for an answer: so after a long job we look ourselves.
+        """
+        now = time.monotonic()
+        if now - self._claimed > LONG and self.catch_up is not None:
+            self.catch_up()
+        self._claimed = now
+        with self._lock:
+            count = self._next
+            self._next = count + 1
+            return not self._withdrawn or not any(low <= count <= high for low, high in self._withdrawn)
+
+    def withdraw(self, low: int, high: int) -> tuple[int, int]:
+        """Withdraw the jobs of a range that have not begun; returns the range that was (empty if low > high)."""
+        with self._lock:
+            low = max(low, self._next)
+            while self._withdrawn and self._withdrawn[0][1] < self._next:
+                self._withdrawn.popleft()
+            if low <= high:
+                self._withdrawn.append((low, high))
+            return low, high
+
+
+def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
+    """Serve jobs until the supervisor closes the channel."""
+    _prepare()
+    data = socket.socket(fileno=data_fd)
+    control = socket.socket(fileno=control_fd)
+    lender = socket.socket(fileno=lender_fd) if lender_fd >= 0 else None
+    reader = _wire.FrameReader(data)
+    backlog = deque(_read(reader))
+    kind, payload, buffers = backlog.popleft()
+    if kind == _wire.LENT:
+        assert lender is not None
+        _, payload, buffers = _lend.borrow(lender, payload)
+    setup = _wire.load(payload, buffers)
+    del payload, buffers
+    for number in setup.get("signals", ()):
+        signal.signal(number, _leave_to_the_search)
+    serving = Serving(data, control, reader, backlog, setup, lender)
+    try:
+        serving.run()
+    finally:
+        serving.release()
+
+
+class Serving:
+    """A worker's life: what it was set up with, and the jobs that it has read."""
+
+    def __init__(
+        self,
+        data: socket.socket,
+        control: socket.socket,
+        reader: _wire.FrameReader,
+        backlog: deque[_wire.Frame],
+        setup: dict[str, Any],
+        lender: socket.socket | None = None,
+    ) -> None:
+        self._lender = lender
+        lends = lender if setup.get("lends") else None
+        self._channel = channel = self._open_channel(data, setup, lends)
+        self._turn = Turn()
+        self._reader, self._backlog = reader, backlog
+        self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
+        listener = _Listener(control, channel, self._turn)
+        self._turn.catch_up = listener.catch_up
+        threading.Thread(target=listener.run, name="evalpool-control", daemon=True).start()
+        if setup.get("levels") is not None:
+            from evalpool.backends._pool._logs import forward
+
+            forward(channel, setup["levels"])
+        self._task: Task | None = None
+        self._broken = ""
+        try:
+            self._task = pickle.loads(setup["task"], buffers=setup.get("buffers"))
+            channel.pickled_storage = setup["storage"]
+        except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
+            self._broken = describe_exception(error, error.__traceback__)
+        gc.collect()
+        gc.freeze()  # what was imported stays: later collections need not look at it
+        channel.send(_wire.frame(_wire.STARTED_UP, b""))
+
+    def _open_channel(self, data: socket.socket, setup: dict[str, Any], lender: socket.socket | None) -> SocketChannel:
+        return SocketChannel(data, setup["decides"], None, setup["advice"], lender)
+
+    def _borrow(self, head: memoryview) -> _wire.Frame:
+        """The frame that a `LENT` one stands for. Raises `OSError`."""
+        assert self._lender is not None
+        return _lend.borrow(self._lender, head)
+
+    def release(self) -> None:
+        """At the end: let go of what the run-function holds, such as the helpers of `profile`."""
+        if self._task is not None:
+            release(self._task.run_function)
+
+    def run(self) -> None:
+        """Serve jobs; ends with `SystemExit`. Returns when `lent` must be filled first: then call it again."""
+        task, broken, channel, turn, backlog = self._task, self._broken, self._channel, self._turn, self._backlog
+        while True:
+            while backlog:
+                kind, payload, buffers = backlog.popleft()
+                if kind == _wire.JOBS:
+                    serve_batch(task, broken, payload, channel, turn)
+                elif kind == _wire.STORED_JOB:
+                    if not self.lent:
+                        backlog.appendleft((kind, payload, buffers))
+                        return
+                    buffers = self.lent.popleft()
+                    if turn.claim():
+                        serve_pickled(task, broken, payload, buffers, channel)
+                elif kind == _wire.LENT:
+                    self._serve_lent(payload)
+                elif turn.claim():
+                    serve_pickled(task, broken, payload, buffers, channel)
+                payload = buffers = None  # type: ignore[assignment]
+            backlog.extend(_read(self._reader))
+
+    def _serve_lent(self, head: memoryview) -> None:
+        """Do a job whose frame is in memory; it is taken over in any case, as the next one comes behind it."""
+        number, attempt = _wire.JOB.unpack_from(head)
+        problem = ""
+        try:
+            _, payload, buffers = self._borrow(head)
+        except OSError as error:
+            problem = f"The configuration could not be taken over by the worker: {error}"
+        if not self._turn.claim():
+            return
+        if problem:
+            _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, problem), self._channel)
+        else:
+            serve_pickled(self._task, self._broken, payload, buffers, self._channel)
+
+
+def _leave_to_the_search(number: int, frame: Any) -> None:
+    """A handler, not SIG_IGN, which programs that a job starts would inherit."""
+
+
+def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
+    while True:
+        frames = reader.read()
+        if reader.at_end:
+            raise SystemExit(0)
+        if frames:
+            return frames
+
+
+def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: Channel, turn: Turn) -> None:
+    """Do several short jobs that came in one frame."""
+    jobs = pickle.loads(payload)
+    jobs.reverse()
+    while jobs:
+        number, attempt, configuration, extra = jobs.pop()
+        if turn.claim():
+            _serve(task, broken, number, attempt, configuration, extra, channel)
+
+
+def serve_pickled(
+    task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: Channel
+) -> None:
+    """Do a job whose configuration may refuse to be unpickled."""
+    number, attempt = _wire.JOB.unpack_from(payload)
+    try:
+        configuration, extra = _wire.load(payload[_wire.JOB.size :], buffers)
+    except BaseException as error:  # noqa: BLE001  a configuration's own code may raise anything
+        text = "The configuration could not be unpickled in the worker.\n"
+        text += describe_exception(error, error.__traceback__)
+        _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, text), channel)
+        return
+    _serve(task, broken, number, attempt, configuration, extra, channel)
+
+
+def _serve(
+    task: Task | None,
+    broken: str,
+    number: int,
+    attempt: int,
+    configuration: dict[str, Any],
+    extra: dict[str, Any] | None,
+    channel: Channel,
+) -> None:
+    if task is None:
+        text = f"The run-function or its keyword arguments could not be unpickled in the worker.\n{broken}"
+        outcome = failed(FailureKind.UNPICKLABLE, text)
+    else:
+        outcome = task.call(number, attempt, configuration, channel, extra)
+        channel.forget(number, attempt)
+    _send_outcome(number, attempt, outcome, channel)
+
+
+def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel) -> None:
+    if (
+        type(outcome.objective) is float
+        and outcome.output is None
+        and outcome.metadata is None
+        and outcome.kind is None
+    ):
+        start, end = outcome.start or 0.0, outcome.end or 0.0
+        channel.send_bytes(_wire.fast_outcome(number, attempt, outcome.objective, start, end))
+        return
+    try:
+        payload, buffers = _wire.dump(_to_wire(outcome))
+    except BaseException as error:  # noqa: BLE001  a result's own code may raise anything
+        text = f"The result could not be pickled: {describe_exception(error, None)}"
+        outcome = failed(FailureKind.UNPICKLABLE, text, start=outcome.start, end=outcome.end)
+        payload, buffers = _wire.dump(_to_wire(outcome))
+    identity = number, attempt
+    channel.send_large(_wire.OUTCOME, identity, _wire.JOB.pack(*identity) + payload, buffers)
+
+
+def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
+    # Enums by their values: pickled by reference they would triple the size of the message.
+    kind = outcome.kind
+    return (
+        outcome.status.value,
+        *outcome[1:5],
+        None if kind is None else kind.value,
+        outcome.start,
+        outcome.end,
+    )
+
+
+class _Listener:
+    """What comes in on control: read by a thread that sleeps there, or by the main thread between two jobs."""
+
+    def __init__(self, control: socket.socket, channel: Channel, turn: Turn) -> None:
+        self._control, self._channel, self._turn = control, channel, turn
+        self._reader = _wire.FrameReader(control)
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        while True:
+            select.select([self._control], [], [])
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what has been asked by now."""
+        with self._lock:
+            while select.select([self._control], [], [], 0)[0]:
+                self._take(self._reader.read())
+                if self._reader.at_end:
+                    # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
+                    self._channel.gone = True
+                    for pid in descendants(os.getpid()):  # also those in sessions of their own
+                        with contextlib.suppress(OSError):
+                            os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(OSError):
+                        os.killpg(os.getpid(), signal.SIGKILL)
+                    os._exit(1)
+
+    def _take(self, frames: list[_wire.Frame]) -> None:
+        for kind, payload, _ in frames:
+            if kind == _wire.STOP:
+                self._channel.ask_to_stop(*_wire.JOB.unpack(payload))
+            elif kind == _wire.DECIDED:
+                self._channel.decided(*_wire.DECISION.unpack(payload))
+            elif kind == _wire.WITHDRAW:
+                low, high = self._turn.withdraw(*_wire.RANGE.unpack(payload))
+                _wire.send_all(self._control, _wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
+
+
+def _prepare() -> None:
+    """Say where a crash happened, and let what a job prints appear when it prints it."""
+    import faulthandler
+
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)

@@ -1,0 +1,253 @@
+"""When the allocation ends that this program runs in, and who stops in time.
+
+Batch systems tell the end of a job in its environment, or when asked; then they send SIGTERM and, a little later,
+SIGKILL. A search that has stopped by then keeps all that it paid for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from evalpool._interrupts import replace_handler, told_to_end
+from evalpool.errors import BadArgument
+
+__all__ = ["Deadline", "stops_on_sigterm"]
+
+logger = logging.getLogger("evalpool")
+
+ASK_WITHIN = 10.0
+"""Seconds that a batch system may take to answer."""
+RECENT = 64
+"""Jobs by whose durations the next one's is judged."""
+USUAL = 0.9
+"""The share of recent jobs that took no longer than what is called the usual duration."""
+
+
+class Deadline:
+    """A moment after which nothing must run, and what still fits before it.
+
+    >>> deadline = Deadline(3600, margin=60)
+    >>> 3530 < deadline.time_left <= 3540
+    True
+
+    Use it to feed a search, or set an evaluator's time budget to it::
+
+        deadline = Deadline.of_allocation(margin=120)
+        evaluator.timeout = deadline
+        while deadline.fits():
+            ...submit, gather...
+            deadline.learn(jobs)
+
+    With a storage that is durable, jobs that have not ended by then are left to be resumed: see `Evaluator.suspend`.
+
+    Args:
+        seconds: from now.
+        margin: seconds before it that are kept for the end of the program: the last results, its plots.
+
+    Raises:
+        BadArgument: no such seconds.
+    """
+
+    def __init__(self, seconds: float, *, margin: float = 0.0) -> None:
+        for name, value in (("seconds", seconds), ("margin", margin)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value < 0:
+                raise BadArgument(f"{name} is {value!r}; give seconds of 0 or more.")
+        self._end = time.monotonic() + seconds - margin
+        self._durations: deque[float] = deque(maxlen=RECENT)
+
+    @classmethod
+    def of_allocation(
+        cls, *, margin: float = 60.0, environment: Mapping[str, str] | None = None, default: float | None = None
+    ) -> Deadline:
+        """The deadline of the batch job that this process belongs to.
+
+        Looks at ``SLURM_JOB_END_TIME``, then asks ``squeue`` for ``SLURM_JOB_ID`` (older Slurm), then ``qstat -f`` for
+        ``PBS_JOBID``.
+
+        Args:
+            margin: as above.
+            environment: instead of this process's.
+            default: seconds from now where there is no batch system; None to raise.
+
+        Raises:
+            BadArgument: no batch system tells an end, and there is no `default`.
+        """
+        rest = _seconds_left(os.environ if environment is None else environment)
+        if rest is None:
+            if default is None:
+                raise BadArgument(
+                    "No batch system tells when this job ends: there is no SLURM_JOB_END_TIME, and neither squeue nor "
+                    "qstat knows it. Give seconds: Deadline(3600), or default=3600."
+                )
+            rest = default
+        return cls(max(0.0, rest), margin=margin)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline, without the margin; 0.0 when it has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+    def __repr__(self) -> str:
+        return f"<Deadline in {self.time_left:.0f} s>"
+
+    def learn(self, jobs: Iterable[Any]) -> None:
+        """Take note of how long these gathered jobs ran; those that never did say nothing."""
+        for job in jobs:
+            start, end = job.metadata.get("timestamp_start"), job.metadata.get("timestamp_end")
+            if start is not None and end is not None:
+                self._durations.append(end - start)
+
+    @property
+    def usual_duration(self) -> float:
+        """Seconds that nine of ten recent jobs needed at the most; 0.0 before the first."""
+        if not self._durations:
+            return 0.0
+        durations = sorted(self._durations)
+        return durations[math.ceil(USUAL * len(durations)) - 1]
+
+    def fits(self, jobs_ahead: int = 0, num_workers: int = 1) -> bool:
+        """Would one more job, of the usual duration, end in time?
+
+        Args:
+            jobs_ahead: submitted and not yet done, which run before it.
+            num_workers: that they share.
+        """
+        rounds = 1 + jobs_ahead // max(1, num_workers)
+        rest = self.time_left
+        return rest > 0.0 and rounds * self.usual_duration <= rest
+
+    def feed(self, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Configurations as long as one more job fits: for `Evaluator.as_completed`; `learn` from what it yields."""
+        for configuration in configurations:
+            if not self.fits():
+                logger.info("%.0f s are left and a job usually takes %.0f: no more are handed out.", self.time_left,
+                            self.usual_duration)  # fmt: skip
+                return
+            yield configuration
+
+
+def _seconds_left(environment: Mapping[str, str]) -> float | None:
+    end = environment.get("SLURM_JOB_END_TIME", "")
+    if re.fullmatch(r"\d+(\.\d+)?", end):
+        return float(end) - time.time()
+    for variable, command, find in (
+        ("SLURM_JOB_ID", ["squeue", "--noheader", "--format=%L", "--jobs"], _of_squeue),
+        ("PBS_JOBID", ["qstat", "-f"], _of_qstat),
+    ):
+        job = environment.get(variable)
+        if job:
+            found = find(_answer([*command, job], environment.get("PATH")))
+            if found is not None:
+                return found
+    return None
+
+
+def _answer(command: list[str], path: str | None) -> str:
+    """What a command of the batch system prints; empty if it is not there or fails."""
+    program = shutil.which(command[0], path=path)
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [program, *command[1:]], capture_output=True, text=True, timeout=ASK_WITHIN, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.warning("%s does not answer: %s", command[0], error)
+        return ""
+    return done.stdout
+
+
+def _of_squeue(text: str) -> float | None:
+    """``1-02:03:04``, ``2:03:04`` or ``03:04``."""
+    return _clock(text.strip())
+
+
+def _of_qstat(text: str) -> float | None:
+    """The difference of what was asked for and what has been used."""
+    asked = re.search(r"Resource_List\.walltime\s*=\s*([\d:]+)", text)
+    used = re.search(r"resources_used\.walltime\s*=\s*([\d:]+)", text)
+    whole = _clock(asked.group(1)) if asked else None
+    if whole is None:
+        return None
+    return whole - ((_clock(used.group(1)) or 0.0) if used else 0.0)
+
+
+def _clock(text: str) -> float | None:
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds
+
+
+@contextlib.contextmanager
+def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threading.Event]:
+    """Let SIGTERM end the block as Ctrl-C would, once, and tell by the event that it did.
+
+    For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops what runs and records what
+    had finished. With a storage that is durable, every evaluator that is open when the signal comes is closed by
+    `Evaluator.suspend` instead, so that `Evaluator.resume` runs what was unfinished. Worker processes of evaluators
+    that are made inside the block do not die of the signal: the search ends them. In the main thread only.
+
+    >>> with stops_on_sigterm() as told:
+    ...     ...
+    >>> told.is_set()
+    False
+
+    Args:
+        also: other signals to take for it: Slurm sends what ``--signal=USR1@120`` says, two minutes ahead.
+
+    Raises:
+        SystemExit: at the end of the block, with 128 and the signal's number, as a shell shows it. Inside, it is a
+            `KeyboardInterrupt` wherever the main thread is.
+    """
+    global _heard_by_the_search
+    told = threading.Event()
+    which = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal which
+        if not told.is_set():  # a second one must not disturb the clean end
+            which = number
+            told.set()
+            told_to_end()
+            # As Ctrl-C, which evaluators put off while they hold what they have just read from a worker.
+            signal.raise_signal(signal.SIGINT)
+
+    before = {number: replace_handler(number, stop) for number in (signal.SIGTERM, *also)}
+    outer, _heard_by_the_search = _heard_by_the_search, tuple(map(int, before))
+    try:
+        yield told
+    except KeyboardInterrupt:
+        if not told.is_set():
+            raise
+        raise SystemExit(128 + which) from None
+    finally:
+        _heard_by_the_search = outer
+        for number, handler in before.items():
+            replace_handler(number, handler)
+
+
+_heard_by_the_search: tuple[int, ...] = ()
+
+
+def heard_by_the_search() -> tuple[int, ...]:
+    """The signals that `stops_on_sigterm` hears now.
+
+    Batch systems send them to all processes of a job, and a worker that died of one before the search is told would be
+    taken for a failure of the run-function: so workers leave them alone.
+    """
+    return _heard_by_the_search

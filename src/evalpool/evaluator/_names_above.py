@@ -1,0 +1,24 @@
+"""Names of rooms above this one, for type checkers only: the one file that may name what lies above.
+
+`Evaluator.create` returns the class of the method that it is given, and `evalpool.evaluator` offers names that searches
+know from there. At run time the package's root lends them (`evalpool._lazy.LENT`); there is no code here.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evalpool.backends import ExecutorEvaluator as ExecutorEvaluator
+    from evalpool.backends import MPICommEvaluator as MPICommEvaluator
+    from evalpool.backends import ProcessPoolEvaluator as ProcessPoolEvaluator
+    from evalpool.backends import RayEvaluator as RayEvaluator
+    from evalpool.backends import SerialEvaluator as SerialEvaluator
+    from evalpool.backends import ThreadPoolEvaluator as ThreadPoolEvaluator
+    from evalpool.backends import profile as profile
+    from evalpool.search import MedianStopper as MedianStopper
+    from evalpool.search import NevergradOptimizer as NevergradOptimizer
+    from evalpool.search import OptunaOptimizer as OptunaOptimizer
+    from evalpool.search import RandomSearch as RandomSearch
+    from evalpool.search import SkoptOptimizer as SkoptOptimizer
+    from evalpool.search import Stopper as Stopper
+    from evalpool.search import SuccessiveHalvingStopper as SuccessiveHalvingStopper
+    from evalpool.search import optimize as optimize

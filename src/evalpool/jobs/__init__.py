@@ -1,0 +1,21 @@
+"""What a job is for whoever submitted it, where finished ones wait, and what is computed from jobs alone."""
+
+from typing import TYPE_CHECKING
+
+from evalpool._lazy import attach
+
+if TYPE_CHECKING:
+    from evalpool.jobs._hypervolume import hypervolume as hypervolume
+    from evalpool.jobs._hypervolume import pareto_front as pareto_front
+    from evalpool.jobs._job import HPOJob as HPOJob
+    from evalpool.jobs._job import Job as Job
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "HPOJob": "_job",
+        "Job": "_job",
+        "hypervolume": "_hypervolume",
+        "pareto_front": "_hypervolume",
+    },
+)

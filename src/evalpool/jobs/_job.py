@@ -1,0 +1,219 @@
+"""A job as the caller sees it: one evaluation of one configuration, from submission to result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, Worker
+
+if TYPE_CHECKING:
+    from evalpool.jobs._inbox import Inbox
+
+__all__ = ["HPOJob", "Job", "PastJob"]
+
+OutputT = TypeVar("OutputT")
+
+
+class Owner(Protocol):
+    """What a job asks of the evaluator that it belongs to."""
+
+    @property
+    def seed(self) -> int: ...
+
+    def cancel(self, jobs: Iterable[Job[Any]]) -> int: ...
+
+    def _facts(self, job: Job[Any]) -> dict[str, Any] | None: ...
+
+    def _timestamps(self, job: Job[Any]) -> dict[str, float | None]: ...
+
+
+class Job(Generic[OutputT]):
+    """One evaluation of one configuration.
+
+    Made by `Evaluator.submit`, given back by `Evaluator.gather`. It unpacks as ``(args, objective)``.
+    Reading is safe from any thread.
+
+    Attributes:
+        number: n of the id ``"<search>.<n>"``; from 0 per search over all clients.
+        args: the configuration; a copy of what was submitted.
+    """
+
+    __slots__ = (
+        "__weakref__", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
+        "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted",
+        "_virtual", "args", "attempts", "job_type", "number",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        evaluator: Owner | None,
+        inbox: Inbox | None,
+        search: str,
+        number: int,
+        args: dict[str, Any],
+        job_type: str,
+        submitted: float,
+    ) -> None:
+        self._evaluator = evaluator
+        self._inbox = inbox
+        self._search = search
+        self.number = number
+        self.args = args
+        self.job_type = job_type
+        self._submitted = submitted
+        self._status = JobStatus.READY
+        self._outcome: Outcome | None = None
+        self._metadata: dict[str, Any] | None = None
+        self._gathered: float | None = None
+        self.attempts = 0
+        self._errors: list[str] | None = None  # of the attempts before the last
+        self._extra: dict[str, Any] | None = None  # keyword arguments of this job alone: lent resources
+        self._stop: FailureKind | None = None  # why it was asked to stop
+        self._started: float | None = None  # as the evaluator saw it, on its clock
+        self._stopper: Any = None
+        self._seed_number: int | None = None  # of the job whose seed it has, where it continues another
+        self._virtual: dict[str, Any] | None = None  # its times and worker, where time is simulated
+        self._history: dict[str, Any] | None = None  # metadata of a restored or foreign job
+
+    @property
+    def id(self) -> str:
+        """``"<search>.<n>"``."""
+        return f"{self._search}.{self.number}"
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job stands; final as soon as its outcome is known, before it is gathered."""
+        return self._status
+
+    @property
+    def is_done(self) -> bool:
+        """Has the job an outcome, whichever?"""
+        return self._status in FINAL
+
+    @property
+    def objective(self) -> Any:
+        """A number, a tuple of numbers, or a text that begins with F; None as long as there is no outcome."""
+        return None if self._outcome is None else self._outcome.objective
+
+    @property
+    def output(self) -> OutputT | dict[str, Any] | None:
+        """``{"objective": ...}`` with what else the run-function's dict held; the value itself for general tasks."""
+        outcome = self._outcome
+        if outcome is None:
+            return None
+        if self.job_type == "task":
+            value: OutputT = outcome.objective
+            return value
+        return outcome.output if outcome.output is not None else {"objective": outcome.objective}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the run-function said beside its objective, the four timestamps, worker, host and pid.
+
+        ``timestamp_submit``, ``_start``, ``_end`` and ``_gather`` are seconds since the search's start.
+        """
+        if self._metadata is None:
+            evaluator, outcome = self._evaluator, self._outcome
+            metadata: dict[str, Any] = dict(self._history or ())
+            if outcome is not None and outcome.metadata:
+                metadata.update(outcome.metadata)
+            if evaluator is not None:
+                metadata.update(evaluator._facts(self) or {})
+                metadata.update(evaluator._timestamps(self))
+            worker = self.worker
+            if worker is not None:
+                metadata["worker"], metadata["host"], metadata["pid"] = worker
+            if outcome is None:
+                return metadata
+            self._metadata = metadata
+        if self._gathered is not None and self._metadata.get("timestamp_gather") is None:
+            self._metadata["timestamp_gather"] = self._gathered
+        return self._metadata
+
+    @property
+    def worker(self) -> Worker | None:
+        """Where the run-function executed; None if it did not."""
+        return None if self._outcome is None else self._outcome.worker
+
+    @property
+    def error(self) -> str | None:
+        """The traceback or the reason as text; None if all went well."""
+        return None if self._outcome is None else self._outcome.error
+
+    @property
+    def kind(self) -> FailureKind | None:
+        """Why there is no objective; None if there is one."""
+        return None if self._outcome is None else self._outcome.kind
+
+    @property
+    def attempt_errors(self) -> list[str]:
+        """The errors of the attempts before the last."""
+        return list(self._errors or ())
+
+    @property
+    def seed(self) -> int:
+        """This job's seed, 0 <= seed < 2**32; see `RunningJob.seed`."""
+        from evalpool.jobs._seeds import job_seed
+
+        number = self.number if self._seed_number is None else self._seed_number
+        return job_seed(self._search_seed(), number)
+
+    def _search_seed(self) -> int:
+        return 0 if self._evaluator is None else self._evaluator.seed
+
+    def cancel(self) -> bool:
+        """Cancel this job; False if it has an outcome already. See `Evaluator.cancel`."""
+        if self._evaluator is None:
+            return False
+        return self._evaluator.cancel([self]) > 0
+
+    def __getitem__(self, index: int) -> Any:
+        return (dict(self.args), self.objective)[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((dict(self.args), self.objective))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, status={self._status.value}, args={self.args!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without its evaluator, as a record of what happened: a job travels to other ranks and into files.
+        state = (
+            dict(self.metadata),
+            self._status,
+            self._outcome,
+            self._gathered,
+            self.attempts,
+            self._errors,
+            self._search_seed(),
+            self._seed_number,
+        )
+        return _restore, (self._search, self.number, self.args, self.job_type, self._submitted, state)
+
+
+class PastJob(Job[Any]):
+    """A job without its evaluator: unpickled, of another client, of a run before. It knows the seed of its search."""
+
+    __slots__ = ("_base_seed",)
+
+    _base_seed: int
+
+    def _search_seed(self) -> int:
+        return self._base_seed
+
+
+HPOJob = Job
+"""Every job has an objective; the name is deephyper's."""
+
+
+def _restore(
+    search: str, number: int, args: dict[str, Any], job_type: str, submitted: float, state: tuple[Any, ...]
+) -> Job[Any]:
+    job = PastJob(None, None, search, number, args, job_type, submitted)
+    job._history, job._status, job._outcome, job._gathered, job.attempts, job._errors, *seed = state
+    job._base_seed, job._seed_number = seed
+    return job

@@ -1,0 +1,190 @@
+"""The one adapter between optimisers that ask and tell and the loops that evaluate.
+
+Optimisers differ in what `ask` returns and in what `tell` takes. Both are found out once, here:
+
+===================================================  ===========================================
+``ask()`` returns                                    meaning
+===================================================  ===========================================
+``{...}``                                            a configuration
+``({...}, fidels)``                                  with fidelities, a dict or None
+``({...}, fidels, config_id)``                       and a number that identifies the configuration
+===================================================  ===========================================
+
+===================================================  ===========================================
+signature of ``tell``                                gets
+===================================================  ===========================================
+one required positional parameter                    the `Job`
+two of them                                          the configuration and the objective
+a parameter ``results``, ``fidels`` or               ``eval_config``, the results as a dict, and
+``config_id``                                        ``fidels``, ``config_id`` if it takes them
+===================================================  ===========================================
+
+The last row is the interface of mfhpo-simulator. Fidelities are merged into the configuration that the
+run-function sees, and are given apart in ``tell``. A failure is told as what it is: the job with its `kind`,
+or the text ``F_...`` in the place of the objective.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from evalpool.jobs._job import Job
+
+__all__ = ["AskTell", "Asked"]
+
+FORMS = "tell(job), tell(configuration, objective) or tell(eval_config, results, *, fidels, config_id)"
+
+
+class Asked(NamedTuple):
+    """What an optimiser proposed.
+
+    Attributes:
+        configuration: what the run-function sees: `eval_config` and `fidels` together.
+        eval_config: the optimiser's own dict.
+        fidels: fidelity name -> value, or None.
+        config_id: the optimiser's number for `eval_config`, or None.
+    """
+
+    configuration: dict[str, Any]
+    eval_config: dict[str, Any]
+    fidels: dict[str, Any] | None = None
+    config_id: int | None = None
+
+
+class AskTell:
+    """Any optimiser with `ask` and `tell`, under one interface. Not for several threads at once.
+
+    Raises:
+        BadArgument: the optimiser lacks a method, or its `tell` is of no known form.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        for name in ("ask", "tell"):
+            if not callable(getattr(optimizer, name, None)):
+                raise BadArgument(
+                    f"The optimizer {optimizer!r} of type {type(optimizer).__name__} has no method {name}; "
+                    f"it needs ask() and one of {FORMS}."
+                )
+        if isinstance(optimizer, type):
+            raise BadArgument(f"The optimizer is the class {optimizer.__name__}; give an object of it.")
+        self.optimizer = optimizer
+        self._tell = _teller(optimizer)
+
+    def ask(self) -> Asked:
+        """Ask for one proposal. What the optimiser raises passes through.
+
+        Raises:
+            BadArgument: it returned something else than a configuration.
+        """
+        answer = self.optimizer.ask()
+        if isinstance(answer, dict):
+            return Asked(answer, answer)
+        if not isinstance(answer, tuple) or not 2 <= len(answer) <= 3 or not isinstance(answer[0], dict):
+            raise BadArgument(
+                f"{type(self.optimizer).__name__}.ask() returned {answer!r} of type {type(answer).__name__}; "
+                f"it must return a dict, (dict, fidels) or (dict, fidels, config_id). {_advice(answer)}"
+            )
+        eval_config, fidels, config_id = answer if len(answer) == 3 else (*answer, None)
+        if fidels is None:
+            return Asked(eval_config, eval_config, None, config_id)
+        if not isinstance(fidels, dict):
+            raise BadArgument(
+                f"{type(self.optimizer).__name__}.ask() returned fidels {fidels!r} of type "
+                f"{type(fidels).__name__}; it must be a dict such as {{'epochs': 10}}, or None."
+            )
+        twice = fidels.keys() & eval_config.keys()
+        if twice:
+            raise BadArgument(
+                f"{type(self.optimizer).__name__}.ask() returned {sorted(twice)} both as configuration and "
+                "as fidelity; each name belongs to one of them."
+            )
+        return Asked({**eval_config, **fidels}, eval_config, fidels, config_id)
+
+    def tell(self, job: Job[Any], asked: Asked | None = None, results: dict[str, Any] | None = None) -> None:
+        """Tell the outcome of a job. What the optimiser raises passes through.
+
+        Args:
+            job: a finished job.
+            asked: what `ask` proposed; None for a job that another run or client proposed.
+            results: for optimisers that take results as a dict; None for what the run-function returned.
+        """
+        if asked is None:
+            configuration = dict(job.args)
+            asked = Asked(configuration, configuration)
+        self._tell(job, asked, results)
+
+
+Teller = Callable[["Job[Any]", Asked, "dict[str, Any] | None"], None]
+
+
+def _teller(optimizer: Any) -> Teller:
+    """Decide from the signature how `tell` is called."""
+    tell = optimizer.tell
+    try:
+        parameters = inspect.signature(tell).parameters
+    except (TypeError, ValueError):
+        raise _undecidable(optimizer, "cannot be inspected") from None
+    positional, required_keywords, any_keyword = 0, [], False
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            raise _undecidable(optimizer, f"takes *{name}")
+        if parameter.kind is parameter.VAR_KEYWORD:
+            any_keyword = True
+        elif parameter.default is parameter.empty:
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                required_keywords.append(name)
+            else:
+                positional += 1
+    if parameters.keys() & {"results", "fidels", "config_id"}:
+        return _results_teller(tell, parameters, any_keyword)
+    if required_keywords:
+        raise _undecidable(optimizer, f"requires the keyword {required_keywords[0]!r}")
+    if positional == 1:
+        return lambda job, asked, results: tell(job)
+    if positional == 2:
+        return lambda job, asked, results: tell(asked.configuration, job.objective)
+    raise _undecidable(optimizer, f"has {positional} required parameters")
+
+
+def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
+    extra = [name for name in ("fidels", "config_id") if any_keyword or name in parameters]
+    whole = len(extra) == 2
+    # By name where the names are the documented ones, for a subclass may have made them keyword-only.
+    by_name = {"eval_config", "results"} <= parameters.keys() and not any(
+        parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in ("eval_config", "results")
+    )
+
+    def call(job: Job[Any], asked: Asked, results: dict[str, Any] | None) -> None:
+        if results is None:
+            results = dict(job.output) if isinstance(job.output, dict) else {"objective": job.objective}
+        if by_name and whole:  # the documented form, without detours: simulated searches tell a million results
+            tell(eval_config=asked.eval_config, results=results, fidels=asked.fidels, config_id=asked.config_id)
+            return
+        keywords = {name: getattr(asked, name) for name in extra}
+        if by_name:
+            tell(eval_config=asked.eval_config, results=results, **keywords)
+        else:
+            tell(asked.eval_config, results, **keywords)
+
+    return call
+
+
+def _advice(answer: Any) -> str:
+    """Which adapter is for an optimiser that answers so."""
+    if hasattr(answer, "kwargs") and hasattr(answer, "value"):
+        return "For nevergrad use NevergradOptimizer(optimizer)."
+    if isinstance(answer, list):
+        return "For scikit-optimize use SkoptOptimizer(optimizer)."
+    return "For Optuna use OptunaOptimizer(study, space); wrap another optimizer in a class whose ask() returns a dict."
+
+
+def _undecidable(optimizer: Any, why: str) -> BadArgument:
+    return BadArgument(
+        f"{type(optimizer).__name__}.tell {why}, so it is not clear what to tell it; give it one of the "
+        f"forms {FORMS}, or wrap the optimizer in a class with tell(job)."
+    )

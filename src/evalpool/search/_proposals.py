@@ -1,0 +1,43 @@
+"""What an optimiser proposed and was not told yet, found again by the configuration that came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from typing import Any, Generic, TypeVar
+
+from evalpool.search._random_search import configuration_key
+
+__all__ = ["Proposals"]
+
+ProposalT = TypeVar("ProposalT")
+
+
+class Proposals(Generic[ProposalT]):
+    """Equal configurations are told apart by their order alone. Any thread; constant cost."""
+
+    def __init__(self) -> None:
+        self._out: defaultdict[str, deque[ProposalT]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def put(self, configuration: dict[str, Any], proposal: ProposalT) -> None:
+        """Remember what `configuration` was made of."""
+        with self._lock:
+            self._out[configuration_key(configuration)].append(proposal)
+
+    def take(self, configuration: dict[str, Any]) -> ProposalT | None:
+        """The oldest proposal of an equal configuration, once; None if there is none."""
+        key = configuration_key(configuration)
+        with self._lock:
+            proposals = self._out.get(key)
+            if proposals is None:
+                return None
+            proposal = proposals.popleft()
+            if not proposals:
+                del self._out[key]
+            return proposal
+
+    def outstanding(self) -> list[ProposalT]:
+        """All that were put and not taken."""
+        with self._lock:
+            return [proposal for proposals in self._out.values() for proposal in proposals]

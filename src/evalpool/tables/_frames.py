@@ -1,0 +1,60 @@
+"""Results for other tools: data frames and Parquet files, from what storages keep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalpool._json import to_json
+from evalpool.errors import MissingExtra
+from evalpool.tables._tables import check_path, table_of
+
+if TYPE_CHECKING:
+    from evalpool.models import JobRecord
+
+__all__ = ["frame_of", "write_parquet"]
+
+
+def frame_of(records: Iterable[JobRecord], job_type: str | None = None) -> Any:
+    """A `pandas.DataFrame` with the columns of the tables; one row per job, in the order of their numbers.
+
+    Raises:
+        MissingExtra: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra('Data frames need pandas: pip install "evalpool[pandas]".') from error
+    columns, rows = table_of(records, job_type)
+    return pandas.DataFrame(rows, columns=list(columns))
+
+
+def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], job_type: str | None = None) -> Path:
+    """Write the table to a Parquet file, atomically. A column of numbers and failures is written as text.
+
+    Raises:
+        MissingExtra: pandas or pyarrow is not installed.
+        BadArgument: the directory is missing or not writable.
+    """
+    frame = frame_of(records, job_type)
+    target = check_path(path)
+    for name in frame.columns:
+        values = [None if value is None or value != value else value for value in frame[name]]
+        kinds = {type(value) for value in values if value is not None}
+        if kinds & {dict, list, tuple}:  # as in the CSV files: containers are JSON
+            frame[name] = [value if value is None or type(value) is str else to_json(value) for value in values]
+        elif (len(kinds) > 1 and not kinds <= {int, float}) or any(
+            type(value) is int and abs(value) >> 63 for value in values
+        ):
+            frame[name] = [None if value is None else str(value) for value in values]
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        frame.to_parquet(beside)
+        os.replace(beside, target)
+    except ImportError as error:
+        raise MissingExtra('Parquet files need pyarrow: pip install "evalpool[pandas]".') from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return target

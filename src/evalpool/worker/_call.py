@@ -1,0 +1,219 @@
+"""What travels to a worker once, and what runs there for each job.
+
+::
+
+    evaluator                                worker
+      Task(run_function, kwargs, ...) ------> once
+      (number, attempt, configuration) -----> task.call(...) -> Outcome
+
+`Task.call` never raises: an exception of the run-function, also `SystemExit` and `KeyboardInterrupt`, is
+the outcome of its job. The whole life of a job in a worker is on this page; `submitit`'s
+``core/submission.py`` is the example followed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
+from evalpool.worker._results import standardise
+from evalpool.worker._running_job import Channel, RunningJob, current_job
+
+__all__ = ["Task", "describe_exception", "raised", "release"]
+
+logger = logging.getLogger("evalpool")
+
+MAX_ERROR_TEXT = 64_000
+"""Characters of a traceback that are kept; a deep recursion writes megabytes."""
+
+SEED_NUMBER = "_evalpool_seed_number"
+"""Among a job's own keyword arguments: the number of the job whose seed it has; never seen by the run-function."""
+
+clock = time.monotonic
+"""The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
+
+
+class Task:
+    """A run-function with all that is the same for each of its jobs.
+
+    Args:
+        run_function: ``f(job, **kwargs)``, sync or async.
+        kwargs: the same for each job.
+        search: the search's id.
+        job_type: ``"hpo"`` or ``"task"``.
+        base_seed: the evaluator's seed.
+    """
+
+    __slots__ = ("base_seed", "job_type", "kwargs", "lets_interrupts_through", "run_function", "search")
+
+    def __init__(
+        self,
+        run_function: Callable[..., Any],
+        kwargs: dict[str, Any],
+        search: str,
+        job_type: str,
+        base_seed: int,
+    ) -> None:
+        self.run_function = run_function
+        self.kwargs = kwargs
+        self.search = search
+        self.job_type = job_type
+        self.base_seed = base_seed
+        self.lets_interrupts_through = False  # only where jobs run in the caller's own thread
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Task, (self.run_function, self.kwargs, self.search, self.job_type, self.base_seed)
+
+    def running(self, number: int, attempt: int, configuration: dict[str, Any], channel: Channel) -> RunningJob:
+        """The running job that the run-function will receive."""
+        return RunningJob._in_worker(self.search, number, attempt, configuration, channel, self.base_seed)
+
+    def call(
+        self,
+        number: int,
+        attempt: int,
+        configuration: dict[str, Any],
+        channel: Channel,
+        extra: dict[str, Any] | None = None,
+        worker: Worker | None = None,
+    ) -> Outcome:
+        """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
+        job = self.running(number, attempt, configuration, channel)
+        before = current_job.set((self.search, number))
+        start = clock()
+        try:
+            if extra is None:
+                value = self.run_function(job, **self.kwargs)
+            else:
+                value = self.run_function(job, **self._with(extra, job))
+            if type(value) is types.CoroutineType or hasattr(value, "__await__"):
+                value = run_to_completion(value)
+        except BaseException as exception:
+            if self.lets_interrupts_through and is_interrupt(exception):
+                raise
+            return raised(exception, job._metadata, start, clock(), worker)
+        finally:
+            current_job.reset(before)
+        return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+
+    def _with(self, extra: dict[str, Any], job: RunningJob) -> dict[str, Any]:
+        """The keyword arguments of one call."""
+        kwargs = {**self.kwargs, **extra}
+        number = kwargs.pop(SEED_NUMBER, None)
+        if number is not None:
+            job._inherit_seed(number)
+        return kwargs
+
+    async def acall(
+        self,
+        number: int,
+        attempt: int,
+        configuration: dict[str, Any],
+        channel: Channel,
+        extra: dict[str, Any] | None = None,
+        worker: Worker | None = None,
+    ) -> Outcome:
+        """As `call`, inside a running event loop, so that several jobs interleave."""
+        job = self.running(number, attempt, configuration, channel)
+        current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
+        start = clock()
+        try:
+            value = self.run_function(job, **self._with(extra or {}, job))
+            if hasattr(value, "__await__"):
+                value = await value
+        except BaseException as exception:
+            if self.lets_interrupts_through and is_interrupt(exception):
+                raise
+            return raised(exception, job._metadata, start, clock(), worker)
+        return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+
+
+def is_interrupt(exception: BaseException) -> bool:
+    """Was this raised by a signal's handler (Ctrl-C), rather than by a ``raise`` of the run-function?
+
+    The default handler is no Python code: it leaves a traceback that ends at whatever instruction was interrupted. A
+    handler in Python is found in the traceback. Looked at only after an interrupt, so it costs the other jobs nothing.
+    """
+    trace = exception.__traceback__
+    if not isinstance(exception, KeyboardInterrupt) or trace is None:
+        return False
+    import dis
+    import signal
+
+    handler: Any = signal.getsignal(signal.SIGINT)
+    while hasattr(handler, "func"):  # asyncio's is a partial
+        handler = handler.func
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    while True:
+        if code is not None and trace.tb_frame.f_code is code:
+            return True
+        if trace.tb_next is None:
+            break
+        trace = trace.tb_next
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] != "RAISE_VARARGS"
+
+
+def run_to_completion(awaitable: Any) -> Any:
+    """Run an awaitable on a loop of its own, in this thread or, where one is running here, in another."""
+    import asyncio
+
+    async def main() -> Any:
+        return await awaitable
+
+    if asyncio._get_running_loop() is None:
+        return asyncio.run(main())
+    # A notebook's cell: its loop runs in this thread and cannot be entered twice.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "evalpool-async") as thread:
+        return thread.submit(asyncio.run, main()).result()
+
+
+def raised(
+    exception: BaseException,
+    metadata: dict[str, Any] | None,
+    start: float,
+    end: float,
+    worker: Worker | None = None,
+) -> Outcome:
+    """The outcome of a run-function that raised; the traceback begins at the user's code."""
+    if isinstance(exception, WorkerFailure):
+        passed_on = exception.outcome
+        both = {**(metadata or {}), **(passed_on.metadata or {})} or None
+        return passed_on._replace(metadata=both, start=start, end=end, worker=worker)
+    own = exception.__traceback__
+    trace = own.tb_next if own is not None and own.tb_next is not None else own
+    kind = FailureKind.RAISED
+    name = type(exception).__name__
+    error = describe_exception(exception, trace)
+    return Outcome(JobStatus.FAILED, f"F_{name}", None, metadata, error, kind, start, end, worker)
+
+
+def describe_exception(exception: BaseException, trace: types.TracebackType | None) -> str:
+    """A traceback as text, also of an exception whose own methods raise."""
+    try:
+        text = "".join(traceback.format_exception(type(exception), exception, trace))
+    except BaseException as second:  # noqa: BLE001  an exception that cannot be printed is still reported
+        text = f"{type(exception).__qualname__} (it could not be printed: {type(second).__name__})"
+    if len(text) > MAX_ERROR_TEXT:
+        half = MAX_ERROR_TEXT // 2
+        text = f"{text[:half]}\n... {len(text) - MAX_ERROR_TEXT} characters left out ...\n{text[-half:]}"
+    return text
+
+
+def release(run_function: Any) -> None:
+    """Let a run-function go that will not be called any more: call its `release`, if it has one.
+
+    Whatever that raises is logged: results are not lost because something could not be cleaned up.
+    """
+    let_go = getattr(run_function, "release", None)
+    if callable(let_go):
+        try:
+            let_go()
+        except Exception:
+            logger.exception("The release of the run-function %r failed.", run_function)

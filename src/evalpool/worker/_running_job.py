@@ -1,0 +1,243 @@
+"""What the run-function receives: a mapping over its configuration, with a channel to the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from evalpool.outcomes import JobStatus
+
+__all__ = ["Channel", "RunningJob", "current_job"]
+
+current_job: ContextVar[tuple[str, int] | None] = ContextVar("evalpool_job", default=None)
+"""(search, number) of the job whose run-function runs in this thread, or in this task of an event loop; else None."""
+
+
+class Channel(Protocol):
+    """How a running job talks to its evaluator; one per worker. Called from the run-function's thread."""
+
+    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+        """Tell the evaluator an intermediate result of this attempt at job `number`."""
+
+    def stopped(self, number: int, attempt: int) -> bool:
+        """Shall this attempt at job `number` stop, by a stopper's advice or the evaluator's request?"""
+
+    def must_end(self, number: int, attempt: int) -> bool:
+        """Has the evaluator requested it (cancel, time limit, close)? Force follows; it does not follow advice."""
+
+    def storage(self) -> Any:
+        """The storage client of this worker."""
+
+
+class RunningJob(MutableMapping[str, Any]):
+    """One evaluation as its run-function sees it.
+
+    A mutable mapping over its own copy of the configuration: ``job["x"]``, ``job.get("y", 0)``. The
+    number of the job reads as ``job["job_id"]`` unless the configuration has a key of that name.
+
+    By hand, for tests and debugging, no evaluator is needed:
+
+    >>> job = RunningJob(parameters={"x": 2})
+    >>> job["x"] + 1
+    3
+
+    Args:
+        id: ``"<search>.<n>"``.
+        parameters: the configuration; it is copied.
+        storage: a storage client, or None.
+        stopper: an object with ``observe(budget, objective)``, ``stop()`` and ``objective``; only for use by
+            hand: under an evaluator the stopper lives in the evaluator's process.
+        seed: what `seed` returns; derived from `id` alone if None.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_channel",
+        "_metadata",
+        "_number",
+        "_record",
+        "_search",
+        "_seed",
+        "_stopper",
+        "_storage",
+        "parameters",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: str | None = None,
+        parameters: dict[str, Any] | None = None,
+        storage: Any = None,
+        stopper: Any = None,
+        seed: int | None = None,
+    ) -> None:
+        search, _, number = (id or "0.0").rpartition(".")
+        self._search, self._number = search, int(number)
+        self.parameters = dict(parameters or {})
+        self._storage, self._stopper = storage, stopper
+        self._seed: int | tuple[int] = (0,) if seed is None else seed  # a tuple: the seed to derive it from
+        self._channel: Channel | None = None
+        self._metadata: dict[str, Any] | None = None
+        self._record: tuple[float, Any] | None = None
+        self._attempt = 1
+
+    @classmethod
+    def _in_worker(
+        cls,
+        search: str,
+        number: int,
+        attempt: int,
+        parameters: dict[str, Any],
+        channel: Channel,
+        base_seed: int,
+    ) -> RunningJob:
+        """As `__init__`, from what travels to a worker; built for every job, so it parses nothing."""
+        job = cls.__new__(cls)
+        job._search, job._number, job._attempt = search, number, attempt
+        job.parameters = dict(parameters)
+        job._channel = channel
+        job._storage = job._stopper = job._metadata = job._record = None
+        job._seed = (base_seed,)
+        return job
+
+    def _identity(self) -> tuple[str, int, int, int | tuple[int]]:
+        """What `_known_as` needs, to be the same job in another process."""
+        return self._search, self._number, self._attempt, self._seed
+
+    def _known_as(self, search: str, number: int, attempt: int, seed: int | tuple[int]) -> RunningJob:
+        """This job under the identity of the one it stands for; its channel goes on to use its own."""
+        stand_in = RunningJob.__new__(RunningJob)
+        stand_in.parameters, stand_in._metadata = self.parameters, self.metadata
+        stand_in._storage = stand_in._stopper = stand_in._record = None
+        stand_in._search, stand_in._number, stand_in._attempt, stand_in._seed = search, number, attempt, seed
+        stand_in._channel = None if self._channel is None else _Renamed(self._channel, self._number, self._attempt)
+        return stand_in
+
+    # The mapping.
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return self.parameters[key]
+        except KeyError:
+            if key == "job_id":
+                return self._number
+            raise
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.parameters[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.parameters[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.parameters or key == "job_id"
+
+    def __repr__(self) -> str:
+        return f"RunningJob(id={self.id!r}, status={self.status.value}, parameters={self.parameters!r})"
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict of the configuration."""
+        return dict(self.parameters)
+
+    # The job.
+
+    @property
+    def id(self) -> str:
+        """``"<search>.<n>"``."""
+        return f"{self._search}.{self._number}"
+
+    @property
+    def attempt(self) -> int:
+        """1 at the first run, one more at each retry."""
+        return self._attempt
+
+    @property
+    def status(self) -> JobStatus:
+        """RUNNING, or CANCELLING once the job was asked to stop."""
+        return JobStatus.CANCELLING if self.stopped() else JobStatus.RUNNING
+
+    @property
+    def seed(self) -> int:
+        """This job's seed, 0 <= seed < 2**32: a function of the evaluator's seed and the job's number alone."""
+        if not isinstance(self._seed, int):
+            from evalpool.jobs._seeds import job_seed
+
+            self._seed = job_seed(self._seed[0], self._number)
+        return self._seed
+
+    def _inherit_seed(self, number: int) -> None:
+        """This job continues another one: it has that one's seed."""
+        if not isinstance(self._seed, int):
+            from evalpool.jobs._seeds import job_seed
+
+            self._seed = job_seed(self._seed[0], number)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Facts to keep with the job's record: what is set here joins what the run-function returns."""
+        if self._metadata is None:
+            self._metadata = {}
+        return self._metadata
+
+    @property
+    def storage(self) -> Any:
+        """The evaluator's storage, as this worker reaches it.
+
+        Raises:
+            NotShareable: the storage lives in another process than this one; the message names one that
+                can be shared.
+        """
+        if self._storage is None and self._channel is not None:
+            self._storage = self._channel.storage()
+        return self._storage
+
+    # The channel.
+
+    def record(self, budget: float, objective: Any) -> None:
+        """Tell the evaluator an intermediate result: `objective` after `budget` (epochs, samples, seconds)."""
+        self._record = (budget, objective)
+        if self._stopper is not None:
+            self._stopper.observe(budget, objective)
+        if self._channel is not None:
+            self._channel.record(self._number, self._attempt, budget, objective)
+
+    def stopped(self) -> bool:
+        """Should this job end now? True when a stopper, a cancel, a timeout or the end of the budget asks."""
+        if self._stopper is not None and self._stopper.stop():
+            return True
+        return self._channel is not None and self._channel.stopped(self._number, self._attempt)
+
+    @property
+    def objective(self) -> Any:
+        """The stopper's view of the objective, else the last one recorded, else None."""
+        if self._stopper is not None:
+            return self._stopper.objective
+        return self._record[1] if self._record is not None else None
+
+
+class _Renamed:
+    """A channel that knows a job by another number."""
+
+    __slots__ = ("_attempt", "_channel", "_number")
+
+    def __init__(self, channel: Channel, number: int, attempt: int) -> None:
+        self._channel, self._number, self._attempt = channel, number, attempt
+
+    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+        self._channel.record(self._number, self._attempt, budget, objective)
+
+    def stopped(self, number: int, attempt: int) -> bool:
+        return self._channel.stopped(self._number, self._attempt)
+
+    def must_end(self, number: int, attempt: int) -> bool:
+        return self._channel.must_end(self._number, self._attempt)
+
+    def storage(self) -> Any:
+        return self._channel.storage()
