@@ -19,13 +19,14 @@ through: Python's signal handlers run in the main thread only.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C module: `signal.getsignal` takes ten times as long
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+from evalpool._fork import Order, at_fork
 
 SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
@@ -76,8 +77,7 @@ def _after_fork() -> None:
     _State.users = 0
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+at_fork(Order.INTERRUPTS, _after_fork)
 
 
 def install() -> bool:

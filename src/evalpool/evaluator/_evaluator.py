@@ -37,6 +37,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
+from evalpool._fork import Order, at_fork
 from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
 from evalpool._json import jsonable, plain
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
@@ -1590,8 +1591,7 @@ def _leave_to_the_parent() -> None:
     _open_evaluators.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_the_parent)
+at_fork(Order.CORE, _leave_to_the_parent)
 
 
 @atexit.register

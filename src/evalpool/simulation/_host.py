@@ -15,6 +15,7 @@ import uuid
 import weakref
 from typing import Any
 
+from evalpool._fork import Order, at_fork
 from evalpool._json import from_json, to_json
 from evalpool.errors import SimulationError
 from evalpool.jobs._seeds import fresh_seed
@@ -185,5 +186,4 @@ def _after_fork_there() -> None:
         engine._abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_there)
+at_fork(Order.SIMULATION, _after_fork_there, before=_before_fork, in_parent=_after_fork_here)

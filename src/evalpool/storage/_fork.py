@@ -1,8 +1,4 @@
-"""What a forked child must not share with its parent: locks that may be held, threads, files, sockets.
-
-`os.fork` copies a process with one thread. A lock that another thread held stays locked for ever, a writer
-thread is gone, and a database connection used by both corrupts. Clients that own such things register here
-and begin anew in the child.
+"""Storage clients begin anew in a forked child: their locks, writer threads, files and connections are the parent's.
 
 SQLite also remembers, per process, which of its connections hold the file's locks: a child that is forked amidst a
 transaction finds the file locked by itself, for ever. So a client may name locks that are taken before a fork: none of
@@ -11,10 +7,11 @@ its threads is inside SQLite then.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from typing import Any, Protocol
+
+from evalpool._fork import Order, at_fork
 
 __all__ = ["renew_after_fork"]
 
@@ -63,5 +60,4 @@ def _in_child() -> None:
         client._after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+at_fork(Order.STORAGES, _in_child, before=_before, in_parent=_in_parent)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evalpool._fork import Order, at_fork
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import load_outcome
 from evalpool.backends._pool._ends import Reaper, kill_tree
@@ -205,8 +206,7 @@ def _after_fork() -> None:
         helper.close_in_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+at_fork(Order.ENGINES, _after_fork)
 
 
 class _Memory:

@@ -17,6 +17,7 @@ import time
 import weakref
 from typing import Any
 
+from evalpool._fork import Order, at_fork
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import Ahead, Entry, Seat
 from evalpool.evaluator._evaluator import Evaluator
@@ -263,5 +264,4 @@ def _after_fork() -> None:
         supervisor.close_in_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+at_fork(Order.ENGINES, _after_fork)
