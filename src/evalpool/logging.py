@@ -13,6 +13,7 @@ import logging
 import sys
 from typing import Any
 
+from evalpool._checks import is_whole
 from evalpool.errors import BadArgument
 from evalpool.worker._running_job import current_job
 
@@ -53,7 +54,7 @@ def set_level(level: int | str) -> None:
     global _handler
     if isinstance(level, str) and level.upper() in _LEVELS:
         level = logging.getLevelName(level.upper())
-    if isinstance(level, bool) or not isinstance(level, int):
+    if not is_whole(level):
         raise BadArgument(f"the log level is {level!r}; give one of {', '.join(_LEVELS).lower()}, or a number.")
     root = logging.getLogger()
     if _handler is None and not root.handlers:
@@ -63,5 +64,5 @@ def set_level(level: int | str) -> None:
     for handler in root.handlers:
         if not any(isinstance(known, JobIdFilter) for known in handler.filters):
             handler.addFilter(JobIdFilter())
-    root.setLevel(level)
-    logging.getLogger("evalpool").setLevel(level)
+    root.setLevel(int(level))
+    logging.getLogger("evalpool").setLevel(int(level))

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from evalpool._checks import is_whole
 from evalpool._mpi._patience import Patience
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
@@ -221,8 +222,9 @@ def crew_of(comm: Any, root: int) -> Crew:
         comm = MPI.COMM_WORLD
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise BadArgument(f"comm is {comm!r}; give an intracommunicator of mpi4py, or None for all ranks.")
-    if isinstance(root, bool) or not isinstance(root, int) or not 0 <= root < comm.size:
+    if not is_whole(root) or not 0 <= root < comm.size:
         raise BadArgument(f"root is {root!r}; give one of the ranks 0 to {comm.size - 1}.")
+    root = int(root)
     if comm.size == 1:
         script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "script.py"
         raise BackendError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalpool._checks import check_number
 from evalpool.analysis._rows import Evaluations, ended, is_source
 from evalpool.analysis._style import COLOURS, legend_above, new_axes, tidy, time_unit
 from evalpool.errors import BadArgument
@@ -106,8 +107,7 @@ def performance_over_time(
     """
     if grid not in GRIDS:
         raise BadArgument(f"grid is {grid!r}; give one of {', '.join(map(repr, GRIDS))}.")
-    if isinstance(n_points, bool) or not isinstance(n_points, int) or n_points < 2:
-        raise BadArgument(f"n_points is {n_points!r}; give a whole number of at least 2.")
+    n_points = check_number("n_points", n_points, 2)
     runs = _runs(cumtimes, values, minimize)
     ends = np.concatenate([times for times, _ in runs])
     firsts = np.concatenate([times[~np.isnan(best)][:1] for times, best in runs])

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from evalpool._checks import is_real
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
 from evalpool.tables._tables import read_table, table_of
@@ -143,7 +144,7 @@ def worker_of(row: Row) -> str:
 
 def is_number(value: Any) -> bool:
     """Can it be drawn?"""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real(value)
 
 
 def natural(name: str) -> list[Any]:

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from evalpool._checks import is_real
 from evalpool._interrupts import replace_handler, told_to_end
 from evalpool.errors import BadArgument
 
@@ -63,7 +64,7 @@ class Deadline:
 
     def __init__(self, seconds: float, *, margin: float = 0.0) -> None:
         for name, value in (("seconds", seconds), ("margin", margin)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value < 0:
+            if not is_real(value) or not value >= 0:
                 raise BadArgument(f"{name} is {value!r}; give seconds of 0 or more.")
         self._end = time.monotonic() + seconds - margin
         self._durations: deque[float] = deque(maxlen=RECENT)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 
+from evalpool._checks import is_whole
 from evalpool.errors import BadArgument
 
 __all__ = ["visible_devices"]
@@ -70,7 +71,7 @@ def _checked(dequed: Iterable[int | str]) -> list[str]:
         raise BadArgument(f"dequed is {dequed!r}; give a list of device ids: visible_devices([0, 1]).")
     ids = []
     for one in dequed:
-        if isinstance(one, bool) or not isinstance(one, (int, str)) or (isinstance(one, int) and one < 0):
+        if not (isinstance(one, str) or (is_whole(one) and one >= 0)):
             raise BadArgument(f"dequed has {one!r}; a device id is a number of 0 or more, or a text.")
         if isinstance(one, str) and (not one.strip() or "," in one or "\0" in one):
             raise BadArgument(f"dequed has {one!r}; give one id per entry, without commas.")

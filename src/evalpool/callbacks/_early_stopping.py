@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from evalpool._checks import check_number, is_real
 from evalpool.callbacks._base import Callback
 from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.errors import BadArgument
@@ -42,13 +43,11 @@ class SearchEarlyStopping(Callback):
         threshold: float | None = None,
         verbose: bool = True,
     ) -> None:
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
-            raise BadArgument(f"patience is {patience!r}; give a whole number of at least 1.")
         if objective_func is not None and not callable(objective_func):
             raise BadArgument(f"objective_func is {objective_func!r}; give a function of a job, or None.")
-        if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, (int, float))):
+        if threshold is not None and not is_real(threshold):
             raise BadArgument(f"threshold is {threshold!r}; give a number, or None.")
-        self._patience = patience
+        self._patience = check_number("patience", patience, 1)
         self._objective_func = objective_func
         self._threshold = threshold
         self._verbose = verbose

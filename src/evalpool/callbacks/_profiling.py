@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evalpool._checks import check_number
 from evalpool.callbacks._base import Callback
-from evalpool.errors import BadArgument, MissingExtra
+from evalpool.errors import MissingExtra
 from evalpool.jobs._utilisation import Interval, Utilisation, busy_workers
 
 if TYPE_CHECKING:
@@ -25,11 +26,7 @@ class ProfilingCallback(Callback):
     """
 
     def __init__(self, num_workers: int | None = None) -> None:
-        if num_workers is not None and (
-            isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1
-        ):
-            raise BadArgument(f"num_workers is {num_workers!r}; give a whole number of at least 1, or None.")
-        self._num_workers = num_workers
+        self._num_workers = None if num_workers is None else check_number("num_workers", num_workers, 1)
         self._intervals: list[Interval] = []
 
     def on_done(self, job: Job[Any]) -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._checks import check_choice, check_number
 from evalpool.errors import BackendError, BadArgument, StorageError
-from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
 
@@ -41,7 +41,7 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
     Raises:
         BadArgument: another backend; no evaluator class; with ``"storage"``, no storage.
     """
-    _settings.check_choice("backend", backend, ("mpi", "storage"))
+    check_choice("backend", backend, ("mpi", "storage"))
 
     def decorate(evaluator_class: type[Evaluator]) -> type[_Sharing]:
         if not (isinstance(evaluator_class, type) and issubclass(evaluator_class, Evaluator)):
@@ -68,7 +68,7 @@ class _Sharing(Evaluator):
     def __init__(
         self, run_function: Any, *, share_freq: int = 1, tables_everywhere: bool = False, **kwargs: Any
     ) -> None:
-        self._share_freq = _settings.check_number("share_freq", share_freq, 1)
+        self._share_freq = check_number("share_freq", share_freq, 1)
         self._looked_at = 0  # own jobs gathered at the last look
         if not tables_everywhere and self.rank != 0:
             from evalpool.callbacks import CSVLoggerCallback

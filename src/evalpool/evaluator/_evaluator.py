@@ -37,6 +37,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
+from evalpool._checks import check_choice, check_number, check_seconds, check_wait
 from evalpool._fork import Order, at_fork
 from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
 from evalpool._json import jsonable, plain
@@ -135,12 +136,12 @@ class Evaluator(abc.ABC):
         self._num_workers = _settings.check_workers(num_workers)
         self._callbacks = _settings.check_callbacks(callbacks)
         self._run_function_kwargs = _settings.check_kwargs(run_function_kwargs)
-        self._job_timeout = _settings.check_seconds("job_timeout", job_timeout)
+        self._job_timeout = check_seconds("job_timeout", job_timeout)
         self._retries = _settings.check_retries(retries)
-        self._on_error = _settings.check_choice("on_error", on_error, ("record", "raise"))
-        self._job_type = _settings.check_choice("job_type", job_type, ("hpo", "task"))
+        self._on_error = check_choice("on_error", on_error, ("record", "raise"))
+        self._job_type = check_choice("job_type", job_type, ("hpo", "task"))
         self._stopper = _settings.check_stopper(stopper)
-        self._seed = fresh_seed() if seed is None else _settings.check_number("seed", seed, 0)
+        self._seed = fresh_seed() if seed is None else check_number("seed", seed, 0)
         self._open_search(storage, search_id)
         self._keep_seed(given=seed is not None)
 
@@ -451,7 +452,7 @@ class Evaluator(abc.ABC):
         """
         if max_pending is None:
             max_pending = 2 * self.num_workers
-        limit = _settings.check_number("max_pending", max_pending, 1)
+        limit = check_number("max_pending", max_pending, 1)
         return self._as_completed(iter(configurations), limit)
 
     def _as_completed(self, configurations: Iterator[dict[str, Any]], limit: int) -> Iterator[Job[Any]]:
@@ -799,11 +800,11 @@ class Evaluator(abc.ABC):
         """
         if type == "BATCH" and size == 1 and timeout is None:  # the step of a search loop: nothing to check
             return self._gather(self._inbox, 1, None)
-        return self._gather(self._inbox, self._size(type, size), _settings.check_wait(timeout))
+        return self._gather(self._inbox, self._size(type, size), check_wait("timeout", timeout))
 
     def _size(self, type: str, size: int) -> int:
-        _settings.check_choice("gather's type", type, ("ALL", "BATCH"))
-        size = _settings.check_number("size", size, 1)
+        check_choice("gather's type", type, ("ALL", "BATCH"))
+        size = check_number("size", size, 1)
         outstanding = self._inbox.outstanding
         if type == "ALL":
             return ALL
@@ -840,7 +841,7 @@ class Evaluator(abc.ABC):
     async def agather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:
         """As `gather`, inside a running event loop, which goes on meanwhile."""
         wanted = self._size(type, size)
-        rest = _settings.check_wait(timeout)
+        rest = check_wait("timeout", timeout)
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
         await self._await(self._inbox, wanted, None if rest is None else time.monotonic() + rest)
@@ -1323,7 +1324,7 @@ class Evaluator(abc.ABC):
         suspends = isinstance(value, Deadline)
         if isinstance(value, Deadline):
             value = max(value.time_left, 1e-6)  # one that has passed is a budget that is spent
-        self._timeout = _settings.check_seconds("timeout", value)
+        self._timeout = check_seconds("timeout", value)
         self._timeout_set = time.monotonic()
         self._suspends = self._suspends and not self._out_of_time  # those of the deadline before have ended
         self._budget_suspends = suspends
@@ -1495,7 +1496,7 @@ class Evaluator(abc.ABC):
 
     def set_maximum_num_jobs_submitted(self, maximum: int | None) -> None:
         """Cap the jobs of this search, exactly, over all clients that set a cap; None lifts it."""
-        self._cap = None if maximum is None or maximum == -1 else _settings.check_number("maximum", maximum, 0)
+        self._cap = None if maximum is None or maximum == -1 else check_number("maximum", maximum, 0)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._running)} running, {len(self._ready)} waiting"

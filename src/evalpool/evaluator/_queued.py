@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from evalpool._checks import check_number
 from evalpool.errors import BadArgument
-from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
 
@@ -52,7 +52,7 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
         **kwargs: Any,
     ) -> None:
         self._resources = _check_queue(queue)
-        self._pop = _settings.check_number("queue_pop_per_task", queue_pop_per_task, 1)
+        self._pop = check_number("queue_pop_per_task", queue_pop_per_task, 1)
         if len(self._resources) < self._pop:
             raise BadArgument(
                 f"queue has {len(self._resources)} resources and queue_pop_per_task is {self._pop}: no job could ever "

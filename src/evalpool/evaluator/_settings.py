@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from evalpool._checks import check_number, is_whole
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
 from evalpool.outcomes import FailureKind
 
 __all__ = [
     "check_callbacks",
-    "check_choice",
     "check_configuration",
     "check_keywords",
     "check_kwargs",
-    "check_number",
     "check_retries",
     "check_run_function",
-    "check_seconds",
     "check_stopper",
-    "check_wait",
     "check_workers",
     "stopper_for",
     "unpicklable_task",
@@ -40,7 +36,7 @@ def check_run_function(function: Any) -> Callable[..., Any]:
 
 
 def check_workers(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole(value):
         raise BadArgument(
             f"num_workers is {value!r} of type {type(value).__name__}; give a whole number, or -1 for all CPUs."
         )
@@ -48,7 +44,7 @@ def check_workers(value: Any) -> int:
         return usable_cpus()
     if value < 1:
         raise BadArgument(f"num_workers is {value}; give 1 or more, or -1 for all CPUs.")
-    return value
+    return int(value)
 
 
 def check_callbacks(value: Any) -> list[Any]:
@@ -83,23 +79,9 @@ def check_kwargs(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def check_seconds(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value <= 0:
-        raise BadArgument(f"{name} is {value!r}; give seconds above 0, or None for no limit.")
-    return None if math.isinf(value) else float(value)
-
-
-def check_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadArgument(f"{name} is {value!r}; give a whole number of at least {least}.")
-    return value
-
-
 def check_retries(value: Any) -> dict[FailureKind, int]:
     """How many failures of each kind a job may have and still be run again."""
-    if type(value) is int:  # the common case does without pydantic, whose import takes longer than all of ours
+    if is_whole(value):  # the common case does without pydantic, whose import takes longer than all of ours
         count = check_number("retries", value, 0)
         return {FailureKind.WORKER_DIED: count, FailureKind.RAISED: count}
     from evalpool.models import Retries
@@ -114,19 +96,6 @@ def check_retries(value: Any) -> dict[FailureKind, int]:
             f"retries is {value!r}; give a whole number of at least 0, or Retries(worker_died=2, raised=1)."
         )
     return value.allowed()
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise BadArgument(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
-    return str(value)
-
-
-def check_wait(value: Any) -> float | None:
-    """The seconds that a gather waits at the most; 0 looks without waiting."""
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
-        return None if value is None or math.isinf(value) else float(value)
-    raise BadArgument(f"timeout is {value!r}; give seconds of 0 or more, or None to wait as long as it takes.")
 
 
 def check_stopper(value: Any) -> Any:

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from evalpool._checks import check_number, check_seconds
 from evalpool.callbacks import Callback
 from evalpool.errors import BadArgument, JobError, MaximumJobsSpawnReached
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._settings import check_number, check_seconds
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.search._asktell import Asked, AskTell
@@ -73,9 +73,9 @@ def optimize(
             "optimize(Evaluator.create(run_function, method='process'), optimizer, max_evals=100)."
         )
     if max_evals is not None:
-        check_number("max_evals", max_evals, 1)
+        max_evals = check_number("max_evals", max_evals, 1)
     if max_pending is not None:
-        check_number("max_pending", max_pending, 1)
+        max_pending = check_number("max_pending", max_pending, 1)
     seconds = check_seconds("timeout", timeout)
     limited = max_evals is not None or seconds is not None or evaluator.time_left is not None
     if not limited and not any(map(_can_stop, evaluator.callbacks)):

@@ -16,8 +16,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from evalpool._checks import check_number
 from evalpool.errors import BadArgument, MissingExtra
-from evalpool.evaluator._settings import check_number
 from evalpool.search._proposals import Proposals
 from evalpool.search._random_search import Choice, Drawn, Range, read_space
 from evalpool.search._stoppers import Stopper, is_number
@@ -60,7 +60,7 @@ class OptunaOptimizer:
             import optuna
         except ImportError as error:
             raise MissingExtra('OptunaOptimizer needs Optuna: pip install "evalpool[optuna]".') from error
-        check_number("num_objectives", num_objectives, 1)
+        num_objectives = check_number("num_objectives", num_objectives, 1)
         self._optuna = optuna
         self._distributions: dict[str, Any] = {}
         self._choices: dict[str, list[Any]] = {}  # of names whose choices Optuna cannot hold itself

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from evalpool._checks import check_number, is_real, is_whole
 from evalpool._json import plain
 from evalpool.errors import BadArgument
-from evalpool.evaluator._settings import check_number
 from evalpool.search._spaces import ConfigurationSpace, is_configuration_space
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ def _dimension(name: Any, value: Any) -> Range | Choice | Drawn:
         raise BadArgument(f"space[{name!r}] is {value!r}; {ADVICE}.")
     low, high = value[:2]
     for bound in (low, high):
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
+        if not is_real(bound) or not math.isfinite(bound):
             raise BadArgument(f"space[{name!r}] is {value!r}; its bounds must be finite numbers: {ADVICE}.")
     if low > high:
         raise BadArgument(f"space[{name!r}] is {value!r}; the first bound must not be above the second.")
     log = len(value) == 3
     if log and low <= 0:
         raise BadArgument(f"space[{name!r}] is {value!r}; a logarithmic range must begin above 0.")
-    return Range(low, high, log, isinstance(low, int) and isinstance(high, int))
+    return Range(low, high, log, is_whole(low) and is_whole(high))
 
 
 class Space(NamedTuple):

@@ -25,12 +25,11 @@ import abc
 import copy
 import heapq
 import math
-import numbers
 import threading
 from typing import Any, TypeVar
 
+from evalpool._checks import check_number, check_real, is_real
 from evalpool.errors import BadArgument
-from evalpool.evaluator._settings import check_number
 
 __all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper", "is_number"]
 
@@ -64,7 +63,7 @@ class SharedStopper(Stopper):
     """
 
     def __init__(self, max_steps: float) -> None:
-        self.max_steps = _positive("max_steps", max_steps)
+        self.max_steps = check_real("max_steps", max_steps, above=0)
         self._lock = threading.Lock()
         self._completed = _Count()
         self._begin()
@@ -133,11 +132,11 @@ class MedianStopper(SharedStopper):
         epsilon: float = 1e-10,
     ) -> None:
         super().__init__(max_steps)
-        self._min_steps = _positive("min_steps", min_steps)
-        self._interval = _positive("interval_steps", interval_steps)
+        self._min_steps = check_real("min_steps", min_steps, above=0)
+        self._interval = check_real("interval_steps", interval_steps, above=0)
         self._min_competing = check_number("min_competing", min_competing, 1)
         self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
-        self._epsilon = _epsilon(epsilon)
+        self._epsilon = check_real("epsilon", epsilon, least=0)
         self._averages: dict[int, RunningMedian] = {}
 
     def _begin(self) -> None:
@@ -196,10 +195,10 @@ class SuccessiveHalvingStopper(SharedStopper):
         super().__init__(max_steps)
         self._min_competing = check_number("min_competing", min_competing, 0)
         self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
-        self._epsilon = _epsilon(epsilon)
+        self._epsilon = check_real("epsilon", epsilon, least=0)
         if not is_number(reduction_factor) or reduction_factor <= 1:
             raise BadArgument(f"reduction_factor is {reduction_factor!r}; give a number above 1.")
-        budget = _positive("min_steps", min_steps)
+        budget = check_real("min_steps", min_steps, above=0)
         if budget > self.max_steps:
             raise BadArgument(f"min_steps is {min_steps!r}, above max_steps {max_steps!r}; no job could reach it.")
         rate = check_number("min_early_stopping_rate", min_early_stopping_rate, 0)
@@ -294,18 +293,4 @@ class TopShare:
 
 def is_number(value: Any) -> bool:
     """Can it be compared?"""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):  # numpy.float32 is no float, but real
-        return False
-    return math.isfinite(value)
-
-
-def _positive(name: str, value: Any) -> float:
-    if not is_number(value) or value <= 0:
-        raise BadArgument(f"{name} is {value!r}; give a number above 0.")
-    return float(value)
-
-
-def _epsilon(value: Any) -> float:
-    if not is_number(value) or value < 0:
-        raise BadArgument(f"epsilon is {value!r}; give a number of at least 0.")
-    return float(value)
+    return is_real(value) and math.isfinite(value)

@@ -10,6 +10,7 @@ import hashlib
 import math
 from typing import Any, NamedTuple
 
+from evalpool._checks import is_real, is_whole
 from evalpool._json import jsonable, plain, to_json
 from evalpool.errors import BadArgument
 
@@ -160,8 +161,7 @@ def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))
-    if numbers and not isinstance(one, bool) and not isinstance(other, bool):
+    if is_real(one) and is_real(other):
         return math.isclose(one, other, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     return bool(one == other)
 
@@ -179,9 +179,9 @@ def check_continuation(continual_max_fidel: Any, fidel_key: Any) -> None:
 
 def check_fidelity(value: Any) -> int:
     """A fidelity that can be continued, as an int. Raises `BadArgument` (a `ValueError`) with the value."""
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+    if not is_whole(value):
         raise BadArgument(f"Fidelity for continual evaluation must be integer, but got fidel={value!r}.")
-    fidelity = value.__index__()
+    fidelity = int(value)
     if fidelity < 0:
         raise BadArgument(f"Fidelity for continual evaluation must be non-negative, but got fidel={value!r}.")
     return int(fidelity)

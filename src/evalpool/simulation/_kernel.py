@@ -23,6 +23,7 @@ from collections.abc import Callable, Container, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple, TypeVar
 
+from evalpool._checks import check_choice, check_number
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.outcomes import FailureKind
 from evalpool.simulation._checkpoints import Checkpoint, Checkpoints
@@ -109,8 +110,8 @@ class Kernel:
     ) -> None:
         self._settings: dict[str, Any] = {
             "num_workers": _check_whole("num_workers", num_workers, 1),
-            "sampling": _check_choice("sampling", sampling, SAMPLINGS),
-            "tell": _check_choice("tell", tell, TELLS),
+            "sampling": check_choice("sampling", sampling, SAMPLINGS),
+            "tell": check_choice("tell", tell, TELLS),
             "continual_max_fidel": _check_whole("continual_max_fidel", continual_max_fidel, 1, optional=True),
             "failure_runtime": _check_time("failure_runtime", failure_runtime),
             "job_timeout": _check_limit("job_timeout", job_timeout),
@@ -791,15 +792,7 @@ def check_overhead(value: Any) -> float:
 def _check_whole(name: str, value: Any, least: int, *, optional: bool = False) -> int | None:
     if value is None and optional:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadArgument(f"{name} is {value!r}; give a whole number of at least {least}.")
-    return value
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise BadArgument(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
-    return str(value)
+    return check_number(name, value, least)
 
 
 def _check_time(name: str, value: Any) -> float:

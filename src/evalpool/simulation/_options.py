@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import math
 import os
 from typing import Any
 
+from evalpool._checks import check_choice, check_number, is_real, is_whole
 from evalpool.errors import BadArgument
-from evalpool.evaluator._settings import check_choice, check_number
 from evalpool.simulation._files import DIRECTORY, LOG
 from evalpool.simulation._run import RunSettings
 
@@ -47,13 +46,12 @@ class Options:
 
     def settings(self) -> RunSettings:
         """Raises `BadArgument` with the value."""
-        for name in ("n_workers", "n_evals", "n_actual_evals_in_opt"):
-            check_number(name, getattr(self, name), 1)
-        for name in ("continual_max_fidel", "batch_size"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), 1)
-        if self.seed is not None and not _is_whole(self.seed):
-            raise BadArgument(f"seed is {self.seed!r}; give a whole number of at least 0, or None.")
+        n_workers, n_evals = (check_number(name, getattr(self, name), 1) for name in ("n_workers", "n_evals"))
+        check_number("n_actual_evals_in_opt", self.n_actual_evals_in_opt, 1)
+        seed, max_fidel, batch_size = (
+            None if getattr(self, name) is None else check_number(name, getattr(self, name), least)
+            for name, least in (("seed", 0), ("continual_max_fidel", 1), ("batch_size", 1))
+        )
         check_choice("on_lost", self.on_lost, ("fail", "leave", "raise"))
         if not callable(self.overhead):
             check_choice("overhead", self.overhead, ("measured", "cpu", "none"))
@@ -65,18 +63,18 @@ class Options:
         waits_for_real = self.expensive_sampler and not self.ask_and_tell
         alone = self.allow_parallel_sampling or waits_for_real or callable(self.overhead)
         return RunSettings(
-            n_workers=self.n_workers,
-            n_evals=self.n_evals,
+            n_workers=n_workers,
+            n_evals=n_evals,
             obj_keys=tuple(self.obj_keys),
             runtime_key=self.runtime_key,
             fidel_keys=None if self.fidel_keys is None else tuple(self.fidel_keys),
-            seed=None if self.seed is None else self.seed.__index__(),
-            continual_max_fidel=self.continual_max_fidel,
+            seed=seed,
+            continual_max_fidel=max_fidel,
+            batch_size=batch_size,
             max_total_eval_time=float(self.max_total_eval_time),
             overhead=self.overhead if isinstance(self.overhead, str) else "declared",
             sampling="parallel" if alone else "serial",
             expensive_sampler=bool(self.expensive_sampler),
-            batch_size=self.batch_size,
             max_waiting_time=float(self.max_waiting_time),
             check_interval_time=float(self.check_interval_time),
             store_config=bool(self.store_config),
@@ -101,8 +99,7 @@ class Options:
 
     def _check_seconds(self, name: str, *, above_zero: bool = False) -> None:
         value = getattr(self, name)
-        right = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-        if not right or value < 0 or (above_zero and value == 0):
+        if not is_real(value) or not value >= 0 or (above_zero and value == 0):
             raise BadArgument(f"{name} is {value!r}; give seconds{' above 0' if above_zero else ', 0 or more'}.")
 
     def _check_together(self) -> None:
@@ -141,13 +138,8 @@ class Options:
         if self.worker_index is not None:
             if not self.launched:
                 raise BadArgument("worker_index can be given only with launch_multiple_wrappers_from_user_side=True.")
-            if isinstance(self.worker_index, bool) or self.worker_index not in range(callers):
+            if not is_whole(self.worker_index) or self.worker_index not in range(callers):
                 raise BadArgument(f"worker_index must be in [0, {callers - 1}], but got {self.worker_index!r}.")
-
-
-def _is_whole(value: Any) -> bool:
-    """Also of numpy's kinds."""
-    return not isinstance(value, bool) and hasattr(type(value), "__index__") and value >= 0
 
 
 def directory_of(save_dir_name: str | None, tmp_dir: str | None) -> str:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalpool._checks import check_number, is_whole
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
@@ -111,7 +112,7 @@ def simulate(
         num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key)
         watchers, runtime = evaluator.callbacks, evaluator._runtime
     _check_limits(max_evals, max_submits, max_time, watchers)
-    _check_batches(batch_size, sampling, tell)
+    batch_size = _check_batches(batch_size, sampling, tell)
     check_continuation(continual_max_fidel, fidel_key)
     own = evaluator._kernel if isinstance(evaluator, SimulatedEvaluator) else None
     kernel = Kernel(
@@ -132,7 +133,7 @@ def simulate(
         "runtime": check_runtime_key(runtime),
         "endless": max_evals is None and max_submits is None,
     }
-    base = fresh_seed() if seed is None else _settings.check_number("seed", seed, 0)
+    base = fresh_seed() if seed is None else check_number("seed", seed, 0)
     with contextlib.ExitStack() as stack:
         search: Search
         if evaluator is None and not watchers and storage is None:
@@ -208,22 +209,23 @@ def _check_limits(max_evals: Any, max_submits: Any, max_time: Any, callbacks: li
     unlimited = max_evals is None and max_submits is None and max_time in (None, float("inf"))
     if unlimited and not any(map(_can_stop, callbacks)):
         raise BadArgument("Nothing would end this search: give max_evals, max_submits or max_time.")
-    if isinstance(max_evals, int) and isinstance(max_submits, int) and max_submits < max_evals:
+    if is_whole(max_evals) and is_whole(max_submits) and max_submits < max_evals:
         raise BadArgument(
             f"max_evals={max_evals!r} can never be reached with max_submits={max_submits!r}; give one, or a larger "
             "max_submits."
         )
 
 
-def _check_batches(batch_size: Any, sampling: Any, tell: Any) -> None:
+def _check_batches(batch_size: Any, sampling: Any, tell: Any) -> int | None:
     if batch_size is None:
-        return
-    _settings.check_number("batch_size", batch_size, 1)
+        return None
+    size = check_number("batch_size", batch_size, 1)
     if sampling != "serial" or tell != "asap":
         raise BadArgument(
             f"batch_size={batch_size!r} contradicts sampling={sampling!r}, tell={tell!r}: a batch is one decision, and "
             "is told when all of it has ended."
         )
+    return size
 
 
 def _check_overheads(overhead: Any) -> Any:

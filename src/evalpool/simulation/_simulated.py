@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from evalpool._checks import check_seconds
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator import _settings
@@ -106,7 +107,7 @@ class SimulatedEvaluator(Evaluator):
             self._virtual_workers,
             continual_max_fidel=continual_max_fidel,
             failure_runtime=failure_runtime,
-            job_timeout=_settings.check_seconds("job_timeout", job_timeout),
+            job_timeout=check_seconds("job_timeout", job_timeout),
         )
         self._virtual = threading.RLock()  # the kernel, and what follows, belong to one caller at a time
         self._real = Inbox()  # of the backend underneath
@@ -164,7 +165,7 @@ class SimulatedEvaluator(Evaluator):
 
     @timeout.setter
     def timeout(self, value: float | Deadline | None) -> None:
-        self._timeout = _settings.check_seconds("timeout", value)
+        self._timeout = check_seconds("timeout", value)
         self._out_of_time = False
         self._deadline = math.inf if self._timeout is None else self._kernel.clock + self._timeout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from evalpool._checks import is_whole
 from evalpool.errors import BadArgument, MaximumJobsSpawnReached
 from evalpool.storage._base import SEARCHES
 
@@ -12,7 +13,7 @@ __all__ = ["Counters", "check_count", "refuse"]
 
 def check_count(n: int) -> None:
     """Raise `BadArgument` unless n numbers can be taken."""
-    if not isinstance(n, int) or n < 0:
+    if not is_whole(n) or n < 0:
         raise BadArgument(f"cannot reserve {n!r} numbers; give a whole number that is not negative.")
 
 

@@ -28,6 +28,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
+from evalpool._checks import is_real
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing, Storage
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
@@ -147,7 +148,7 @@ class RedisStorage(Storage):
         patience: float = 0.0,
     ) -> None:
         super().__init__()
-        if not (isinstance(timeout, int | float) and timeout > 0):
+        if not (is_real(timeout) and timeout > 0):
             raise BadArgument(f"timeout={timeout!r}; give the seconds to wait for the server, more than 0.")
         self._server, self._url, self._timeout = server, url, timeout
         self._reporter = Reporter(on_malformed)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from evalpool._checks import is_real
 from evalpool.errors import BadArgument, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing, Storage, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode, encode, encode_anyhow
@@ -57,7 +58,7 @@ class SQLiteStorage(Storage):
         self, path: str | os.PathLike[str], *, timeout: float = 30.0, on_malformed: OnMalformed = "skip"
     ) -> None:
         super().__init__()
-        if not (isinstance(timeout, int | float) and timeout > 0):
+        if not (is_real(timeout) and timeout > 0):
             raise BadArgument(f"timeout={timeout!r}; give the seconds to wait for a lock, more than 0.")
         self._path = path_of(path)
         self._timeout = timeout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
+from evalpool._checks import is_whole
 from evalpool._ray_session import Session
 from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.backends._ray._resources import Needs
@@ -67,7 +68,7 @@ class RayEvaluator(SupervisedEvaluator):
         **kwargs: Any,
     ) -> None:
         _settings.check_run_function(run_function)
-        self._follows = num_workers is None or (type(num_workers) is int and num_workers == -1)
+        self._follows = num_workers is None or (is_whole(num_workers) and num_workers == -1)
         wanted = None if self._follows else _settings.check_workers(num_workers)
         self._needs = Needs(num_cpus_per_task, num_gpus_per_task, resources_per_task)
         if ray_kwargs is not None and not isinstance(ray_kwargs, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from evalpool._checks import is_real
 from evalpool.errors import BadArgument
 
 __all__ = ["Needs"]
@@ -78,8 +79,8 @@ def _text(amounts: dict[str, float]) -> str:
 
 
 def _amount(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if not is_real(value) or not 0 <= value < math.inf:
         raise BadArgument(f"{name} is {value!r}; give a number of 0 or more.")
     if value > 1 and value != int(value):
         raise BadArgument(f"{name} is {value!r}; above 1, Ray lends whole units only.")
-    return value
+    return float(value)

@@ -1,0 +1,70 @@
+"""Checks of arguments that every room has: numbers, seconds, choices. Each answers with plain Python, or raises.
+
+Numbers of numpy are numbers: ``seed=rng.integers(100)`` and ``num_workers=np.int64(4)`` are what scientific programs
+have at hand. The abstract classes of `numbers` know them without an import of numpy. Truth values are no numbers here:
+``num_workers=True`` is a slip.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from evalpool.errors import BadArgument
+
+__all__ = ["check_choice", "check_number", "check_real", "check_seconds", "check_wait", "is_real", "is_whole"]
+
+
+def is_whole(value: Any) -> bool:
+    """Is it a whole number, of Python's or numpy's kinds?"""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> bool:
+    """Is it a number that can be compared, of Python's or numpy's kinds? NaN and the infinities are."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: Any, least: int) -> int:
+    """A whole number of at least `least`, as an int."""
+    if type(value) is not int and not is_whole(value):
+        raise BadArgument(
+            f"{name} is {value!r} of type {type(value).__name__}; give a whole number of at least {least}."
+        )
+    if value < least:
+        raise BadArgument(f"{name} is {value!r}; give a whole number of at least {least}.")
+    return int(value)
+
+
+def check_real(name: str, value: Any, *, least: float = -math.inf, above: float | None = None) -> float:
+    """A finite number of at least `least`, or above `above`, as a float."""
+    if is_real(value) and math.isfinite(value) and (value >= least if above is None else value > above):
+        return float(value)
+    wanted = f"above {above:g}" if above is not None else f"of at least {least:g}" if least > -math.inf else ""
+    raise BadArgument(f"{name} is {value!r}; give a finite number{' ' if wanted else ''}{wanted}.")
+
+
+def check_seconds(name: str, value: Any) -> float | None:
+    """Seconds above 0, as a float; None, which infinity is too, for no limit."""
+    if value is None:
+        return None
+    if not is_real(value) or math.isnan(value) or value <= 0:
+        raise BadArgument(f"{name} is {value!r}; give seconds above 0, or None for no limit.")
+    return None if math.isinf(value) else float(value)
+
+
+def check_wait(name: str, value: Any) -> float | None:
+    """Seconds to wait at the most, as a float; 0 looks without waiting, None and infinity wait as long as it takes."""
+    if value is None:
+        return None
+    if not is_real(value) or math.isnan(value) or value < 0:
+        raise BadArgument(f"{name} is {value!r}; give seconds of 0 or more, or None to wait as long as it takes.")
+    return None if math.isinf(value) else float(value)
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """One of `choices`."""
+    if value not in choices:
+        raise BadArgument(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
+    return str(value)
