@@ -25,20 +25,19 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
-from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage, path_of
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
+from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads
 from evalpool.storage._counters import check_count
 from evalpool.storage._events import SCHEMA_VERSION, Event
-from evalpool.storage._fork import renew_after_fork
 from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
 from evalpool.storage._journal_numbers import Chain, claim
 from evalpool.storage._leases import new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
-from evalpool.storage._writer import Writer
+from evalpool.storage._written import WireStorage
 
 __all__ = ["JournalStorage"]
 
@@ -48,10 +47,8 @@ _FORMAT = "evalpool journal"
 FUTURE = 86_400_000_000
 """Microseconds that a batch may come from the future: more is damage, not a clock that is wrong."""
 
-Batch: TypeAlias = str
 
-
-class JournalStorage(Storage):
+class JournalStorage(WireStorage):
     """Keeps events in files of `directory`, shared by all hosts that reach it; made if it is not there.
 
     On a local disk a commit is given to the operating system (it survives the death of the process) and flushed to
@@ -80,32 +77,21 @@ class JournalStorage(Storage):
         self._network = network_file_system(self._directory) is not None
         self._reader = JournalReader(self._path("writers"), self._reporter, reopen=self._network)
         self._begin()
-        renew_after_fork(self)
+        self._begin_writing(self._directory, remote=False)
 
     def _begin(self) -> None:
         """What this process alone uses."""
         self._owner = new_owner()
         self._file = JournalWriter(self._path("writers"), self._owner, sync_each=self._network)
-        self._writer: Writer[Batch] = Writer(self._commit, self._directory)
         self._read_lock = threading.Lock()
         self._clock = 0
         self._chains: dict[str, Chain] = {SEARCHES: Chain(self._path("numbers", "searches"), "")}
-        self._closed = False
 
     # -- primitives ------------------------------------------------------------------------------------
 
     def append(self, events: Sequence[Event]) -> None:
-        if events:
-            batch = to_wire(events, encode)
-            self._make_searches(events)
-            self._writer.append(batch)
-
-    def append_soon(self, events: Sequence[Event]) -> None:
-        if events:
-            self._writer.append_soon(to_wire(events, encode_anyhow))
-
-    def flush(self) -> None:
-        self._writer.flush()
+        self._make_searches(events)
+        super().append(events)
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         offsets = dict(after or {})
@@ -135,20 +121,11 @@ class JournalStorage(Storage):
         except OSError as error:
             raise unavailable(error, self._path("numbers", search_id), "take numbers for jobs") from error
 
-    def close(self) -> None:
-        try:
-            self._writer.close()
-        finally:
-            with self._writer.commit_lock:
-                self._closed = True
-                self._file.close()
-
     # -- writing ---------------------------------------------------------------------------------------
 
-    def _commit(self, batches: list[Batch]) -> None:
-        """Write each batch as a record of its own clock. By one thread at a time, under the writer's lock."""
-        if self._closed:
-            raise StorageUnavailable(f"{self!r} is closed; make a new one to go on.")
+    def _commit(self, batches: list[str]) -> None:
+        """Each batch as a record of its own clock."""
+        self._check_open()
         payloads = []
         with self._read_lock:
             for batch in batches:
@@ -252,11 +229,11 @@ class JournalStorage(Storage):
 
     # -- processes -------------------------------------------------------------------------------------
 
-    def _after_fork(self) -> None:
-        self._fold_lock = threading.RLock()
-        closed = self._closed
+    def _release(self, flushed: bool) -> None:
+        self._file.close()
+
+    def _renew(self) -> None:
         self._begin()
-        self._closed = closed
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open, (self._directory, self._reporter.what)

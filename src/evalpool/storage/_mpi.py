@@ -23,7 +23,6 @@ from evalpool.storage._base import Sharing, Storage
 from evalpool.storage._counters import Counters
 from evalpool.storage._hub import read_reply, reply_to
 from evalpool.storage._shared_memory import SharedMemoryStorage
-from evalpool.storage._writer import Writer
 
 __all__ = ["MPIStorage"]
 
@@ -68,7 +67,7 @@ class MPIStorage(SharedMemoryStorage):
         self._hub = None
         self._log: list[str] | None = None
         self._counters = Counters()
-        self._writer: Writer[str] = Writer(self._send, "MPIStorage", remote=True)
+        self._begin_writing("MPIStorage", remote=True)
 
     @classmethod
     def _on_rank(cls, key: str, tag: int) -> MPIStorage:
@@ -78,10 +77,11 @@ class MPIStorage(SharedMemoryStorage):
         client._begin(crew_named(key), key, tag)
         return client
 
-    def close(self) -> None:
-        self._writer.close()
+    def _release(self, flushed: bool) -> None:
+        """Nothing: the root serves until all ranks have ended."""
 
-    def _after_fork(self) -> None:
+    def _renew(self) -> None:
+        """A forked child is no rank, and reaches nobody."""
         self._begin(None, self._crew_key, self._tag)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from evalpool._json import from_json
 from evalpool._ray_session import Session, import_ray
 from evalpool.errors import BadArgument, StorageUnavailable
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage
-from evalpool.storage._codec import encode, encode_anyhow, from_wire, to_wire
+from evalpool.storage._codec import from_wire
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import Event
-from evalpool.storage._writer import Writer
+from evalpool.storage._written import WireStorage
 
 __all__ = ["RayStorage"]
 
@@ -28,7 +27,7 @@ ANSWER_WITHIN = 60.0
 """Seconds that the actor may take; it takes a millisecond once it has started."""
 
 
-class RayStorage(Storage):
+class RayStorage(WireStorage):
     """Keeps events in a named actor; pickled, it is a client of the same one.
 
     It lives until it is closed by the one who made it, or that one's process ends; with ``lifetime="detached"`` until
@@ -81,11 +80,10 @@ class RayStorage(Storage):
     def _become_client(self, name: str) -> None:
         self._ray = import_ray("RayStorage")
         self._made: Any = None
-        self._closed = False
         self._searches: set[str] = {SEARCHES}
         self.name = name
         """By which other drivers attach."""
-        self._writer: Writer[str] = Writer(self._send, "RayStorage", remote=True)
+        self._begin_writing("RayStorage", remote=True)
 
     def _create(self, lifetime: str | None) -> None:
         options = {"name": self.name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": 0, "lifetime": lifetime}
@@ -107,17 +105,6 @@ class RayStorage(Storage):
             ) from error
 
     # -- primitives ------------------------------------------------------------------------------------
-
-    def append(self, events: Sequence[Event]) -> None:
-        if events:
-            self._writer.append(to_wire(events, encode))
-
-    def append_soon(self, events: Sequence[Event]) -> None:
-        if events:
-            self._writer.append_soon(to_wire(events, encode_anyhow))
-
-    def flush(self) -> None:
-        self._writer.flush()
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         batches, cursor = self._ask("read", after or 0)
@@ -141,23 +128,24 @@ class RayStorage(Storage):
 
     def close(self) -> None:
         """Flush; end the storage if this client made it and it is not detached."""
-        if self._closed:
-            return
-        try:
-            self._writer.close()
-        finally:
-            self._closed = True
-            if self._mine:
-                self.delete()
-            self._made = None
-            if self._session is not None:
-                self._session.leave()
+        super().close()
 
     # -- the actor -------------------------------------------------------------------------------------
 
-    def _send(self, batches: list[str]) -> None:
-        # One call, so that all of it is kept or none.
-        self._ask("append", [batch for batch in batches if batch != "[]"])
+    def _commit(self, batches: list[str]) -> None:
+        self._ask("append", batches)  # in one call, so that all of it is kept or none
+
+    def _release(self, flushed: bool) -> None:
+        if self._closed:
+            return
+        if self._mine:
+            self.delete()
+        self._made = None
+        if self._session is not None:
+            self._session.leave()
+
+    def _renew(self) -> None:
+        """Ray says itself that a forked child is no driver."""
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         if self._actor is None or not self._ray.is_initialized():

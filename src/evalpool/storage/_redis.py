@@ -30,12 +30,12 @@ from typing import Any, NamedTuple
 
 from evalpool._checks import is_real
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
-from evalpool.storage._base import Cursor, Sharing, Storage
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, encode, encode_anyhow, from_wire, loads, to_wire
+from evalpool.storage._base import Cursor, Sharing
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads, to_wire
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import SCHEMA_VERSION, Event
-from evalpool.storage._fork import abandon, renew_after_fork
-from evalpool.storage._writer import Writer
+from evalpool.storage._fork import abandon
+from evalpool.storage._written import Encoder, WrittenStorage
 
 __all__ = ["RedisStorage"]
 
@@ -101,7 +101,7 @@ class Batch(NamedTuple):
     searches: list[str]
 
 
-class RedisStorage(Storage):
+class RedisStorage(WrittenStorage[Batch]):
     """Keeps events in a Redis server, shared by all that reach it.
 
     For results that must survive the death of the server, it has ``appendonly yes`` and ``appendfsync always``.
@@ -154,7 +154,7 @@ class RedisStorage(Storage):
         self._reporter = Reporter(on_malformed)
         self._begin()
         self._check_schema(patience)
-        renew_after_fork(self)
+        self._begin_writing(repr(self), remote=True)
 
     def _begin(self) -> None:
         """What this process alone uses."""
@@ -165,21 +165,8 @@ class RedisStorage(Storage):
         self._requests = count(1)
         self._reserve_lock = threading.Lock()
         self._pause = threading.Event()  # set by close: no more waiting for the server
-        self._closed = False
-        self._writer: Writer[Batch] = Writer(self._commit, repr(self), remote=True)
 
     # -- primitives ------------------------------------------------------------------------------------
-
-    def append(self, events: Sequence[Event]) -> None:
-        if events:
-            self._writer.append(_batch(events, encode))
-
-    def append_soon(self, events: Sequence[Event]) -> None:
-        if events:
-            self._writer.append_soon(_batch(events, encode_anyhow))
-
-    def flush(self) -> None:
-        self._writer.flush()
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         events: list[Event] = []
@@ -207,22 +194,16 @@ class RedisStorage(Storage):
             raise refuse(search_id, first, n, cap)
         return int(first)
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        try:
-            self._writer.close()
-            # Nobody will send this writer's last request again.
-            self._ask(partial(self._redis.hdel, WRITERS, self._name, f"{self._name}:n"))
-        finally:
-            self._closed = True
-            self._pause.set()
-            self._redis.close()
-
     # -- requests --------------------------------------------------------------------------------------
 
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> Batch | None:
+        parts = (events[start : start + ENTRY] for start in range(0, len(events), ENTRY))
+        entries = [entry for part in parts if (entry := to_wire(part, encoder)) != "[]"]
+        searches = [event.search_id for event in events if event.kind == "search"]
+        return Batch(entries, searches) if entries else None
+
     def _commit(self, batches: list[Batch]) -> None:
-        """Add these batches in one request. By one thread at a time, under the writer's lock."""
+        """In one request."""
         entries = [entry for batch in batches for entry in batch.entries]
         searches = [search_id for batch in batches for search_id in batch.searches]
         request = [self._name, next(self._requests), len(entries), *entries, *searches]
@@ -232,8 +213,7 @@ class RedisStorage(Storage):
         """Do a request, again and again while the server is away, for `patience` seconds (None: the timeout)."""
         from redis import exceptions
 
-        if self._closed:
-            raise StorageUnavailable(f"{self!r} is closed; make a new one to go on.")
+        self._check_open()
         deadline = time.monotonic() + (self._timeout if patience is None else patience)
         wait = FIRST_RETRY
         while True:
@@ -297,8 +277,17 @@ class RedisStorage(Storage):
         except ValueError as error:
             raise BadArgument(f"this is not the URL of a Redis server: {error}.") from None
 
-    def _after_fork(self) -> None:
-        self._fold_lock = threading.RLock()
+    def _release(self, flushed: bool) -> None:
+        if self._closed:
+            return
+        try:
+            if flushed:  # nobody will send this writer's last request again
+                self._ask(partial(self._redis.hdel, WRITERS, self._name, f"{self._name}:n"))
+        finally:
+            self._pause.set()
+            self._redis.close()
+
+    def _renew(self) -> None:
         abandon(self._redis)
         self._begin()
 
@@ -317,12 +306,6 @@ def _open(server: dict[str, Any] | None, url: str | None, timeout: float, on_mal
     # A worker may start while the server restarts.
     client._set_up(server, url, timeout, on_malformed, patience=timeout)
     return client
-
-
-def _batch(events: Sequence[Event], encoder: Callable[[Event], str | None]) -> Batch:
-    parts = [events[start : start + ENTRY] for start in range(0, len(events), ENTRY)]
-    searches = [event.search_id for event in events if event.kind == "search"]
-    return Batch([to_wire(part, encoder) for part in parts], searches)
 
 
 def _following(entry: bytes) -> str:

@@ -6,24 +6,23 @@ The log is kept as the JSON text that travels: a worker that reads costs its pro
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from evalpool._json import jsonable, to_json
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._base import Cursor, Sharing, Storage
-from evalpool.storage._codec import dumps, encode, encode_anyhow, from_wire, loads, to_wire
+from evalpool.storage._codec import dumps, encode, encode_anyhow, from_wire, loads
 from evalpool.storage._counters import Counters
 from evalpool.storage._events import Event
-from evalpool.storage._fork import abandon, renew_after_fork
+from evalpool.storage._fork import abandon
 from evalpool.storage._hub import Hub, Link
-from evalpool.storage._writer import Writer
+from evalpool.storage._written import WireStorage
 
 __all__ = ["SharedMemoryStorage"]
 
 
-class SharedMemoryStorage(Storage):
+class SharedMemoryStorage(WireStorage):
     """Keeps events in the memory of the process that made it; pickled, it is a client of that one.
 
     It lives until it is closed or its process ends, and what it holds with it.
@@ -37,7 +36,6 @@ class SharedMemoryStorage(Storage):
         self._counters = Counters()
         self._hub: Hub | None = Hub(self._answer)
         self._become_client(self._hub.address, self._hub.key)
-        renew_after_fork(self)
 
     @classmethod
     def _attach(cls, address: str, key: bytes) -> SharedMemoryStorage:
@@ -46,35 +44,25 @@ class SharedMemoryStorage(Storage):
         Storage.__init__(client)
         client._log = client._hub = None
         client._become_client(address, key)
-        renew_after_fork(client)
         return client
 
     def _become_client(self, address: str, key: bytes) -> None:
         self._link = Link(address, key)
-        self._writer: Writer[str] = Writer(self._send, "SharedMemoryStorage", remote=True)
+        self._begin_writing("SharedMemoryStorage", remote=True)
 
     # -- primitives ------------------------------------------------------------------------------------
 
     def append(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        batch = to_wire(events, encode)
-        if self._log is not None:
+        if self._log is None:
+            super().append(events)
+        elif (batch := self._pack(events, encode)) is not None:
             self._log.append(batch)
-        else:
-            self._writer.append(batch)
 
     def append_soon(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        batch = to_wire(events, encode_anyhow)
-        if self._log is not None:
+        if self._log is None:
+            super().append_soon(events)
+        elif (batch := self._pack(events, encode_anyhow)) is not None:
             self._log.append(batch)
-        else:
-            self._writer.append_soon(batch)
-
-    def flush(self) -> None:
-        self._writer.flush()
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         if self._log is not None:
@@ -91,15 +79,9 @@ class SharedMemoryStorage(Storage):
         request = {"do": "reserve", "search": search_id, "n": n, "cap": cap}
         return int(self._link.ask(to_json(request).encode("ascii")))
 
-    def close(self) -> None:
-        self._writer.close()
-        self._link.close()
-        if self._hub is not None:
-            self._hub.close()
-
     # -- the wire --------------------------------------------------------------------------------------
 
-    def _send(self, batches: list[str]) -> None:
+    def _commit(self, batches: list[str]) -> None:
         # One request, so that all of it is kept or none.
         self._link.ask(b'{"do":"append","events":%b}' % _joined(batches).encode("ascii"))
 
@@ -118,14 +100,18 @@ class SharedMemoryStorage(Storage):
 
     # -- processes -------------------------------------------------------------------------------------
 
-    def _after_fork(self) -> None:
+    def _release(self, flushed: bool) -> None:
+        self._link.close()
+        if self._hub is not None:
+            self._hub.close()
+
+    def _renew(self) -> None:
         """The parent goes on serving; this copy is one more client of it."""
         address, key = self._link.address, self._link.key
         if self._hub is not None:
             self._hub.abandon()
         abandon(self._link)
         self._log = self._hub = None
-        self._fold_lock = threading.RLock()
         self._become_client(address, key)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 
 from evalpool._checks import is_real
 from evalpool.errors import BadArgument, UnknownSearch
-from evalpool.storage._base import Cursor, Sharing, Storage, path_of
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode, encode, encode_anyhow
+from evalpool.storage._base import Cursor, Sharing, path_of
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import Event
 from evalpool.storage._fold import JobState
-from evalpool.storage._fork import renew_after_fork
 from evalpool.storage._sqlite_file import SQLiteFile
-from evalpool.storage._writer import Writer
+from evalpool.storage._written import Encoder, WrittenStorage
 
 __all__ = ["SQLiteStorage"]
 
@@ -36,7 +35,7 @@ class _Row(NamedTuple):
     data: str
 
 
-class SQLiteStorage(Storage):
+class SQLiteStorage(WrittenStorage[list[_Row]]):
     """Keeps events in the SQLite file `path`, shared by the processes of one host; made if it is not there.
 
     Query it while a search runs::
@@ -66,23 +65,9 @@ class SQLiteStorage(Storage):
         self._writing = SQLiteFile(self._path, timeout)
         self._reading = SQLiteFile(self._path, timeout)
         self._read_lock = threading.Lock()
-        self._writer: Writer[list[_Row]] = Writer(self._commit, self._path)
-        renew_after_fork(self)
+        self._begin_writing(self._path, remote=False)
 
     # -- primitives ------------------------------------------------------------------------------------
-
-    def append(self, events: Sequence[Event]) -> None:
-        rows = [_Row(event, encode(event)) for event in events]
-        if rows:
-            self._writer.append(rows)
-
-    def append_soon(self, events: Sequence[Event]) -> None:
-        rows = [_Row(event, data) for event in events if (data := encode_anyhow(event)) is not None]
-        if rows:
-            self._writer.append_soon(rows)
-
-    def flush(self) -> None:
-        self._writer.flush()
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         with self._read_lock:
@@ -105,19 +90,13 @@ class SQLiteStorage(Storage):
         self._search_known(search_id)  # raises, with the searches there are
         raise UnknownSearch(f"search {search_id!r} of {self._path} has lost its counter.")
 
-    def close(self) -> None:
-        try:
-            self._writer.close()
-        finally:
-            with self._writer.commit_lock:
-                self._writing.close()
-            with self._read_lock:
-                self._reading.close()
-
     # -- writing ---------------------------------------------------------------------------------------
 
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[_Row] | None:
+        return [_Row(event, data) for event in events if (data := encoder(event)) is not None] or None
+
     def _commit(self, batches: list[list[_Row]]) -> None:
-        """Write batches in one transaction. By one thread at a time, under the writer's lock."""
+        """In one transaction."""
         rows = [row for batch in batches for row in batch]
         with self._writing.transaction() as db:
             (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
@@ -177,10 +156,13 @@ class SQLiteStorage(Storage):
     def _fork_locks(self) -> tuple[Any, ...]:
         return self._writer.commit_lock, self._read_lock
 
-    def _after_fork(self) -> None:
-        self._fold_lock = threading.RLock()
+    def _release(self, flushed: bool) -> None:
+        self._writing.close()
+        with self._read_lock:
+            self._reading.close()
+
+    def _renew(self) -> None:
         self._read_lock = threading.Lock()
-        self._writer.after_fork()
         self._writing.abandon()
         self._reading.abandon()
 

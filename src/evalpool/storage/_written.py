@@ -1,0 +1,111 @@
+"""A storage that keeps text and writes it by a `Writer`: what such clients share.
+
+::
+
+    append       ──► _pack ──► Writer.append       ──┐
+    append_soon  ──► _pack ──► Writer.append_soon  ──┴──► _commit: the client's own way to keep batches
+
+A client says how events become a batch, how batches are kept, and what it releases. What stands here: events
+are checked before anything is written, `close` flushes first and releases in any case, and a forked child has
+its own locks and writer.
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeAlias, TypeVar
+
+from evalpool.errors import StorageUnavailable
+from evalpool.storage._base import Storage
+from evalpool.storage._codec import encode, encode_anyhow, to_wire
+from evalpool.storage._events import Event
+from evalpool.storage._fork import renew_after_fork
+from evalpool.storage._writer import Writer
+
+__all__ = ["Encoder", "WireStorage", "WrittenStorage"]
+
+Batch = TypeVar("Batch")
+
+Encoder: TypeAlias = Callable[[Event], str | None]
+"""`encode`, which raises, or `encode_anyhow`, which gives None for what is no event."""
+
+
+class WrittenStorage(Storage, Generic[Batch]):
+    """A client whose events are written in batches, by whoever waits for them or by a thread of its own.
+
+    A subclass implements `_pack`, `_commit`, `_release` and `_renew`, and calls `_begin_writing` when it is made.
+    """
+
+    _writer: Writer[Batch]
+    _closed = False
+
+    def _begin_writing(self, name: str, *, remote: bool) -> None:
+        """Make the writer; `name` and `remote` as `Writer`."""
+        self._writer = Writer(self._commit, name, remote=remote)
+        renew_after_fork(self)
+
+    @abc.abstractmethod
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> Batch | None:
+        """These events as a batch; None if nothing is left of them. Raises what `encoder` raises."""
+
+    @abc.abstractmethod
+    def _commit(self, batches: list[Batch]) -> None:
+        """Keep these batches, all or none. By one thread at a time, under the writer's lock."""
+
+    @abc.abstractmethod
+    def _release(self, flushed: bool) -> None:
+        """Give back files and connections. Under the writer's lock; called by each `close`.
+
+        `flushed` tells whether all records are written: then a client may say goodbye to a server that answers.
+        """
+
+    @abc.abstractmethod
+    def _renew(self) -> None:
+        """In a forked child: leave to the parent what is the parent's, and begin anew. Only this thread is there."""
+
+    # -- over these ------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> None:
+        batch = self._pack(events, encode)
+        if batch is not None:
+            self._writer.append(batch)
+
+    def append_soon(self, events: Sequence[Event]) -> None:
+        batch = self._pack(events, encode_anyhow)
+        if batch is not None:
+            self._writer.append_soon(batch)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        flushed = False
+        try:
+            self._writer.close()
+            flushed = True
+        finally:
+            with self._writer.commit_lock:
+                try:
+                    self._release(flushed)
+                finally:
+                    self._closed = True
+
+    def _check_open(self) -> None:
+        """Raise `StorageUnavailable` once this client is closed."""
+        if self._closed:
+            raise StorageUnavailable(f"{self!r} is closed; make a new one to go on.")
+
+    def _after_fork(self) -> None:
+        self._fold_lock = threading.RLock()
+        self._writer.after_fork()
+        self._renew()
+
+
+class WireStorage(WrittenStorage[str]):
+    """A client that keeps or sends whole batches as JSON text (`to_wire`)."""
+
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> str | None:
+        batch = to_wire(events, encoder)
+        return None if batch == "[]" else batch
