@@ -130,7 +130,7 @@ def test_large_arrays_are_shared_and_what_a_caller_changes_is_seen(
         }
 
     if not near:  # as with workers of other hosts, to whom no memory can be passed
-        monkeypatch.setattr("evalpool.backends._ray._door.can_lend", lambda: False)
+        monkeypatch.setattr("evalpool.backends._ray._reach.can_lend", lambda: False)
 
     array, table = np.ones(200_000), np.full(200_000, 10.0)
     with RayEvaluator(run, num_workers=2, run_function_kwargs={"table": table}) as evaluator:

@@ -7,7 +7,7 @@
       task, kwargs ──ray.put, once──────────► object store ────────────► unpickled once, arrays not copied
       large arrays of configurations ───────► object store ────────────► take(arrays), on other hosts
       large arrays of both ◄────────────────── rings of memory ────────► on this host
-      Door ◄──────────────────── two connections of its own ◄─────────── knock
+      Listener ◄──────────────── two connections of its own ◄─────────── connect
       dispatch ──jobs, several to a message───────────────────────────► run-function
       inbox ◄── outcome, record ◄──────────────────────────────────────
 
@@ -16,8 +16,8 @@ between hosts and tells when a process or its host died. Jobs and outcomes take 
 rules of `_ahead`: a call of an actor costs 300 microseconds, a job on that connection 20; an outcome arrives when it
 is there, not when the call does that it shared with others; and which job ran when a worker died is known.
 
-`_evaluator` has the hooks, `_resources` what fits where, `_supervisor` the actors, `_actor` what runs in one, `_door`
-how it gets in, `_ring` and `_store` where large arrays go; `evalpool._ray_session` who starts and stops Ray.
+`_evaluator` has the hooks, `_resources` what fits where, `_supervisor` the actors, `_actor` what runs in one, `_reach`
+how it connects to us, `_ring` and `_store` where large arrays go; `evalpool._ray_session` who starts and stops Ray.
 """
 
 from evalpool.backends._ray._evaluator import RayEvaluator

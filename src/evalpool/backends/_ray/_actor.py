@@ -19,7 +19,7 @@ from evalpool.backends._pool import _wire
 from evalpool.backends._pool._lend import worth_it
 from evalpool.backends._pool._worker import Serving, SocketChannel
 from evalpool.backends._ray import _ring
-from evalpool.backends._ray._door import host_identity, knock, knock_near
+from evalpool.backends._ray._reach import Reach, connect_from, connect_locally, host_identity
 
 __all__ = ["enter", "versions", "worker_class"]
 
@@ -53,10 +53,10 @@ def worker_class() -> type:
                 )
             self._serving: Any = None
 
-        def serve(self, setup: dict[str, Any], address: tuple[str, int], near: Any, key: bytes, ticket: int) -> None:
+        def serve(self, setup: dict[str, Any], reach: dict[str, Any], ticket: int) -> None:
             from evalpool.backends._ray._actor import enter
 
-            self._serving = enter(setup, address, near, key, ticket)
+            self._serving = enter(setup, reach, ticket)
             self.go_on()
 
         def take(self, *buffers: Any) -> None:
@@ -72,12 +72,12 @@ def worker_class() -> type:
     return EvalpoolWorker
 
 
-def enter(setup: dict[str, Any], address: tuple[str, int], near: Any, key: bytes, ticket: int) -> Serving:
+def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
     """Connect to the evaluator and be ready to serve.
 
     Args:
         setup: of the object store: its arrays are shared by all workers of this host, and read-only.
-        address, near, key: of the evaluator's door.
+        reach: how the evaluator is reached.
         ticket: which worker this is.
     """
     facts = {
@@ -89,14 +89,15 @@ def enter(setup: dict[str, Any], address: tuple[str, int], near: Any, key: bytes
     }
     # Ray would let a job end by SystemExit where SIGTERM was meant for the worker.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    lender = knock_near(near, key, {**facts, "role": "lender"})
+    lender = connect_locally(reach, {**facts, "role": "lender"})
     facts["lends"] = lender is not None
     try:
-        data = knock(address, key, {**facts, "role": "data"})
-        control = knock(address, key, {**facts, "role": "control"})
+        data = connect_from(reach, {**facts, "role": "data"})
+        control = connect_from(reach, {**facts, "role": "control"})
     except OSError as error:
+        host, port = reach["address"]
         raise RuntimeError(
-            f"The worker on {facts['host']} cannot reach the search at {address[0]}:{address[1]} ({error}): a firewall "
+            f"The worker on {facts['host']} cannot reach the search at {host}:{port} ({error}): a firewall "
             "between the hosts must let workers connect to the host of the search."
         ) from error
     for stream in (sys.stdout, sys.stderr):  # what a job prints appears when it prints it

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import logging
 import os
-import select
 import socket
 import sys
 import time
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from evalpool._descriptors import can_read
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import encode
 from evalpool.backends._pool._sockets import OverSockets, Peer
 from evalpool.backends._ray import _ring
 from evalpool.backends._ray._actor import versions, worker_class
-from evalpool.backends._ray._door import Door, host_identity
+from evalpool.backends._ray._reach import host_identity, listen_to_workers
 from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._store import Shelf
 from evalpool.jobs._job import Job
@@ -103,7 +103,9 @@ class Actors(OverSockets):
         if runtime_env:
             options["runtime_env"] = runtime_env
         self._class = ray.remote(worker_class()).options(**options)
-        self._door = Door(host, lambda hello, sock: self._command(partial(self._on_guest, hello, sock)))
+        self._listener, self._reach = listen_to_workers(
+            host, lambda peer: self._command(partial(self._on_connection, peer.hello, peer.socket))
+        )
         if follow:
             owner._watchdog.after(LOOK_EVERY, self._look)
         self._begin()
@@ -119,7 +121,7 @@ class Actors(OverSockets):
             return
         try:
             handle = self._class.remote(versions(), list(sys.path))
-            serving = handle.serve.remote(self._setup, self._door.address, self._door.near, self._door.key, ticket)
+            serving = handle.serve.remote(self._setup, self._reach, ticket)
         except Exception as error:  # noqa: BLE001  Ray was shut down, or lost its head
             self._give_up(f"{type(error).__name__}: {error}")
             return
@@ -132,7 +134,7 @@ class Actors(OverSockets):
         """Hear of a call's end; from Ray's own thread, without asking."""
         call.future().add_done_callback(lambda future: self._command(partial(self._on_call, peer, future)))
 
-    def _on_guest(self, hello: dict[str, Any], sock: socket.socket) -> None:
+    def _on_connection(self, hello: dict[str, Any], sock: socket.socket) -> None:
         peer = next((peer for peer in self._seats.values() if peer.ticket == hello["ticket"]), None)
         if peer is None or peer.ending or peer.joined or self._stopping:
             sock.close()
@@ -266,17 +268,17 @@ class Actors(OverSockets):
         self._stopping = True
 
     def _end_workers(self) -> None:
-        self._door.close()
+        self._listener.close()
         peers = list(self._seats.values())
         for peer in peers:
             self._kill(peer)
         deadline = time.monotonic() + END_WITHIN
         alive = {peer.data.fileno(): peer for peer in peers if peer.joined and not peer.ending}
         while alive and (rest := deadline - time.monotonic()) > 0:
-            for fd in select.select(list(alive), [], [], rest)[0]:
+            for fd in can_read(*alive, timeout=rest):
                 if _at_end(alive[fd].data):
                     del alive[fd]
-        while self._commands:  # guests that came too late close their sockets
+        while self._commands:  # workers that came too late close their sockets
             self._commands.popleft()()
         for peer in peers:
             self._disconnect(peer)
@@ -315,7 +317,6 @@ class Actors(OverSockets):
                 self._start_worker(index)
 
     def close_in_fork(self) -> None:
-        self._door.close_in_fork()
         for peer in self._seats.values():
             for sock in peer.came.values():
                 sock.close()

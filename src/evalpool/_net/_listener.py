@@ -1,0 +1,310 @@
+"""One way in for programs that connect to us: accept, prove, hand over a socket.
+
+::
+
+    connection ──► of another user? closed ──► challenged ──► proven ──► handed over, with what it said of itself
+                                                   └──► silent, wrong, too much: closed
+
+What strangers can take is bounded. Before the proof a peer holds one descriptor and some hundred bytes, for `WITHIN`
+seconds at the most, and there are `MOST` of them at a time. When more are waiting, the one that has been silent for
+longest makes room after `GRACE`; who was turned out so, being one of us on a busy machine, connects again (`connect`).
+All of it is one loop, so a silent peer costs nobody a thread, and blocks none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import secrets
+import selectors
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from evalpool._descriptors import make_room
+from evalpool._net._proof import REFUSED, VERDICT_BYTES, Challenge, ProofFailed
+from evalpool._net._sockets import close_listening, trusted, user_at
+
+__all__ = ["Handshakes", "Listener", "Peer", "new_key"]
+
+logger = logging.getLogger("evalpool")
+
+WITHIN = 10.0
+"""Seconds from accepting a peer to its proof."""
+MOST = 32
+"""Peers that have not proven themselves yet."""
+GRACE = 0.1
+"""Seconds that each of them has in any case. A proof takes less than a millisecond, on a busy machine some dozens."""
+ACCEPT_AGAIN = 0.05
+"""Seconds until peers are accepted again where the system had no descriptor left."""
+
+
+def new_key() -> bytes:
+    """A key for one listener."""
+    return secrets.token_bytes(32)
+
+
+class Peer(NamedTuple):
+    """A connection whose other side has proven that it knows the key."""
+
+    socket: socket.socket
+    hello: dict[str, Any]
+
+
+class _Unproven:
+    __slots__ = ("challenge", "since", "socket")
+
+    def __init__(self, sock: socket.socket, key: bytes) -> None:
+        self.socket = sock
+        self.challenge = Challenge(key)
+        self.since = time.monotonic()
+
+
+class Handshakes:
+    """Accepts and proves, within a loop that is somebody's own.
+
+    The loop watches the sockets that it was given to by `add`, calls `ready` for each that can be read, and then
+    `expire`, at `deadline` at the latest. One thread at a time.
+
+    Args:
+        listening: the sockets where peers come; closed with this.
+        key: what they must know.
+        add, remove: called with each socket that is to be watched for reading, or no longer.
+    """
+
+    def __init__(
+        self,
+        listening: Sequence[socket.socket],
+        key: bytes,
+        add: Callable[[socket.socket], Any],
+        remove: Callable[[socket.socket], Any],
+    ) -> None:
+        self._listening = {sock.fileno(): sock for sock in listening}
+        self._key, self._add, self._remove = key, add, remove
+        self._unproven: dict[int, _Unproven] = {}  # the oldest first
+        self._paused_until: float | None = None
+        self._refused = 0
+        for sock in listening:
+            sock.setblocking(False)
+            add(sock)
+
+    def ready(self, fd: int) -> Peer | None:
+        """One of the sockets can be read; who is proven by it, if somebody is. Its socket is a blocking one."""
+        listening = self._listening.get(fd)
+        if listening is not None:
+            self._accept(listening)
+            return None
+        unproven = self._unproven.get(fd)
+        return None if unproven is None else self._read(unproven)
+
+    def deadline(self) -> float:
+        """When `expire` must be called, by the monotonic clock."""
+        oldest = next(iter(self._unproven.values()), None)
+        times = [] if oldest is None else [oldest.since + WITHIN]
+        if self._paused_until is not None:
+            times.append(self._paused_until)
+        return min(times, default=math.inf)
+
+    def expire(self) -> None:
+        """Close whose time is over, and accept again if that can be."""
+        now = time.monotonic()
+        while self._unproven:
+            oldest = next(iter(self._unproven.values()))
+            if now < oldest.since + WITHIN:
+                break
+            self._close(oldest, f"it has not proven itself within {WITHIN:g} s")
+        if self._paused_until is not None and now >= self._paused_until:
+            self._paused_until = None
+            for sock in self._listening.values():
+                self._add(sock)
+
+    def close(self) -> None:
+        """Close every socket that was not handed over. Does not call `remove`: the loop has ended."""
+        for unproven in self._unproven.values():
+            unproven.socket.close()
+        self._unproven.clear()
+        for sock in self._listening.values():
+            close_listening(sock)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of our copies; the parent goes on listening."""
+        for unproven in self._unproven.values():
+            unproven.socket.close()
+        for sock in self._listening.values():
+            sock.close()
+
+    def _accept(self, listening: socket.socket) -> None:
+        if self._paused_until is not None:  # by what was done since the loop looked
+            return
+        if len(self._unproven) >= MOST:
+            oldest = next(iter(self._unproven.values()))
+            enough = oldest.since + GRACE
+            if time.monotonic() < enough:
+                self._pause(enough)
+                return
+            self._close(oldest, "others were waiting, and it had not proven itself yet")
+        try:
+            sock, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # it is gone again
+            return
+        except OSError as error:  # no descriptor or no memory is left
+            if error.errno != errno.EMFILE or not make_room(MOST):
+                logger.warning("Connections wait to be accepted: %s", error)
+                self._pause(time.monotonic() + ACCEPT_AGAIN)
+            return
+        user = user_at(sock)
+        if user is not None and not trusted(user):
+            sock.close()
+            self._say(f"it belongs to user {user}, and this process to {os.geteuid()}")
+            return
+        unproven = _Unproven(sock, self._key)
+        try:
+            sock.setblocking(False)
+            if sock.family != getattr(socket, "AF_UNIX", None):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.send(unproven.challenge.text)  # so little always fits
+            self._add(sock)
+        except OSError as error:
+            sock.close()
+            self._say(str(error))
+            return
+        self._unproven[sock.fileno()] = unproven
+
+    def _pause(self, until: float) -> None:
+        self._paused_until = until
+        for sock in self._listening.values():
+            self._remove(sock)
+
+    def _read(self, unproven: _Unproven) -> Peer | None:
+        sock, challenge = unproven.socket, unproven.challenge
+        try:
+            data = sock.recv(challenge.wanted)
+            if not data:
+                raise ProofFailed("it hung up")
+            hello = challenge.feed(data)
+            if hello is None:
+                return None
+            sock.send(challenge.verdict)
+        except BlockingIOError:
+            return None
+        except (OSError, ValueError) as error:
+            with contextlib.suppress(OSError):  # it is gone
+                sock.send(REFUSED.ljust(VERDICT_BYTES, b"\0"))
+            self._close(unproven, str(error))
+            return None
+        self._let_go(unproven)
+        sock.setblocking(True)
+        return Peer(sock, hello)
+
+    def _close(self, unproven: _Unproven, why: str) -> None:
+        self._let_go(unproven)
+        unproven.socket.close()
+        self._say(why)
+
+    def _let_go(self, unproven: _Unproven) -> None:
+        del self._unproven[unproven.socket.fileno()]
+        self._remove(unproven.socket)
+
+    def _say(self, why: str) -> None:
+        # The first, the tenth, the hundredth: an attack must not fill the log either.
+        self._refused += 1
+        count = self._refused
+        if count == 10 ** (len(str(count)) - 1):
+            so_far = f" ({count} so far)" if count > 1 else ""
+            logger.warning("A connection to evalpool was refused%s: %s.", so_far, why)
+
+
+class Listener:
+    """Handshakes in a thread of their own.
+
+    Args:
+        listening: the sockets where peers come; closed with this.
+        on_peer: called in that thread with each peer that is proven, which is its own from then on; returns soon.
+        name: of the thread.
+
+    Attributes:
+        key: what peers must know.
+    """
+
+    def __init__(self, listening: Sequence[socket.socket], on_peer: Callable[[Peer], None], name: str) -> None:
+        self.key = new_key()
+        self._on_peer = on_peer
+        self._closing = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = os.pipe()
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._handshakes = Handshakes(
+            listening,
+            self.key,
+            lambda sock: self._selector.register(sock, selectors.EVENT_READ),
+            self._selector.unregister,
+        )
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        _all.add(self)
+
+    def _run(self) -> None:
+        while not self._closing:
+            try:
+                self._turn()
+            except Exception:
+                # Whatever it is, the next peer is let in; not at once, for it may come again.
+                logger.exception("A listener of evalpool met an error, and goes on.")
+                time.sleep(ACCEPT_AGAIN)
+
+    def _turn(self) -> None:
+        deadline = self._handshakes.deadline()
+        timeout = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        for key, _ in self._selector.select(timeout):
+            peer = None if self._closing else self._handshakes.ready(key.fd)
+            if peer is not None:
+                self._hand_over(peer)
+        self._handshakes.expire()
+
+    def _hand_over(self, peer: Peer) -> None:
+        try:
+            self._on_peer(peer)
+        except Exception:
+            peer.socket.close()
+            logger.exception("A connection to evalpool could not be taken over.")
+
+    def close(self) -> None:
+        """Let nobody in any more. Idempotent."""
+        if self._closing:
+            return
+        self._closing = True
+        os.write(self._wake_out, b"x")
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        self._handshakes.close()
+        self._let_go()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of our copies. Called by itself after each fork."""
+        if not self._closing:
+            self._closing = True
+            self._handshakes.abandon()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._selector.close()  # without unregistering: a forked child has its parent's
+        os.close(self._wake_in)
+        os.close(self._wake_out)
+
+
+_all: weakref.WeakSet[Listener] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for listener in list(_all):
+        listener.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

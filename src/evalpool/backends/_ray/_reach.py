@@ -1,0 +1,62 @@
+"""How workers reach the evaluator: where it listens, and who is on its host.
+
+It listens on an address of its host that all nodes reach, and beside it locally, where memory can be passed
+(`_pool._lend`). The key travels to the workers through Ray. What is not proven is never unpickled (`evalpool._net`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evalpool._net._connect import connect
+from evalpool._net._listener import Listener, Peer
+from evalpool._net._sockets import listen_at, listen_locally
+from evalpool.backends._pool._lend import can_lend
+
+__all__ = ["connect_from", "connect_locally", "host_identity", "listen_to_workers"]
+
+CONNECT_WITHIN = 60.0
+"""Seconds that reaching the evaluator and its answer may take: its process may be busy, or hold the GIL."""
+
+Reach = dict[str, Any]
+"""What travels to the workers: the address for all, the one for processes of the evaluator's host, which host that is,
+and the key. Plain values: a worker without evalpool must be able to unpickle it, and say that evalpool is missing."""
+
+
+def listen_to_workers(host: str, on_peer: Callable[[Peer], None]) -> tuple[Listener, Reach]:
+    """Listen at this address of the host, and locally if memory can be passed; `on_peer` as of `Listener`."""
+    listening, address = listen_at(host)
+    sockets, local = [listening], None
+    if can_lend():
+        nearby, local = listen_locally()
+        sockets.append(nearby)
+    listener = Listener(sockets, on_peer, "evalpool-ray-listener")
+    return listener, {"address": address, "local": local, "host": host_identity(), "key": listener.key}
+
+
+def connect_from(reach: Reach, hello: dict[str, Any]) -> socket.socket:
+    """In a worker: a connection to the evaluator. Raises `OSError` if it cannot be reached."""
+    return connect(reach["address"], reach["key"], hello, within=CONNECT_WITHIN)
+
+
+def connect_locally(reach: Reach, hello: dict[str, Any]) -> socket.socket | None:
+    """As `connect_from`, for processes of the evaluator's host; None elsewhere."""
+    if reach["local"] is None or reach["host"] != host_identity():
+        return None
+    try:
+        return connect(reach["local"], reach["key"], hello)
+    except OSError:  # the same host, and another network namespace: a container
+        return None
+
+
+def host_identity() -> str:
+    """The same in two processes only if one can see and kill the other by its pid."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return socket.gethostname()
