@@ -23,10 +23,11 @@ class Order(enum.IntEnum):
     """Which parts begin anew in a forked child before which."""
 
     INTERRUPTS = 0
-    STORAGES = 1
-    CORE = 2
-    ENGINES = 3
-    SIMULATION = 4
+    LISTENERS = 1
+    STORAGES = 2
+    CORE = 3
+    ENGINES = 4
+    SIMULATION = 5
 
 
 class _Part(NamedTuple):

@@ -46,9 +46,7 @@ def connect(
             sock.close()
             raise
         sock.close()
-        if (
-            again
-        ):  # many came at once, and others were waiting; or it has just stopped listening, which shows at the next try
+        if again:  # many came at once, and others were waiting; or it stops listening, which the next try shows
             time.sleep(pause * (1.0 + os.urandom(1)[0] / 256))
             pause *= 2
     raise ConnectionResetError(f"who listens at {address} hung up {TRIES} times before it had proven itself")

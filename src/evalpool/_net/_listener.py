@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from evalpool._descriptors import make_room
+from evalpool._fork import Order, at_fork
 from evalpool._net._proof import REFUSED, VERDICT_BYTES, Challenge, ProofFailed
 from evalpool._net._sockets import close_listening, trusted, user_at
 
@@ -301,10 +302,9 @@ class Listener:
 _all: weakref.WeakSet[Listener] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+def _in_child() -> None:
     for listener in list(_all):
         listener.abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+at_fork(Order.LISTENERS, _in_child)
