@@ -6,13 +6,16 @@ STAMP  := $(VENV)/.installed-dev
 DEMO   := $(VENV)/.installed-demo
 DOCS   := $(VENV)/.installed-docs
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test test-versions lint bench docs clean
 
 demo: $(DEMO)  ## tune a classifier on real data with two worker processes
 	$(BIN)/python examples/digits.py
 
 test: lint  ## everything: style, types, all tests
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+
+test-versions:  ## the tests that need no cluster, on every Python from 3.10 that pyenv or the PATH offers
+	$(PYTHON) tests/versions.py $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,4 +47,4 @@ $(DOCS): setup.cfg pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-mpi-* build dist demo-results .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* build dist demo-results .mypy_cache .ruff_cache .pytest_cache

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
+
+import services
 
 LEAVE_BEHIND = ("pytest_timeout", "QueueManagerThread", "ExecutorManagerThread", "QueueFeederThread", "tqdm_monitor")
 """Threads of libraries that end in their own time."""
@@ -63,7 +64,12 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not left, f"processes left behind: {left}"
 
 
-@pytest.fixture(scope="session")
-def ci() -> bool:
-    """Are we in continuous integration, where nothing that is missing may be skipped?"""
-    return os.environ.get("CI", "") not in ("", "0", "false")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """The last lines say what did not run for want of a service."""
+    yield
+    lines = services.summary(terminalreporter.stats.get("skipped", []))
+    if lines:
+        terminalreporter.section("not run")
+        for line in lines:
+            terminalreporter.write_line(line)

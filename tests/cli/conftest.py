@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cli.browser import Browser, ensure_chromium
+from services import missing
 from storage.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,13 +115,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(ci: bool) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """A headless Chromium; skipped where there is none, but not in CI."""
     try:
         ensure_chromium()
     except (FileNotFoundError, subprocess.SubprocessError) as error:
-        if ci:
-            raise
-        pytest.skip(f"no browser here: {error}")
+        missing("a browser", error)
     with Browser.started() as found:
         yield found

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import runpy
 import subprocess
 import sys
 import zlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from doc_blocks import ROOT
+
+from services import package
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +23,7 @@ ROOMS = ["analysis", "callbacks", "errors", "logging", "simulation", "storage", 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; a warning fails its tests, with all of them in the message."""
-    if find_spec("sphinx") is None and not os.environ.get("CI"):
-        pytest.skip("the extra `docs` is not installed")
+    package("sphinx")
     directory = tmp_path_factory.mktemp("site")
     options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(directory / "doctrees")]
     result = subprocess.run(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 from pathlib import Path
 
 import pytest
 from example_runs import run
 
+from services import package
+
 pytestmark = pytest.mark.slow
 
 
-def needs(*packages: str) -> None:
-    """Skip where one is missing; in continuous integration the example fails then."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing and not os.environ.get("CI"):
-        pytest.skip(f"{missing[0]} is not installed")
-
-
 def test_optuna_prunes_in_processes_and_in_simulated_time(tmp_path: Path) -> None:
-    needs("optuna")
+    package("optuna")
     lines = run("optuna_pruning.py", tmp_path).splitlines()
     found = [re.search(r"40 trials, (\d+) pruned, (\d+)% of the epochs saved, best 0\.9", line) for line in lines]
     assert len(found) == 2
@@ -32,7 +25,9 @@ def test_optuna_prunes_in_processes_and_in_simulated_time(tmp_path: Path) -> Non
 
 
 def test_each_optimiser_comes_near_the_best(tmp_path: Path) -> None:
-    needs("ConfigSpace", "nevergrad", "skopt")
+    package("ConfigSpace")
+    package("nevergrad")
+    package("skopt")
     out = run("other_optimizers.py", tmp_path)
     best = [float(value) for value in re.findall(r"best (-?[\d.]+) at", out)]
     assert len(best) == 4
@@ -42,7 +37,7 @@ def test_each_optimiser_comes_near_the_best(tmp_path: Path) -> None:
 
 
 def test_a_call_that_kills_its_process_costs_only_itself(tmp_path: Path) -> None:
-    needs("joblib")
+    package("joblib")
     lines = run("from_joblib.py", tmp_path).splitlines()
     assert lines[0].split(maxsplit=1)[1] == lines[1].split(maxsplit=1)[1] == "[0.0, 2.0, 4.0, 6.0, 8.0]"
     assert "TerminatedWorkerError" in lines[2]

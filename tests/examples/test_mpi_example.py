@@ -10,19 +10,18 @@ from pathlib import Path
 import pytest
 
 from mpi.engines import ENGINES
+from services import missing
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mpi_search.py"
 
 
 @pytest.mark.slow
-def test_a_search_over_ranks_survives_crashes(tmp_path: Path, ci: bool) -> None:
+def test_a_search_over_ranks_survives_crashes(tmp_path: Path) -> None:
     engine = ENGINES["mpich"]
     try:
         engine.install()
     except subprocess.SubprocessError as error:
-        if ci:
-            raise
-        pytest.skip(f"mpich cannot be had here: {error}")
+        missing("mpich", error)
     ended = engine.run(3, "-m", "evalpool.mpi", str(EXAMPLE), cwd=tmp_path, bound=100)
     assert ended.code == 0, ended.err
     found = re.match(r"(\d+) jobs, (\d+) crashed; best (-0\.\d+)", ended.out)

@@ -5,11 +5,13 @@ import subprocess
 
 import pytest
 
+from services import missing
+
 from .engines import ENGINES, Engine
 
 
 @pytest.fixture(scope="session", params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest, ci: bool) -> Engine:
+def engine(request: pytest.FixtureRequest) -> Engine:
     """Each MPI library; missing ones skip, and fail in CI."""
     engine = ENGINES[request.param]
     try:
@@ -17,7 +19,5 @@ def engine(request: pytest.FixtureRequest, ci: bool) -> Engine:
             raise FileNotFoundError("mpi4py")
         engine.install()
     except (subprocess.SubprocessError, FileNotFoundError) as error:
-        if ci:
-            raise
-        pytest.skip(f"{engine.name} cannot be had here: {error}")
+        missing(engine.name, error)
     return engine

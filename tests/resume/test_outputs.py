@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from pathlib import Path
@@ -16,6 +15,7 @@ from evalpool.models import JobRecord
 from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.storage import MemoryStorage, NullStorage, Storage
 from evalpool.tables._tables import read_table
+from services import package
 
 
 def late_and_failing(job: RunningJob) -> Any:
@@ -109,14 +109,9 @@ def test_a_csv_file_from_a_storage_reads_back(filled: Storage, tmp_path: Path) -
 
 
 @pytest.fixture
-def parquet(ci: bool) -> Any:
+def parquet() -> Any:
     """pyarrow's reader of Parquet files; not in every installation."""
-    try:
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        if ci:
-            raise
-        pytest.skip("pyarrow is not installed")
+    return package("pyarrow.parquet")
 
 
 @pytest.mark.slow

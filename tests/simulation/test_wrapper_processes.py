@@ -6,7 +6,6 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -23,6 +22,8 @@ import pytest
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import ObjectiveFuncWrapper, get_multiple_wrappers
 from evalpool.simulation._protocol import Channel, Kind, connect, join_request
+from mpi.engines import ENGINES
+from services import missing
 
 from .callers import SENTINEL, by_worker, call_until_the_end, declared, die, in_line, in_threads
 
@@ -529,29 +530,13 @@ def test_programs_that_share_a_directory_complete_as_threads_do(programs: Progra
 
 @pytest.mark.slow
 def test_mpi_ranks_are_programs_like_any_other(programs: Programs) -> None:
-    pytest.importorskip("mpi4py")
-    mpiexec = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    if mpiexec is None:
-        pytest.skip("no mpiexec")
-    done = subprocess.run(
-        [
-            mpiexec,
-            "-n",
-            "3",
-            sys.executable,
-            "-m",
-            "tests.simulation.launched",
-            str(programs.directory),
-            "rank",
-            "calls",
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        timeout=BOUND,
-    )
-    assert sum(map(int, done.stdout.split())) == 30, done.stderr
+    engine = ENGINES["mpich"]
+    try:
+        engine.install()
+    except subprocess.SubprocessError as error:
+        missing("mpich", error)
+    done = engine.run(3, "-m", "tests.simulation.launched", str(programs.directory), "rank", "calls", cwd=ROOT)
+    assert sum(map(int, done.out.split())) == 30, done.err
     assert completions(programs.results()) == expected(3, 30)
 
 
