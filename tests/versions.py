@@ -26,9 +26,7 @@ def interpreters() -> dict[str, Path]:
     found = {}
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in VERSIONS:
-        patches = [
-            path for path in pyenv.glob(f"{version}.*/bin/python{version}") if re.search(r"\.\d+$", path.parts[-3])
-        ]
+        patches = [path for path in pyenv.glob(f"{version}.*/bin/python{version}") if path.parts[-3][-1].isdigit()]
         patches.sort(key=lambda path: int(path.parts[-3].rpartition(".")[2]))
         on_path = shutil.which(f"python{version}")
         if patches:
