@@ -11,14 +11,15 @@ for this process: what it starts gets the limit that the user had set.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import selectors
 from typing import Any
 
+from evalpool._log import get_logger
+
 __all__ = ["advice", "can_read", "can_write", "make_room", "restore_limit_of"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """Where there is no poll (Windows), select has no limit to the number."""

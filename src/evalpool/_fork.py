@@ -9,14 +9,15 @@ locks, and release them after it in the parent.
 from __future__ import annotations
 
 import enum
-import logging
 import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from evalpool._log import get_logger
+
 __all__ = ["Order", "at_fork"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 class Order(enum.IntEnum):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import logging
 import os
 import socket
 import struct
@@ -20,13 +19,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from evalpool._checks import is_whole
+from evalpool._log import get_logger
 from evalpool._mpi._patience import Patience
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
 __all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "runner_crew"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 CREW = 0
 """The tag of what concerns the ranks themselves: the tag of an evaluator, on orders: it is closed (`CREW`: all are, go

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import math
 import os
 import secrets
@@ -29,12 +28,13 @@ from typing import Any, NamedTuple
 
 from evalpool._descriptors import make_room
 from evalpool._fork import Order, at_fork
+from evalpool._log import get_logger
 from evalpool._net._proof import REFUSED, VERDICT_BYTES, Challenge, ProofFailed
 from evalpool._net._sockets import close_listening, trusted, user_at
 
 __all__ = ["Handshakes", "Listener", "Peer", "new_key"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 WITHIN = 10.0
 """Seconds from accepting a peer to its proof."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import pickle
 import secrets
@@ -20,6 +19,7 @@ import time
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any
 
+from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import Task, describe_exception
 from evalpool.worker._pickling import dump_whole
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "RemoteCall", "on_our_clock", "read_outcome"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 Address = tuple[Any, bytes]
 """Of a line: where it listens, and the key that both sides must have."""

@@ -6,7 +6,6 @@ its place for ever and block the interpreter's end.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import socket
@@ -14,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+from evalpool._log import get_logger
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
@@ -21,7 +21,7 @@ from evalpool.worker._call import Task
 
 __all__ = ["LocalChannel", "ThreadPoolEvaluator", "Threads"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 class LocalChannel:

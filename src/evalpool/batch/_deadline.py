@@ -7,7 +7,6 @@ SIGKILL. A search that has stopped by then keeps all that it paid for.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import re
@@ -23,11 +22,12 @@ from typing import Any
 
 from evalpool._checks import is_real
 from evalpool._interrupts import replace_handler, told_to_end
+from evalpool._log import get_logger
 from evalpool.errors import BadArgument
 
 __all__ = ["Deadline", "stops_on_sigterm"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 ASK_WITHIN = 10.0
 """Seconds that a batch system may take to answer."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, is_real
+from evalpool._log import get_logger
 from evalpool.callbacks._base import Callback
 from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.errors import BadArgument
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchEarlyStopping"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 class SearchEarlyStopping(Callback):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
+from evalpool._log import get_logger
 from evalpool.callbacks._base import Callback
 from evalpool.callbacks._standing import Standing, is_evaluation
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoggerCallback"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 class LoggerCallback(Callback):

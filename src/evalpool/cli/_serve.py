@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import hmac
 import json
-import logging
 import secrets
 import socket
 import socketserver
@@ -25,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from evalpool._log import get_logger
 from evalpool.cli._feed import Feed
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BackendError, BadArgument, StorageError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "main"]
 
-logger = logging.getLogger("evalpool.serve")
+logger = get_logger("evalpool.serve")
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SCRIPTS = ("model.js", "draw.js", "objective.js", "timeline.js", "table.js", "detail.js", "main.js")

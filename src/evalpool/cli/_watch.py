@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import logging
 import os
 import sys
 import threading
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from evalpool._log import get_logger
 from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._stores import open_to_read, search_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveView", "main", "watch"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 LINES_EVERY = 30.0
 """Seconds between two lines where a view cannot be redrawn, but for the first and the last."""

@@ -25,7 +25,6 @@ from __future__ import annotations
 import abc
 import atexit
 import contextlib
-import logging
 import math
 import os
 import threading
@@ -41,6 +40,7 @@ from evalpool._checks import check_choice, check_number, check_seconds, check_wa
 from evalpool._fork import Order, at_fork
 from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
 from evalpool._json import jsonable, plain
+from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._own_storage import OwnStorage
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluator", "let_go_of_all"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 READY, RUNNING, CANCELLING = JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING
 ALL = 1 << 61

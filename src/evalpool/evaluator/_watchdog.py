@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._guard import Guard, start_guarded
 from evalpool._interrupts import Shielded
 
 __all__ = ["Watchdog"]
-
-logger = logging.getLogger(__name__)
 
 
 class Watchdog:
@@ -30,6 +28,7 @@ class Watchdog:
             threading.RLock()
         )  # taken by itself: a Ctrl-C as a condition is entered, in Python, leaves it taken
         self._condition = threading.Condition(self._lock)
+        self._guard = Guard("The thread that keeps deadlines")  # an action that raises; the other deadlines go on
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
@@ -44,8 +43,7 @@ class Watchdog:
             first = not self._heap or when < self._heap[0][0]
             heapq.heappush(self._heap, (when, next(self._count), action, args))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._thread = start_guarded(self._name, self._guard, self._turn)
             elif first:
                 self._condition.notify()
 
@@ -59,23 +57,19 @@ class Watchdog:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                while not self._closed:
-                    if not self._heap:
-                        self._condition.wait()
-                        continue
-                    wait = self._heap[0][0] - time.monotonic()
-                    if wait <= 0:
-                        break
-                    self._condition.wait(min(wait, threading.TIMEOUT_MAX))
-                if self._closed:
-                    return
-                _, _, action, args = heapq.heappop(self._heap)
-            try:
-                action(*args)
-            except Exception:
-                logger.exception("A deadline's action failed; the other deadlines go on.")
-            finally:
-                del action, args  # keep no job alive while waiting
+    def _turn(self) -> bool:
+        """Wait for the next deadline and do what is due; False at the end."""
+        with self._lock:
+            while not self._closed:
+                if not self._heap:
+                    self._condition.wait()
+                    continue
+                wait = self._heap[0][0] - time.monotonic()
+                if wait <= 0:
+                    break
+                self._condition.wait(min(wait, threading.TIMEOUT_MAX))
+            if self._closed:
+                return False
+            _, _, action, args = heapq.heappop(self._heap)
+        action(*args)
+        return True

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import abc
 import inspect
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalpool._json import plain
+from evalpool._log import get_logger
 from evalpool.errors import BadArgument
 from evalpool.search._proposals import Proposals
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NevergradOptimizer", "SkoptOptimizer"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 class Minimizer(abc.ABC):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 from evalpool._checks import check_number, check_seconds
+from evalpool._log import get_logger
 from evalpool.callbacks import Callback
 from evalpool.errors import BadArgument, JobError, MaximumJobsSpawnReached
 from evalpool.evaluator._evaluator import Evaluator
@@ -17,7 +17,7 @@ from evalpool.search._asktell import Asked, AskTell
 
 __all__ = ["optimize"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 def optimize(

@@ -12,11 +12,11 @@ it will, also in simulated time. The trial stays in the evaluator's process.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number
+from evalpool._log import get_logger
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._proposals import Proposals
 from evalpool.search._random_search import Choice, Drawn, Range, read_space
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OptunaOptimizer"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 
 class OptunaOptimizer:

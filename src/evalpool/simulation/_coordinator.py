@@ -16,7 +16,6 @@ neither on how many there were nor on the number of callers.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -26,6 +25,7 @@ from types import TracebackType
 from typing import Any
 
 from evalpool._json import to_json
+from evalpool._log import get_logger
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.jobs._seeds import Seeds
 from evalpool.simulation._checkpoints import Configurations, check_fidelity
@@ -36,7 +36,7 @@ from evalpool.simulation._turns import CallerKernel
 
 __all__ = ["Call", "Coordinator", "Entry", "Member", "Reply", "failure_text"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 PATIENCE = 10.0
 """Seconds that a call waits before a warning names those it waits for, as it might wait for ever."""

@@ -7,7 +7,6 @@ run of threads has neither socket nor thread of its own.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 from evalpool._fork import Order, at_fork
 from evalpool._json import from_json, to_json
+from evalpool._log import get_logger
 from evalpool.errors import SimulationError
 from evalpool.jobs._seeds import fresh_seed
 from evalpool.simulation import _protocol as protocol
@@ -29,7 +29,7 @@ from evalpool.simulation._session import SocketSession
 
 __all__ = ["CONTACT", "Contact", "Host", "new_coordinator", "open_session"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 CONTACT = "coordinator.json"
 

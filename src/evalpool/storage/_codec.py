@@ -6,7 +6,6 @@ form of its kind, or it is `Malformed`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
@@ -14,6 +13,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from evalpool._json import from_json, jsonable, plain, to_json, unjson
+from evalpool._log import get_logger
 from evalpool.errors import BadArgument, CorruptRecord, NotJSON
 from evalpool.storage._events import SEARCH_KINDS, Event
 from evalpool.storage._schema import LARGEST, VALIDATORS
@@ -31,7 +31,7 @@ __all__ = [
     "to_wire",
 ]
 
-_log = logging.getLogger("evalpool.storage")
+_log = get_logger("evalpool.storage")
 
 OnMalformed = Literal["skip", "raise"]
 """What a client does with a record it cannot read: log it and go on, or raise `CorruptRecord`."""

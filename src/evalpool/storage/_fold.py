@@ -16,19 +16,19 @@ Folding refers to the data of events and copies nothing; whoever hands out a sta
 
 from __future__ import annotations
 
-import logging
 from bisect import insort
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
+from evalpool._log import get_logger
 from evalpool.errors import NewerSchema
 from evalpool.outcomes import FINAL, JobStatus
 from evalpool.storage._events import SCHEMA_VERSION, Event
 
 __all__ = ["JobState", "SearchState", "State", "fold"]
 
-_log = logging.getLogger("evalpool.storage")
+_log = get_logger("evalpool.storage")
 
 _STATUS = {status.name: status for status in JobStatus} | {status: status for status in JobStatus}
 _RANK = {status: rank for rank, status in enumerate((JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING))}

@@ -16,7 +16,6 @@ anything newer, and is tried again until it is written: a full disk or a lost se
 from __future__ import annotations
 
 import atexit
-import logging
 import threading
 import weakref
 from collections import deque
@@ -25,13 +24,14 @@ from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
 from evalpool._interrupts import Opened, Shielded
+from evalpool._log import get_logger
 from evalpool.errors import StorageError
 
 __all__ = ["Writer"]
 
 Batch = TypeVar("Batch")
 
-_log = logging.getLogger("evalpool.storage")
+_log = get_logger("evalpool.storage")
 
 IDLE = 1.0
 """Seconds that the thread waits for more before it ends."""

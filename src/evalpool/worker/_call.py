@@ -13,20 +13,20 @@ the outcome of its job. The whole life of a job in a worker is on this page; `su
 
 from __future__ import annotations
 
-import logging
 import time
 import traceback
 import types
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
 from evalpool.worker._results import standardise
 from evalpool.worker._running_job import Channel, RunningJob, current_job
 
 __all__ = ["Task", "describe_exception", "raised", "release"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 MAX_ERROR_TEXT = 64_000
 """Characters of a traceback that are kept; a deep recursion writes megabytes."""

@@ -13,7 +13,6 @@ One thread does the I/O for all workers: the caller that waits for results, if t
 from __future__ import annotations
 
 import abc
-import logging
 import math
 import pickle
 import threading
@@ -23,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._interrupts import SLICE, Opened, Shielded
+from evalpool._log import get_logger
 from evalpool.backends._pool import _logs, _wire
 from evalpool.backends._pool._lead import Lead
 from evalpool.backends._remote import on_our_clock
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ahead", "Entry", "Seat", "encode", "load_outcome"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 DONE = JobStatus.DONE
 STATUS = {status.value: status for status in JobStatus}

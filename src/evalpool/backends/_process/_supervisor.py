@@ -9,13 +9,13 @@ one that runs.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import selectors
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import encode
 from evalpool.backends._pool._ends import Reaper, kill_lock, kill_tree
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 FAILED_STARTS = 3
 """Attempts in a row at one worker that end before it is ready: then another one is pointless."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, ClassVar
 
 from evalpool._checks import is_whole
+from evalpool._log import get_logger
 from evalpool._ray_session import Session
 from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.backends._ray._resources import Needs
@@ -17,7 +17,7 @@ from evalpool.jobs._job import Job
 
 __all__ = ["RayEvaluator"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 LOOPBACK = "127.0.0.1"
 

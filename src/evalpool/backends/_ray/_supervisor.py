@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import socket
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 from evalpool._descriptors import can_read
+from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import encode
 from evalpool.backends._pool._sockets import OverSockets, Peer
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Actors"]
 
-logger = logging.getLogger("evalpool")
+logger = get_logger()
 
 FAILED_STARTS = 3
 """Actors in a row that end before they are ready: then starting more is pointless."""

@@ -1,0 +1,101 @@
+"""Loops of our own go on whatever a turn of them raises, and what we log raises nothing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from evalpool._guard import TOO_MANY, Guard, describe, start_guarded
+from evalpool._log import get_logger
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+@pytest.fixture
+def rude_logging(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A program whose filter raises at every record, and whose standard error raises, too."""
+
+    class Rude:
+        def write(self, text: str) -> int:
+            raise ValueError("this stream is closed")
+
+        def flush(self) -> None:
+            raise ValueError("this stream is closed")
+
+        def fileno(self) -> int:
+            raise RuntimeError("no file")
+
+    def refuse(record: logging.LogRecord) -> bool:
+        raise AttributeError("'LogRecord' object has no attribute 'run_id'")
+
+    logger = logging.getLogger("evalpool")
+    logger.addFilter(refuse)
+    monkeypatch.setattr(sys, "stderr", Rude())
+    yield
+    logger.removeFilter(refuse)
+
+
+def test_a_loop_goes_on_after_a_turn_that_raised_and_mends_what_it_tore() -> None:
+    mended: list[BaseException] = []
+    turns = iter([True, ValueError("the second"), True, SystemExit(3), False])
+
+    def turn() -> bool:
+        what = next(turns)
+        if isinstance(what, BaseException):
+            raise what
+        return what
+
+    start_guarded("a-loop", Guard("A loop", mended.append), turn).join(10)
+    assert [repr(error) for error in mended] == ["ValueError('the second')", "SystemExit(3)"]
+    assert next(turns, "over") == "over"
+
+
+def test_a_loop_in_which_every_turn_raises_is_given_up_once() -> None:
+    mended: list[BaseException] = []
+    given_up: list[BaseException] = []
+
+    def turn() -> bool:
+        raise OSError("for ever")
+
+    Guard("A loop", mended.append, given_up.append).loop(turn)
+    assert len(mended) == TOO_MANY + 1
+    assert [str(error) for error in given_up] == ["for ever"]
+
+
+def test_a_loop_that_cannot_be_mended_is_given_up() -> None:
+    given_up: list[BaseException] = []
+
+    def mend(error: BaseException) -> None:
+        raise RuntimeError("worse")
+
+    def turn() -> bool:
+        raise OSError("the first")
+
+    Guard("A loop", mend, given_up.append).loop(turn)
+    assert [str(error) for error in given_up] == ["the first"]
+
+
+def test_saying_something_raises_nothing_whatever_filters_and_streams_do(rude_logging: None) -> None:
+    get_logger().error("%s", "said in vain")
+    assert Guard("A loop").caught(Unprintable())
+
+
+def test_an_exception_that_cannot_be_printed_is_still_described() -> None:
+    class Reluctant(Exception):
+        @property
+        def __notes__(self) -> Any:
+            raise RuntimeError("no")
+
+    assert "Unprintable" in describe(Unprintable())
+    assert "Reluctant" in describe(Reluctant())
+
+
+def test_a_message_of_ours_names_the_line_that_said_it(caplog: pytest.LogCaptureFixture) -> None:
+    get_logger().warning("here")
+    assert sys.version_info < (3, 11) or caplog.records[-1].filename == "test_guard.py"
