@@ -13,7 +13,7 @@ __all__ = ["Counters", "check_count", "refuse"]
 
 def check_count(n: int) -> None:
     """Raise `BadArgument` unless n numbers can be taken."""
-    if not is_whole(n) or n < 0:
+    if (type(n) is not int and not is_whole(n)) or n < 0:  # the common case costs no call
         raise BadArgument(f"cannot reserve {n!r} numbers; give a whole number that is not negative.")
 
 
