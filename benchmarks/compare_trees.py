@@ -1,0 +1,150 @@
+"""Two source trees of evalpool side by side: what a change of structure costs, in pairs of alternating runs.
+
+    git worktree add ../before v0.1
+    python benchmarks/compare_trees.py ../before . [--pairs 7] [--only process sqlite]
+
+Each measurement is a fresh interpreter on one tree. The trees of a pair run one after the other, which of them first by
+turns, so a machine whose speed drifts slows both. The table gives the median rate of each tree, and the median of new
+over old pair by pair with its spread: below 1 the second tree is slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__)
+
+
+def run(job: Any) -> float:
+    return job["x"] * 2.0
+
+
+def table(job: Any) -> dict[str, float]:
+    return {"objective": job["x"], "runtime": 1.0 + job["x"]}
+
+
+def configurations(count: int) -> Iterator[dict[str, Any]]:
+    return ({"x": float(n), "y": 1.0, "z": "a"} for n in range(count))
+
+
+def dispatch(method: str, way: str, count: int, storage: Callable[[str], Any] | None = None) -> float:
+    """Jobs a second on two workers: four in flight, or all at once."""
+    from evalpool import Evaluator
+
+    with tempfile.TemporaryDirectory() as directory:
+        kept = None if storage is None else storage(directory)
+        with Evaluator.create(run, method, {"num_workers": 2, "storage": kept}) as evaluator:
+            evaluator.submit([{"x": 0.0}] * 50)
+            evaluator.gather()
+            everything = list(configurations(count))
+            start = time.perf_counter()
+            if way == "bulk":
+                evaluator.submit(everything)
+                assert len(evaluator.gather("ALL")) == count
+            else:
+                left = iter(everything)
+                evaluator.submit([next(left) for _ in range(4)])
+                done = 0
+                while done < count:
+                    jobs = evaluator.gather("BATCH", 1)
+                    done += len(jobs)
+                    fresh = [found for _ in jobs if (found := next(left, None)) is not None]
+                    if fresh:
+                        evaluator.submit(fresh)
+            rate = count / (time.perf_counter() - start)
+        if kept is not None:
+            kept.close()
+        return rate
+
+
+def simulated(evaluator: str | None, count: int) -> float:
+    """Evaluations a second of `simulate` on 64 virtual workers."""
+    from evalpool import RandomSearch, simulate
+
+    start = time.perf_counter()
+    simulate(
+        RandomSearch({"x": (0.0, 9.0)}, seed=0), table, num_workers=64, max_evals=count, seed=0, evaluator=evaluator
+    )
+    return count / (time.perf_counter() - start)
+
+
+def sqlite(directory: str) -> Any:
+    from evalpool.storage import SQLiteStorage
+
+    return SQLiteStorage(f"{directory}/results.db")
+
+
+def journal(directory: str) -> Any:
+    from evalpool.storage import JournalStorage
+
+    return JournalStorage(f"{directory}/results")
+
+
+ROWS: dict[str, Callable[[], float]] = {
+    "serial loop": lambda: dispatch("serial", "loop", 10_000),
+    "serial bulk": lambda: dispatch("serial", "bulk", 20_000),
+    "thread loop": lambda: dispatch("thread", "loop", 10_000),
+    "thread bulk": lambda: dispatch("thread", "bulk", 20_000),
+    "process loop": lambda: dispatch("process", "loop", 10_000),
+    "process bulk": lambda: dispatch("process", "bulk", 40_000),
+    "thread loop, sqlite": lambda: dispatch("thread", "loop", 1_000, sqlite),
+    "process bulk, sqlite": lambda: dispatch("process", "bulk", 10_000, sqlite),
+    "process bulk, journal": lambda: dispatch("process", "bulk", 10_000, journal),
+    "simulate": lambda: simulated(None, 20_000),
+    "simulate, serial evaluator": lambda: simulated("serial", 5_000),
+}
+
+
+def measured(tree: Path, row: str) -> float:
+    """One measurement in an interpreter of its own, on that tree."""
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    command = [sys.executable, str(HERE), str(tree), str(tree), "--measure", row]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise SystemExit(f"{row} failed on {tree}:\n{done.stderr}")
+    return float(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--only", nargs="+", default=[""], help="rows whose name holds one of these")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        import evalpool
+
+        assert Path(evalpool.__file__).is_relative_to((arguments.new / "src").resolve()), evalpool.__file__
+        print(ROWS[arguments.measure]())
+        return
+    old, new = arguments.old.resolve(), arguments.new.resolve()
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} CPUs, {arguments.pairs} pairs; jobs a second\n")
+    print("| what | old | new | new / old |\n|---|---|---|---|")
+    for row in ROWS:
+        if not any(name in row for name in arguments.only):
+            continue
+        rates: dict[Path, list[float]] = {old: [], new: []}
+        for turn in range(arguments.pairs):
+            for tree in (old, new) if turn % 2 == 0 else (new, old):
+                rates[tree].append(measured(tree, row))
+        ratios = sorted(b / a for a, b in zip(rates[old], rates[new], strict=True))
+        print(
+            f"| {row} | {statistics.median(rates[old]):,.0f} | {statistics.median(rates[new]):,.0f} | "
+            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} - {ratios[-1]:.2f}) |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
