@@ -19,6 +19,7 @@ through: Python's signal handlers run in the main thread only.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C module: `signal.getsignal` takes ten times as long
+import functools
 import signal
 import threading
 import time
@@ -32,8 +33,16 @@ SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
 handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
 
-__all__ = ["SLICE", "Condition", "Opened", "Shielded", "install", "keep_installed", "replace_handler", "told_to_end",
-           "uninstall", "when_told_to_end"]  # fmt: skip
+__all__ = ["SLICE", "Condition", "Opened", "Shielded", "ToldToEnd", "end_by_signal", "install", "keep_installed",
+           "replace_handler", "uninstall", "when_told_to_end"]  # fmt: skip
+
+
+class ToldToEnd(KeyboardInterrupt):
+    """A signal other than Ctrl-C's that ends the program as a Ctrl-C would, wherever the main thread is.
+
+    An exception of its own, raised by the handler of that signal: SIGINT may be ignored (a background command of a job
+    script, nohup) or have a handler of the user's, and would say something else.
+    """
 
 
 _when_told: list[Callable[[], None]] = []
@@ -48,10 +57,21 @@ def when_told_to_end(call: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def told_to_end() -> None:
-    """The program is told to end; called by the handler of the signal that says so."""
+def end_by_signal(number: int) -> None:
+    """The program is told to end: raise `ToldToEnd`, at once or where the shield opens.
+
+    Called by the handler of the signal that says so.
+    """
     for call in _when_told:
         call()
+    if _State.up:
+        _State.noted.append(functools.partial(_raise, number))
+    else:
+        _raise(number)
+
+
+def _raise(number: int) -> None:
+    raise ToldToEnd(f"told to end by {signal.Signals(number).name}")
 
 
 class _State:
@@ -59,7 +79,7 @@ class _State:
 
     main = threading.main_thread().ident
     up = False  # the shield
-    noted: list[int]  # signals that came behind it
+    noted: list[Callable[[], None]]  # what handlers would have done that came behind it
     previous: dict[int, Any]  # the user's handlers
     users = 0
 
@@ -122,15 +142,14 @@ def replace_handler(number: int, handler: Any) -> Any:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if _State.up:
-        _State.noted.append(number)
+        _State.noted.append(lambda: _State.previous[number](number, None))
     else:
         _State.previous[number](number, frame)
 
 
 def _deliver() -> None:
     while _State.noted:
-        number = _State.noted.pop(0)
-        _State.previous[number](number, None)
+        _State.noted.pop(0)()
 
 
 class Shielded:

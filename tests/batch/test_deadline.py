@@ -27,6 +27,7 @@ from evalpool import (
     simulated,
     stops_on_sigterm,
 )
+from evalpool._interrupts import Opened, Shielded
 from evalpool.callbacks import Callback
 from evalpool.storage import SQLiteStorage
 
@@ -130,6 +131,27 @@ def test_sigterm_ends_the_block_once_and_the_handler_before_is_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_behind_the_shield_is_raised_where_it_opens_whatever_ctrl_c_means() -> None:
+    steps = []
+
+    def search() -> None:
+        with stops_on_sigterm(also=(signal.SIGUSR1,)):
+            with Shielded():
+                signal.raise_signal(signal.SIGUSR1)
+                steps.append("whole")
+                with Opened():
+                    steps.append("never")
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            search()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 128 + signal.SIGUSR1
+    assert steps == ["whole"]
+
+
 def test_an_evaluator_that_closes_inside_the_block_leaves_no_handler_behind() -> None:
     before = signal.getsignal(signal.SIGTERM)
     evaluator = SerialEvaluator(lambda job: 1.0)
@@ -175,6 +197,9 @@ def loop(evaluator):
 method, how, path, *more = sys.argv[1:]
 if more == ["profiled"]:
     run = profile(memory=True)(run)
+if more == ["own handler"]:
+    import signal
+    signal.signal(signal.SIGINT, lambda number, frame: print("a Ctrl-C, as the program understands it", flush=True))
 with SQLiteStorage(path) as storage:
     with stops_on_sigterm(), Evaluator.create(run, method, {"num_workers": 1, "storage": storage}) as evaluator:
         globals()[how](evaluator)
@@ -204,6 +229,34 @@ def test_a_batch_job_that_is_told_to_end_keeps_its_results_and_leaves_the_rest_t
             assert evaluator.resume() == len(left) - 1
             evaluator.gather()
         assert [record.objective for record in storage.records("0")] == [1.0, 1.5, 2.5][: len(left)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "how", "ctrl_c"),
+    [
+        ("process", "gather", "ignored"),
+        ("serial", "loop", "ignored"),
+        ("thread", "gather", "own handler"),
+        ("serial", "loop", "own handler"),
+    ],
+)
+def test_sigterm_ends_a_search_also_where_ctrl_c_is_ignored_or_means_something_else(
+    tmp_path: Path, method: str, how: str, ctrl_c: str
+) -> None:
+    """A shell without job control starts its background commands so, and `nohup` and job scripts do."""
+    script = '"$@" & child=$!; trap "kill -TERM $child" TERM; wait $child; wait $child'
+    python = [sys.executable, "-c", PROGRAM, method, how, str(tmp_path / "results.db"), ctrl_c]
+    command = ["sh", "-c", script, "sh", *python] if ctrl_c == "ignored" else python
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert {program.stdout.readline(), program.stdout.readline()} == {"hangs\n", "has one\n"}
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 128 + signal.SIGTERM
+        assert program.stdout.read() == ""
+    with SQLiteStorage(tmp_path / "results.db") as storage:
+        statuses = [record.status.value for record in storage.records("0")]
+    assert statuses == ["DONE", *["READY"] * (len(statuses) - 1)]
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from evalpool._checks import is_real
-from evalpool._interrupts import replace_handler, told_to_end
+from evalpool._interrupts import end_by_signal, replace_handler
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument
 
@@ -198,6 +198,9 @@ def _clock(text: str) -> float | None:
 def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threading.Event]:
     """Let SIGTERM end the block as Ctrl-C would, once, and tell by the event that it did.
 
+    Also where Ctrl-C itself is ignored, as in a background command of a job script or under nohup, or has a handler of
+    the program's own.
+
     For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops what runs and records what
     had finished. With a storage that is durable, every evaluator that is open when the signal comes is closed by
     `Evaluator.suspend` instead, so that `Evaluator.resume` runs what was unfinished. Worker processes of evaluators
@@ -224,9 +227,7 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
         if not told.is_set():  # a second one must not disturb the clean end
             which = number
             told.set()
-            told_to_end()
-            # As Ctrl-C, which evaluators put off while they hold what they have just read from a worker.
-            signal.raise_signal(signal.SIGINT)
+            end_by_signal(number)
 
     before = {number: replace_handler(number, stop) for number in (signal.SIGTERM, *also)}
     outer, _heard_by_the_search = _heard_by_the_search, tuple(map(int, before))

@@ -19,6 +19,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._interrupts import ToldToEnd
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
 from evalpool.worker._results import standardise
@@ -142,6 +143,8 @@ def is_interrupt(exception: BaseException) -> bool:
     trace = exception.__traceback__
     if not isinstance(exception, KeyboardInterrupt) or trace is None:
         return False
+    if isinstance(exception, ToldToEnd):
+        return True
     import dis
     import signal
 
