@@ -338,6 +338,27 @@ def virtual_everywhere() -> None:
             say(ends=[job.metadata["virtual_end"] for job in evaluator.gather()])
 
 
+def below_a_rank() -> None:
+    """Run-functions that initialise MPI in processes below ranks: each is a program of its own, with one rank."""
+    from evalpool import ProcessPoolEvaluator, profile
+
+    def run(job: Any) -> Any:
+        from mpi4py import MPI
+
+        known = [name for name in os.environ if name.startswith(("PMI", "OMPI_", "PRTE", "HYDI_", "MPI_LOCAL"))]
+        return {"objective": float(MPI.COMM_WORLD.size), "metadata": {"known": known}}
+
+    makes: list[Any] = [
+        lambda: MPICommEvaluator(run, isolation="process", job_timeout=30),
+        lambda: MPICommEvaluator(profile(memory=True)(run)),
+        lambda: ProcessPoolEvaluator(run),
+    ]
+    for make in makes:
+        with make() as evaluator:
+            evaluator.submit([{"x": n} for n in range(2)])
+            say(got=[(job.objective, job.metadata.get("known"), job.error) for job in evaluator.gather()])
+
+
 def reach() -> None:
     """Storages of ranks are refused where the workers are children of ranks, or elsewhere."""
     from evalpool import ProcessPoolEvaluator

@@ -196,6 +196,12 @@ def test_isolated_jobs_may_crash_and_hang(engine: Engine, tmp_path: Path) -> Non
     assert ended.code == 0
 
 
+def test_a_process_below_a_rank_is_no_rank_and_may_use_mpi(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "below_a_rank", tmp_path, 2)
+    assert said(ended) == [{"got": [(1.0, [], None)] * 2}] * 3, ended.err
+    assert ended.code == 0
+
+
 def test_who_waits_sleeps(engine: Engine, tmp_path: Path) -> None:
     assert said(on_root(engine, "idle", tmp_path, 2)) == [{"root": True, "rank": True}]
 

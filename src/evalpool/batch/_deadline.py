@@ -23,6 +23,7 @@ from typing import Any
 from evalpool._checks import is_real
 from evalpool._interrupts import end_by_signal, replace_handler
 from evalpool._log import get_logger
+from evalpool.batch._launchers import child_environment
 from evalpool.errors import BadArgument
 
 __all__ = ["Deadline", "stops_on_sigterm"]
@@ -163,7 +164,12 @@ def _answer(command: list[str], path: str | None) -> str:
         return ""
     try:
         done = subprocess.run(
-            [program, *command[1:]], capture_output=True, text=True, timeout=ASK_WITHIN, stdin=subprocess.DEVNULL
+            [program, *command[1:]],
+            capture_output=True,
+            text=True,
+            timeout=ASK_WITHIN,
+            stdin=subprocess.DEVNULL,
+            env=child_environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         logger.warning("%s does not answer: %s", command[0], error)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from evalpool._version import __version__
+from evalpool.batch._launchers import child_environment
 from evalpool.cli._main import FAILED
 from evalpool.cli._words import clean, paint, write_json
 from evalpool.errors import BadArgument, EvalpoolError
@@ -138,7 +139,12 @@ def _ask(code: str) -> Finding:
     """Run a line of Python in a process of its own; its last line."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,
+            env=child_environment(),
         )
     except subprocess.TimeoutExpired:
         return Finding(False, f"no answer for {PATIENCE:.0f} s")

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from evalpool._json import from_json, to_json
+from evalpool.batch._launchers import child_environment
 from evalpool.errors import SimulationError
 from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._files import LOG, how_it_ended, write_atomically
@@ -74,6 +75,7 @@ def _start(directory: str, settings: RunSettings) -> Contact:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C in a terminal is for the programs
         )
     _started.append(process)

@@ -15,6 +15,8 @@ import signal
 import subprocess
 import threading
 
+from evalpool.batch._launchers import child_environment
+
 __all__ = ["Reaper", "kill_tree"]
 
 _SCRIPT = """
@@ -52,6 +54,7 @@ class Reaper:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             start_new_session=True,
             close_fds=True,
         )

@@ -10,6 +10,7 @@ import sys
 
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Peer
+from evalpool.batch._launchers import child_environment
 from evalpool.outcomes import Worker
 
 __all__ = ["Handle", "spawn"]
@@ -109,7 +110,7 @@ def spawn(index: int, threads: int) -> Handle:
         threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
     """
     environment = {name: str(threads) for name in THREAD_VARIABLES}
-    environment.update(os.environ)
+    environment.update(child_environment())
     environment["EVALPOOL_SYS_PATH"] = os.pathsep.join(sys.path)
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
 
