@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from evalpool.errors import BackendError, BadArgument, MissingExtra
@@ -47,6 +49,7 @@ class Session:
     _ours = False
     """Did one of us start Ray, or connect to it?"""
     _local = False
+    _starter: _LastingThread | None = None
 
     def __init__(
         self,
@@ -60,18 +63,22 @@ class Session:
         kwargs = dict(ray_kwargs or {})
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus}
         wanted = {name: value for name, value in given.items() if value is not None}
+        initialized = False
         with Session._lock:
             if ray.is_initialized():
                 _check_same(ray, address, wanted, kwargs)
             else:
                 # By itself Ray would also take whatever cluster somebody runs on this host.
                 address = address or os.environ.get("RAY_ADDRESS") or "local"
-                _init(ray, address, {**wanted, **kwargs})
+                if Session._starter is not None:  # of a Ray that the user has shut down meanwhile
+                    Session._starter.end()
+                Session._starter = _in_a_thread_that_lasts(lambda: _init(ray, address, {**wanted, **kwargs}))
                 Session._ours, Session._users = True, 0
                 Session._local = address == "local"
+                initialized = True
             Session._users += 1
-            self.started_by_us = Session._ours
-            """Did one of us connect this process to Ray?"""
+            self.initialized = initialized
+            """Did this one connect the process to Ray, by the given `ray_kwargs`?"""
             self.is_local = Session._ours and Session._local
             """Did that start a cluster of this host alone?"""
         self._left = False
@@ -86,6 +93,49 @@ class Session:
             if Session._users == 0 and Session._ours:
                 Session._ours = False
                 self.ray.shutdown()
+            if Session._users == 0 and Session._starter is not None:
+                Session._starter.end()
+                Session._starter = None
+
+
+class _LastingThread:
+    """A thread that makes one call and then lives until `end`. What the call raises is raised here."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._made: Future[None] = Future()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(call,), name="evalpool-ray", daemon=True)
+        self._thread.start()
+        try:
+            self._made.result()
+        except BaseException:
+            self.end()
+            raise
+
+    def _run(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  raised in the thread that waits
+            self._made.set_exception(error)
+        else:
+            self._made.set_result(None)
+        self._over.wait()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def _in_a_thread_that_lasts(call: Callable[[], None]) -> _LastingThread | None:
+    """Make a call that starts Ray.
+
+    Linux kills Ray's daemons at the end of the *thread* that started them (PR_SET_PDEATHSIG), and a driver without its
+    daemons ends itself a minute later. The main thread lasts as long as the program.
+    """
+    if threading.current_thread() is threading.main_thread():
+        call()
+        return None
+    return _LastingThread(call)
 
 
 def _init(ray: Any, address: str, kwargs: dict[str, Any]) -> None:
@@ -97,7 +147,23 @@ def _init(ray: Any, address: str, kwargs: dict[str, Any]) -> None:
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
+        if _refused_for_its_token(error):
+            raise BackendError(
+                f"The Ray cluster at {address!r} asks for a token, and this process gives none or another one: "
+                f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE', 'not set')} here. `ray start` asks for a token "
+                "where the user who calls it has one (~/.ray/auth_token). Set RAY_AUTH_MODE=token, or disabled, for "
+                "`ray start` on each node and for this program alike, and let all have the same token."
+            ) from error
         raise BackendError(f"{_nowhere(address)} ({type(error).__name__}: {error})") from error
+
+
+def _refused_for_its_token(error: BaseException | None) -> bool:
+    """Is this the cause of an error? Ray raises some errors anew, with the traceback of the first one as text."""
+    while error is not None:
+        if "AuthenticationError" in f"{type(error).__name__} {error}":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _nowhere(address: str) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# Ray takes the address by which other hosts reach this one, whatever it is told; without clusters it takes loopback.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
 SMALL = {
     "object_store_memory": 200_000_000,
     "include_dashboard": False,

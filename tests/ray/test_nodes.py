@@ -73,6 +73,20 @@ def test_workers_follow_the_nodes_and_a_node_that_dies_costs_one_job(nodes: Any,
 
 
 @pytest.mark.slow
+def test_a_cluster_that_has_no_room_yet_is_waited_for_where_the_number_of_workers_is_given(
+    nodes: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is where a cluster starts nodes when they are asked for."""
+    monkeypatch.setattr("evalpool.backends._pool._shortage.NO_WORKER_FOR", 0.2)
+    with RayEvaluator(double, num_workers=1, resources_per_task={"later": 1}) as evaluator:
+        evaluator.submit([{"x": 1}])
+        wait_until(lambda: "No node that is there can hold one" in caplog.text)
+        later = nodes.add_node(num_cpus=1, resources={"later": 1}, object_store_memory=100_000_000)
+        assert [job.objective for job in evaluator.gather()] == [2.0]
+    nodes.remove_node(later)
+
+
+@pytest.mark.slow
 def test_another_evalpool_on_the_worker_is_named_with_ours(nodes: Any, tmp_path: Path) -> None:
     from evalpool._version import __version__
 
@@ -93,8 +107,10 @@ def test_another_evalpool_on_the_worker_is_named_with_ours(nodes: Any, tmp_path:
 def test_resources_that_no_node_has_are_refused_with_what_there_is(nodes: Any) -> None:
     with pytest.raises(BadArgument, match=r"2 CPU.*1 CPU; 1 CPU"):
         RayEvaluator(double, num_cpus_per_task=2)
-    with pytest.raises(BadArgument, match="1 licence"):
-        RayEvaluator(double, num_workers=1, resources_per_task={"licence": 1})
+    with pytest.raises(BadArgument, match=r"1 licence.*give num_workers"):
+        RayEvaluator(double, resources_per_task={"licence": 1})
+    with pytest.raises(BadArgument, match=r"1048576.0 MiB of memory; there are .* MiB of memory; "):
+        RayEvaluator(double, memory_per_task=2**40)
     with pytest.raises(BadArgument, match="num_cpus is 7"):
         RayEvaluator(double, num_cpus=7)
     with pytest.raises(BadArgument, match="uses the Ray cluster at"):

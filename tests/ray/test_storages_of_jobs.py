@@ -26,8 +26,18 @@ def run(job: RunningJob) -> float:
     return 2.0 * job["x"]
 
 
+def read(job: RunningJob) -> float:
+    return float(job.storage.load_search_value("0", "said"))
+
+
 def test_jobs_reach_every_storage_that_says_it_is_shared(cluster: Any, server: RedisServer, tmp_path: Path) -> None:
-    shared: list[Storage] = [JournalStorage(tmp_path / "journal"), RedisStorage.from_url(server.url)]
+    """This cluster is one host, so that a storage of this host is enough."""
+    shared: list[Storage] = [
+        JournalStorage(tmp_path / "journal"),
+        RedisStorage.from_url(server.url),
+        SQLiteStorage(tmp_path / "results.db"),
+        SharedMemoryStorage(),
+    ]
     for storage in shared:
         with storage, RayEvaluator(run, num_workers=1, storage=storage) as evaluator:
             evaluator.submit([{"x": n} for n in range(4)])
@@ -36,10 +46,30 @@ def test_jobs_reach_every_storage_that_says_it_is_shared(cluster: Any, server: R
             assert len(storage.records("0")) == 4
 
 
-def test_those_that_do_not_reach_over_a_cluster_are_refused_with_the_name_of_one_that_does(
-    cluster: Any, tmp_path: Path
+def test_a_memory_of_this_process_is_refused_with_the_name_of_a_storage_that_reaches(cluster: Any) -> None:
+    with MemoryStorage() as storage, pytest.raises(NotShareable, match=r"SharedMemoryStorage\(\) or SQLiteStorage"):
+        RayEvaluator(run, num_workers=1, storage=storage)
+
+
+def test_on_several_hosts_a_storage_of_one_host_is_refused_with_the_name_of_one_that_reaches(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone: list[Storage] = [MemoryStorage(), SharedMemoryStorage(), SQLiteStorage(tmp_path / "results.db")]
+    monkeypatch.setattr(cluster.util, "get_node_ip_address", lambda: "192.0.2.1")  # so the node is another host
+    alone: list[Storage] = [SharedMemoryStorage(), SQLiteStorage(tmp_path / "results.db")]
     for storage in alone:
-        with storage, pytest.raises(NotShareable, match=r"Use RayStorage\(\) or RedisStorage\(host\)"):
+        with storage, pytest.raises(NotShareable, match=r"Use JournalStorage\(directory\) on a shared file system"):
             RayEvaluator(run, num_workers=1, storage=storage)
+
+
+def test_a_worker_of_a_host_that_joined_later_is_told_that_the_storage_is_another_hosts(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalpool.backends._ray._evaluator.host_identity", lambda: "another host")
+    with (
+        SQLiteStorage(tmp_path / "results.db") as storage,
+        RayEvaluator(read, num_workers=1, storage=storage) as evaluator,
+    ):
+        evaluator.submit([{}])
+        (job,) = evaluator.gather()
+    assert job.objective == "F_NotShareable"
+    assert "JournalStorage(directory)" in job.error

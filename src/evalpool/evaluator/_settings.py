@@ -140,7 +140,7 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
     """The error for a storage that the workers of an evaluator cannot reach."""
     better = {
         "PROCESSES": "SharedMemoryStorage() or SQLiteStorage(path)",
-        "CLUSTER": "RayStorage() or RedisStorage(host)",
+        "CLUSTER": "JournalStorage(directory) on a shared file system, RedisStorage(host), or RayStorage()",
     }.get(needed.name, "JournalStorage(directory) or RedisStorage(host)")
     where = {"PROCESSES": "processes", "CLUSTER": "all over a cluster"}.get(needed.name, "on several hosts")
     if storage.ranks_only:

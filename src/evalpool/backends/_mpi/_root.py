@@ -49,6 +49,20 @@ class Root(Ahead):
         """The ranks that have jobs, or have not said yet that they are ready for them."""
         return [rank for rank, seat in self._seats.items() if seat.in_flight or not seat.ready]
 
+    def _describe_shortage(self) -> str:
+        silent = [rank for rank, seat in list(self._seats.items()) if not seat.ready]
+        busy = [
+            f"rank {rank} runs job {head.job.id} of another evaluator of this program"
+            for other in self._shortage.others()
+            for rank, seat in list(other._seats.items())
+            if other._crew is self._crew and rank in silent and (head := seat.head()) is not None
+        ]
+        return (
+            f"{'Rank' if len(silent) == 1 else 'Ranks'} {', '.join(map(str, silent))} of {self._crew.size} have not "
+            "said that they are ready: each imports what the run-function needs, when it has ended what it runs"
+            + (f"; {', '.join(busy)}." if busy else ".")
+        )
+
     def stop(self, now: bool) -> None:
         """End the I/O thread."""
         self._stopping = True

@@ -25,6 +25,7 @@ from evalpool._interrupts import SLICE, Opened, Shielded
 from evalpool._log import get_logger
 from evalpool.backends._pool import _logs, _wire
 from evalpool.backends._pool._lead import Lead
+from evalpool.backends._pool._shortage import Shortage
 from evalpool.backends._remote import on_our_clock
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
@@ -129,6 +130,7 @@ class Ahead(abc.ABC):
         self._hopeless = ""  # why no worker can be had, if none can
         self._commands: deque[Callable[[], None]] = deque()
         self._lead = Lead(self._wake)
+        self._shortage = Shortage(self)
         self._reports: list[tuple[Job[Any], Outcome]] = []
         self._slots = 0  # change of the evaluator's slots that is to be told
         self._stopping = False
@@ -170,6 +172,10 @@ class Ahead(abc.ABC):
     @abc.abstractmethod
     def _on_other(self, seat: Any, kind: int, payload: memoryview) -> None:
         """A worker's frame that is no outcome and no record."""
+
+    @abc.abstractmethod
+    def _describe_shortage(self) -> str:
+        """Why no worker takes jobs, as far as can be seen: what is missing, and who has it. In any thread."""
 
     def _encode(self, job: Job[Any]) -> Any:
         """What is sent for a job; an engine with another way for large arrays overrides this."""
@@ -338,6 +344,8 @@ class Ahead(abc.ABC):
         seat.in_flight.clear()
         if seat.ready:
             self._slots -= self._window
+            if not any(other.ready for other in self._seats.values()):
+                self._shortage.begin()
         return entries
 
     # Whoever does the I/O.
@@ -352,6 +360,7 @@ class Ahead(abc.ABC):
     def _serve(self) -> None:
         """Be the I/O thread until the end: whenever no caller leads."""
         lead = self._lead
+        self._shortage.begin()
         while not self._stopping:
             lead.follow()
             while not (self._stopping or lead.wanted):
@@ -410,6 +419,7 @@ class Ahead(abc.ABC):
         """A worker is ready for jobs."""
         with self._lock:
             seat.ready = True
+            self._shortage.end()
             self._slots += self._window
             self._feed(seat)
 

@@ -105,6 +105,16 @@ class Supervisor(OverSockets):
             self._send(handle, self._setup)
         self._owner._watchdog.after(START_TIMEOUT, self._check_start, handle)
 
+    def _describe_shortage(self) -> str:
+        starting = [str(handle.worker.pid) for handle in list(self._seats.values()) if not handle.ready]
+        if not starting:
+            return "The system has not been able to start a worker process yet."
+        return (
+            f"Workers are starting ({'process' if len(starting) == 1 else 'processes'} {', '.join(starting)}) and have "
+            f"not finished to import what the run-function needs; one that takes longer than {START_TIMEOUT:g} s is "
+            "ended and another one started. `py-spy dump --pid` shows where one is."
+        )
+
     def _check_start(self, handle: Handle) -> None:
         if not handle.ready:
             self._command(lambda: self._kill(handle))

@@ -80,13 +80,14 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
         reach: how the evaluator is reached.
         ticket: which worker this is.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "ticket": ticket,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "where": host_identity(),
         "log": _log_file(),
     }
+    setup = _for_this_host(setup, facts["where"])
     # Ray would let a job end by SystemExit where SIGTERM was meant for the worker.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     lender = connect_locally(reach, {**facts, "role": "lender"})
@@ -105,6 +106,13 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
             stream.reconfigure(line_buffering=True)
     rings = None if lender is None else _ring.receive(lender)
     return _Serving(data, control, setup, lender, rings)
+
+
+def _for_this_host(setup: dict[str, Any], host: str) -> dict[str, Any]:
+    """Without a storage that is another host's; then a run-function that asks for it is told what to use."""
+    if setup["storage_host"] in (None, host):
+        return setup
+    return {**setup, "storage": None, "advice": setup["advice_elsewhere"]}
 
 
 class _Serving(Serving):

@@ -8,7 +8,7 @@ from typing import Any
 from evalpool._checks import is_real
 from evalpool.errors import BadArgument
 
-__all__ = ["Needs"]
+__all__ = ["Needs", "as_text"]
 
 
 class Needs:
@@ -16,27 +16,52 @@ class Needs:
 
     Args:
         cpus, gpus: whole numbers or fractions.
-        custom: other resources by the names they have in the cluster.
+        custom: other resources by the names they have in the cluster; also ``memory``, instead of `memory`.
+        memory: bytes.
 
     Raises:
         BadArgument: no such amounts.
     """
 
-    def __init__(self, cpus: Any, gpus: Any, custom: Any) -> None:
+    def __init__(self, cpus: Any, gpus: Any, custom: Any, memory: Any = None) -> None:
         self.cpus = _amount("num_cpus_per_task", cpus)
         self.gpus = _amount("num_gpus_per_task", gpus)
         if custom is not None and not isinstance(custom, dict):
             raise BadArgument(f'resources_per_task is {custom!r}; give a dict: resources_per_task={{"licence": 1}}.')
+        for name in custom or {}:
+            if not isinstance(name, str) or name == "object_store_memory":
+                raise BadArgument(f"resources_per_task has {name!r}, which Ray gives to no worker.")
         self.custom = {name: _amount(f"resources_per_task[{name!r}]", value) for name, value in (custom or {}).items()}
         for name in ("CPU", "GPU"):
             if name in self.custom:
                 raise BadArgument(f"resources_per_task has {name}; give num_{name.lower()}s_per_task.")
-        amounts = {"CPU": self.cpus, "GPU": self.gpus, **self.custom}
+        if memory is not None and "memory" in self.custom:
+            raise BadArgument(
+                f"memory_per_task is {memory!r} and resources_per_task has memory, too; give one of them."
+            )
+        if memory is not None:
+            memory = _amount("memory_per_task", memory)
+        # Ray knows memory by an argument of its own.
+        self.memory = int(self.custom.pop("memory", memory or 0))
+        amounts = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory, **self.custom}
         self.amounts = {name: amount for name, amount in amounts.items() if amount > 0}
 
     def options(self) -> dict[str, Any]:
         """As Ray takes them for an actor."""
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": self.custom or None}
+        return {
+            "num_cpus": self.cpus,
+            "num_gpus": self.gpus,
+            "memory": self.memory or None,
+            "resources": self.custom or None,
+        }
+
+    def fits(self, free: dict[str, float]) -> bool:
+        """Is there enough of everything for one worker, if it is all on one node?"""
+        return all(free.get(name, 0.0) >= amount for name, amount in self.amounts.items())
+
+    def text(self) -> str:
+        """As a user reads it."""
+        return as_text(self.amounts) or "no resources"
 
     def capacity(self, nodes: list[dict[str, Any]]) -> int:
         """How many workers the nodes that live can hold, whoever else uses them."""
@@ -51,8 +76,14 @@ class Needs:
                 count += math.floor(min(fits))
         return count
 
-    def check(self, nodes: list[dict[str, Any]], num_workers: int | None) -> int:
-        """The number of workers: as asked, or as many as fit. Raises `BadArgument` if none ever can start."""
+    def check(self, nodes: list[dict[str, Any]], num_workers: int | None, grows: bool) -> int:
+        """The number of workers: as asked, or as many as fit. Raises `BadArgument` if none ever can start.
+
+        Args:
+            nodes: of the cluster, as Ray tells them.
+            num_workers: None for as many as fit.
+            grows: more nodes may join.
+        """
         if not self.amounts:
             if num_workers is None:
                 raise BadArgument(
@@ -61,11 +92,12 @@ class Needs:
                 )
             return num_workers
         capacity = self.capacity(nodes)
-        if capacity == 0:
+        if capacity == 0 and not (grows and num_workers is not None):
             raise BadArgument(
-                f"No node of the Ray cluster can ever hold a worker, which needs {_text(self.amounts)}; there are "
-                + ("; ".join(_text(_offered(node, self.amounts)) for node in nodes if node["Alive"]) or "no nodes")
-                + ". Lower what a task needs, or start Ray with more."
+                f"No node of the Ray cluster can ever hold a worker, which needs {self.text()}; there are "
+                + ("; ".join(as_text(_offered(node, self.amounts)) for node in nodes if node["Alive"]) or "no nodes")
+                + ". Lower what a task needs, or start Ray with more"
+                + ("; or give num_workers, if the cluster starts nodes when they are asked for." if grows else ".")
             )
         return capacity if num_workers is None else num_workers
 
@@ -74,8 +106,12 @@ def _offered(node: dict[str, Any], names: dict[str, float]) -> dict[str, float]:
     return {name: node["Resources"].get(name, 0.0) for name in names}
 
 
-def _text(amounts: dict[str, float]) -> str:
-    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items())
+def as_text(amounts: dict[str, float]) -> str:
+    """Amounts by name, in one line."""
+    return ", ".join(
+        f"{amount / 2**20:.1f} MiB of {name}" if name.endswith("memory") else f"{amount:g} {name}"
+        for name, amount in amounts.items()
+    )
 
 
 def _amount(name: str, value: Any) -> float:

@@ -22,8 +22,8 @@ from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import encode
 from evalpool.backends._pool._sockets import OverSockets, Peer
-from evalpool.backends._ray import _ring
-from evalpool.backends._ray._actor import versions, worker_class
+from evalpool.backends._ray import _holders, _ring
+from evalpool.backends._ray._actor import versions
 from evalpool.backends._ray._reach import host_identity, listen_to_workers
 from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._store import Shelf
@@ -86,12 +86,12 @@ class Actors(OverSockets):
         setup: what each worker needs, in the object store.
         needs: the resources of each.
         host: where they reach us.
-        runtime_env: of theirs alone.
+        actor_class: theirs, with its options.
         follow: have as many as the cluster's nodes hold, whoever joins and leaves.
     """
 
     def __init__(
-        self, owner: Evaluator, ray: Any, setup: Any, needs: Needs, host: str, runtime_env: Any, follow: bool
+        self, owner: Evaluator, ray: Any, setup: Any, needs: Needs, host: str, actor_class: Any, follow: bool
     ) -> None:
         super().__init__(owner, "evalpool-ray-io")
         self._ray, self._setup, self._needs = ray, setup, needs
@@ -99,10 +99,7 @@ class Actors(OverSockets):
         self._failed_starts = 0
         self._tickets = itertools.count()
         self._where = host_identity()
-        options = {**needs.options(), "max_restarts": 0, "max_task_retries": 0}
-        if runtime_env:
-            options["runtime_env"] = runtime_env
-        self._class = ray.remote(worker_class()).options(**options)
+        self._class = actor_class
         self._listener, self._reach = listen_to_workers(
             host, lambda peer: self._command(partial(self._on_connection, peer.hello, peer.socket))
         )
@@ -129,6 +126,17 @@ class Actors(OverSockets):
         with self._lock:
             self._seats[index] = peer
         self._heed(peer, serving)
+
+    def _describe_shortage(self) -> str:
+        if not self._ray.is_initialized():
+            return "Ray was shut down."
+        ours = []
+        for pool in self._shortage.others():
+            pids = {peer.worker.pid for peer in list(pool._seats.values()) if peer.joined}
+            name = f"{type(pool._owner).__name__} of search {pool._owner._search_id} in this program"
+            if pids:
+                ours.append((name, len(pids), pids, pool._needs))
+        return _holders.describe(self._ray, self._needs, ours)
 
     def _heed(self, peer: Actor, call: Any) -> None:
         """Hear of a call's end; from Ray's own thread, without asking."""
@@ -278,14 +286,15 @@ class Actors(OverSockets):
             for fd in can_read(*alive, timeout=rest):
                 if _at_end(alive[fd].data):
                     del alive[fd]
-        while self._commands:  # workers that came too late close their sockets
-            self._commands.popleft()()
-        for peer in peers:
-            self._disconnect(peer)
         with self._lock:
             self._seats.clear()
             self._hungry.clear()
             self._idle.clear()
+        # Of workers that have no place any more: their ends are no news, and those that came too late are let go.
+        while self._commands:
+            self._commands.popleft()()
+        for peer in peers:
+            self._disconnect(peer)
 
     # The cluster's nodes.
 

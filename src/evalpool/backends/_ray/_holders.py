@@ -1,0 +1,55 @@
+"""Why a cluster starts no worker: what one needs, what there is, and who has it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from evalpool.backends._ray._resources import Needs, as_text
+
+__all__ = ["describe"]
+
+
+def describe(ray: Any, needs: Needs, ours: Iterable[tuple[str, int, set[int], Needs]]) -> str:
+    """What a user needs to know to let workers start.
+
+    Args:
+        ray: the module, connected.
+        needs: of each worker.
+        ours: the evaluators of this program that have workers: a name, how many, their pids, what each needs.
+    """
+    ours = list(ours)
+    total, free = ray.cluster_resources(), ray.available_resources()
+    there = {name: total.get(name, 0.0) for name in needs.amounts}
+    left = {name: free.get(name, 0.0) for name in needs.amounts}
+    text = f"A worker needs {needs.text()}; the cluster has {as_text(there)}, and {as_text(left)} of that are free. "
+    if needs.capacity(ray.nodes()) == 0:
+        return text + "No node that is there can hold one: start a node that can, or lower what a task needs."
+    if needs.fits(left):
+        return text + "So workers are starting: a large runtime_env and slow imports take long."
+    holders = [f"{count} workers of {name}, {each.text()} each" for name, count, _, each in ours]
+    holders += _other_actors(set().union(*(pids for _, _, pids, _ in ours)))
+    held = f"In use by: {'; '.join(holders)}. " if holders else "No actor has them: Ray tasks or placement groups do. "
+    return text + held + "End what is not needed, lower num_workers or what a task needs elsewhere, or add nodes."
+
+
+def _other_actors(known: set[int]) -> list[str]:
+    """Actors that live and are none of this program's evaluators, of each class how many, and whose."""
+    # Ray's public list of actors needs its dashboard, which small clusters do without.
+    from ray._private import state
+
+    jobs: Any = state.jobs  # without types
+    drivers = {job["JobID"]: f"process {job['DriverPid']} on {job['DriverIPAddress']}" for job in jobs()}
+    counts: Counter[tuple[str, str]] = Counter()
+    for actor in state.actors(actor_state_name="ALIVE").values():
+        if actor["Pid"] not in known:
+            name = actor["ActorClassName"].rpartition(".")[2]
+            counts[name, drivers.get(actor["JobID"], f"job {actor['JobID']}")] += 1
+    here = f"process {os.getpid()} on "
+    return [
+        f"{count} {'actors' if count > 1 else 'actor'} {name} of {'this program' if whose.startswith(here) else whose}"
+        + (", starting" if name == "EvalpoolWorker" and whose.startswith(here) else "")
+        for (name, whose), count in counts.items()
+    ]
