@@ -34,10 +34,11 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from evalpool._checks import check_choice, check_number, check_seconds, check_wait
 from evalpool._fork import Order, at_fork
+from evalpool._guard import describe
 from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
 from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
@@ -45,6 +46,7 @@ from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, Sto
 from evalpool.evaluator import _settings
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import Lease, resume
+from evalpool.evaluator._stop_control import HELD_UP, STOP_TEXT, decide, stopped_outcome
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job, PastJob
@@ -150,7 +152,9 @@ class Evaluator(abc.ABC):
         self._ready: deque[Job[Any]] = deque()
         self._running: dict[int, Job[Any]] = {}
         self._disowned: dict[tuple[int, int], Job[Any]] = {}  # given up on, still holding their slot
-        self._free = self._num_workers
+        self._capacity = self._free = self._num_workers  # slots in all; those without a job
+        self._handing: list[Job[Any]] = []  # jobs on their way to the engine
+        self._unsaid: deque[tuple[str, BaseException]] = deque()  # what was raised under the lock, to be logged
         self._pumping = False
         self._inbox = Inbox()
         self._num_submitted = 0
@@ -158,6 +162,7 @@ class Evaluator(abc.ABC):
         self._cap: int | None = None
         self._timeout: float | None = None
         self._timeout_set = 0.0
+        self._budget_end = math.inf  # of real time
         self._out_of_time = False
         self._suspends = False  # what ends unfinished is left to be resumed
         self._budget_suspends = False
@@ -502,26 +507,61 @@ class Evaluator(abc.ABC):
                 return
             self._pumping = True
             try:
-                while jobs := self._take_ready():
-                    self._lock.release()
-                    try:
-                        self._dispatch_all(jobs)
-                    finally:
-                        self._lock.acquire()
+                while self._take_and_dispatch():
+                    pass
             except BaseException:
-                self._give_up_dispatch(jobs)
+                self._give_up_dispatch(FailureKind.CANCELLED, "interrupted while it was handed to a worker")
                 raise
             finally:
                 self._pumping = False
+                self._handing = []
+        if self._unsaid:
+            self._say()
 
-    def _give_up_dispatch(self, jobs: list[Job[Any]]) -> None:
+    def _take_and_dispatch(self) -> bool:
+        """Under the lock, which is let go of meanwhile: hand over what the slots can hold; False if that is nothing."""
+        try:
+            jobs = self._take_ready()
+            if not jobs:
+                return False
+            self._lock.release()
+            try:
+                self._dispatch_all(jobs)
+            finally:
+                self._lock.acquire()
+        except Exception as error:  # noqa: BLE001  ours, or the engine's: no caller of ours can do anything about it
+            self._unsaid.append(("Handing jobs to workers", error))
+            text = f"{type(self).__name__} could not dispatch the job.\n{describe(error)}"
+            self._give_up_dispatch(FailureKind.WORKER_DIED, text)
+        return True
+
+    def _give_up_dispatch(self, kind: FailureKind, text: str) -> None:
         """Under the lock: handing jobs over went wrong. Nobody knows for which; none may be lost."""
+        jobs, self._handing = self._handing, []
         for job in jobs:
             if self._running.pop(job.number, None) is job:
-                self._free += 1
-                if self._acquires:
-                    self._release(job)
-                self._settle(job, failed(FailureKind.CANCELLED, "interrupted while it was handed to a worker"))
+                self._give_back(job)
+                self._settle(job, failed(kind, text))
+        self._recount()
+
+    def _recount(self) -> None:
+        """Under the lock: the free slots, from what is known for certain."""
+        self._free = self._capacity - len(self._running) - len(self._disowned)
+
+    def _give_back(self, job: Job[Any]) -> None:
+        """Under the lock: what was lent to a job comes back. `_release` is a hook, and may raise."""
+        if self._acquires:
+            try:
+                self._release(job)
+            except Exception as error:  # noqa: BLE001  said when the lock is free
+                self._unsaid.append((f"{type(self).__name__}._release for job {job.id}", error))
+
+    def _say(self) -> None:
+        """Log what was raised under the lock, where no handler of the program's may run."""
+        while self._unsaid:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                what, error = self._unsaid.popleft()
+                logger.error("%s raised; the search goes on.", what, exc_info=error)
 
     def _take_ready(self) -> list[Job[Any]]:
         """Under the lock: take from the ready queue what the slots can hold."""
@@ -531,29 +571,52 @@ class Evaluator(abc.ABC):
         if self._out_of_time:
             self._settle_ready(FailureKind.CANCELLED, self._budget_text())
             return []
-        jobs = []
+        jobs: list[Job[Any]] = []
+        self._handing = jobs
         running = self._running
-        while ready and free > 0:
-            job = ready.popleft()
-            if job._status is not READY:  # cancelled while it waited
-                continue
-            if self._acquires:
-                extra = self._acquire(job)
-                if extra is None:
-                    ready.appendleft(job)
-                    break
-                job._extra = extra
-            job._status = RUNNING
-            job.attempts += 1
-            running[job.number] = job
-            free -= 1
-            jobs.append(job)
-        self._free = free
+        try:
+            while ready and free > 0:
+                job = ready[0]  # it leaves the queue when it is somewhere else
+                if job._outcome is not None:  # cancelled while it waited
+                    ready.popleft()
+                    continue
+                if self._acquires:
+                    lent = self._lent_to(job)
+                    if lent is None:
+                        break
+                    if not lent:
+                        continue
+                jobs.append(job)
+                job._status = RUNNING
+                job.attempts += 1
+                running[job.number] = job
+                free -= 1
+                ready.popleft()
+        finally:
+            self._free = free
         return jobs
+
+    def _lent_to(self, job: Job[Any]) -> bool | None:
+        """Under the lock: has the first in the queue been lent what it needs? None: not yet; False: that failed."""
+        try:
+            extra = self._acquire(job)
+        except Exception as error:  # noqa: BLE001  a hook; its failure is that of the job
+            self._ready.popleft()
+            job.attempts += 1
+            text = f"{type(self).__name__}._acquire raised, so the job could not start.\n{describe(error)}"
+            outcome = failed(FailureKind.WORKER_DIED, text)
+            if not self._try_again(job, outcome):
+                self._settle(job, outcome)
+            return False
+        if extra is None:
+            return None
+        job._extra = extra
+        return True
 
     def _set_slots(self, change: int) -> None:
         """Add or take away slots; a backend calls this when its capacity changed, then pumps."""
         with self._lock:
+            self._capacity += change
             self._free += change
 
     # Reports from a backend.
@@ -569,31 +632,65 @@ class Evaluator(abc.ABC):
     def _report_all(self, reports: list[tuple[Job[Any], Outcome]], attempt: int | None = None) -> None:
         """As `_report`, for several jobs at once."""
         settled: list[Job[Any]] = []
+        limited = self._job_timeout is not None or self._budget_end < math.inf
         with Shielded(), self._lock:
             running = self._running
             for job, outcome in reports:
-                if attempt is not None and attempt != job.attempts:
-                    self._free_disowned(job, attempt)
-                    continue
-                if running.pop(job.number, None) is None:
-                    self._free_disowned(job, job.attempts)
-                    continue
-                self._free += 1
-                if self._acquires:
-                    self._release(job)
-                if job._stop is not None:
-                    outcome = _stopped_outcome(job, outcome)
-                if outcome.kind is not None and self._try_again(job, outcome):
-                    continue
-                settled.append(job)
-                self._settle(job, outcome)
+                try:
+                    if attempt is not None and attempt != job.attempts:
+                        self._free_disowned(job, attempt)
+                        continue
+                    if running.pop(job.number, None) is None:
+                        self._free_disowned(job, job.attempts)
+                        continue
+                    self._free += 1
+                    if self._acquires:
+                        self._give_back(job)
+                    if limited or job._stop is not None:
+                        outcome = decide(self, job, outcome)
+                    if outcome.kind is not None and self._try_again(job, outcome):
+                        continue
+                    settled.append(job)
+                    self._settle(job, outcome)
+                except Exception as error:  # noqa: BLE001  a job that was torn here would be in no queue any more
+                    self._end_torn(job, error)
             if self._closed or self._wakes_at_every_report:
                 self._condition.notify_all()
             pump = bool(self._ready) and not self._closed
         if settled and self._durable:
             self._record_outcomes_soon(settled)
+        if self._unsaid:
+            self._say()
         if pump:
             self._pump()
+
+    def _end_torn(self, job: Job[Any], error: BaseException) -> None:
+        """Under the lock: taking a job's outcome raised; the job ends all the same, and its slot is free."""
+        self._unsaid.append((f"Taking the outcome of job {job.id}", error))
+        self._running.pop(job.number, None)
+        self._recount()
+        if job._outcome is None and job not in self._ready:
+            self._settle(job, failed(FailureKind.WORKER_DIED, f"Its outcome could not be taken.\n{describe(error)}"))
+
+    def _end_lost(self, has: Callable[[], set[int]], capacity: int, error: BaseException) -> None:
+        """An engine went wrong somewhere: what runs by our books and is not among its jobs ends as a failure.
+
+        Args:
+            has: the numbers of the jobs that the engine has; called without the lock.
+            capacity: its slots.
+            error: what went wrong.
+        """
+        with self._lock:
+            handing = set(map(id, self._handing))
+            running = [(job, job.attempts) for job in self._running.values() if id(job) not in handing]
+            self._capacity = capacity
+            self._recount()
+        known = has()
+        text = f"evalpool lost the job by an error of its own.\n{describe(error)}"
+        for job, attempt in running:
+            if job.number not in known:
+                self._report(job, failed(FailureKind.WORKER_DIED, text), attempt)
+        self._pump()
 
     def _settle(self, job: Job[Any], outcome: Outcome) -> None:
         """Under the lock: this is the job's outcome; into the inbox with it."""
@@ -615,22 +712,26 @@ class Evaluator(abc.ABC):
         if len(inbox.done) >= inbox.want:
             self._condition.notify_all()
         if inbox.watchers:
-            for wake in inbox.watchers:
+            self._wake_watchers(inbox)
+
+    def _wake_watchers(self, inbox: Inbox) -> None:
+        for wake in list(inbox.watchers):
+            try:
                 wake()
+            except RuntimeError:  # its event loop was closed: nobody waits there any more
+                inbox.watchers.remove(wake)
 
     def _wake_waiting(self, inbox: Inbox) -> None:
         """Under the lock: what is outstanding changed by other means than a report."""
         if inbox.waiting or self._closed:
             self._condition.notify_all()
-        for wake in inbox.watchers:
-            wake()
+        self._wake_watchers(inbox)
 
     def _free_disowned(self, job: Job[Any], attempt: int) -> None:
         """Under the lock: a job that was given up on has ended at last; its slot is free again."""
         if self._disowned.pop((job.number, attempt), None) is not None:
             self._free += 1
-            if self._acquires:
-                self._release(job)
+            self._give_back(job)
 
     def _try_again(self, job: Job[Any], outcome: Outcome) -> bool:
         """Under the lock: queue a failed job again, if its retries allow."""
@@ -673,7 +774,8 @@ class Evaluator(abc.ABC):
         """A job begins to run; called by the backend, from any thread."""
         job._started = time.monotonic() - self._origin
         if self._job_timeout is not None:
-            self._watchdog.after(self._job_timeout, self._overtime, job, job.attempts)
+            due = time.monotonic() + self._job_timeout
+            self._watchdog.after(self._job_timeout, self._overtime, job, job.attempts, due)
         if self._notes_starts:
             self._note_start(job, job._started, job.attempts, worker)
 
@@ -701,36 +803,50 @@ class Evaluator(abc.ABC):
         if kept is not None or getattr(self._hooks, hook):
             self._notices.append((kept, hook, arguments))
 
-    def _overtime(self, job: Job[Any], attempt: int) -> None:
-        self._stop_running(job, attempt, FailureKind.TIMEOUT)
+    def _overtime(self, job: Job[Any], attempt: int, due: float = math.inf) -> None:
+        if time.monotonic() - due > HELD_UP:  # what came meanwhile is read first
+            self._watchdog.after(GRACE, self._overtime, job, attempt)
+        else:
+            self._stop_running(job, attempt, FailureKind.TIMEOUT)
 
-    def _stop_running(self, job: Job[Any], attempt: int, kind: FailureKind) -> bool:
-        """Ask a running job to stop, and make sure that it will have."""
+    def _stop_running(self, job: Job[Any], attempt: int, kind: FailureKind, asked: float = math.inf) -> bool:
+        """Ask a running job to stop, and make sure that it will have.
+
+        Args:
+            asked: since when it was to stop, if before now: a job that ended before keeps its outcome.
+        """
+        now = time.monotonic()
         with Shielded(), self._lock:
             if job.attempts != attempt or self._running.get(job.number) is not job or job._stop is not None:
                 return False
+            job._asked = min(asked, now)
             job._stop = FailureKind.SUSPENDED if self._suspends and kind is FailureKind.CANCELLED else kind
             job._status = CANCELLING
-        self._ask_to_stop(job)
-        self._watchdog.after(GRACE, self._force, job, attempt)
+        try:
+            self._ask_to_stop(job)
+        finally:
+            self._watchdog.after(GRACE, self._force, job, attempt, now + GRACE)
         return True
 
-    def _force(self, job: Job[Any], attempt: int) -> None:
+    def _force(self, job: Job[Any], attempt: int, due: float = math.inf) -> None:
         """The grace is over: stop the job by force, or give up on it."""
         with self._lock:
             if job.attempts != attempt or self._running.get(job.number) is not job:
                 return
+        if time.monotonic() - due > HELD_UP:  # its outcome may be there, and nobody could read it
+            self._watchdog.after(GRACE, self._force, job, attempt)
+            return
         if self._interrupt(job):
             return
         with self._lock:
             if job.attempts != attempt or self._running.pop(job.number, None) is not job:
                 return
             self._disowned[job.number, attempt] = job
-            self._settle(job, _stopped_outcome(job, None, self._now()))
+            self._settle(job, stopped_outcome(job, None, self._now()))
         logger.warning(
             "Job %s %s and %s cannot stop it: it is reported as %s; its slot is free again when it ends.",
             job.id,
-            _STOP_TEXT[job._stop] if job._stop else "was to stop",
+            STOP_TEXT[job._stop] if job._stop else "was to stop",
             type(self).__name__,
             job.objective,
         )
@@ -872,7 +988,8 @@ class Evaluator(abc.ABC):
                     return
         finally:
             with self._lock:
-                inbox.watchers.remove(wake)
+                if wake in inbox.watchers:
+                    inbox.watchers.remove(wake)
 
     def _finish(self, inbox: Inbox) -> list[Job[Any]]:
         """Take what is done, record it and call the callbacks; in the caller's thread."""
@@ -967,7 +1084,14 @@ class Evaluator(abc.ABC):
 
     def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
         """What the evaluator itself adds to a job's metadata, beside times and worker."""
-        return None if job._extra is None else self._describe_extra(job._extra)
+        return None if job._extra is None else self._described(job._extra)
+
+    def _described(self, extra: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._describe_extra(extra)
+        except Exception:
+            logger.exception("%s._describe_extra raised; the metadata lack what it says.", type(self).__name__)
+            return {}
 
     def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
         outcome, origin = job._outcome, self._origin
@@ -1291,21 +1415,21 @@ class Evaluator(abc.ABC):
 
     def _settle_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
         """Under the lock: end every job that waits."""
-        ended = [job for job in self._ready if job._status is READY]
+        ended = [job for job in self._ready if job._outcome is None]
         self._ready.clear()
         for job in ended:
             self._settle(job, failed(kind, reason))
         return ended
 
-    def _end_all(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
-        """End what waits, ask what runs to stop; returns those that waited."""
+    def _end_all(self, kind: FailureKind, reason: str, asked: float = math.inf) -> list[Job[Any]]:
+        """End what waits, ask what runs to stop (see `_stop_running`); returns those that waited."""
         with self._lock:
             ended = self._settle_ready(kind, reason)
             running = [(job, job.attempts) for job in self._running.values()]
         if ended and self._durable:
             self._record_outcomes_soon(ended)
         for job, attempt in running:
-            self._stop_running(job, attempt, kind)
+            self._stop_running(job, attempt, kind, asked)
         return ended
 
     @property
@@ -1328,6 +1452,7 @@ class Evaluator(abc.ABC):
         self._timeout_set = time.monotonic()
         self._suspends = self._suspends and not self._out_of_time  # those of the deadline before have ended
         self._budget_suspends = suspends
+        self._budget_end = math.inf if self._timeout is None else self._timeout_set + self._timeout
         self._out_of_time = False
         if self._timeout is not None:
             self._watchdog.after(self._timeout, self._spend_budget, self._timeout_set)
@@ -1347,7 +1472,7 @@ class Evaluator(abc.ABC):
             self._out_of_time = True
             if self._budget_suspends:
                 self._let_go()
-            self._end_all(FailureKind.CANCELLED, self._budget_text())
+            self._end_all(FailureKind.CANCELLED, self._budget_text(), self._budget_end)
 
     def suspend(self) -> list[Job[Any]]:
         """As `close`, but leave what is unfinished to be resumed; returns those jobs.
@@ -1425,9 +1550,8 @@ class Evaluator(abc.ABC):
             self._running.clear()
             now = self._now()
             for job in left:
-                if self._acquires:
-                    self._release(job)
-                self._settle(job, _stopped_outcome(job, None, now))
+                self._give_back(job)
+                self._settle(job, stopped_outcome(job, None, now))
         if left and self._durable:
             self._record_outcomes_soon(left)
 
@@ -1534,30 +1658,6 @@ class _Hooks:
             getattr(callback, name)(*args)
         except Exception:
             logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)
-
-
-_STOP_TEXT = {
-    FailureKind.TIMEOUT: "ran over its job timeout",
-    FailureKind.CANCELLED: "was cancelled",
-    FailureKind.SUSPENDED: "was stopped, to be resumed",
-    FailureKind.MEMORY_LIMIT: "used more than its memory limit",
-}
-
-
-def _stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None = None) -> Outcome:
-    """What a job that was asked to stop ends as, whatever it returned meanwhile."""
-    kind = job._stop or FailureKind.CANCELLED
-    evaluator = cast("Evaluator | None", job._evaluator)
-    origin = evaluator._origin if evaluator is not None else 0.0
-    reason = _STOP_TEXT[kind]
-    if kind is FailureKind.TIMEOUT and evaluator is not None:
-        reason = f"ran over its job timeout of {evaluator._job_timeout} s"
-    elif kind in (FailureKind.CANCELLED, FailureKind.SUSPENDED) and evaluator is not None and evaluator._out_of_time:
-        reason = evaluator._budget_text()
-    if outcome is None:
-        start = None if job._started is None else job._started + origin
-        return failed(kind, reason, start=start, end=None if now is None or start is None else now + origin)
-    return failed(kind, reason, metadata=outcome.metadata, start=outcome.start, end=outcome.end, worker=outcome.worker)
 
 
 @when_told_to_end

@@ -40,7 +40,7 @@ class Job(Generic[OutputT]):
     """
 
     __slots__ = (
-        "__weakref__", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
+        "__weakref__", "_asked", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
         "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted",
         "_virtual", "args", "attempts", "job_type", "number",
     )  # fmt: skip
@@ -70,6 +70,7 @@ class Job(Generic[OutputT]):
         self._errors: list[str] | None = None  # of the attempts before the last
         self._extra: dict[str, Any] | None = None  # keyword arguments of this job alone: lent resources
         self._stop: FailureKind | None = None  # why it was asked to stop
+        self._asked: float  # since when it was to stop, by time.monotonic(); set with `_stop`
         self._started: float | None = None  # as the evaluator saw it, on its clock
         self._stopper: Any = None
         self._seed_number: int | None = None  # of the job whose seed it has, where it continues another
