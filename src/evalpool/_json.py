@@ -3,7 +3,8 @@
 `jsonable` makes a JSON value of what run-functions really return: numpy scalars and arrays, pydantic
 models, enums, paths, tuples and sets. JSON knows no NaN and no infinity, and a loss that diverged is worth
 keeping: such a float is written ``{"$float": "nan" | "inf" | "-inf"}`` and restored by `from_json`.
-Everything else is `NotJSON`, with the place of the value in what was to be kept.
+Everything else is `NotJSON`, with the place of the value in what was to be kept: what is written can be read,
+so a number of more digits, or a nesting deeper, than readers take is refused too.
 
 numpy and pydantic are looked for in `sys.modules` only: who never imported them has no values of theirs.
 """
@@ -23,7 +24,15 @@ from evalpool.errors import NotJSON
 __all__ = ["from_json", "jsonable", "plain", "to_json", "unjson"]
 
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_AS_IS = frozenset({str, int, bool, type(None)})
+_AS_IS = frozenset({str, bool, type(None)})
+
+MAX_DEPTH = 100
+"""Containers within each other. Every reader can read so many, whatever the record itself adds: pydantic's parser takes
+200, and Python's as many as are left of its stack."""
+MAX_DIGITS = 4300
+"""Of a whole number: what Python (by default) and pydantic's parser turn from text into a number."""
+_TOO_LARGE = 10**MAX_DIGITS
+
 _ADVICE = "a record holds text, numbers, booleans, None, and lists and dicts of them; convert it first"
 
 
@@ -35,7 +44,7 @@ def to_json(value: Any, key: str = "") -> str:
     """
     try:
         return _encode(jsonable(value, key))
-    except ValueError as error:  # an integer of more digits than Python converts to text
+    except ValueError as error:  # an integer of more digits than this program lets Python convert to text
         raise NotJSON(f"{key or 'the value'} cannot be written as JSON: {error}") from None
 
 
@@ -67,7 +76,7 @@ def jsonable(value: Any, key: str = "") -> Any:
 def plain(value: Any, key: str = "", *, lenient: bool = False) -> Any:
     """As `jsonable`, but floats stay floats, NaN and infinity too: what a reader of a record gets.
 
-    With `lenient`, what is not JSON becomes its repr, and a key that is not text its text.
+    With `lenient`, what is not JSON becomes its repr, and a key that is not text its text; it never raises.
     """
     kind = type(value)
     if kind in _AS_IS or kind is float:
@@ -108,103 +117,143 @@ class _Unfit(Exception):
 
 def _convert_at(key: str, value: Any, *, encode_floats: bool, lenient: bool) -> Any:
     try:
-        return _convert(value, encode_floats, lenient)
+        return _Conversion(encode_floats, lenient).convert(value)
     except _Unfit as unfit:
         place = (key + unfit.path).removeprefix(".") or "the value"
         raise NotJSON(f"{place} {unfit}; {_ADVICE}") from None
-    except RecursionError:
-        raise NotJSON(f"{key or 'the value'} contains itself, or is nested too deeply; {_ADVICE}") from None
+    except Exception as error:  # of a value's own methods
+        reason = f"{type(error).__name__}: {error}"
+        raise NotJSON(f"{key or 'the value'} cannot be converted ({reason}); {_ADVICE}") from error
 
 
-def _convert(value: Any, encode_floats: bool, lenient: bool) -> Any:
-    kind = type(value)
-    if kind in _AS_IS:
-        return value
-    if kind is float:
-        if encode_floats and not math.isfinite(value):
-            return {"$float": repr(value)}
-        return value
-    if kind is dict:
-        return _convert_dict(value, encode_floats, lenient)
-    if kind is list or kind is tuple:
-        return _convert_list(value, encode_floats, lenient)
-    # An enum before text and numbers, which it may be too.
-    if isinstance(value, enum.Enum):
-        return _convert(value.value, encode_floats, lenient)
-    if isinstance(value, str):  # numpy.str_ among others
-        return str(value)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
-        return _convert_numpy(numpy, value, encode_floats, lenient)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return _convert(float(value), encode_floats, lenient)
-    if isinstance(value, Mapping):
-        return _convert_dict(value, encode_floats, lenient)
-    if isinstance(value, list | tuple):
-        return _convert_list(value, encode_floats, lenient)
-    if isinstance(value, set | frozenset):
-        return _convert_list(_ordered(value), encode_floats, lenient)
-    if isinstance(value, PurePath):
-        return str(value)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        return _convert_dict(_dump(value), encode_floats, lenient)
-    return _give_up(value, lenient)
-
-
-def _give_up(value: Any, lenient: bool) -> Any:
-    if lenient:
+def _shown(value: Any) -> str:
+    """Its repr, or its type where that cannot be had."""
+    try:
         return repr(value)
-    raise _Unfit(f"is of type {type(value).__qualname__}, which is not JSON")
+    except Exception:  # noqa: BLE001  - any that its own method raises; or it is too large, or too deep
+        return f"<{type(value).__qualname__}>"
 
 
-def _convert_dict(value: Mapping[Any, Any], encode_floats: bool, lenient: bool) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        if type(key) is not str:
-            key = _text_key(key, lenient)
-        if type(item) in _AS_IS:
-            result[key] = item
-            continue
+class _Conversion:
+    """One walk through one value. With `lenient` it raises nothing."""
+
+    __slots__ = ("_encode_floats", "_lenient", "_within")
+
+    def __init__(self, encode_floats: bool, lenient: bool) -> None:
+        self._encode_floats = encode_floats
+        self._lenient = lenient
+        self._within: list[int] = []  # the ids of the containers that we are in
+
+    def convert(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _AS_IS or (kind is int and -_TOO_LARGE < value < _TOO_LARGE):
+            return value
+        if kind is float:
+            if self._encode_floats and not math.isfinite(value):
+                return {"$float": repr(value)}
+            return value
+        if kind is dict:
+            return self._dict(value)
+        if kind is list or kind is tuple:
+            return self._list(value)
+        if not self._lenient:
+            return self._other(value)
+        depth = len(self._within)
         try:
-            result[key] = _convert(item, encode_floats, lenient)
-        except _Unfit as unfit:
-            unfit.path = f".{key}{unfit.path}"
-            raise
-    return result
+            return self._other(value)
+        except Exception:  # noqa: BLE001  - any that a value's own methods raise
+            del self._within[depth:]
+            return _shown(value)
 
+    def _other(self, value: Any) -> Any:
+        # An enum before text and numbers, which it may be too.
+        if isinstance(value, enum.Enum):
+            return self.convert(value.value)
+        if isinstance(value, str):  # numpy.str_ among others
+            return str(value)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
+            return self._numpy(numpy, value)
+        if isinstance(value, int):
+            if not -_TOO_LARGE < value < _TOO_LARGE:
+                raise _Unfit(f"is a whole number of more than {MAX_DIGITS} digits")
+            return int(value)
+        if isinstance(value, float):
+            return self.convert(float(value))
+        if isinstance(value, Mapping):
+            return self._dict(value)
+        if isinstance(value, list | tuple):
+            return self._list(value)
+        if isinstance(value, set | frozenset):
+            return self._list(_ordered(value))
+        if isinstance(value, PurePath):
+            return str(value)
+        pydantic = sys.modules.get("pydantic")
+        if pydantic is not None and isinstance(value, pydantic.BaseModel):
+            return self._dict(_dump(value))
+        raise _Unfit(f"is of type {type(value).__qualname__}, which is not JSON")
 
-def _text_key(key: Any, lenient: bool) -> str:
-    if isinstance(key, str):
-        return str(key.value) if isinstance(key, enum.Enum) else str(key)
-    if lenient:
-        return str(key)
-    raise _Unfit(f"has the key {key!r} of type {type(key).__qualname__}; keys are text")
+    def _may_enter(self, value: Any) -> bool:
+        """Whether this container is converted; if not, its repr stands for it."""
+        within = self._within
+        if len(within) < MAX_DEPTH and id(value) not in within:
+            within.append(id(value))
+            return True
+        if self._lenient:
+            return False
+        raise _Unfit(f"contains itself, or is nested more than {MAX_DEPTH} deep")
 
+    def _dict(self, value: Mapping[Any, Any]) -> Any:
+        if not self._may_enter(value):
+            return _shown(value)
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            if type(key) is not str:
+                key = self._key(key)
+            if type(item) in _AS_IS:
+                result[key] = item
+                continue
+            try:
+                result[key] = self.convert(item)
+            except _Unfit as unfit:
+                unfit.path = f".{key}{unfit.path}"
+                raise
+        self._within.pop()
+        return result
 
-def _convert_list(value: Any, encode_floats: bool, lenient: bool) -> list[Any]:
-    result = []
-    for index, item in enumerate(value):
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str):
+            return str(key.value) if isinstance(key, enum.Enum) else str(key)
+        if not self._lenient:
+            raise _Unfit(f"has the key {_shown(key)} of type {type(key).__qualname__}; keys are text")
         try:
-            result.append(_convert(item, encode_floats, lenient))
-        except _Unfit as unfit:
-            unfit.path = f"[{index}]{unfit.path}"
-            raise
-    return result
+            return str(key)
+        except Exception:  # noqa: BLE001  - any that its own method raises
+            return _shown(key)
 
+    def _list(self, value: Any) -> Any:
+        if not self._may_enter(value):
+            return _shown(value)
+        result = []
+        for index, item in enumerate(value):
+            try:
+                result.append(self.convert(item))
+            except _Unfit as unfit:
+                unfit.path = f"[{index}]{unfit.path}"
+                raise
+        self._within.pop()
+        return result
 
-def _convert_numpy(numpy: Any, value: Any, encode_floats: bool, lenient: bool) -> Any:
-    kind = value.dtype.kind
-    if kind == "f" and value.dtype.itemsize > 8:
-        value = value.astype(numpy.float64)  # item() and tolist() of a long double are long doubles again
-    if kind not in "biufUO":
-        return _give_up(value, lenient)  # complex numbers, dates, bytes, structures
-    items = value.tolist()
-    if isinstance(items, list) and kind in "biufU" and not (kind == "f" and encode_floats):
-        return items
-    return _convert(items, encode_floats, lenient)
+    def _numpy(self, numpy: Any, value: Any) -> Any:
+        kind = value.dtype.kind
+        if kind == "f" and value.dtype.itemsize > 8:
+            value = value.astype(numpy.float64)  # item() and tolist() of a long double are long doubles again
+        if kind not in "biufUO":  # complex numbers, dates, bytes, structures
+            raise _Unfit(f"is of type {type(value).__qualname__}, which is not JSON")
+        items = value.tolist()
+        if isinstance(items, list) and kind in "biufU" and not (kind == "f" and self._encode_floats):
+            return items
+        return self.convert(items)
 
 
 def _dump(model: Any) -> dict[str, Any]:

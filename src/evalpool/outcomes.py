@@ -57,7 +57,14 @@ FINAL = frozenset(status for status, following in TRANSITIONS.items() if not fol
 
 
 class FailureKind(enum.Enum):
-    """Why a job has no objective. Code asks this, never the text of the objective."""
+    """Why a job has no objective. Code asks this, never the text of the objective.
+
+    A text that is no kind here makes one that is in no list and has that text as its value: a store may hold outcomes
+    that a later version, or another program, has written, and they are as good as any.
+
+    >>> FailureKind("timeout") is FailureKind.TIMEOUT, FailureKind("preempted").value
+    (True, 'preempted')
+    """
 
     RETURNED = "returned"  # the run-function returned a string that begins with F
     RAISED = "raised"
@@ -68,6 +75,20 @@ class FailureKind(enum.Enum):
     INVALID_OUTPUT = "invalid_output"
     CANCELLED = "cancelled"
     SUSPENDED = "suspended"  # stopped here, and left in the storage to be resumed
+
+    @classmethod
+    def _missing_(cls, value: object) -> FailureKind | None:
+        if not isinstance(value, str):
+            return None
+        kind = object.__new__(cls)
+        kind._name_ = kind._value_ = value
+        return kind
+
+    # Of an unknown kind there may be many objects, and none is kept: what strangers write must not fill the memory.
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, FailureKind) and self._value_ == other._value_)
+
+    __hash__ = enum.Enum.__hash__
 
 
 class Worker(NamedTuple):

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,6 +148,53 @@ def test_a_damaged_record_is_skipped_with_its_position_or_raised(
             _outs(storage)
 
 
+@pytest.mark.parametrize("position", [0, 40, -1])
+def test_a_damaged_record_takes_no_neighbours_along(
+    storage: JournalStorage, path: Path, position: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    search_id = storage.create_new_search()
+    storage.append([Event("created", search_id, number, {"args": {}}) for number in range(4)])
+    [file] = (path / "writers").iterdir()
+    lines = [bytearray(line) for line in file.read_bytes().splitlines(keepends=True)]
+    [damaged] = [line for line in lines if b'"created","0",1,' in line]
+    damaged[position] ^= 0x40
+    file.write_bytes(b"".join(lines))
+    with JournalStorage(path) as reader:
+        whole = ["0.0", "0.1", "0.2", "0.3"]
+        if position != -1:  # a damaged line break costs no record
+            whole.remove("0.1")
+        assert reader.load_all_job_ids(search_id) == whole
+    assert len(_warnings(caplog)) == (position != -1)
+
+
+def test_a_malformed_event_hides_no_other_of_its_record(
+    storage: JournalStorage, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.create_new_search()
+    events = b'[1,[["created","0",0,{}],["created","0",1,{"submit":[1]}],7,["later","0",1,{}],["created","0",2,{}]]]'
+    (path / "writers" / "stranger.log").write_bytes(_record(events))
+    assert storage.load_all_job_ids("0") == ["0.0", "0.2"]
+    assert [re.findall(r"event (\d)", warning) for warning in _warnings(caplog)] == [["1"], ["2"], ["3"]]
+
+
+def test_a_journal_whose_writer_had_a_clock_that_was_ahead_is_read_and_continued(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with JournalStorage(path) as ahead:
+        ahead._clock = (time.time_ns() + 3 * 365 * 86_400 * 10**9) // 1000  # three years
+        search_id = ahead.create_new_search()
+        ahead.store_search_value(search_id, "k", "ahead")
+        ahead.append([Event("created", search_id, ahead.reserve(search_id, 1), {"args": {}})])
+    with JournalStorage(path) as right:
+        assert right.load_all_job_ids(search_id) == ["0.0"]
+        right.append([Event("finished", search_id, 0, {"objective": 1.0})])
+        right.store_search_value(search_id, "k", "right")
+    with JournalStorage(path) as reader:
+        [record] = reader.results(search_id)
+        assert (record.objective, reader.load_search_value(search_id, "k")) == (1.0, "right")
+    assert _warnings(caplog) == []
+
+
 def _record(text: bytes) -> bytes:
     from zlib import crc32
 
@@ -162,7 +210,7 @@ def _record(text: bytes) -> bytes:
         b'[99999999999999999999,[["created","0",0,{}]]]',
         b'[1,{"created":0}]',
         b'[1,[["created","0",0]]]',
-        b'[1,[["created","../../etc",0,{"__reduce__":1}]]]',
+        b'[1,[["created","../../etc",0,{"submit":[1]}]]]',
         b'[1,[["created",7,0,{}]]]',
         b'[1,[[["created"],"0",0,{}]]]',
         b"\xff\xfe",

@@ -4,6 +4,7 @@ import datetime
 import enum
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,80 @@ def test_a_value_that_contains_itself_is_refused() -> None:
         to_json(loop)
 
 
-def test_an_integer_too_long_for_text_is_refused() -> None:
-    with pytest.raises(NotJSON, match="cannot be written"):
-        to_json({"n": 10**5000})
+def _nested(depth: int) -> Any:
+    value: Any = 0
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
-def test_a_lenient_reader_gets_the_repr_of_what_is_not_json() -> None:
-    assert plain({1: {"f": 1j}}, lenient=True) == {"1": {"f": "1j"}}
+class Big(int):
+    pass
+
+
+class Rude(Mapping[str, Any]):
+    """Raises whatever is asked of it."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise RuntimeError("rude")
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("rude")
+
+    def __len__(self) -> int:
+        raise RuntimeError("rude")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("rude")
+
+    __str__ = __repr__
+    __hash__ = object.__hash__
+
+
+LOOP: list[Any] = []
+LOOP += [LOOP, LOOP]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"n": 10**4300}, "n is a whole number of more than 4300 digits"),
+        ({"n": -(10**4300)}, "n is a whole number of more than 4300 digits"),
+        ({"n": [Big(10**5000)]}, r"n\[0\] is a whole number of more than 4300 digits"),
+        (_nested(101), "nested more than 100 deep"),
+        (LOOP, "contains itself"),
+        ({"r": Rude()}, "rude"),
+        ({Rude(): 1}, "has the key <Rude>"),
+    ],
+)
+def test_what_no_reader_could_read_again_is_refused(value: Any, reason: str) -> None:
+    with pytest.raises(NotJSON, match=reason):
+        jsonable(value)
+    with pytest.raises(NotJSON):
+        to_json(value)
+
+
+@pytest.mark.parametrize("value", [10**4299, -(10**4299), 10**400, _nested(100), "\ud800", {"\ud800": math.nan}])
+def test_the_largest_and_the_oddest_values_come_back(value: Any) -> None:
+    text = dumps(jsonable(value))
+    assert _same(loads(f'[1,[["created","0",0,{{"args":{{"x":{text}}}}}]]]')[1][0][3]["args"]["x"], value)
+    assert _same(from_json(to_json(value)), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({1: {"f": 1j}}, {"1": {"f": "1j"}}),
+        ([10**5000], ["<int>"]),
+        ({"a": Rude(), "b": [1]}, {"a": "<Rude>", "b": [1]}),
+        ({Rude(): 1}, {"<Rude>": 1}),
+        (LOOP, [repr(LOOP), repr(LOOP)]),
+        ([Big(10**5000), Rude(), 1], ["<Big>", "<Rude>", 1]),
+    ],
+)
+def test_a_lenient_reader_gets_the_repr_of_what_is_not_json(value: Any, expected: Any) -> None:
+    assert plain(value, lenient=True) == expected
+    to_json(plain(_nested(10_000), lenient=True))  # whatever it is, it can be kept
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "{", "", "[" * 100_000, '{"a":1}x', b"\xff"])

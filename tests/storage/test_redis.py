@@ -141,7 +141,7 @@ def test_a_server_of_a_later_schema_is_refused(redis_server: RedisServer) -> Non
         {"events": "{"},
         {"events": b"\xff"},
         {"events": '[["created","0",7]]'},
-        {"events": '[["created","0",7,{"__reduce__":1}]]'},
+        {"events": '[["created","0",7,{"submit":[1]}]]'},
         {"events": '{"created":1}'},
     ],
 )
@@ -159,6 +159,14 @@ def test_a_malformed_entry_is_skipped_with_its_position_or_raised(
     with RedisStorage.from_url(redis_server.url, on_malformed="raise") as storage:
         with pytest.raises(CorruptRecord, match=f"entry {entry} of"):
             storage.load_all_job_ids(search_id)
+
+
+def test_a_malformed_event_hides_no_other_of_its_entry(redis_server: RedisServer) -> None:
+    with RedisStorage.from_url(redis_server.url) as storage, redis_server.client() as client:
+        storage.create_new_search()
+        events = '[["created","0",0,{}],["created","0",1,{"submit":[1]}],7,["later","0",1,{}],["created","0",2,{}]]'
+        client.xadd(module.LOG, {"events": events})
+        assert storage.load_all_job_ids("0") == ["0.0", "0.2"]
 
 
 def test_a_full_server_is_a_clear_error(redis_server: RedisServer) -> None:

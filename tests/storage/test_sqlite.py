@@ -148,7 +148,7 @@ def test_a_damaged_file_is_named(path: Path) -> None:
 
 MALFORMED = [
     "(1000, 'created', '0', 7, '{')",
-    "(1000, 'created', '0', 7, '{\"args\": {}, \"code\": \"import os\"}')",
+    "(1000, 'created', '0', 7, '{\"args\": {}, \"submit\": \"import os\"}')",
     "(1000, 'exploded', '0', 7, '{}')",
     "(1000, 'created', '0', NULL, '{}')",
     "(1000, 'created', '0', -7, '{}')",

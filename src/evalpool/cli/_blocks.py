@@ -71,7 +71,7 @@ def _one(summary: dict[str, Any]) -> RenderableType:
         row("speed", rate(summary["rate"]), f", {duration(left)} left" if left is not None else "")
     if summary["failures"]:
         texts = ", ".join(f"{clean(text)} {n}" for text, n in summary["failure_texts"].items())
-        row("failures", ", ".join(f"{kind} {n}" for kind, n in summary["failures"].items()),
+        row("failures", ", ".join(f"{clean(kind)} {n}" for kind, n in summary["failures"].items()),
             Text("  " + texts, "dim"))  # fmt: skip
     running = summary["running"]
     for index, job in enumerate(running[:MOST_JOBS]):

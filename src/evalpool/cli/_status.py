@@ -55,7 +55,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     else:
         rows += [(name, value) for name, value in summary["standing"].items()]
     if summary["failures"]:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in summary["failures"].items())
+        kinds = ", ".join(f"{clean(kind)} {count}" for kind, count in summary["failures"].items())
         texts = ", ".join(f"{clean(text)} {count}" for text, count in summary["failure_texts"].items())
         rows.append(("failures", f"{kinds}  ({texts})"))
     if summary["rate"] is not None:

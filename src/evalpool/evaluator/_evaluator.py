@@ -402,12 +402,13 @@ class Evaluator(abc.ABC):
                 "submit([{'x': 1}])."
             )
         check = _settings.check_configuration
-        checked = [check(configuration) for configuration in configurations]
+        to_json = self._needs_json
+        checked = [check(configuration, to_json) for configuration in configurations]
         if not self._started_up:
             self._start_up()
         if not checked:
             return []
-        if self._needs_json:
+        if to_json:
             jsonable(checked, "configurations")  # before any number is taken
         if self._durable:
             self._lease.take()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from evalpool._checks import check_number, is_whole
+from evalpool._json import jsonable
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
 from evalpool.outcomes import FailureKind
@@ -170,11 +171,13 @@ def unpicklable_task(run_function: Any, error: Exception) -> str:
 _IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
 
 
-def check_configuration(value: Any) -> dict[str, Any]:
+def check_configuration(value: Any, to_json: bool = False) -> dict[str, Any]:
     """Return a copy that shares no container with `value`.
 
     Lists, dicts and sets in it are copied deeply; other objects, arrays among them, are taken as they are: a
     copy of a 10 MB array per job costs more than the dispatch of a thousand jobs.
+
+    Raises `BadArgument`; for what cannot be copied `NotJSON`, if it is to become JSON (`to_json`) and cannot.
     """
     if type(value) is not dict and not isinstance(value, dict):
         raise BadArgument(
@@ -187,5 +190,13 @@ def check_configuration(value: Any) -> dict[str, Any]:
         if type(item) not in _IMMUTABLE and isinstance(item, (list, dict, set, bytearray)):
             import copy
 
-            copied[key] = copy.deepcopy(item)
+            try:
+                copied[key] = copy.deepcopy(item)
+            except Exception as error:  # of a value's own methods, or it is nested too deeply
+                if to_json:
+                    jsonable(item, key)
+                raise BadArgument(
+                    f"The configuration's {key!r} cannot be copied ({type(error).__name__}: {error}); give plain values, "
+                    "or pass objects by run_function_kwargs."
+                ) from error
     return copied

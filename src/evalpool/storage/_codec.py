@@ -75,7 +75,7 @@ def encode_anyhow(event: Event) -> str | None:
     """As `encode`, for what is appended soon, by threads that have no one to tell: never raises.
 
     What is not JSON is kept as its repr, with a warning: the rest of an outcome must not be lost for it. None,
-    with an error in the log, if even so it is no event.
+    with an error in the log, if it has not the form of its kind.
     """
     try:
         return encode(event)
@@ -110,21 +110,26 @@ def to_wire(events: Iterable[Event], encode: Callable[[Event], str | None] = enc
     return f"[{','.join(items)}]"
 
 
-def from_wire(items: Any, at: tuple[int, str] | None = None) -> list[Event]:
+def from_wire(
+    items: Any, at: tuple[int, str] | None = None, report: Callable[[int, str], None] | None = None
+) -> list[Event]:
     """The events of a batch that `to_wire` wrote, given as JSON values. Raises `Malformed`.
 
-    With `at`, each gets its place: that, and its place in the batch.
+    With `at`, each gets its place: that, and its place in the batch. With `report`, an event that is malformed is told
+    to it, with its place in the batch and the reason, and left out: it hides no other.
     """
     if not isinstance(items, list):
         raise Malformed(f"a batch is a list, not {type(items).__name__}")
     events = []
     for index, item in enumerate(items):
-        if not isinstance(item, list) or len(item) != 4:
-            raise Malformed("an event is a list of kind, search, number and data")
         try:
+            if not isinstance(item, list) or len(item) != 4:
+                raise Malformed("an event is a list of kind, search, number and data")
             events.append(_checked(item[0], item[1], item[2], item[3], None if at is None else (*at, index)))
         except ValueError as error:
-            raise Malformed(_reason(error)) from None
+            if report is None:
+                raise Malformed(_reason(error)) from None
+            report(index, _reason(error))
     return events
 
 

@@ -25,30 +25,32 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
 from evalpool.storage._counters import check_count
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
 from evalpool.storage._journal_numbers import Chain, claim
 from evalpool.storage._leases import new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
-from evalpool.storage._written import WireStorage
+from evalpool.storage._written import Encoder, WrittenStorage
 
 __all__ = ["JournalStorage"]
 
 MARKER = "evalpool-journal.json"
 _FORMAT = "evalpool journal"
 
-FUTURE = 86_400_000_000
-"""Microseconds that a batch may come from the future: more is damage, not a clock that is wrong."""
+LAST = 2**62
+"""What a clock may say: microseconds, a hundred thousand years. A clock that is ahead by days or years is a fault of
+its host that users have; who reads its records writes behind them, so theirs still come in their order."""
 
 
-class JournalStorage(WireStorage):
+class JournalStorage(WrittenStorage[list[str]]):
     """Keeps events in files of `directory`, shared by all hosts that reach it; made if it is not there.
 
     On a local disk a commit is given to the operating system (it survives the death of the process) and flushed to
@@ -123,14 +125,21 @@ class JournalStorage(WireStorage):
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def _commit(self, batches: list[str]) -> None:
-        """Each batch as a record of its own clock."""
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[str] | None:
+        """A record for each job, so that a damaged one takes no neighbours along."""
+        groups: dict[tuple[str, int | None], list[Event]] = {}
+        for event in events:
+            groups.setdefault((event.search_id, event.number), []).append(event)
+        return [wire for group in groups.values() if (wire := to_wire(group, encoder)) != "[]"] or None
+
+    def _commit(self, batches: list[list[str]]) -> None:
+        """Each record with its own clock, in one write."""
         self._check_open()
         payloads = []
         with self._read_lock:
-            for batch in batches:
+            for record in chain.from_iterable(batches):
                 self._clock = max(time.time_ns() // 1000, self._clock + 1)
-                payloads.append(f"[{self._clock},{batch}]".encode("ascii"))
+                payloads.append(f"[{self._clock},{record}]".encode("ascii"))
         self._file.write(payloads)
 
     def _make_searches(self, events: Sequence[Event]) -> None:
@@ -161,15 +170,16 @@ class JournalStorage(WireStorage):
     # -- reading ---------------------------------------------------------------------------------------
 
     def _events(self, name: str, position: int, payload: bytes) -> list[Event]:
+        place = f"{self._path('writers', name)}, byte {position}"
         try:
             record = loads(payload)
             if not (isinstance(record, list) and len(record) == 2 and type(record[0]) is int):
                 raise Malformed("a record is a list of a clock and events")
-            if not 0 <= record[0] <= time.time_ns() // 1000 + FUTURE:
-                raise Malformed(f"its clock says {record[0]}, more than a day from now")
-            return from_wire(record[1], at=(record[0], name))
+            if not 0 <= record[0] <= LAST:
+                raise Malformed(f"its clock says {record[0]}, which no clock says")
+            return self._unpack(record[1], place, (record[0], name))
         except ValueError as error:
-            self._reporter.report(f"{self._path('writers', name)}, byte {position}", str(error))
+            self._reporter.report(place, str(error))
             return []
 
     # -- the directory ---------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ SUFFIX = ".log"
 SYNC_INTERVAL = 1.0
 """Seconds between flushes to the disk of a local file that is being written."""
 
+_LONGEST_HEAD = 32
+"""Bytes of a checksum, a length and their blanks, and more."""
+
 ABANDONED_AFTER = 60.0
 """Seconds without a change after which an unfinished record will not be finished."""
 
@@ -163,6 +166,9 @@ class JournalReader:
         start = end = 0
         while (line_end := data.find(b"\n", start)) >= 0:
             payload = _payload(data[start:line_end])
+            if payload is None and (found := _begins_with(data[start:line_end])) is not None:
+                # Its line break is what is damaged: the next record begins behind it.
+                payload, line_end = found[0], start + found[1]
             if payload is None:
                 damaged.append(offset + start)
             else:
@@ -181,8 +187,16 @@ class JournalReader:
 
 def _payload(line: bytes) -> bytes | None:
     """The payload of a record; None if it is damaged."""
-    checksum, _, rest = line.partition(b" ")
-    length, _, payload = rest.partition(b" ")
-    if not length.isdigit() or int(length) != len(payload):
+    found = _begins_with(line)
+    return None if found is None or found[1] != len(line) else found[0]
+
+
+def _begins_with(line: bytes) -> tuple[bytes, int] | None:
+    """The payload of the record that the line begins with, and where that ends; None if it begins with none."""
+    head = line[:_LONGEST_HEAD].split(b" ", 2)
+    if len(head) < 3 or not head[1].isdigit():
         return None
-    return payload if checksum == b"%08x" % crc32(payload) else None
+    start = len(head[0]) + len(head[1]) + 2
+    end = start + int(head[1])
+    payload = line[start:end]
+    return (payload, end) if len(line) >= end and head[0] == b"%08x" % crc32(payload) else None

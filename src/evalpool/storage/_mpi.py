@@ -19,10 +19,11 @@ from evalpool._json import from_json
 from evalpool._mpi._crew import Crew, crew_named, crew_of, has_runner
 from evalpool._mpi._patience import Patience
 from evalpool.errors import NotShareable, StorageUnavailable
-from evalpool.storage._base import Sharing, Storage
+from evalpool.storage._base import Sharing
 from evalpool.storage._counters import Counters
 from evalpool.storage._hub import read_reply, reply_to
 from evalpool.storage._shared_memory import SharedMemoryStorage
+from evalpool.storage._written import WireStorage
 
 __all__ = ["MPIStorage"]
 
@@ -50,7 +51,7 @@ class MPIStorage(SharedMemoryStorage):
     ranks_only = True
 
     def __init__(self, comm: Any = None, root: int = 0) -> None:
-        Storage.__init__(self)
+        WireStorage.__init__(self)
         crew = crew_of(comm, root)
         self._begin(crew, crew.key, crew.next_tag())
         if crew.rank == root:
@@ -73,7 +74,7 @@ class MPIStorage(SharedMemoryStorage):
     def _on_rank(cls, key: str, tag: int) -> MPIStorage:
         """A client in a job of a rank, or in the child of one, which reaches nobody and says so when it is used."""
         client = cls.__new__(cls)
-        Storage.__init__(client)
+        WireStorage.__init__(client)
         client._begin(crew_named(key), key, tag)
         return client
 

@@ -13,8 +13,7 @@ from typing import Any
 from evalpool._json import from_json
 from evalpool._ray_session import Session, import_ray
 from evalpool.errors import BadArgument, StorageUnavailable
-from evalpool.storage._base import SEARCHES, Cursor, Sharing, Storage
-from evalpool.storage._codec import from_wire
+from evalpool.storage._base import SEARCHES, Cursor, Sharing
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import Event
 from evalpool.storage._written import WireStorage
@@ -71,7 +70,7 @@ class RayStorage(WireStorage):
     def _attach(cls, name: str) -> RayStorage:
         """A client of the storage of this name, in a process that is in the cluster already: a worker."""
         client = cls.__new__(cls)
-        Storage.__init__(client)
+        WireStorage.__init__(client)
         client._session = None
         client._mine = False
         client._become_client(name)
@@ -108,7 +107,12 @@ class RayStorage(WireStorage):
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         batches, cursor = self._ask("read", after or 0)
-        return [event for batch in batches for event in from_wire(from_json(batch))], cursor
+        first = cursor - len(batches)
+        return [
+            event
+            for number, batch in enumerate(batches, first)
+            for event in self._unpack(from_json(batch), f"batch {number} of {self!r}")
+        ], cursor
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
         check_count(n)

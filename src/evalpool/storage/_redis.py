@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from evalpool._checks import is_real
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads, to_wire
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
 from evalpool.storage._counters import check_count, refuse
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fork import abandon
@@ -247,12 +247,13 @@ class RedisStorage(WrittenStorage[Batch]):
 
     def _events(self, entry: bytes, fields: dict[bytes, bytes] | None) -> list[Event]:
         text = (fields or {}).get(b"events")
+        place = f"entry {entry.decode()} of {self!r}"
         try:
             if text is None:
                 raise Malformed("it has no field 'events'")
-            return from_wire(loads(text))
+            return self._unpack(loads(text), place)
         except ValueError as error:
-            self._reporter.report(f"entry {entry.decode()} of {self!r}", str(error))
+            self._reporter.report(place, str(error))
             return []
 
     # -- processes -------------------------------------------------------------------------------------

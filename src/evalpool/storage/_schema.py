@@ -1,34 +1,34 @@
 """What the data of each kind of event must look like when it comes out of a store that anyone may have written.
 
 One validator a kind, compiled by pydantic, about a microsecond an event. Nothing is converted and nothing is
-executed: an event either has this form or is no record of ours.
+executed: an event either has this form or is no record of ours. Fields that are not named here, and kinds of failure
+that `FailureKind` does not list, are of a later version: they are kept, for the rest of such a record is good.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import NotRequired, TypedDict
+
+from evalpool.outcomes import FINAL, FailureKind, JobStatus
 
 __all__ = ["LARGEST", "VALIDATORS"]
 
 LARGEST = 2**53
 
-_strict = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+_strict = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 
-_Status = Literal["READY", "RUNNING", "DONE", "FAILED", "CANCELLING", "CANCELLED"]
-_Final = Literal["DONE", "FAILED", "CANCELLED"]
-_Kind = Literal[
-    "returned",
-    "raised",
-    "worker_died",
-    "timeout",
-    "memory_limit_exceeded",
-    "unpicklable",
-    "invalid_output",
-    "cancelled",
-]
+# Made of the enumerations, where these texts stand once.
+if TYPE_CHECKING:
+    _Status: TypeAlias = str
+    _Final: TypeAlias = str
+    _Kind: TypeAlias = str
+else:
+    _Status = Literal[tuple(status.name for status in JobStatus)]
+    _Final = Literal[tuple(status.name for status in JobStatus if status in FINAL)]
+    _Kind = Literal[tuple(kind.value for kind in FailureKind)]
 # As far as every store, and JSON everywhere, keeps whole numbers exactly.
 _Number = Annotated[int, Field(ge=0, le=LARGEST)]
 _Attempt = Annotated[int, Field(ge=1, le=LARGEST)]
@@ -84,7 +84,7 @@ class _Finished(TypedDict, total=False):
     objective: Any
     output: Any
     error: str | None
-    kind: _Kind | None
+    kind: _Kind | str | None
     metadata: dict[str, Any] | None
     attempts: _Number
     attempt_errors: list[str] | None

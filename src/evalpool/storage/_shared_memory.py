@@ -11,7 +11,7 @@ from typing import Any
 
 from evalpool._json import jsonable, to_json
 from evalpool.errors import StorageUnavailable
-from evalpool.storage._base import Cursor, Sharing, Storage
+from evalpool.storage._base import Cursor, Sharing
 from evalpool.storage._codec import dumps, encode, encode_anyhow, from_wire, loads
 from evalpool.storage._counters import Counters
 from evalpool.storage._events import Event
@@ -41,7 +41,7 @@ class SharedMemoryStorage(WireStorage):
     def _attach(cls, address: str, key: bytes) -> SharedMemoryStorage:
         """A client of the storage that another process serves."""
         client = cls.__new__(cls)
-        Storage.__init__(client)
+        WireStorage.__init__(client)
         client._log = client._hub = None
         client._become_client(address, key)
         return client
@@ -67,9 +67,10 @@ class SharedMemoryStorage(WireStorage):
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         if self._log is not None:
             batches = self._log[after or 0 :]
-            return from_wire(loads(_joined(batches))), (after or 0) + len(batches)
-        items, cursor = self._link.ask(to_json({"do": "read", "after": after}).encode("ascii"))
-        return from_wire(items), cursor
+            items, cursor = loads(_joined(batches)), (after or 0) + len(batches)
+        else:
+            items, cursor = self._link.ask(to_json({"do": "read", "after": after}).encode("ascii"))
+        return self._unpack(items, f"{self!r} behind batch {after or 0}"), cursor
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
         if self._log is not None:

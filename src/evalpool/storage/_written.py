@@ -15,11 +15,11 @@ from __future__ import annotations
 import abc
 import threading
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._base import Storage
-from evalpool.storage._codec import encode, encode_anyhow, to_wire
+from evalpool.storage._codec import Reporter, encode, encode_anyhow, from_wire, to_wire
 from evalpool.storage._events import Event
 from evalpool.storage._fork import renew_after_fork
 from evalpool.storage._writer import Writer
@@ -40,6 +40,10 @@ class WrittenStorage(Storage, Generic[Batch]):
 
     _writer: Writer[Batch]
     _closed = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reporter = Reporter("skip")
 
     def _begin_writing(self, name: str, *, remote: bool) -> None:
         """Make the writer; `name` and `remote` as `Writer`."""
@@ -91,6 +95,10 @@ class WrittenStorage(Storage, Generic[Batch]):
                     self._release(flushed)
                 finally:
                     self._closed = True
+
+    def _unpack(self, items: Any, place: str, at: tuple[int, str] | None = None) -> list[Event]:
+        """The events of a batch that was read at `place`; those that are malformed are reported one by one."""
+        return from_wire(items, at, lambda index, reason: self._reporter.report(f"event {index} of {place}", reason))
 
     def _check_open(self) -> None:
         """Raise `StorageUnavailable` once this client is closed."""
