@@ -196,7 +196,7 @@ def check_configuration(value: Any, to_json: bool = False) -> dict[str, Any]:
                 if to_json:
                     jsonable(item, key)
                 raise BadArgument(
-                    f"The configuration's {key!r} cannot be copied ({type(error).__name__}: {error}); give plain values, "
-                    "or pass objects by run_function_kwargs."
+                    f"The configuration's {key!r} cannot be copied ({type(error).__name__}: {error}); give plain "
+                    "values, or pass objects by run_function_kwargs."
                 ) from error
     return copied
