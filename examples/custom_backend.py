@@ -41,7 +41,7 @@ class FreshInterpreterEvaluator(Evaluator):
         if parcel.error:
             raise TypeError(parcel.error)
         self._line = Line(self)  # over which a job records, and asks whether to stop
-        self._call = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address)
+        self._call = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address, parcel.origin)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def _dispatch(self, job: Job[Any]) -> None:

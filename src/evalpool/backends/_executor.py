@@ -69,7 +69,7 @@ class ExecutorEvaluator(Evaluator):
             self._unpicklable = parcel.error
             return
         self._line = Line(self)
-        self._remote = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address)
+        self._remote = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address, parcel.origin)
         self._call = self._call_there
 
     def _call_here(self, job: Job[Any]) -> Any:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import Task, describe_exception
+from evalpool.worker._origin import adopt
 from evalpool.worker._pickling import dump_whole
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ Address = tuple[Any, bytes]
 class RemoteCall:
     """A picklable function that evaluates one job and returns its pickled outcome; never raises."""
 
-    def __init__(self, task: bytes, storage: bytes | None, advice: str, line: Address | None) -> None:
-        self._task, self._storage, self._advice, self._line = task, storage, advice, line
+    def __init__(
+        self, task: bytes, storage: bytes | None, advice: str, line: Address | None, origin: bytes = b""
+    ) -> None:
+        self._origin, self._task = origin, task
+        self._storage, self._advice, self._line = storage, advice, line
         # Not of the task alone: the same function may be evaluated for another storage, by another evaluator.
         digest = hashlib.blake2b(task, digest_size=16)
         digest.update(storage or b"")
@@ -56,7 +60,7 @@ class RemoteCall:
             return pickle.dumps(failed(FailureKind.UNPICKLABLE, text))
         outcome = task.call(number, attempt, arguments, channel, extra, worker)
         try:
-            return dump_whole(outcome)
+            return dump_whole(outcome, back=True)
         except BaseException as error:  # noqa: BLE001  as above
             text = f"The result could not be pickled: {describe_exception(error, None)}"
             lost = failed(FailureKind.UNPICKLABLE, text, start=outcome.start, end=outcome.end, worker=worker)
@@ -65,6 +69,8 @@ class RemoteCall:
     def _unpack(self) -> tuple[Task, _RemoteChannel, Worker]:
         known = _unpacked.get(self._digest)
         if known is None:
+            if self._origin:
+                adopt(self._origin, ours=False)
             task = pickle.loads(self._task)
             worker = Worker(f"{socket.gethostname()}-{os.getpid()}", socket.gethostname(), os.getpid())
             known = task, _RemoteChannel(self._line, self._storage, self._advice), worker
@@ -112,7 +118,7 @@ class _RemoteChannel:
                 if self._connection is None:
                     address, key = self._line
                     self._connection = Client(address, authkey=key)
-                self._connection.send_bytes(dump_whole(question))
+                self._connection.send_bytes(dump_whole(question, back=True))
                 return bool(self._connection.recv())
             except (OSError, EOFError) as error:
                 logger.warning(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool.evaluator import _settings
+from evalpool.worker._origin import describe
+from evalpool.worker._pickling import dump_whole
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -22,12 +24,14 @@ class Parcel(NamedTuple):
         storage: the storage client; None if workers cannot reach it.
         advice: then, what to tell a run-function that asks for it.
         error: why there is no task; every job ends with it.
+        origin: for `evalpool.worker._origin.adopt`, before anything is unpickled there.
     """
 
     task: bytes
     storage: bytes | None
     advice: str
     error: str
+    origin: bytes
 
 
 def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
@@ -37,14 +41,14 @@ def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | Non
         evaluator: whose workers.
         apart: takes the task's large buffers (numpy arrays), which are then not in its pickle (PEP 574).
     """
-    import cloudpickle
+    from evalpool.worker._by_value import dumps
 
     storage, advice = None, ""
     if evaluator._own_storage is not None or not evaluator._storage.keeps:
         advice = str(_settings.unreachable(evaluator._storage, type(evaluator).__name__, evaluator._needed_sharing()))
     else:
-        storage = pickle.dumps(evaluator._storage)
+        storage = dump_whole(evaluator._storage)
     try:
-        return Parcel(cloudpickle.dumps(evaluator._task(), 5, buffer_callback=apart), storage, advice, "")
+        return Parcel(dumps(evaluator._task(), apart), storage, advice, "", describe())
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything
-        return Parcel(b"", storage, advice, _settings.unpicklable_task(evaluator._run_function, error))
+        return Parcel(b"", storage, advice, _settings.unpicklable_task(evaluator._run_function, error), b"")

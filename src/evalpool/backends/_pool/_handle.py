@@ -12,6 +12,7 @@ from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Peer
 from evalpool.batch._launchers import child_environment
 from evalpool.outcomes import Worker
+from evalpool.worker._path import boot_text, understood_path
 
 __all__ = ["Handle", "spawn"]
 
@@ -28,7 +29,8 @@ THREAD_VARIABLES = (
 )
 
 _BOOT = (
-    "import os, sys; sys.path[:] = os.environ.pop('EVALPOOL_SYS_PATH').split(os.pathsep); "
+    "import os, sys; "
+    "sys.path[:] = bytes.fromhex(os.environ.pop('EVALPOOL_SYS_PATH')).decode('utf-8', 'surrogatepass').split(chr(0)); "
     "from evalpool.backends._pool._worker import main; main({data}, {control}, {lender})"
 )
 
@@ -111,7 +113,7 @@ def spawn(index: int, threads: int) -> Handle:
     """
     environment = {name: str(threads) for name in THREAD_VARIABLES}
     environment.update(child_environment())
-    environment["EVALPOOL_SYS_PATH"] = os.pathsep.join(sys.path)
+    environment["EVALPOOL_SYS_PATH"] = boot_text(understood_path())
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
 
         def pair() -> tuple[socket.socket, int]:

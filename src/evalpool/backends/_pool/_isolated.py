@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import selectors
 import signal
 import time
@@ -28,6 +27,8 @@ from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import NotShareable
 from evalpool.outcomes import FailureKind, Outcome, failed
 from evalpool.worker._call import Task
+from evalpool.worker._origin import describe
+from evalpool.worker._pickling import dump_whole
 from evalpool.worker._running_job import RunningJob
 
 __all__ = ["Helper"]
@@ -60,17 +61,18 @@ class Helper:
         _helpers.add(self)
 
     def _start(self, channel: Any) -> Handle:
-        import cloudpickle
+        from evalpool.worker._by_value import dumps
 
         storage, advice = None, ""
         try:
-            storage = None if channel is None else pickle.dumps(channel.storage())
+            storage = None if channel is None else dump_whole(channel.storage())
         except NotShareable as error:
             advice = str(error)
-        task = cloudpickle.dumps(Task(_Inner(self._function), {}, "0", "task", 0), 5)
+        task = dumps(Task(_Inner(self._function), {}, "0", "task", 0))
         # What this process does not die of, its helper shall survive, too: a batch system signals all of them.
         signals = [n for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(n))]
         setup = {
+            "origin": describe(),
             "task": task,
             "storage": storage,
             "advice": advice,

@@ -26,6 +26,7 @@ from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._tree import descendants
 from evalpool.outcomes import FailureKind, Outcome, failed
 from evalpool.worker._call import Task, describe_exception, release
+from evalpool.worker._origin import adopt
 
 __all__ = ["Channel", "Serving", "Turn", "main", "serve_batch", "serve_pickled"]
 
@@ -63,7 +64,7 @@ class Channel(abc.ABC):
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
         key = number, attempt
         count = self._sent[key] = self._sent.get(key, 0) + 1
-        payload, buffers = _wire.dump((budget, objective, count))
+        payload, buffers = _wire.dump((budget, objective, count), back=True)
         self.send(_wire.frame(_wire.RECORD, _wire.JOB.pack(number, attempt) + payload, buffers))
 
     def stopped(self, number: int, attempt: int) -> bool:
@@ -237,6 +238,7 @@ class Serving:
         self._task: Task | None = None
         self._broken = ""
         try:
+            adopt(setup["origin"], ours=True)
             self._task = pickle.loads(setup["task"], buffers=setup.get("buffers"))
             channel.pickled_storage = setup["storage"]
         except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
@@ -363,11 +365,11 @@ def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel)
         channel.send_bytes(_wire.fast_outcome(number, attempt, outcome.objective, start, end))
         return
     try:
-        payload, buffers = _wire.dump(_to_wire(outcome))
+        payload, buffers = _wire.dump(_to_wire(outcome), back=True)
     except BaseException as error:  # noqa: BLE001  a result's own code may raise anything
         text = f"The result could not be pickled: {describe_exception(error, None)}"
         outcome = failed(FailureKind.UNPICKLABLE, text, start=outcome.start, end=outcome.end)
-        payload, buffers = _wire.dump(_to_wire(outcome))
+        payload, buffers = _wire.dump(_to_wire(outcome), back=True)
     identity = number, attempt
     channel.send_large(_wire.OUTCOME, identity, _wire.JOB.pack(*identity) + payload, buffers)
 

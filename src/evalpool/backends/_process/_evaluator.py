@@ -34,6 +34,7 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
             self._refuse_all(parcel.error)
             return
         setup = {
+            "origin": parcel.origin,
             "task": parcel.task,
             "buffers": large,
             "storage": parcel.storage,

@@ -135,6 +135,7 @@ class RayEvaluator(SupervisedEvaluator):
         if self._follows and self._needs.amounts:  # nodes may have come or gone since construction
             self._num_workers = max(1, self._needs.capacity(self._ray.nodes()))
         setup = {
+            "origin": parcel.origin,
             "task": parcel.task,
             "buffers": buffers,
             "storage": parcel.storage,

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import os
 import socket
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +28,7 @@ from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._store import Shelf
 from evalpool.jobs._job import Job
 from evalpool.outcomes import Worker
+from evalpool.worker._path import understood_path
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -117,7 +117,7 @@ class Actors(OverSockets):
             self._give_up("Ray was shut down.")
             return
         try:
-            handle = self._class.remote(versions(), list(sys.path))
+            handle = self._class.remote(versions(), understood_path())
             serving = handle.serve.remote(self._setup, self._reach, ticket)
         except Exception as error:  # noqa: BLE001  Ray was shut down, or lost its head
             self._give_up(f"{type(error).__name__}: {error}")

@@ -1,0 +1,143 @@
+"""Pickles that hold what the receiver cannot import: cloudpickle, with definitions of the script by their tokens.
+
+What cloudpickle sends by value (classes and functions of `__main__`, of a module that was registered for it, local
+ones) comes out of each of its pickles anew, or changes the class that the receiver has. Here each class, and each
+function that stands in the script, is wrapped so that the receiver makes it once; see `evalpool.worker._script`.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+from evalpool.worker._same import definition
+from evalpool.worker._script import (
+    Table,
+    at_its_place,
+    came_from_elsewhere,
+    fill,
+    find,
+    home_of,
+    instance,
+    make,
+    pickled_so_far,
+    token_of,
+)
+
+__all__ = ["dumps", "tables"]
+
+LARGEST = 1 << 20
+"""Bytes of the pickle of a definition that the run-function does not name: above it holds data, which is left out."""
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: Any, buffer_callback: Any = None, back: bool = False, alone: str | None = None) -> None:
+        super().__init__(file, 5, buffer_callback)
+        self._back, self._alone = back, alone  # what is written out, with its parts; others are looked up
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, (type, types.FunctionType)):
+            return NotImplemented
+        if self._back and came_from_elsewhere(obj):
+            return find, (token_of(obj), home_of(obj), obj.__qualname__)
+        reduced = super().reducer_override(obj)
+        if not isinstance(reduced, tuple) or len(reduced) != 6:  # found by import, or built in
+            return reduced
+        placed = at_its_place(obj)
+        if not placed and not isinstance(obj, type):
+            return reduced
+        token, module = token_of(obj), home_of(obj)
+        if placed and self._alone not in (None, obj.__qualname__.partition(".")[0]):
+            return find, (token, module, obj.__qualname__)
+        maker, args, state, _, _, setter = reduced
+        name = obj.__qualname__
+        same = definition(obj) if placed and (isinstance(obj, type) or "." not in name) else ""
+        return make, (token, module, name, placed, same, maker, args), (setter, state), None, None, fill
+
+
+def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None, back: bool = False) -> bytes:
+    """Pickle `value` by value as far as needed.
+
+    Args:
+        value: any object. Raises whatever its own code raises.
+        buffer_callback: as of `pickle.dumps`, protocol 5.
+        back: the receiver is the process that this one's task came from.
+    """
+    _know_a_spawned_script()
+    with io.BytesIO() as file:
+        _Pickler(file, buffer_callback, back).dump(value)
+        return file.getvalue()
+
+
+def tables() -> dict[str, Table]:
+    """What the script defines, and the modules that are sent by value, by name: for whoever looks there in a worker."""
+    _know_a_spawned_script()
+    found = pickled_so_far()
+    for module in ("__main__", *cloudpickle.list_registry_pickle_by_value()):
+        there = sys.modules.get(module)
+        if module != "__mp_main__" and there is not None:
+            found[module] = {**found.get(module, {}), **_table(there)}
+    return found
+
+
+def _table(module: Any) -> Table:
+    table: Table = {}
+    for name, value in list(vars(module).items()):
+        if isinstance(value, (type, types.FunctionType)):
+            if value.__qualname__ == name and at_its_place(value):
+                table[name] = _alone(value, name)
+        elif _pickles_by_name(value, name):
+            table[name] = _alone(_Named(value), "")
+    return table
+
+
+class _Named:
+    """An object that pickles by its name, by value."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return instance, (type(self._value), vars(self._value))
+
+
+def _pickles_by_name(value: Any, name: str) -> bool:
+    if type(value).__module__ not in ("__main__", "__mp_main__") or not hasattr(value, "__dict__"):
+        return False
+    try:
+        return bool(value.__reduce_ex__(5) == name)
+    except Exception:  # noqa: BLE001  it cannot be pickled, which is told to whoever tries
+        return False
+
+
+class _Full(Exception):
+    """More than `LARGEST`."""
+
+
+class _Limited(io.BytesIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > LARGEST:
+            raise _Full(f"what it refers to has more than {LARGEST} bytes; name it in the run-function")
+        return super().write(data)
+
+
+def _alone(value: Any, name: str) -> bytes | str:
+    """The pickle of one definition; what else the script defines is looked up by whoever loads it."""
+    file = _Limited()
+    try:
+        _Pickler(file, alone=name).dump(value)
+    except Exception as error:  # noqa: BLE001  any object's own code may raise anything
+        return f"{type(error).__name__}: {error}"
+    return file.getvalue()
+
+
+def _know_a_spawned_script() -> None:
+    """In a process that `multiprocessing` spawned the script is `__mp_main__`, which nobody else can import."""
+    script = sys.modules.get("__mp_main__")
+    if script is not None and script.__name__ == "__mp_main__":
+        cloudpickle.register_pickle_by_value(script)

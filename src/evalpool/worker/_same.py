@@ -1,0 +1,113 @@
+"""Is a class or function that came from another process the one that stands here?
+
+A pool's process that ran the script itself, or was forked from the program, has the script's classes already. They
+are the program's own if they are defined alike: by the same code at the same lines. A
+function is so only if the plain values of its globals are the same, too, and never if it uses others: the program may
+have set those after the definition.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import types
+from typing import Any
+
+__all__ = ["PLAIN", "definition"]
+
+PLAIN = (int, float, complex, str, bytes, bool, type(None))
+_NO_PART = frozenset(["__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__annotations_cache__"])
+
+
+def definition(thing: Any) -> str:
+    """A digest of how it is defined, the same in each process; empty if that cannot be known."""
+    try:
+        facts = _class(thing) if isinstance(thing, type) else _function(thing, {thing})
+    except _Unknown:
+        return ""
+    return hashlib.blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class _Unknown(Exception):
+    """It depends on what cannot be compared."""
+
+
+def _class(cls: type) -> Any:
+    if issubclass(cls, enum.Enum):
+        parts: Any = [(name, _value(member._value_)) for name, member in cls.__members__.items()]
+        methods = [(name, _attribute(value)) for name, value in vars(cls).items() if _code_of(value)]
+        return "enum", cls.__qualname__, parts, sorted(methods)
+    names = sorted(name for name, value in vars(cls).items() if name not in _NO_PART and not _may_change(name, value))
+    bases = [(base.__module__.replace("__mp_main__", "__main__"), base.__qualname__) for base in cls.__bases__]
+    return "class", cls.__qualname__, bases, [(name, _attribute(vars(cls)[name])) for name in names]
+
+
+def _may_change(name: str, value: Any) -> bool:
+    """A counter or a default: `evalpool.worker._script.fill` sets it."""
+    return isinstance(value, PLAIN) and not name.startswith("__")
+
+
+def _attribute(value: Any) -> Any:
+    code = _code_of(value)
+    return _code(code) if code is not None else _value(value)
+
+
+def _code_of(value: Any) -> types.CodeType | None:
+    if isinstance(value, property):
+        value = value.fget
+    value = getattr(value, "__func__", value)
+    return value.__code__ if isinstance(value, types.FunctionType) else None
+
+
+def _value(value: Any) -> Any:
+    return repr(value) if isinstance(value, PLAIN) else type(value).__qualname__
+
+
+def _code(code: types.CodeType) -> Any:
+    constants = [
+        _code(each) if isinstance(each, types.CodeType) else sorted(map(repr, each)) if isinstance(each, frozenset)
+        else repr(each)
+        for each in code.co_consts
+    ]  # fmt: skip
+    return code.co_name, code.co_firstlineno, code.co_code, code.co_names, code.co_varnames, constants
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _function(function: Any, seen: set[Any]) -> Any:
+    if not isinstance(function, types.FunctionType) or function.__closure__:
+        raise _Unknown
+    used = []
+    for name in sorted(_names(function.__code__)):
+        if name in function.__globals__:
+            used.append((name, _used(function.__globals__[name], seen)))
+    defaults = [_plain(each) for each in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items())]
+    return "function", function.__qualname__, _code(function.__code__), defaults, used
+
+
+def _used(value: Any, seen: set[Any]) -> Any:
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if isinstance(value, type):
+        return value.__qualname__
+    if isinstance(value, types.FunctionType):
+        if value.__module__ not in ("__main__", "__mp_main__"):
+            return value.__module__, value.__qualname__
+        if value in seen:
+            return value.__qualname__
+        seen.add(value)
+        return _function(value, seen)
+    if isinstance(value, types.BuiltinFunctionType):
+        return value.__qualname__
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if not isinstance(value, PLAIN):
+        raise _Unknown
+    return repr(value)

@@ -1,0 +1,232 @@
+"""Classes and functions of the program's script (`__main__`), in a process that did not run it.
+
+A worker does not run the script again: it may have no file, no guard, and would begin a second search. Its classes and
+functions travel by value (`evalpool.worker._by_value` writes them), and here they are made *once* in each process,
+however often they come: each has a token, by which whoever has it already takes its own. So a class is the same
+class on both ways, and `isinstance` and the identity of an enum's members hold.
+
+What `pickle` looks for in `__main__` is found there. In a process of ours `__main__` is a module without code: it
+gives what came, and makes what the script else defines when it is asked for. In a process that is not ours (a pool of
+the user's) `__main__` keeps what it has: a definition there that is the same as the one that comes is taken instead
+of it, and only names that it lacks are added.
+
+This module imports little: a worker's start is a user's wait.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+import types
+import uuid
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from evalpool.worker._same import PLAIN, definition
+
+__all__ = ["Table", "adopt", "at_its_place", "home_of", "pickled_so_far", "refers_to_the_script"]
+
+Table = dict[str, "bytes | str"]
+"""By name: the pickle of a definition, or the reason why there is none."""
+
+_tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_objects: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_incomplete: weakref.WeakSet[Any] = weakref.WeakSet()
+_received: weakref.WeakSet[Any] = weakref.WeakSet()
+_to_update: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Classes of this process's own that stand for the program's, and have not yet the plain values that it gave them."""
+
+_tables: dict[str, Table] = {}
+"""By module: what the program's script defines, as far as it was told."""
+_ours: set[str] = set()
+"""Those modules that are of our making here."""
+
+
+class _Script(types.ModuleType):
+    """In place of a module of the program's that is not run here."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _give(self.__name__, name)
+
+
+def adopt(tables: dict[str, Table], ours: bool) -> None:
+    """Let this process know what the program's script defines.
+
+    Args:
+        tables: by module; most often one, `__main__`.
+        ours: this process is evalpool's own, so that its `__main__` may be replaced.
+    """
+    for name, table in tables.items():
+        if name not in sys.modules and name not in _ours and importlib.util.find_spec(name) is not None:
+            continue  # sent by value by the user's wish, and can be imported here
+        if name in _ours or (ours and name == "__main__") or name not in sys.modules:
+            if name not in _ours:
+                sys.modules[name] = _Script(name)
+                _ours.add(name)
+            _tables[name] = table  # of the newest evaluator
+            if name == "__main__":
+                sys.modules["__mp_main__"] = sys.modules[name]  # its name where the program itself was spawned
+        else:
+            _tables[name] = {**_tables.get(name, {}), **table}
+            vars(sys.modules[name]).setdefault("__getattr__", partial(_give, name))
+
+
+def pickled_so_far() -> dict[str, Table]:
+    """What was adopted, for workers of this process's own."""
+    return dict(_tables)
+
+
+def refers_to_the_script(payload: bytes) -> bool:
+    """May a plain pickle name something that other processes do not find? A text that is alike costs time only."""
+    return b"__main__" in payload or b"__mp_main__" in payload or any(name in payload for name in _by_value_names())
+
+
+def _by_value_names() -> list[bytes]:
+    cloudpickle = sys.modules.get("cloudpickle")
+    return [] if cloudpickle is None else [name.encode() for name in cloudpickle.list_registry_pickle_by_value()]
+
+
+def home_of(thing: Any) -> str:
+    """The module that a class or function says that it is of; of a script by one name, however it was started."""
+    name = getattr(thing, "__module__", None)
+    return "__main__" if name == "__mp_main__" else name if isinstance(name, str) else ""
+
+
+def _look_up(module: str, qualname: str) -> Any:
+    """What stands there now, or None."""
+    found = sys.modules.get(module)
+    for part in qualname.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            return None
+    return found
+
+
+def _standing(module: str, qualname: str) -> Any:
+    """As `_look_up`, without making what stands there only when it is asked for."""
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+        found = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    return found
+
+
+def at_its_place(thing: Any) -> bool:
+    """Does this class or function stand in its module by its own name? Not so if it is local, or was defined anew."""
+    return _standing(home_of(thing), thing.__qualname__) is thing
+
+
+def token_of(thing: Any) -> str:
+    """The name of a class or function over all processes."""
+    token = _tokens.get(thing)
+    if token is None:
+        token = _tokens.setdefault(thing, uuid.uuid4().hex)
+        _objects[token] = thing
+    return token
+
+
+def came_from_elsewhere(thing: Any) -> bool:
+    """Did this process receive it? Then its sender knows it by its token."""
+    return thing in _received
+
+
+# What pickles call.
+
+
+def make(
+    token: str, module: str, qualname: str, placed: bool, same: str, maker: Callable[..., Any], args: tuple[Any, ...]
+) -> Any:
+    """The class or function of this token: the one that is here, or a new one that `fill` will complete.
+
+    Args:
+        token: see `token_of`.
+        module, qualname: where it is defined.
+        placed: it stands there.
+        same: its `definition`.
+        maker, args: make it, without its parts.
+    """
+    known = _objects.get(token)
+    if known is not None:
+        return known
+    if placed and same and module not in _ours:
+        own = _standing(module, qualname)
+        if own is not None and definition(own) == same:
+            _remember(token, own)
+            if isinstance(own, type) and module in _tables:
+                _to_update.add(own)
+            return own
+    made = maker(*args)
+    if isinstance(made, type):
+        made.__qualname__ = qualname  # cloudpickle leaves it out
+    _remember(token, made)
+    _incomplete.add(made)
+    if placed:
+        _place(module, qualname, made)
+    return made
+
+
+def fill(thing: Any, state: tuple[Callable[[Any, Any], Any], Any]) -> None:
+    """Complete what `make` made; once, so that what came later changes no class that is in use."""
+    setter, facts = state
+    if thing in _incomplete:
+        setter(thing, facts)
+        _incomplete.discard(thing)
+    elif thing in _to_update:
+        _to_update.discard(thing)
+        for name, value in facts[0].items():
+            if isinstance(value, PLAIN) and not name.startswith("__"):
+                setattr(thing, name, value)
+
+
+def find(token: str, module: str, qualname: str) -> Any:
+    """What the other side knows to be here."""
+    known = _objects.get(token)
+    if known is None:
+        known = _look_up(module, qualname)
+    if known is None:
+        raise AttributeError(f"{module} has no {qualname} any more")
+    return known
+
+
+def instance(cls: type, facts: dict[str, Any]) -> Any:
+    """An object that the script gave a name, and that pickles by it."""
+    made: Any = object.__new__(cls)
+    vars(made).update(facts)
+    return made
+
+
+def _remember(token: str, thing: Any) -> None:
+    _tokens[thing] = token
+    _objects[token] = thing
+    _received.add(thing)
+
+
+def _place(module: str, qualname: str, thing: Any) -> None:
+    """Let `pickle` find it; what is nested is found through the class around it."""
+    there = sys.modules.get(module)
+    if module not in _tables or there is None or "." in qualname:
+        return
+    if module in _ours:
+        setattr(there, qualname, thing)  # the newest: of a notebook's cell that was run again
+    else:
+        vars(there).setdefault(qualname, thing)
+
+
+def _give(module: str, name: str) -> Any:
+    """A name that the module lacks: what the script defines by it, made now."""
+    payload = _tables.get(module, {}).get(name)
+    if not isinstance(payload, bytes):
+        reason = f": it could not be sent to this process: {payload}" if payload else ""
+        raise AttributeError(f"module {module!r} has no attribute {name!r}{reason}")
+    try:
+        thing = pickle.loads(payload)
+    except BaseException:
+        half = vars(sys.modules[module]).pop(name, None)  # whoever asks again shall hear the reason again
+        if half in _incomplete:
+            del _objects[_tokens.pop(half)]
+        raise
+    return vars(sys.modules[module]).setdefault(name, thing)

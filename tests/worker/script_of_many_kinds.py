@@ -1,0 +1,217 @@
+"""A script whose classes, functions and objects are configuration values, results and globals. Run by `test_origin`.
+
+usage: script_of_many_kinds.py METHOD   prints one line per check that fails, and "checked" with their number.
+"""
+
+import concurrent.futures
+import dataclasses
+import enum
+import functools
+import multiprocessing
+import pickle
+import sys
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import pydantic
+
+from evalpool import Evaluator, ExecutorEvaluator, profile
+
+T = TypeVar("T")
+
+
+def say(*words: Any) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+
+
+class Optimiser(enum.Enum):
+    ADAM = "adam"
+    SGD = "sgd"
+
+    def faster(self) -> "Optimiser":
+        return Optimiser.SGD if self is Optimiser.ADAM else Optimiser.ADAM
+
+
+class Flags(enum.IntFlag):
+    A = 1
+    B = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    width: int
+    kind: Optimiser = Optimiser.ADAM
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+class Settings(pydantic.BaseModel):
+    rate: float
+    layer: Layer
+
+
+class Box(Generic[T]):
+    def __init__(self, content: T) -> None:
+        self.content = content
+
+
+class IntBox(Box[int]):
+    made = 0
+
+    def __init__(self, content: int) -> None:
+        super().__init__(content)
+        IntBox.made += 1
+
+
+class Outer:
+    class Inner:
+        class Deepest:
+            pass
+
+    def method(self, x: float) -> float:
+        return x + 1
+
+
+class Diverged(ValueError):
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class Missing:
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
+
+
+class Never:
+    """Nothing names it but a file."""
+
+    weight = 2.5
+
+    def other(self) -> "AlsoNever":
+        return AlsoNever()
+
+
+class AlsoNever:
+    def back(self) -> Never:
+        return Never()
+
+
+def twice(x: float) -> float:
+    return 2 * x
+
+
+def never_named(x: float) -> float:
+    return twice(x) + Never.weight
+
+
+def values() -> dict[str, Any]:
+    return {
+        "enum": Optimiser.ADAM,
+        "flags": Flags.A | Flags.B,
+        "dataclass": Layer(3, Optimiser.SGD),
+        "tuple": Point(1.0, 2.0),
+        "model": Settings(rate=0.1, layer=Layer(2)),
+        "generic": IntBox(3),
+        "nested": Outer.Inner.Deepest(),
+        "error": Diverged(3),
+        "singleton": MISSING,
+        "function": twice,
+        "partial": functools.partial(twice, 4.0),
+        "method": Outer().method,
+        "class": Layer,
+        "list": [Optimiser.ADAM, {Optimiser.SGD: Layer}],
+        "lambda": lambda x: isinstance(x, Layer),
+    }
+
+
+def wrong(got: dict[str, Any]) -> list[str]:
+    """What of `values` is not what it is here."""
+    checks = {
+        "enum": lambda v: v is Optimiser.ADAM and v.faster() is Optimiser.SGD,
+        "flags": lambda v: v == Flags.A | Flags.B and type(v) is Flags,
+        "dataclass": lambda v: type(v) is Layer and v == Layer(3, Optimiser.SGD) and v.kind is Optimiser.SGD,
+        "tuple": lambda v: type(v) is Point and v.y == 2.0,
+        "model": lambda v: type(v) is Settings and type(v.layer) is Layer,
+        "generic": lambda v: type(v) is IntBox and isinstance(v, Box) and v.content == 3,
+        "nested": lambda v: type(v) is Outer.Inner.Deepest,
+        "error": lambda v: type(v) is Diverged and v.step == 3,
+        "singleton": lambda v: v is MISSING,
+        "function": lambda v: v is twice and v(2.0) == 4.0,
+        "partial": lambda v: v.func is twice and v() == 8.0,
+        "method": lambda v: type(v.__self__) is Outer and v(1.0) == 2.0,
+        "class": lambda v: v is Layer,
+        "list": lambda v: v[0] is Optimiser.ADAM and v[1][Optimiser.SGD] is Layer,
+        "lambda": lambda v: v(Layer(1)) and not v(3),
+    }
+    return [name for name, check in checks.items() if not check(got[name])]
+
+
+def run(job: Any, files: dict[str, str]) -> dict[str, Any]:
+    found = [f"in the worker: {name}" for name in wrong(job)]
+    with open(files["new"], "rb") as file:  # of a class that nothing here names
+        model, function = pickle.load(file)
+    if model.weight != 2.5 or type(model.other().back()) is not type(model) or function(1.0) != 4.5:
+        found.append("a file of the script's")
+    again = pickle.loads(pickle.dumps({key: job[key] for key in values() if key != "lambda"}))
+    found += [f"pickled in the worker: {name}" for name in wrong({**again, "lambda": job["lambda"]})]
+    found += [f"in the output: {name}" for name in wrong({**values()})]
+    with open(files["saved"], "wb") as file:
+        pickle.dump((Layer(7), model), file)
+    try:
+        raise Diverged(4)
+    except Diverged as error:
+        if type(error) is not Diverged:
+            found.append("an exception")
+    return {"objective": 1.0, "found": found, **{key: job[key] for key in values()}, "made": IntBox.made, "new": model}
+
+
+def evaluator_of(method: str, kwargs: dict[str, Any]) -> Any:
+    if method in ("fork", "spawn", "forkserver"):
+        pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method))
+        return ExecutorEvaluator(run, executor=pool, run_function_kwargs=kwargs)
+    if method == "loky":
+        import loky
+
+        return ExecutorEvaluator(run, executor=loky.ProcessPoolExecutor(1), run_function_kwargs=kwargs)
+    if method == "profile":
+        return Evaluator.create(profile(memory=True)(run), "thread", {"run_function_kwargs": kwargs})
+    return Evaluator.create(run, method, {"run_function_kwargs": kwargs})
+
+
+def main(method: str, directory: str) -> None:
+    files = {"new": f"{directory}/new.pkl", "saved": f"{directory}/saved.pkl"}
+    with open(files["new"], "wb") as file:
+        pickle.dump((Never(), never_named), file)
+    evaluator = evaluator_of(method, {"files": files})
+    before = dict(vars(IntBox)), twice.__globals__
+    try:
+        evaluator.submit([values(), values()])
+        for job in evaluator.gather():
+            if job.error or job.output is None:
+                say(job.objective, job.error)
+                continue
+            for line in job.output["found"] + [f"in the program: {name}" for name in wrong(job.output)]:
+                say(line)
+            if type(job.output["new"]) is not Never:
+                say("what only the worker had")
+    finally:
+        evaluator.close()
+        if method in ("fork", "spawn", "forkserver", "loky"):
+            evaluator._executor.shutdown()
+    if method not in ("serial", "thread") and vars(IntBox)["__init__"] is not before[0]["__init__"]:
+        say("a class of the program was changed")
+    with open(files["saved"], "rb") as file:
+        layer, model = pickle.load(file)
+    if type(layer) is not Layer or type(model) is not Never:
+        say("what the worker saved")
+    say("checked", method)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
