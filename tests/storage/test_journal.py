@@ -1,13 +1,15 @@
 """JournalStorage: what is its own beside the contract."""
 
+import contextlib
 import logging
 import os
 import pickle
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -401,3 +403,55 @@ def test_a_request_that_a_file_server_did_twice_takes_its_numbers_once(storage: 
     os.symlink(text, chain._path(2))  # done, but the answer was lost, and now it "exists"
     assert storage.reserve(search_id, 3) == 2
     assert storage.reserve(search_id, 1) == 5
+
+
+@pytest.mark.slow
+def test_of_four_clients_that_claim_at_any_moment_each_lost_job_goes_to_one(tmp_path: Path) -> None:
+    """Between any two steps of one claim the other three claim as well."""
+    directory = tmp_path / "runs"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(JournalStorage(directory)) for _ in range(4)]
+        search = clients[0].create_new_search()
+        for step in ("look", "first claim", "second claim", "before the record"):
+            gone = new_owner() + "9"  # of a process that started at another time
+            first = clients[0].reserve(search, 2)
+            clients[0].append([Event("created", search, first + n, {"owner": gone}) for n in range(2)])
+            given: dict[str, list[str]] = {}
+
+            def claim(client: JournalStorage, given: dict[str, list[str]] = given) -> None:
+                owner = new_owner()
+                client.lease(search, owner, 30)
+                given[owner] = [record.job_id for record in client.claim_lost(search, owner)]
+
+            def others(claim: Callable[[JournalStorage], None] = claim) -> None:
+                for client in clients[1:]:
+                    claim(client)
+
+            slow = clients[0]
+            really_claim, really_append, calls = slow._claim, slow.append, 0
+
+            def at_claim(*arguments: Any, step: str = step, really: Any = really_claim, others: Any = others) -> Any:
+                nonlocal calls
+                calls += 1
+                if (step, calls) in (("look", 1), ("second claim", 2)):
+                    others()
+                answer = really(*arguments)
+                if (step, calls) == ("first claim", 1):
+                    others()
+                return answer
+
+            def at_append(events: Any, step: str = step, really: Any = really_append, others: Any = others) -> None:
+                if step == "before the record" and events[0].kind == "queued":
+                    others()
+                really(events)
+
+            slow._claim, slow.append = at_claim, at_append  # type: ignore[method-assign]
+            try:
+                claim(slow)
+            finally:
+                del slow._claim, slow.append
+            assert sorted(job for jobs in given.values() for job in jobs) == [f"{search}.{first + n}" for n in range(2)]
+            for owner in given:
+                slow.lease(search, owner, 0)
+            for record in slow.records(search):
+                slow.store_job_status(record.job_id, "CANCELLED")

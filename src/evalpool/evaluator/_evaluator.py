@@ -1244,11 +1244,18 @@ class Evaluator(abc.ABC):
         """Return what other clients of this search finished since the last call, each job once."""
         news = self._look_for_others(at_once=True)
         if news and self._hooks.on_gather:
-            self._hooks.call("on_gather", [], news)
-        jobs = []
-        while self._others:
-            jobs.append(self._others.popleft())
-        return jobs
+            self._undelivered.append(("on_gather", 0, ([], news)))
+        if self._undelivered:
+            self._deliver_hooks()
+        jobs: list[Job[Any]] = []
+        try:
+            while self._others:
+                jobs.append(self._others[0])
+                self._others.popleft()
+            return jobs
+        except BaseException:  # interrupted: the next call returns them
+            self._others.extendleft(job for job in reversed(jobs) if not (self._others and self._others[0] is job))
+            raise
 
     def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
         if self._own_storage is not None or not self._keeps:
@@ -1260,7 +1267,8 @@ class Evaluator(abc.ABC):
             return []
         self._followed = now
         try:
-            records = self._follow().poll()
+            follower = self._follow()
+            jobs = [self._foreign_job(record) for record in follower.look()]
         except StorageError as error:
             self._rest(now)
             if at_once:
@@ -1270,10 +1278,17 @@ class Evaluator(abc.ABC):
             self._blind = True
             return []
         self._blind = False
-        jobs = [self._foreign_job(record) for record in records]
-        self._others.extend(jobs)
-        for job in jobs:
-            self._hooks.call("on_done_other", job)
+        taken = len(self._others)
+        try:
+            self._others.extend(jobs)
+            follower.take()
+        except BaseException:  # interrupted: the next look gives them
+            if follower.has_news:
+                while len(self._others) > taken:
+                    self._others.pop()
+            raise
+        if self._hooks.on_done_other:
+            self._undelivered.extend(("on_done_other", 0, (job,)) for job in jobs)
         return jobs
 
     def _follow(self) -> Follower:

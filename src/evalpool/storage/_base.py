@@ -81,6 +81,7 @@ class Storage(abc.ABC):
     def __init__(self) -> None:
         self._state = State()
         self._cursor: Cursor | None = None
+        self._torn = False  # an interrupt struck while events were folded
         self._fold_lock = threading.RLock()
 
     # -- the primitives ------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ class Storage(abc.ABC):
         """The attempt as which `owner` may queue a lost job, `attempt` or a later one; None if it may not.
 
         Where the log itself has one order, the first ``queued`` of an attempt wins, so anyone may try.
-        A client without such an order decides here. Called under the lock of the fold.
+        A client without such an order decides here. Called under the lock of the fold, which it may bring up to date.
         """
         return attempt
 
@@ -371,10 +372,21 @@ class Storage(abc.ABC):
     # -- the fold --------------------------------------------------------------------------------------
 
     def _sync(self) -> State:
-        """Fold what is new. Under `_fold_lock`, as is every use of what it returns."""
-        events, self._cursor = self.read(self._cursor)
+        """Fold what is new. Under `_fold_lock`, as is every use of what it returns.
+
+        An interrupt may come between any two steps. Before the fold begins nothing has been taken; what was folded in
+        part cannot be folded again, for an event may have been applied by half, so then all is read anew.
+        """
+        if self._torn:
+            self._state = State()
+            self._cursor = None
+            self._torn = False
+        events, cursor = self.read(self._cursor)
         if events:
+            self._torn = True
             self._state.apply(events)
+        self._cursor = cursor
+        self._torn = False
         return self._state
 
     @staticmethod

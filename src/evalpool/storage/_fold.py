@@ -119,12 +119,13 @@ class JobState:
         self.recorded.append(data)
 
     def _on_finished(self, data: dict[str, Any]) -> None:
-        if self.is_final and self.result is not None:
-            if data.keys() - self.result.keys():  # the same end told again, with more to it
-                self.result = {**data, **self.result}
-            return
         attempts = data.get("attempts")
         ended = data.get("attempt") or (self.attempt if attempts is None else max(attempts, 1))
+        if self.is_final and self.result is not None:
+            # The same end told again, with more to it; not the late end of an attempt that was lost.
+            if data.keys() - self.result.keys() and ended >= self.attempt and not self._is_of_another(data):
+                self.result = {**data, **self.result}
+            return
         # Its owner may end a job that never began again, and then has counted fewer attempts.
         if self._is_of_another(data) or (ended < self.attempt and "owner" not in data):
             return

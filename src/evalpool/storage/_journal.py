@@ -36,7 +36,7 @@ from evalpool.storage._counters import check_count
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
 from evalpool.storage._journal_numbers import Chain, claim
-from evalpool.storage._leases import new_owner, owner_lives
+from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
 from evalpool.storage._written import Encoder, WrittenStorage
 
@@ -98,17 +98,17 @@ class JournalStorage(WrittenStorage[list[str]]):
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         offsets = dict(after or {})
         events: list[Event] = []
-        with self._read_lock:
-            try:
+        try:
+            with self._read_lock:
                 for name, position, payload in self._reader.read(offsets):
                     events += self._events(name, position, payload)
-            except OSError as error:
-                if isinstance(error, StorageUnavailable):
-                    raise
-                raise unavailable(error, self._directory, "read the journal") from error
-            if events:
-                events.sort(key=_place)
-                self._clock = max(self._clock, _place(events[-1])[0])
+                if events:
+                    events.sort(key=_place)
+                    self._clock = max(self._clock, _place(events[-1])[0])
+        except OSError as error:
+            if isinstance(error, StorageUnavailable):
+                raise
+            raise unavailable(error, self._directory, "read the journal") from error
         return events, offsets
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
@@ -154,7 +154,6 @@ class JournalStorage(WrittenStorage[list[str]]):
                     raise unavailable(error, path, "make a search") from error
 
     def _claim(self, search_id: str, number: int, attempt: int, owner: str) -> int | None:
-        search = self._state.searches[search_id]
         while True:
             path = self._path("claims", f"{search_id}.{number}.{attempt}")
             try:
@@ -163,9 +162,12 @@ class JournalStorage(WrittenStorage[list[str]]):
                 raise unavailable(error, path, "claim a lost job") from error
             if holder == owner:
                 return attempt
-            if owner_lives(search, holder):
+            # What we know may be older than that claim: its holder took its lease before, so now we see it.
+            search = self._search(search_id)
+            job = search.jobs[number]
+            if owner_lives(search, holder) or not is_lost(search, job, owner):
                 return None
-            attempt += 1  # it died before it could say so in the log
+            attempt = max(attempt, job.attempt) + 1  # it died, before it could say so in the log or after
 
     # -- reading ---------------------------------------------------------------------------------------
 

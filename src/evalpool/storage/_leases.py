@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from evalpool.models import JobRecord
     from evalpool.storage._base import Storage
 
-__all__ = ["claim_lost", "lease", "new_owner", "owner_is_gone", "owner_lives"]
+__all__ = ["GIVEN_UP", "claim_lost", "is_lost", "lease", "new_owner", "owner_is_gone", "owner_lives"]
 
 _HAS_PROC = os.path.exists("/proc/self/stat")
+GIVEN_UP = 0.0
+"""When a lease ends that its owner gave up: nobody needs to wait for it, and nothing was lost."""
 _LOSABLE = frozenset({JobStatus.READY, JobStatus.RUNNING})
 
 
@@ -60,18 +62,19 @@ def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
     if not ttl >= 0:
         raise BadArgument(f"a lease of {ttl!r} seconds; give how long the owner will live at least.")
     storage._search_known(search_id)
-    storage.append([Event("lease", search_id, None, {"owner": owner, "expires": time.time() + ttl})])
+    expires = time.time() + ttl if ttl else GIVEN_UP
+    storage.append([Event("lease", search_id, None, {"owner": owner, "expires": expires})])
 
 
 def claim_lost(storage: Storage, search_id: str, owner: str) -> list[JobRecord]:
     """See `Storage.claim_lost`. Costs the jobs that have not finished."""
     with storage._fold_lock:
         search = storage._search(search_id)
-        claims = {
-            job.number: attempt
-            for job in _lost(search, owner)
-            if (attempt := storage._claim(search_id, job.number, job.attempt + 1, owner)) is not None
-        }
+        claims = {}
+        for number, attempt in [(job.number, job.attempt + 1) for job in _lost(search, owner)]:
+            claimed = storage._claim(search_id, number, attempt, owner)
+            if claimed is not None:
+                claims[number] = claimed
         if not claims:
             return []
         # The first claim in the log is the one that counts, and reading back shows whose that is.
@@ -90,17 +93,23 @@ def claim_lost(storage: Storage, search_id: str, owner: str) -> list[JobRecord]:
         ]
 
 
-def _lost(search: SearchState, owner: str) -> list[JobState]:
-    alive: dict[str | None, bool] = {owner: True, None: True}  # without an owner: kept by hand, runs nowhere
+def is_lost(search: SearchState, job: JobState, claimant: str) -> bool:
+    """Whether the job waits or runs, and its owner is gone, who is not the claimant."""
+    if job.status not in _LOSABLE or job.owner is None or job.owner == claimant:
+        return False  # without an owner: kept by hand, runs nowhere
+    return not owner_lives(search, job.owner)
+
+
+def _lost(search: SearchState, claimant: str) -> list[JobState]:
+    lives: dict[str | None, bool] = {}  # asked once for each owner, not for each job
     lost = []
     for number in sorted(search.unfinished):
         job = search.jobs[number]
-        if job.status not in _LOSABLE:
-            continue
-        if job.owner is not None and job.owner not in alive:
-            alive[job.owner] = owner_lives(search, job.owner)
-        if not alive[job.owner]:
-            lost.append(job)
+        if job.status in _LOSABLE:
+            if job.owner not in lives:
+                lives[job.owner] = not is_lost(search, job, claimant)
+            if not lives[job.owner]:
+                lost.append(job)
     return lost
 
 
