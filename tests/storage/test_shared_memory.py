@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
-from multiprocessing.connection import Client
+from multiprocessing.connection import Connection
 
 import pytest
 
+from evalpool._net._connect import connect
+from evalpool._net._sockets import reach
 from evalpool.errors import StorageUnavailable
 from evalpool.storage import Event, SharedMemoryStorage
 from evalpool.storage._hub import Link
@@ -96,7 +98,7 @@ os.kill(os.getpid(), 9)
 def test_who_does_not_know_the_key_is_turned_away() -> None:
     with SharedMemoryStorage() as storage:
         link = Link(storage._link.address, b"wrong")
-        with pytest.raises(StorageUnavailable, match="AuthenticationError"):
+        with pytest.raises(StorageUnavailable, match="ProofFailed"):
             link.ask(b'{"do":"read","after":null}')
         assert storage.create_new_search() == "0"
 
@@ -108,7 +110,7 @@ def test_what_is_sent_is_never_unpickled() -> None:
 
     with SharedMemoryStorage() as storage:
         address, key = storage._link.address, storage._link.key
-        with Client(address, family="AF_UNIX", authkey=key) as connection:
+        with Connection(connect(address, key).detach()) as connection:
             for request in (pickle.dumps(Evil()), b"[]", b"{}", b'{"do":"append","events":[["x","0",0,{}]]}'):
                 connection.send_bytes(request)
                 assert connection.recv_bytes().startswith(b'{"error":')
@@ -117,8 +119,7 @@ def test_what_is_sent_is_never_unpickled() -> None:
 
 def test_a_caller_that_says_nothing_keeps_no_one_out() -> None:
     with SharedMemoryStorage() as storage:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
-            silent.connect(storage._link.address)
+        with reach(storage._link.address, socket.SOCK_STREAM, None):
             with pickle.loads(pickle.dumps(storage)) as client:
                 assert client.create_new_search() == "0"
 

@@ -8,18 +8,19 @@ connection of their own, opened at the first need: most run-functions never do.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pickle
-import secrets
 import socket
 import threading
 import time
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from evalpool._log import get_logger
+from evalpool._net._connect import connect
+from evalpool._net._server import Server
+from evalpool._net._sockets import Address
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import Task, describe_exception
 from evalpool.worker._origin import adopt
@@ -32,15 +33,15 @@ __all__ = ["Line", "RemoteCall", "on_our_clock", "read_outcome"]
 
 logger = get_logger()
 
-Address = tuple[Any, bytes]
-"""Of a line: where it listens, and the key that both sides must have."""
+LineAddress = tuple[Address, bytes]
+"""Where a line listens, and the key that both sides must have."""
 
 
 class RemoteCall:
     """A picklable function that evaluates one job and returns its pickled outcome; never raises."""
 
     def __init__(
-        self, task: bytes, storage: bytes | None, advice: str, line: Address | None, origin: bytes = b""
+        self, task: bytes, storage: bytes | None, advice: str, line: LineAddress | None, origin: bytes = b""
     ) -> None:
         self._origin, self._task = origin, task
         self._storage, self._advice, self._line = storage, advice, line
@@ -86,7 +87,7 @@ _unpacked: dict[bytes, tuple[Task, _RemoteChannel, Worker]] = {}
 class _RemoteChannel:
     """The channel of a running job to an evaluator elsewhere; each call is one round trip."""
 
-    def __init__(self, line: Address | None, storage: bytes | None, advice: str) -> None:
+    def __init__(self, line: LineAddress | None, storage: bytes | None, advice: str) -> None:
         self._line, self._pickled_storage, self._advice = line, storage, advice
         self._storage: Any = None
         self._connection: Connection | None = None
@@ -117,9 +118,9 @@ class _RemoteChannel:
             try:
                 if self._connection is None:
                     address, key = self._line
-                    self._connection = Client(address, authkey=key)
+                    self._connection = Connection(connect(address, key).detach())
                 self._connection.send_bytes(dump_whole(question, back=True))
-                return bool(self._connection.recv())
+                return bool(pickle.loads(self._connection.recv_bytes()))
             except (OSError, EOFError) as error:
                 logger.warning(
                     "The evaluator cannot be reached at %s (%s): what this worker records is lost, and jobs here "
@@ -134,49 +135,26 @@ class _RemoteChannel:
 class Line:
     """The evaluator's end: answers its workers' records and questions, in a thread per worker that asks.
 
-    It listens on loopback only, and to those only who have its key.
+    It listens to this host only, and to those only who have its key.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        key = secrets.token_bytes(32)
-        self._listener = Listener(("127.0.0.1", 0), authkey=key)
-        self.address: Address = (self._listener.address, key)
-        self._closed = False
         self._stops: set[tuple[int, int]] = set()  # the attempts that a stopper ended
-        self._connections: set[Connection] = set()
-        self._threads: list[threading.Thread] = []
-        thread = threading.Thread(target=self._accept, name="evalpool-line", daemon=True)
-        thread.start()
-        self._acceptor = thread
+        self._server = Server(self._answer, "evalpool-line")
+        self.address: LineAddress = (self._server.address, self._server.key)
 
-    def _accept(self) -> None:
-        while not self._closed:
-            try:
-                connection = self._listener.accept()
-            except Exception as error:  # noqa: BLE001  a stranger without the key, or one that hung up
-                if not self._closed:
-                    logger.warning("A connection to the evaluator's line was refused: %s", error)
-                continue
-            self._connections.add(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,), name="evalpool-line", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: Connection) -> None:
-        evaluator = self._evaluator
-        with contextlib.suppress(OSError, EOFError), connection:
-            while True:
-                what, number, attempt, *facts = pickle.loads(connection.recv_bytes())
-                if what == "record":
-                    answer = evaluator._recorded(number, attempt, *facts)
-                    if answer:
-                        self._stops.add((number, attempt))
-                else:
-                    answer = evaluator._asked_to_stop(number, attempt)
-                    if what == "stopped" and (number, attempt) in self._stops:
-                        answer = True
-                connection.send(answer)
+    def _answer(self, question: bytes) -> bytes:
+        what, number, attempt, *facts = pickle.loads(question)
+        if what == "record":
+            answer = self._evaluator._recorded(number, attempt, *facts)
+            if answer:
+                self._stops.add((number, attempt))
+        else:
+            answer = self._evaluator._asked_to_stop(number, attempt)
+            if what == "stopped" and (number, attempt) in self._stops:
+                answer = True
+        return pickle.dumps(answer)
 
     def forget(self, number: int, attempt: int) -> None:
         """The attempt is over."""
@@ -184,21 +162,7 @@ class Line:
 
     def close(self) -> None:
         """End all threads."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(OSError):  # wake the acceptor
-            socket.create_connection(self._listener.address, 1.0).close()
-        self._acceptor.join(2.0)
-        self._listener.close()
-        for connection in list(self._connections):
-            # Closing alone does not wake a thread that reads.
-            with contextlib.suppress(OSError):
-                sock = socket.socket(fileno=os.dup(connection.fileno()))
-                with sock:
-                    sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(2.0)
+        self._server.close()
 
 
 def read_outcome(payload: bytes) -> Outcome:

@@ -65,7 +65,6 @@ class MPIStorage(SharedMemoryStorage):
         self._crew_key, self._tag = key, tag
         self._road = _Link(crew, tag)
         self._link: Any = self._road
-        self._hub = None
         self._log: list[str] | None = None
         self._counters = Counters()
         self._begin_writing("MPIStorage", remote=True)

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalpool._json import jsonable, to_json
+from evalpool._net._server import Server
+from evalpool._net._sockets import Address
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._base import Cursor, Sharing
 from evalpool.storage._codec import dumps, encode, encode_anyhow, from_wire, loads
 from evalpool.storage._counters import Counters
 from evalpool.storage._events import Event
 from evalpool.storage._fork import abandon
-from evalpool.storage._hub import Hub, Link
+from evalpool.storage._hub import Link, reply_to
 from evalpool.storage._written import WireStorage
 
 __all__ = ["SharedMemoryStorage"]
@@ -34,19 +36,19 @@ class SharedMemoryStorage(WireStorage):
         super().__init__()
         self._log: list[str] | None = []
         self._counters = Counters()
-        self._hub: Hub | None = Hub(self._answer)
-        self._become_client(self._hub.address, self._hub.key)
+        self._server: Server | None = Server(lambda request: reply_to(request, self._answer), "evalpool-hub")
+        self._become_client(self._server.address, self._server.key)
 
     @classmethod
-    def _attach(cls, address: str, key: bytes) -> SharedMemoryStorage:
+    def _attach(cls, address: Address, key: bytes) -> SharedMemoryStorage:
         """A client of the storage that another process serves."""
         client = cls.__new__(cls)
         WireStorage.__init__(client)
-        client._log = client._hub = None
+        client._log = client._server = None
         client._become_client(address, key)
         return client
 
-    def _become_client(self, address: str, key: bytes) -> None:
+    def _become_client(self, address: Address, key: bytes) -> None:
         self._link = Link(address, key)
         self._begin_writing("SharedMemoryStorage", remote=True)
 
@@ -103,16 +105,14 @@ class SharedMemoryStorage(WireStorage):
 
     def _release(self, flushed: bool) -> None:
         self._link.close()
-        if self._hub is not None:
-            self._hub.close()
+        if self._server is not None:
+            self._server.close()
 
     def _renew(self) -> None:
         """The parent goes on serving; this copy is one more client of it."""
         address, key = self._link.address, self._link.key
-        if self._hub is not None:
-            self._hub.abandon()
         abandon(self._link)
-        self._log = self._hub = None
+        self._log = self._server = None
         self._become_client(address, key)
 
     def __reduce__(self) -> tuple[Any, ...]:

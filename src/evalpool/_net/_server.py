@@ -1,0 +1,107 @@
+"""A thread for each peer that is let in: for questions and answers, of which each may take its time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from evalpool._fork import Order, at_fork
+from evalpool._log import get_logger
+from evalpool._net._listener import Listener, Peer
+from evalpool._net._sockets import listen_locally
+
+__all__ = ["Server"]
+
+logger = get_logger()
+
+END_WITHIN = 2.0
+"""Seconds that a thread which answers may take to end."""
+
+
+class Server:
+    """Answers the programs of this host that know the key, until it is closed.
+
+    Args:
+        answer: gets what a peer sent and returns what it gets, in the thread of that peer. What it raises ends that
+            peer's connection, and is logged.
+        name: of its threads.
+
+    Attributes:
+        address: for `evalpool._net._connect.connect`, as `key`; what is sent then are frames of
+            `multiprocessing.connection.Connection`, as bytes.
+    """
+
+    def __init__(self, answer: Callable[[bytes], bytes], name: str) -> None:
+        self._answer, self._name = answer, name
+        self._lock = threading.Lock()
+        self._served: dict[Connection, threading.Thread] = {}
+        listening, self.address = listen_locally()
+        self._listener = Listener([listening], self._take, name)
+        self.key = self._listener.key
+        _all.add(self)
+
+    def _take(self, peer: Peer) -> None:
+        connection = Connection(peer.socket.detach())
+        thread = threading.Thread(target=self._serve, args=(connection,), name=self._name, daemon=True)
+        with self._lock:
+            self._served[connection] = thread
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads
+                del self._served[connection]
+                connection.close()
+                raise
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            while True:
+                connection.send_bytes(self._answer(connection.recv_bytes()))
+        except (OSError, EOFError):
+            pass  # the peer has gone, or we close
+        except Exception:
+            logger.exception("A question to evalpool could not be answered; who asked it is told by the end.")
+        finally:
+            with self._lock:  # `close` must not shut down what has this number next
+                self._served.pop(connection, None)
+                connection.close()
+
+    def close(self) -> None:
+        """End every connection and thread. Idempotent."""
+        self._listener.close()
+        with self._lock:
+            served = dict(self._served)
+            for connection in served:
+                _shut_down(connection)
+        for thread in served.values():
+            if thread is not threading.current_thread():
+                thread.join(END_WITHIN)
+
+    def _abandon(self) -> None:
+        """In a forked child: close our copies, or peers would wait for us when the parent has died."""
+        for connection in self._served:
+            connection.close()
+
+
+def _shut_down(connection: Connection) -> None:
+    """Wake the thread that reads from it. Closing it would not."""
+    peer = socket.socket(fileno=connection.fileno())
+    try:
+        with contextlib.suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+    finally:
+        peer.detach()
+
+
+_all: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for server in list(_all):
+        server._abandon()
+
+
+at_fork(Order.LISTENERS, _in_child)

@@ -1,0 +1,82 @@
+"""Strangers of this host who connect to what a search listens on, and say nothing or nonsense: the search goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from evalpool import ExecutorEvaluator, RunningJob
+from evalpool._net import _listener
+from evalpool._net._sockets import reach
+from evalpool.storage import SharedMemoryStorage
+
+MANY = 3 * _listener.MOST
+BOUND = 30.0
+
+
+def listening_sockets() -> set[str]:
+    """The names that every user of the host can read, as addresses of ours."""
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    return {line.split()[7] for line in lines if "@evalpool-" in line}
+
+
+@contextmanager
+def strangers(addresses: set[str]) -> Iterator[None]:
+    """Many who are silent, and one who sends what is no proof and never ends."""
+    with ExitStack() as stack:
+        for address in addresses:
+            for _ in range(MANY):
+                stack.enter_context(reach(address, socket.SOCK_STREAM, BOUND))
+            loud = stack.enter_context(reach(address, socket.SOCK_STREAM, BOUND))
+            with suppress(OSError):
+                for _ in range(100):
+                    loud.sendall(b"A" * 60_000)
+        yield
+
+
+def record_twice(job: RunningJob) -> float:
+    job.record(1, 0.5)
+    job.record(2, 1.0)
+    return 2.0 if not job.stopped() else 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="only Linux shows the names of sockets")
+def test_workers_of_another_pool_record_while_strangers_hold_connections() -> None:
+    before = listening_sockets()
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(2, context) as pool,
+        ExecutorEvaluator(record_twice, executor=pool, num_workers=2) as evaluator,
+    ):
+        evaluator.submit([{"x": 0}])
+        (first,) = evaluator.gather("BATCH", 1, timeout=BOUND)
+        new = listening_sockets() - before
+        assert new
+        with strangers(new):
+            evaluator.submit([{"x": n} for n in range(1, 9)])
+            jobs = evaluator.gather("BATCH", 8, timeout=BOUND)
+        assert [job.objective for job in [first, *jobs]] == [2.0] * 9
+
+
+@pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="only Linux shows the names of sockets")
+def test_a_storage_in_memory_serves_its_clients_while_strangers_hold_connections() -> None:
+    before = listening_sockets()
+    files = len(os.listdir("/proc/self/fd"))
+    with SharedMemoryStorage() as storage:
+        new = listening_sockets() - before
+        assert len(new) == 1
+        with strangers(new):
+            with pickle.loads(pickle.dumps(storage)) as client:
+                assert client.create_new_search() == "0"
+            ours = len(os.listdir("/proc/self/fd")) - files - (MANY + 1)  # the strangers are in this process, too
+            assert ours <= _listener.MOST + 8
+        assert storage.create_new_search() == "1"
