@@ -17,8 +17,6 @@ from typing import Any
 
 from evalpool._log import get_logger
 
-from evalpool._log import get_logger
-
 __all__ = ["advice", "can_read", "can_write", "make_room", "restore_limit_of"]
 
 logger = get_logger()

@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 from evalpool._descriptors import make_room
 from evalpool._fork import Order, at_fork
 from evalpool._log import get_logger
-from evalpool._log import get_logger
 from evalpool._net._proof import REFUSED, VERDICT_BYTES, Challenge, ProofFailed
 from evalpool._net._sockets import close_listening, trusted, user_at
 
