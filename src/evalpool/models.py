@@ -50,6 +50,7 @@ class JobRecord(BaseModel):
     host: str | None = None
     pid: int | None = None
     owner: str | None = Field(default=None, description="the client that submitted it")
+    lost: int = Field(default=0, ge=0, description="attempts that had begun when their evaluator was gone")
 
 
 class Retries(BaseModel):

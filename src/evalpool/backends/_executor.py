@@ -45,6 +45,8 @@ class ExecutorEvaluator(Evaluator):
             )
         self._executor = executor
         self._local = isinstance(executor, ThreadPoolExecutor)
+        # The end of one MPI rank is the end of all, and what an executor's threads end is this process.
+        self._jobs_are_isolated = not self._local and not type(executor).__module__.startswith("mpi4py")
         if num_workers is None:
             num_workers = int(getattr(executor, "_max_workers", None) or 1)
         self._futures: dict[int, Any] = {}

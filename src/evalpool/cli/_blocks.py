@@ -15,7 +15,7 @@ __all__ = ["block", "console"]
 
 MOST_JOBS = 6
 """Running jobs that a block lists: with more it would not fit a terminal."""
-_STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "abandoned": "red"}
+_STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "suspended": "yellow", "abandoned": "red"}
 
 
 def console(file: TextIO, *, record: bool = False) -> Console:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.storage._fold import JobState, SearchState, State
-from evalpool.storage._leases import owner_lives
+from evalpool.storage._leases import GIVEN_UP, owner_lives
 from evalpool.storage._records import job_objective, job_record
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ WINDOW = 60.0
 """Seconds over which the present speed is taken ..."""
 LEAST = 10
 """... or over so many evaluations, if these took longer."""
+OVER = frozenset({"ended", "suspended", "abandoned"})
+"""States in which nobody works on a search any more."""
 MOST_TEXTS = 1000
 """Different failures that are told apart by their text."""
 
@@ -129,19 +131,26 @@ class Campaign:
 
     @property
     def state(self) -> str:
-        """``running``; ``abandoned``: jobs are left whose owner is gone; ``ended``; ``waiting``: between jobs."""
+        """``running``; ``waiting``: between jobs; ``ended``.
+
+        Or jobs are left and nobody works on them: ``suspended``, in good order, to be resumed; ``abandoned``.
+        """
         unfinished = bool(self._search.unfinished)
         if not self._search.leases:  # nobody who keeps leases ever worked on it
             complete = self.total is not None and self.evaluated >= self.total
             return "running" if unfinished else "ended" if complete else "waiting"
         if any(owner_lives(self._search, owner) for owner in self._search.leases):
             return "running" if unfinished else "waiting"
-        return "abandoned" if unfinished else "ended"
+        if not unfinished:
+            return "ended"
+        owners = {self._search.jobs[number].owner for number in self._search.unfinished}
+        gave_up = all(self._search.leases.get(owner or "") == GIVEN_UP for owner in owners)
+        return "suspended" if gave_up else "abandoned"
 
     @property
     def is_over(self) -> bool:
         """Does nobody work on it any more?"""
-        return self.state in ("ended", "abandoned")
+        return self.state in OVER
 
     def rate(self, now: float) -> float | None:
         """Evaluations a second of late; over all of it once it is over. None before there are two.
@@ -192,7 +201,7 @@ class Campaign:
             "search_id": self.search_id,
             "state": state,
             "started": self.start,
-            "elapsed": max(0.0, self._last_end if state in ("ended", "abandoned") else now),
+            "elapsed": max(0.0, self._last_end if state in OVER else now),
             "total": self.total,
             "jobs": {
                 "all": sum(counts.values()),

@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> int:
     of = f", one of {others + 1}" if others else ""
     sys.stdout.write(paint(f"{arguments.store}: search {search_id}{of}", "bold") + "\n")
     print_summary(summary)
-    if summary["state"] == "abandoned":
+    if summary["state"] in ("abandoned", "suspended"):
         sys.stdout.write(
             f"\n{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
             "go on with `evalpool run ... --resume`, or Evaluator.resume().\n"
@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "abandoned": "red"}
+_STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "suspended": "yellow", "abandoned": "red"}
 
 
 def print_summary(summary: dict[str, Any]) -> None:

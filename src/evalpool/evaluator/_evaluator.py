@@ -150,6 +150,7 @@ class Evaluator(abc.ABC):
         self._lock = threading.Lock()
         self._condition = Condition(self._lock)
         self._ready: deque[Job[Any]] = deque()
+        self._last_chances: deque[Job[Any]] = deque()  # each runs while nothing else does
         self._running: dict[int, Job[Any]] = {}
         self._disowned: dict[tuple[int, int], Job[Any]] = {}  # given up on, still holding their slot
         self._capacity = self._free = self._num_workers  # slots in all; those without a job
@@ -266,6 +267,9 @@ class Evaluator(abc.ABC):
 
     _workers_are: ClassVar[str] = "threads"
     """Where workers execute, as `evalpool.storage.Sharing` names it: what a storage must reach."""
+
+    _jobs_are_isolated = False
+    """Each job runs in a process of its own: one that ends its process ends neither the evaluator nor other jobs."""
 
     _wakes_at_every_report = False
     """Somebody waits for the end of one attempt, not for jobs: `close`, or an engine that waits for its thread."""
@@ -567,6 +571,8 @@ class Evaluator(abc.ABC):
     def _take_ready(self) -> list[Job[Any]]:
         """Under the lock: take from the ready queue what the slots can hold."""
         ready, free = self._ready, self._free
+        if self._last_chances and not self._may_take():
+            return []
         if free <= 0 or not ready or self._closed:
             return []
         if self._out_of_time:
@@ -614,6 +620,25 @@ class Evaluator(abc.ABC):
         job._extra = extra
         return True
 
+    def _may_take(self) -> bool:
+        """Under the lock: no, while a job has its last chance, alone; the next gets it when nothing else is there."""
+        waiting = self._last_chances
+        while waiting and waiting[0]._status in FINAL:
+            waiting.popleft()
+        if waiting and waiting[0]._status is READY:
+            if self._free > 0 and not (self._ready or self._running or self._disowned):
+                self._ready.append(waiting[0])
+            return True
+        return not waiting
+
+    def _accept_last_chances(self, jobs: list[Job[Any]]) -> None:
+        """Queue jobs of which one may be what ended the evaluators before; each runs when nothing else does."""
+        with Shielded(), self._lock:
+            self._last_chances.extend(jobs)
+            self._inbox.outstanding += len(jobs)
+            self._num_submitted += len(jobs)
+        self._pump()
+
     def _set_slots(self, change: int) -> None:
         """Add or take away slots; a backend calls this when its capacity changed, then pumps."""
         with self._lock:
@@ -657,7 +682,7 @@ class Evaluator(abc.ABC):
                     self._end_torn(job, error)
             if self._closed or self._wakes_at_every_report:
                 self._condition.notify_all()
-            pump = bool(self._ready) and not self._closed
+            pump = bool(self._ready or self._last_chances) and not self._closed
         if settled and self._durable:
             self._record_outcomes_soon(settled)
         if self._unsaid:
@@ -1330,30 +1355,47 @@ class Evaluator(abc.ABC):
         job._history = {**record.metadata, **{name: getattr(record, name) for name in names}}
         return job
 
-    def resume(self) -> int:
+    def resume(self, max_lost: int | None = 3) -> int:
         """Go on with an existing search: deliver what had finished, run again what was lost.
 
         The next `gather` returns the jobs that had finished, once, with ``restored`` in their metadata. Jobs that
         waited or ran, and whose owner is gone, are queued again; those of an owner that lives are left to it. Ids,
         seeds and timestamps continue. Costs the jobs of the search, once.
 
+        Args:
+            max_lost: a job that ran at `max_lost` ends of an evaluator is given up as ``F_worker_died``, for it may be
+                what ended them; before that it gets a last chance, alone. Suspended jobs are not lost. None: no limit.
+                There is none where a job that ends its process cannot end the evaluator: on workers of their own
+                processes (``process``, ``ray``, ``mpicomm`` with isolation, an executor of processes).
+
         Returns:
             how many jobs were queued again; 0 on a search that this evaluator began.
+
+        Raises:
+            BadArgument: `max_lost` is neither None nor a whole number of at least 1.
         """
+        if max_lost is not None:
+            max_lost = check_number("max_lost", max_lost, 1)
         if self._closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to resume the search.")
         if not self._resumed or not self._keeps:
             return 0
         self._start_up()
         self._lease.take()
-        restored, again = resume(self)
-        with self._lock:
-            self._inbox.done.extend(restored)
-            self._inbox.outstanding += len(restored)
-            self._num_submitted += len(restored)
+        found = resume(self, None if self._jobs_are_isolated else max_lost)
+        with Shielded(), self._lock:
+            self._inbox.done.extend(found.restored)
+            self._inbox.outstanding += len(found.restored) + len(found.given_up)
+            self._num_submitted += len(found.restored) + len(found.given_up)
+            for job, outcome in found.given_up:
+                self._settle(job, outcome)
             self._wake_waiting(self._inbox)
-        self._accept(again, self._inbox)
-        return len(again)
+        if found.given_up:
+            self._record_outcomes_soon([job for job, _ in found.given_up])
+        self._accept(found.again, self._inbox)
+        if found.last_chances:
+            self._accept_last_chances(found.last_chances)
+        return len(found.again) + len(found.last_chances)
 
     # Results.
 
@@ -1431,8 +1473,10 @@ class Evaluator(abc.ABC):
 
     def _settle_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
         """Under the lock: end every job that waits."""
-        ended = [job for job in self._ready if job._outcome is None]
+        waiting = dict.fromkeys((*self._ready, *self._last_chances)) if self._last_chances else self._ready
+        ended = [job for job in waiting if job._outcome is None and job.number not in self._running]
         self._ready.clear()
+        self._last_chances.clear()
         for job in ended:
             self._settle(job, failed(kind, reason))
         return ended

@@ -8,14 +8,15 @@ never are, also when its search thinks for an hour. On the same host the owner's
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool.jobs._job import Job, PastJob
-from evalpool.outcomes import JobStatus
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.models import JobRecord
 
 __all__ = ["TTL", "Lease", "PastJob", "resume"]
 
@@ -55,12 +56,32 @@ class Lease:
             evaluator._storage.lease(evaluator._search_id, evaluator._owner, 0.0)
 
 
-def resume(evaluator: Evaluator) -> tuple[list[Job[Any]], list[Job[Any]]]:
-    """Return the jobs that had finished, restored, and those to be run again. Costs the jobs of the search."""
+class Resumed(NamedTuple):
+    """What a search has left.
+
+    Attributes:
+        restored: had finished.
+        again: to be run again.
+        last_chances: to be run again, each alone: with one more loss it is given up.
+        given_up: with their outcomes.
+    """
+
+    restored: list[Job[Any]]
+    again: list[Job[Any]]
+    last_chances: list[Job[Any]]
+    given_up: list[tuple[Job[Any], Outcome]]
+
+
+def resume(evaluator: Evaluator, max_lost: int | None) -> Resumed:
+    """Claim what was lost, and see what had finished. Costs the jobs of the search.
+
+    Of the jobs that ran when their evaluator ended, one may have ended it, and the others were beside it by chance. So
+    the last run before a job is given up is one in which nothing else runs, and only the culprit is lost again.
+    """
     storage, search = evaluator._storage, evaluator._search_id
     storage.flush()
     lost = storage.claim_lost(search, evaluator._owner)
-    restored = []
+    found = Resumed([], [], [], [])
     # The follower gives each job once: what is restored here is no news of other clients, however often one resumes
     # and whatever they finish meanwhile.
     for record in evaluator._follow().poll():
@@ -68,21 +89,39 @@ def resume(evaluator: Evaluator) -> tuple[list[Job[Any]], list[Job[Any]]]:
             job = evaluator._foreign_job(record)
             job._history = {**(job._history or {}), "restored": True}
             job._gathered = None  # this evaluator has not given it back yet
-            restored.append(job)
-    restored.sort(key=lambda job: (job.metadata.get("timestamp_end") or 0.0, job.number))
-    again = []
+            found.restored.append(job)
+    found.restored.sort(key=lambda job: (job.metadata.get("timestamp_end") or 0.0, job.number))
     for record in lost:
-        job = Job(
-            evaluator,
-            evaluator._inbox,
-            search,
-            record.number,
-            record.configuration,
-            evaluator._job_type,
-            record.timestamp_submit or 0.0,
-        )
-        job.attempts = record.attempts
-        if record.attempts:
-            job._errors = [*record.attempt_errors, "[lost] the evaluator that ran it is gone"]
-        again.append(job)
-    return restored, again
+        job = _lost_job(evaluator, record)
+        if max_lost is not None and record.lost >= max_lost:
+            found.given_up.append((job, _given_up(record)))
+        elif max_lost is not None and record.lost and record.lost == max_lost - 1:
+            found.last_chances.append(job)
+        else:
+            found.again.append(job)
+    return found
+
+
+def _lost_job(evaluator: Evaluator, record: JobRecord) -> Job[Any]:
+    job: Job[Any] = Job(
+        evaluator,
+        evaluator._inbox,
+        record.search_id,
+        record.number,
+        record.configuration,
+        evaluator._job_type,
+        record.timestamp_submit or 0.0,
+    )
+    job.attempts = record.attempts
+    job._errors = list(record.attempt_errors) or None
+    return job
+
+
+def _given_up(record: JobRecord) -> Outcome:
+    times = "once" if record.lost == 1 else f"{record.lost} times"
+    return failed(
+        FailureKind.WORKER_DIED,
+        f"given up: it ran {times} when its evaluator's program ended without a word, and may be what ended it "
+        f"({'; '.join(record.attempt_errors)}). Run it where a job cannot end the program, such as "
+        'method="process", or with resume(max_lost=None).',
+    )

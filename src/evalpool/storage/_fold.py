@@ -49,6 +49,7 @@ class JobState:
         "by_hand",
         "created",
         "gathered",
+        "losses",
         "metadata",
         "number",
         "out",
@@ -74,6 +75,9 @@ class JobState:
         self.gathered: dict[str, Any] | None = None
         self.metadata: dict[str, Any] | None = None
         self.recorded: list[dict[str, Any]] | None = None
+        self.losses: list[dict[str, Any] | None] | None = (
+            None  # `started` of each attempt that was claimed from its owner
+        )
         self.places: list[Event] | None = None  # its events in their order, where they have a place
 
     @property
@@ -106,8 +110,11 @@ class JobState:
     def _on_queued(self, data: dict[str, Any]) -> None:
         if self.is_final or data["attempt"] <= self.attempt:
             return
+        owner = data.get("owner", self.owner)
+        if owner != self.owner:  # a job that is suspended stays its owner's until it is claimed
+            self.losses = [*(self.losses or ()), (self.started or {"attempt": self.attempt}) if self.begun else None]
         self.attempt, self.begun, self.started = data["attempt"], False, None
-        self.owner = data.get("owner", self.owner)
+        self.owner = owner
         self.recorded = None  # measurements of an attempt that never ended
         self.status = JobStatus.READY
 

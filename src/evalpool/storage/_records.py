@@ -31,6 +31,8 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
     if attempts is None:
         attempts = job.attempt if job.begun else job.attempt - 1
     others = {key: plain(result[key], lenient=True) for key in _FROM_RESULT if result.get(key) is not None}
+    if job.losses and "attempt_errors" not in others:
+        others["attempt_errors"] = [_loss(started) for started in job.losses]
     return JobRecord(
         job_id=f"{search_id}.{job.number}",
         search_id=search_id,
@@ -46,9 +48,19 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
         ],
         attempts=attempts,
         owner=job.owner,
+        lost=sum(started is not None for started in job.losses or ()),
         **others,
         **plain(_facts(job), lenient=True),
     )
+
+
+def _loss(started: dict[str, Any] | None) -> str:
+    """What became of an attempt that was claimed from its owner."""
+    if started is None:
+        return "[lost] it waited when its evaluator was gone"
+    worker, host, pid = (started.get(key) for key in _PLACE)
+    place = f" on {worker} of {host} (process {pid})" if worker is not None else ""
+    return f"[lost] attempt {started.get('attempt', 1)} ran{place} when its evaluator was gone"
 
 
 def job_dict(job: JobState) -> dict[str, Any]:

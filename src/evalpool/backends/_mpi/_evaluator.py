@@ -72,6 +72,7 @@ class MPICommEvaluator(SupervisedEvaluator):
         self._crew = crew = crew_of(comm, root)
         self._tag = crew.next_tag()
         self._isolated, self._busy_wait = isolation == "process", busy_wait
+        self._jobs_are_isolated = self._isolated
         self._served = crew.rank != crew.root
         self._dismissed = self._served
         try:

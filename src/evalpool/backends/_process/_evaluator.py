@@ -26,6 +26,7 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
     """
 
     _workers_are: ClassVar[str] = "processes"
+    _jobs_are_isolated = True
 
     def _start(self) -> None:
         large: list[pickle.PickleBuffer] = []

@@ -61,6 +61,7 @@ class RayEvaluator(SupervisedEvaluator):
     """
 
     _workers_are: ClassVar[str] = "cluster"
+    _jobs_are_isolated = True
 
     def __init__(
         self,

@@ -122,7 +122,7 @@ function drawFacts() {
   else for (const [name, value] of Object.entries(s.standing)) fact(name, value);
   fact("running", count(jobs.running), jobs.waiting ? `${count(jobs.waiting)} waiting` : "");
   fact("speed", s.rate ? speed(s.rate) : "–");
-  const over = s.state === "ended" || s.state === "abandoned";
+  const over = ["ended", "suspended", "abandoned"].includes(s.state);
   fact(over ? "took" : "runs for", duration(over ? s.elapsed : now()),
     s.seconds_left ? `${duration(s.seconds_left)} left, until ${clock(s.seconds_left)}` : `since ${new Date(1000 * s.started).toLocaleString()}`);
   $("facts").replaceChildren(...facts);

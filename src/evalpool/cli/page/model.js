@@ -75,6 +75,6 @@ function forget() {
 function now() {
   const summary = model.summary;
   if (!summary) return 0;
-  if (summary.state === "ended" || summary.state === "abandoned") return summary.elapsed;
+  if (["ended", "suspended", "abandoned"].includes(summary.state)) return summary.elapsed;
   return Math.max(0, Date.now() / 1000 + model.offset - summary.started);
 }

@@ -1,0 +1,39 @@
+"""``python crashes.py URL METHOD``: go on with a search of twelve jobs, one of which ends the program that runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from evalpool import Evaluator, RunningJob
+from evalpool.storage import storage_from_url
+
+CULPRIT = 4
+
+
+def run(job: RunningJob) -> float:
+    threading.Event().wait(0.02)  # so that those beside it have begun as well
+    if job["x"] == CULPRIT:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1.0
+
+
+def main(url: str, method: str, *max_lost: str) -> None:
+    with storage_from_url(url) as storage:
+        options: dict[str, Any] = {"storage": storage, "num_workers": 2}
+        if storage.load_all_search_ids():
+            options["search_id"] = "latest"
+        with Evaluator.create(run, method, options) as evaluator:
+            evaluator.resume(*map(int, max_lost))
+            if not evaluator.num_jobs_submitted:
+                evaluator.submit([{"x": x} for x in range(12)])
+            jobs = {job.number: (job.objective, job.attempt_errors, job.error) for job in evaluator.gather()}
+    sys.stdout.write(json.dumps(jobs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
