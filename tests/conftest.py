@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ LEAVE_BEHIND = ("pytest_timeout", "QueueManagerThread", "ExecutorManagerThread",
 """Threads of libraries that end in their own time."""
 BOUND = 5.0
 """Seconds that a thread or process which is ending may take until it is called left behind."""
+
+
+def pytest_configure() -> None:
+    """Ctrl-C means what it does at a terminal, also where a script runs the tests in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
