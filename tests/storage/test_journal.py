@@ -314,11 +314,13 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         JournalStorage(tmp_path / "file")
 
 
-def test_a_directory_that_goes_away_is_an_error_in_words(storage: JournalStorage, path: Path) -> None:
+def test_a_directory_that_goes_away_is_an_error_in_words(path: Path) -> None:
+    storage = JournalStorage(path)
     search_id = storage.create_new_search()
     shutil.rmtree(path)
-    with pytest.raises(StorageUnavailable, match="the directory is gone"):
-        storage.reserve(search_id, 1)
+    for use in (lambda: storage.reserve(search_id, 1), storage.close):
+        with pytest.raises(StorageUnavailable, match="was deleted or renamed"):
+            use()
     with pytest.raises(StorageUnavailable, match="the directory is gone"):
         storage.load_all_job_ids(search_id)
 

@@ -20,6 +20,7 @@ seen late is put in its place by the fold.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -38,6 +39,7 @@ from evalpool.storage._journal_files import JournalReader, JournalWriter, unavai
 from evalpool.storage._journal_numbers import Chain, claim
 from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
+from evalpool.storage._place import Place
 from evalpool.storage._written import Encoder, WrittenStorage
 
 __all__ = ["JournalStorage"]
@@ -113,6 +115,7 @@ class JournalStorage(WrittenStorage[list[str]]):
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
         check_count(n)
+        self._place.check(self._directory)
         chain = self._chains.get(search_id)
         if chain is None:
             self._search_known(search_id)
@@ -135,6 +138,7 @@ class JournalStorage(WrittenStorage[list[str]]):
     def _commit(self, batches: list[list[str]]) -> None:
         """Each record with its own clock, in one write."""
         self._check_open()
+        self._place.check(self._directory)
         payloads = []
         with self._read_lock:
             for record in chain.from_iterable(batches):
@@ -209,9 +213,14 @@ class JournalStorage(WrittenStorage[list[str]]):
                     "Nothing was changed; give a new or an empty directory."
                 )
             self._mark()
+        self._place = Place(self._path(MARKER))
         for name in ("writers", "claims", os.path.join("numbers", "searches")):
             if not os.path.isdir(self._path(name)):
-                os.makedirs(self._path(name), exist_ok=True)
+                try:
+                    os.makedirs(self._path(name), exist_ok=True)
+                except OSError as error:  # a copy that lacks empty directories can be looked at
+                    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                        raise
 
     def _mark(self) -> None:
         # Complete under another name first: whoever sees the marker sees all of it.
@@ -242,7 +251,10 @@ class JournalStorage(WrittenStorage[list[str]]):
     # -- processes -------------------------------------------------------------------------------------
 
     def _release(self, flushed: bool) -> None:
-        self._file.close()
+        try:
+            self._file.check_still_there()
+        finally:
+            self._file.close()
 
     def _renew(self) -> None:
         self._begin()

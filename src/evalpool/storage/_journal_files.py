@@ -20,6 +20,7 @@ from zlib import crc32
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._codec import Reporter
 from evalpool.storage._leases import owner_is_gone
+from evalpool.storage._place import Place
 
 __all__ = ["JournalReader", "JournalWriter", "unavailable"]
 
@@ -79,12 +80,14 @@ class JournalWriter:
 
     def write(self, payloads: list[bytes]) -> None:
         """Append these records, all or none. Raises `StorageUnavailable`."""
+        self.check_still_there()
         records = b"".join(b"%08x %d %s\n" % (crc32(payload), len(payload), payload) for payload in payloads)
         try:
             if self._file is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self._file = os.open(self.path, flags, 0o666)
                 self._end = 0
+                self._place = Place(self.path)
             self._write_all(self._file, records)
         except OSError as error:
             raise unavailable(error, self.path, f"write {len(records)} bytes") from error
@@ -113,6 +116,11 @@ class JournalWriter:
                 os.close(file)
             raise
 
+    def check_still_there(self) -> None:
+        """Raise `StorageUnavailable` if the path no longer names the file that is being written."""
+        if self._file is not None:
+            self._place.check(self._directory, self._end)
+
     def close(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
@@ -137,7 +145,13 @@ class JournalReader:
 
     def read(self, offsets: dict[str, int]) -> Iterator[tuple[str, int, bytes]]:
         """Yield writer, position and payload of new records, file by file, and move `offsets` behind them."""
-        for name in sorted(os.listdir(self._directory)):
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:  # a journal without a record, on a read-only place, lacks it
+            if not os.path.isdir(os.path.dirname(self._directory)):
+                raise
+            names = []
+        for name in sorted(names):
             if not name.endswith(SUFFIX):
                 continue
             path = os.path.join(self._directory, name)

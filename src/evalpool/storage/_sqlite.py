@@ -63,7 +63,11 @@ class SQLiteStorage(WrittenStorage[list[_Row]]):
         self._timeout = timeout
         self._reporter = Reporter(on_malformed)
         self._writing = SQLiteFile(self._path, timeout)
-        self._reading = SQLiteFile(self._path, timeout)
+        try:
+            self._reading = SQLiteFile(self._path, timeout)
+        except BaseException:
+            self._writing.close()
+            raise
         self._read_lock = threading.Lock()
         self._begin_writing(self._path, remote=False)
 
@@ -157,9 +161,12 @@ class SQLiteStorage(WrittenStorage[list[_Row]]):
         return self._writer.commit_lock, self._read_lock
 
     def _release(self, flushed: bool) -> None:
-        self._writing.close()
-        with self._read_lock:
-            self._reading.close()
+        try:
+            self._writing.check_still_there()
+        finally:
+            self._writing.close()
+            with self._read_lock:
+                self._reading.close()
 
     def _renew(self) -> None:
         self._read_lock = threading.Lock()

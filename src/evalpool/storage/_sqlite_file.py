@@ -1,19 +1,28 @@
-"""One connection to an SQLite file of ours: opening, refusing what is not ours, transactions, errors in words."""
+"""One connection to an SQLite file of ours: opening, refusing what is not ours, transactions, errors in words.
+
+A file that cannot be written can be looked at. SQLite itself cannot where it may make no shared memory beside the file:
+then the file is opened as one that does not change (and again whenever it has), or, if a writer that was killed has
+left a log beside it, a copy of both is.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageError, StorageUnavailable
 from evalpool.storage._events import SCHEMA_VERSION
 from evalpool.storage._fork import abandon
 from evalpool.storage._mounts import network_file_system
+from evalpool.storage._place import Place
 
 __all__ = ["SQLiteFile"]
 
@@ -83,11 +92,15 @@ class SQLiteFile:
         self._path = path
         self._timeout = timeout
         self._closed = False
+        self._places: list[Place] = []  # of the file, and of its log once there is one; those that we write
+        self._looks_at: tuple[int, ...] | None = None  # the state of a file that we may not write, when it was opened
         self._db: sqlite3.Connection | None = self._open()
 
     def query(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """All rows of a SELECT, of one moment."""
         with self._in_words():
+            if self._looks_at is not None and self._looks_at != self._state():
+                self._reopen()
             db = self._connection()
             try:
                 return db.execute(statement, values).fetchall()
@@ -105,10 +118,18 @@ class SQLiteFile:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that may write, from its first statement on; rolled back if the block raises."""
         with self._in_words():
+            if self._looks_at is not None:
+                self._reopen()
+                if self._looks_at is not None:
+                    raise self._unwritable("it is on a read-only place, or its directory may not be written")
             db = self._connection()
             try:
                 # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
                 db.execute("BEGIN IMMEDIATE")
+                if len(self._places) == 2:
+                    self.check_still_there()
+                else:  # there is a log from the first transaction on, until the last connection is closed
+                    self._places = [self._place, Place(self._path + "-wal")]
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -116,9 +137,15 @@ class SQLiteFile:
                     db.execute("ROLLBACK")
                 raise
 
+    def check_still_there(self) -> None:
+        """Raise `StorageUnavailable` if the path no longer names the file that this connection has written to."""
+        for place in self._places:
+            place.check(self._path)
+
     def close(self) -> None:
         """Release the file. Idempotent."""
         self._closed = True
+        self._places = []
         db, self._db = self._db, None
         if db is not None:
             db.close()
@@ -138,25 +165,61 @@ class SQLiteFile:
             self._db = self._open()
         return self._db
 
+    def _reopen(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+        self._db = self._open()
+
+    def _state(self) -> tuple[int, ...]:
+        """What changes when somebody writes to the file."""
+        found = [os.stat(path) if os.path.exists(path) else None for path in (self._path, self._path + "-wal")]
+        return tuple(part for one in found if one is not None for part in (one.st_ino, one.st_size, one.st_mtime_ns))
+
     def _open(self) -> sqlite3.Connection:
         self._check_place()
         with self._in_words():
-            # Autocommit (None), for our own BEGIN; used by many threads, one at a time.
-            db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+            self._looks_at = None
             try:
-                # A schema that someone else wrote runs no function that has effects.
-                db.execute("PRAGMA trusted_schema = OFF")
-                # One transaction, so that what it looks at is of one moment: another may be making the tables.
-                db.execute("BEGIN")
-                is_ours = self._is_ours(db)
-                db.execute("COMMIT")
-                if not is_ours:
-                    self._create(db)
-                db.execute("PRAGMA synchronous = NORMAL")
-            except BaseException:
-                db.close()
-                raise
+                db = self._connect(self._path)
+            except sqlite3.OperationalError as error:
+                if not (_is_unwritable(str(error)) and os.path.exists(self._path) and os.path.getsize(self._path)):
+                    raise
+                return self._open_to_look()
+            self._places, self._place = [], Place(self._path)
             return db
+
+    def _open_to_look(self) -> sqlite3.Connection:
+        state = self._state()
+        log = self._path + "-wal"
+        if os.path.exists(log) and os.path.getsize(log):
+            with tempfile.TemporaryDirectory(prefix="evalpool-") as directory:
+                copy = os.path.join(directory, "copy.db")
+                shutil.copyfile(self._path, copy)
+                shutil.copyfile(log, copy + "-wal")
+                db = self._connect(copy)  # which has read the log; from here on the files need no names
+        else:
+            db = self._connect(f"file:{quote(self._path)}?immutable=1", is_uri=True)
+        self._looks_at = state
+        return db
+
+    def _connect(self, path: str, is_uri: bool = False) -> sqlite3.Connection:
+        # Autocommit (None), for our own BEGIN; used by many threads, one at a time.
+        db = sqlite3.connect(path, timeout=self._timeout, isolation_level=None, check_same_thread=False, uri=is_uri)
+        try:
+            # A schema that someone else wrote runs no function that has effects.
+            db.execute("PRAGMA trusted_schema = OFF")
+            # One transaction, so that what it looks at is of one moment: another may be making the tables.
+            db.execute("BEGIN")
+            is_ours = self._is_ours(db)
+            db.execute("COMMIT")
+            if not is_ours:
+                self._create(db)
+            db.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _check_place(self) -> None:
         # Nothing here may open the file: closing it again would release every lock that this process holds on
@@ -248,9 +311,16 @@ class SQLiteFile:
             )
         if "full" in text:
             return StorageUnavailable(f"the disk of {self._path} is full; free some space.")
-        if "readonly" in text or "unable to open" in text:
-            return StorageUnavailable(f"{self._path} cannot be written: SQLite says {text!r}. Check its permissions.")
+        if _is_unwritable(text):
+            return self._unwritable(f"SQLite says {text!r}")
         return StorageUnavailable(f"{self._path} cannot be used: SQLite says {text!r}.")
+
+    def _unwritable(self, reason: str) -> StorageUnavailable:
+        return StorageUnavailable(f"{self._path} cannot be written: {reason}. Check its permissions.")
+
+
+def _is_unwritable(text: str) -> bool:
+    return "readonly" in text or "unable to open" in text
 
 
 _ELSEWHERE = "Nothing was changed; give another path."
