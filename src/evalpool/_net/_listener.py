@@ -237,6 +237,7 @@ class Listener:
         self.key = new_key()
         self._on_peer = on_peer
         self._closing = False
+        make_room(MOST + 8)
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = os.pipe()
         self._selector.register(self._wake_in, selectors.EVENT_READ)

@@ -21,12 +21,12 @@ import enum
 import hashlib
 import hmac
 import secrets
-import select
 import socket
 import struct
 import sys
 from typing import Any
 
+from evalpool._descriptors import can_read
 from evalpool._json import from_json, to_json
 from evalpool.errors import SimulationError
 from evalpool.simulation._run import Result
@@ -101,7 +101,7 @@ class Channel:
                     self._read(DONT_WAIT)
                 except BlockingIOError:
                     return None
-            elif select.select([self.socket], [], [], 0)[0]:
+            elif can_read(self.socket):
                 self._read(0)
             frame = self._take()
         return frame

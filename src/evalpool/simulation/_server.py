@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._descriptors import can_read
 from evalpool._json import from_json
 from evalpool.errors import BadArgument, EvalpoolError, SimulationError
 from evalpool.simulation import _protocol as protocol
@@ -198,7 +199,7 @@ class Server:
 
     def pending(self) -> bool:
         """Is somebody at the door?"""
-        return bool(select.select([self._listener], [], [], 0)[0])
+        return bool(can_read(self._listener))
 
     def _wait(self, timeout: float) -> list[int]:
         if self._busy:
@@ -301,7 +302,7 @@ class _Poller:
         if timeout > 3600.0:
             timeout = 3600.0  # infinity is no number of milliseconds
         if self._poll is None:
-            return [ready.fileno() for ready in select.select(list(self._sockets.values()), [], [], timeout)[0]]
+            return can_read(*self._sockets.values(), timeout=timeout)
         return [handle for handle, _ in self._poll.poll(timeout * self._unit)]
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import threading
 
+from evalpool._descriptors import make_room
 from evalpool.batch._launchers import child_environment
 
 __all__ = ["Reaper", "kill_tree"]
@@ -49,6 +50,7 @@ class Reaper:
     """Kills process groups when this process is gone. One per supervisor; used by its I/O thread only."""
 
     def __init__(self) -> None:
+        make_room(8)
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", _SCRIPT],
             stdin=subprocess.PIPE,

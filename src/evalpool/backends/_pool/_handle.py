@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
 import sys
 
+from evalpool._descriptors import advice, can_read, can_write, make_room, restore_limit_of
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Peer
 from evalpool.batch._launchers import child_environment
@@ -16,6 +18,8 @@ from evalpool.worker._path import boot_text, understood_path
 
 __all__ = ["Handle", "spawn"]
 
+DESCRIPTORS = 16
+"""More than starting a worker takes for a moment; five stay: three sockets, its standard error, its end."""
 TAIL = 4_000
 """Bytes of a worker's standard error that are kept for the message about its death."""
 
@@ -82,7 +86,7 @@ class Handle(Peer):
             text = "closed its channel and did not end"
         else:
             text = f"ended with exit code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
-        while self.read_stderr() and _readable(self.stderr):
+        while self.read_stderr() and can_read(self.stderr):
             pass
         tail = bytes(self.tail).decode(errors="replace").strip()
         said = f" The end of its standard error:\n{tail}" if tail else " Its standard error is empty."
@@ -110,7 +114,20 @@ def spawn(index: int, threads: int) -> Handle:
     Args:
         index: its place among the workers.
         threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
+
+    Raises:
+        OSError: the system gives no process, no memory or no descriptor for it.
     """
+    make_room(DESCRIPTORS)
+    try:
+        return _spawn(index, threads)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise OSError(error.errno, f"{error.strerror}. {advice(DESCRIPTORS)}") from error
+        raise
+
+
+def _spawn(index: int, threads: int) -> Handle:
     environment = {name: str(threads) for name in THREAD_VARIABLES}
     environment.update(child_environment())
     environment["EVALPOOL_SYS_PATH"] = boot_text(understood_path())
@@ -136,6 +153,7 @@ def spawn(index: int, threads: int) -> Handle:
             bufsize=0,
         )
         ours.pop_all()  # from here on the handle closes them
+    restore_limit_of(process.pid)
     handle = Handle(index, process, data, control, lender)
     os.set_blocking(handle.stderr, False)
     return handle
@@ -152,12 +170,6 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
-def _readable(fd: int) -> bool:
-    import select
-
-    return bool(select.select([fd], [], [], 0)[0])
-
-
 def _signal_name(number: int) -> str:
     import signal
 
@@ -172,10 +184,8 @@ def _takes_more() -> bool:
         fd = sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):  # no file, or none any more
         return True
-    import select
-
     try:
-        return bool(select.select([], [fd], [], 0)[1])
+        return can_write(fd)
     except (OSError, ValueError):
         return True
 

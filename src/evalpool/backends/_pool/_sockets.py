@@ -17,6 +17,7 @@ import time
 import weakref
 from typing import Any
 
+from evalpool._descriptors import make_room
 from evalpool._fork import Order, at_fork
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import Ahead, Entry, Seat
@@ -70,6 +71,7 @@ class OverSockets(Ahead):
     def __init__(self, owner: Evaluator, name: str) -> None:
         super().__init__(owner, name)
         self._count = owner._num_workers
+        make_room(8)
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)

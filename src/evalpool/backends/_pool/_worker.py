@@ -12,7 +12,6 @@ import contextlib
 import gc
 import os
 import pickle
-import select
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._descriptors import can_read
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._tree import descendants
 from evalpool.outcomes import FailureKind, Outcome, failed
@@ -193,6 +193,9 @@ def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
     lender = socket.socket(fileno=lender_fd) if lender_fd >= 0 else None
+    for each in (data, control, lender):
+        if each is not None:
+            each.set_inheritable(False)  # not for the programs that a run-function starts, which may live on
     reader = _wire.FrameReader(data)
     backlog = deque(_read(reader))
     kind, payload, buffers = backlog.popleft()
@@ -396,13 +399,13 @@ class _Listener:
 
     def run(self) -> None:
         while True:
-            select.select([self._control], [], [])
+            can_read(self._control, timeout=None)
             self.catch_up()
 
     def catch_up(self) -> None:
         """Do what has been asked by now."""
         with self._lock:
-            while select.select([self._control], [], [], 0)[0]:
+            while can_read(self._control):
                 self._take(self._reader.read())
                 if self._reader.at_end:
                     # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.

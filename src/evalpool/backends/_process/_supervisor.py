@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from evalpool._descriptors import can_read
 from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import encode
@@ -182,7 +183,7 @@ class Supervisor(OverSockets):
                 handle.process.wait()
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(handle.process.pid, 9)
-            while handle.read_stderr() and _more(handle):
+            while handle.read_stderr() and can_read(handle.stderr):
                 pass
             self._unregister(handle)
             handle.close()
@@ -198,9 +199,3 @@ class Supervisor(OverSockets):
         self._reaper.close_in_fork()
         for handle in self._seats.values():
             handle.close_fds()
-
-
-def _more(handle: Handle) -> bool:
-    from evalpool.backends._pool._handle import _readable
-
-    return _readable(handle.stderr)
