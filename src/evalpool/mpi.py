@@ -20,6 +20,7 @@ from typing import Any
 
 from evalpool._mpi._crew import CREW, load_mpi, runner_crew
 from evalpool.errors import EvalpoolError
+from evalpool.worker._forked import exit_code
 
 __all__ = ["main"]
 
@@ -79,7 +80,7 @@ def _run(arguments: list[str], on_ctrl_c: Any, interrupted: bool) -> int:
             sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
             runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as error:
-        return _code(error)
+        return exit_code(error)
     except KeyboardInterrupt:
         traceback.print_exc()
         return 128 + signal.SIGINT
@@ -87,15 +88,6 @@ def _run(arguments: list[str], on_ctrl_c: Any, interrupted: bool) -> int:
         traceback.print_exc()
         return 1
     return 0
-
-
-def _code(error: SystemExit) -> int:
-    if error.code is None:
-        return 0
-    if isinstance(error.code, int):
-        return error.code & 0xFF
-    sys.stderr.write(f"{error.code}\n")
-    return 1
 
 
 if __name__ == "__main__":

@@ -89,6 +89,33 @@ def test_a_forked_child_that_ends_takes_nothing_from_its_parent(program: Start, 
     assert {row["job_status"] for row in rows} == {"DONE"}
 
 
+@pytest.mark.parametrize("method", ["process", "profile"])
+def test_a_forked_child_warns_of_nothing_that_is_its_parents(program: Start, method: str) -> None:
+    search = program(
+        """
+        run = culprits.mostly_harmless
+        if sys.argv[1] == "profile":
+            run = profile(memory=True)(run)
+        with Evaluator.create(run, "thread" if sys.argv[1] == "profile" else "process") as evaluator:
+            evaluator.submit([{"x": 1}])
+            evaluator.gather()
+            pid = os.fork()  # while nothing runs: all that the workers have is reachable, and collected
+            if pid == 0:
+                del run
+                import gc
+                evaluator.close()
+                del evaluator
+                gc.collect()
+                sys.exit(0)
+            say("child ended", os.waitpid(pid, 0)[1])
+        """,
+        method,
+    )
+    assert search.expect("child ended") == "0"
+    assert search.wait() == 0
+    assert search.stderr() == ""
+
+
 OUTLIVE = """
     method = sys.argv[1]
     run = culprits.mostly_harmless
@@ -201,3 +228,52 @@ def test_forks_at_any_moment_harm_nobody(program: Start) -> None:
     assert search.expect("done") == "True {0}"
     assert search.wait() == 0
     assert search.stderr() == ""
+
+
+GOES_ON = """
+    import asyncio
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+    from evalpool import ExecutorEvaluator
+
+    def fork(job):
+        pid = os.fork()
+        if pid == 0:
+            if job["how"] == "raises":
+                os.execv("/no/such/program", ["program"])
+            if job["how"] == "sys.exit":
+                sys.exit(7)
+            return -1.0
+        return float(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    async def afork(job):
+        await asyncio.sleep(0)
+        return fork(job)
+
+    def evaluator_of(name):
+        if name == "executor":
+            return ExecutorEvaluator(fork, executor=pool)
+        if name == "profile":
+            return Evaluator.create(profile(memory=True)(fork), "serial")
+        method, _, form = name.partition(" ")
+        return Evaluator.create(afork if form else fork, method)
+
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        for name in sys.argv[1:]:
+            with evaluator_of(name) as evaluator:
+                evaluator.submit([{"how": how} for how in ("raises", "sys.exit", "returns", "raises")])
+                jobs = sorted(evaluator.gather(), key=lambda job: job.number)
+                say("answers", name, [job.error or int(job.objective) for job in jobs])
+    say("closed")
+"""
+
+
+def test_a_child_that_comes_out_of_the_run_function_answers_for_no_job(program: Start) -> None:
+    names = ["serial", "serial async", "thread", "process", "process async", "profile", "executor"]
+    search = program(GOES_ON, *names, environment={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
+    for name in names:
+        assert search.expect("answers") == f"{name} [1, 7, 0, 1]"
+    search.expect("closed")
+    assert search.wait() == 0
+    search.assert_nothing_is_left()
+    assert search.stderr().count("FileNotFoundError") == 2 * len(names)

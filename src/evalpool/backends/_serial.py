@@ -15,12 +15,17 @@ from evalpool.backends._thread import LocalChannel, Threads
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job
-from evalpool.outcomes import FailureKind, Worker, failed
+from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
     import asyncio
 
+    from evalpool.backends._turning import TurningLoop
+
 __all__ = ["SerialEvaluator"]
+
+LEAVE = 1.0
+"""Seconds in which a coroutine that is cancelled at close may end."""
 
 
 class SerialEvaluator(Evaluator):
@@ -43,7 +48,7 @@ class SerialEvaluator(Evaluator):
         )
         self._threads: Threads | None = None
         self._current: Job[Any] | None = None  # it stands first in the queue, and runs
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: TurningLoop | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._work_once.lets_interrupts_through = True
         if not self._async:
@@ -125,47 +130,38 @@ class SerialEvaluator(Evaluator):
     # On a loop of its own.
 
     def _turn_loop(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        import asyncio
+        from evalpool.backends._turning import TurningLoop
 
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-        turn = self._run_tasks(inbox, size, deadline)
-        if asyncio._get_running_loop() is None:
-            self._loop.run_until_complete(turn)
-            return
-        # A notebook's cell: another loop runs in this thread, so ours turns in one beside.
-        thread = threading.Thread(target=self._loop.run_until_complete, args=(turn,), name="evalpool-serial-loop")
-        thread.start()
-        thread.join()
-
-    async def _run_tasks(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = TurningLoop()
         while len(inbox.done) < inbox.needed(size):
-            while self._queue:
-                job = self._queue.popleft()
-                self._tasks[job.number] = loop.create_task(self._run_async(job, job.attempts))
-            if not self._tasks:
+            with Shielded():
+                while self._queue:
+                    self._begin_async(loop, self._queue.popleft())
+            if not self._tasks or (deadline is not None and time.monotonic() >= deadline):
                 return
-            rest = None if deadline is None else deadline - time.monotonic()
-            if rest is not None and rest <= 0:
-                return
-            await asyncio.wait(self._tasks.values(), timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            loop.turn(deadline)
 
-    async def _run_async(self, job: Job[Any], attempt: int) -> None:
-        if self._watches_starts:
-            self._started(job, self._worker)
-        call = self._work_once.acall
-        try:
-            outcome = await call(job.number, attempt, job.args, self._channel, job._extra, self._worker)
-        except KeyboardInterrupt:
+    def _begin_async(self, loop: TurningLoop, job: Job[Any]) -> None:
+        attempt = job.attempts
+
+        def done(outcome: Outcome) -> None:
+            self._channel.forget(job.number, attempt)
+            self._tasks.pop(job.number, None)
+            self._report(job, outcome, attempt)
+
+        def interrupted() -> None:
             self._tasks.pop(job.number, None)
             self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
-            raise
-        self._channel.forget(job.number, attempt)
-        self._tasks.pop(job.number, None)
-        self._report(job, outcome, attempt)
+
+        async def work() -> Outcome:
+            if self._watches_starts:
+                self._started(job, self._worker)
+            call = self._work_once.acall
+            return await call(job.number, attempt, job.args, self._channel, job._extra, self._worker)
+
+        self._tasks[job.number] = loop.start(work(), done, interrupted)
 
     # Stopping.
 
@@ -181,7 +177,7 @@ class SerialEvaluator(Evaluator):
     def _interrupt(self, job: Job[Any]) -> bool:
         task = self._tasks.get(job.number)
         if task is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(task.cancel)
+            self._loop.cancel(task)
             return True
         return self._threads is not None and self._threads.abandon(job)
 
@@ -190,16 +186,5 @@ class SerialEvaluator(Evaluator):
             return
         if self._threads is not None:
             self._threads.stop()
-        if self._loop is not None and not self._loop.is_running():
-            self._cancel_tasks(self._loop)
-            self._loop.close()
-
-    def _cancel_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
-        import asyncio
-
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        if self._loop is not None and not self._loop.is_running:
+            self._loop.close(LEAVE)

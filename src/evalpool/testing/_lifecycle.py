@@ -176,7 +176,9 @@ class LifeCycle(Bench):
         async def cell() -> list[Any]:  # as in a notebook
             evaluator = make(run, num_workers=2)
             evaluator.submit([{"x": n} for n in range(4)])
-            return [job.objective for job in evaluator.gather("ALL")]
+            objectives = [job.objective for job in evaluator.gather("ALL")]
+            evaluator.close()
+            return objectives
 
         assert sorted(asyncio.run(cell())) == [0, 1, 2, 3]
 

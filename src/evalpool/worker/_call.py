@@ -17,11 +17,13 @@ import time
 import traceback
 import types
 from collections.abc import Callable
+from os import getpid
 from typing import Any
 
 from evalpool._interrupts import ToldToEnd
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
+from evalpool.worker._forked import end_of_child
 from evalpool.worker._results import standardise
 from evalpool.worker._running_job import Channel, RunningJob, current_job
 
@@ -86,6 +88,7 @@ class Task:
         """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
         job = self.running(number, attempt, configuration, channel)
         before = current_job.set((self.search, number))
+        process = getpid()
         start = clock()
         try:
             if extra is None:
@@ -94,7 +97,11 @@ class Task:
                 value = self.run_function(job, **self._with(extra, job))
             if type(value) is types.CoroutineType or hasattr(value, "__await__"):
                 value = run_to_completion(value)
+            if getpid() != process:
+                end_of_child(None)
         except BaseException as exception:
+            if getpid() != process:
+                end_of_child(exception)
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
             return raised(exception, job._metadata, start, clock(), worker)
@@ -122,12 +129,17 @@ class Task:
         """As `call`, inside a running event loop, so that several jobs interleave."""
         job = self.running(number, attempt, configuration, channel)
         current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
+        process = getpid()
         start = clock()
         try:
             value = self.run_function(job, **self._with(extra or {}, job))
             if hasattr(value, "__await__"):
                 value = await value
+            if getpid() != process:
+                end_of_child(None)
         except BaseException as exception:
+            if getpid() != process:
+                end_of_child(exception)
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
             return raised(exception, job._metadata, start, clock(), worker)
@@ -165,8 +177,18 @@ def run_to_completion(awaitable: Any) -> Any:
     """Run an awaitable on a loop of its own, in this thread or, where one is running here, in another."""
     import asyncio
 
+    process = getpid()
+
     async def main() -> Any:
-        return await awaitable
+        try:
+            value = await awaitable
+        except BaseException as exception:
+            if getpid() != process:  # seen here, since the thread beside would not return in a forked child
+                end_of_child(exception)
+            raise
+        if getpid() != process:
+            end_of_child(None)
+        return value
 
     if asyncio._get_running_loop() is None:
         return asyncio.run(main())

@@ -94,11 +94,6 @@ class Handle(Peer):
 
     def close(self) -> None:
         """Let go of the process's files."""
-        self.close_fds()
-        if self.process.stderr is not None:
-            self.process.stderr.close()
-
-    def close_fds(self) -> None:
         self.data.close()
         self.control.close()
         if self.lender is not None:
@@ -106,6 +101,13 @@ class Handle(Peer):
         if self.pidfd is not None:
             with contextlib.suppress(OSError):
                 os.close(self.pidfd)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def close_in_fork(self) -> None:
+        """In a forked child of this process: let go of the worker, which is the parent's."""
+        self.close()
+        self.process.returncode = 0  # nobody here waits for it, or warns that nobody did
 
 
 def spawn(index: int, threads: int) -> Handle:

@@ -193,8 +193,7 @@ class Helper:
     def close_in_fork(self) -> None:
         """In a forked child of this process: let go of the helper, which is the parent's."""
         if self._handle is not None:
-            self._handle.close_fds()
-            self._handle.process.returncode = 0  # not ours: nobody here waits for it, or warns that nobody did
+            self._handle.close_in_fork()
         if self._reaper is not None:
             self._reaper.close_in_fork()
         self._handle = self._reaper = None

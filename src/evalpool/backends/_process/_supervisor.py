@@ -198,4 +198,4 @@ class Supervisor(OverSockets):
     def close_in_fork(self) -> None:
         self._reaper.close_in_fork()
         for handle in self._seats.values():
-            handle.close_fds()
+            handle.close_in_fork()

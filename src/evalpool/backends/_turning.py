@@ -1,0 +1,161 @@
+"""An event loop that is turned by whoever waits, and left between two of its events.
+
+asyncio's loop is not made to be left by an exception amidst its work: what it had taken from its queues would be lost,
+and an exception that a task ended with is printed when the task is collected. So a Ctrl-C is kept away while the loop
+works (`evalpool._interrupts`), and may come in two places: while it waits for events, where nothing is in its hands,
+and in a step of the user's code, which it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+from evalpool._interrupts import SLICE, Opened, Shielded
+
+__all__ = ["TurningLoop"]
+
+
+class _OpenSelector(selectors.DefaultSelector):
+    """Waits with the shield open; in slices, as a signal that comes right before a wait does not end it."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        with Opened():
+            return super().select(SLICE if timeout is None else min(timeout, SLICE))
+
+
+class TurningLoop:
+    """Tasks that go on while `turn` is called. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.SelectorEventLoop(_OpenSelector())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._interrupt: BaseException | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Does some thread turn it?"""
+        return self._loop.is_running()
+
+    def start(
+        self, work: Coroutine[Any, Any, Any], done: Callable[[Any], None], interrupted: Callable[[], None]
+    ) -> asyncio.Task[None]:
+        """Begin a task; it makes its first step when the loop is turned.
+
+        Args:
+            work: the user's code. What it raises is an interrupt, which `turn` will raise.
+            done: is called with what it returned.
+            interrupted: is called instead.
+        """
+
+        async def run() -> None:
+            try:
+                result = await _opened(work)
+            except BaseException as error:  # noqa: BLE001  a task that ended so would be printed at exit
+                self._interrupt = error
+                interrupted()
+            else:
+                done(result)
+
+        task = self._loop.create_task(run())
+        self._tasks.add(task)
+
+        def on_end(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():  # before its first step
+                work.close()
+                interrupted()
+            self._loop.stop()
+
+        task.add_done_callback(on_end)
+        return task
+
+    def turn(self, deadline: float | None) -> None:
+        """Let all tasks go on until one has ended, or until `deadline` (`time.monotonic()`).
+
+        Raises:
+            KeyboardInterrupt: a Ctrl-C came while it waited, or ended a task.
+        """
+        self._here_or_beside(lambda: self._turn(deadline))
+
+    def _turn(self, deadline: float | None) -> None:
+        with Shielded():
+            timer = None
+            if deadline is not None:
+                timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._loop.stop)
+            try:
+                self._loop.run_forever()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            interrupt, self._interrupt = self._interrupt, None
+            if interrupt is not None:
+                raise interrupt
+
+    def cancel(self, task: asyncio.Task[None]) -> None:
+        """Cancel a task; any thread. It ends when the loop is turned."""
+        self._loop.call_soon_threadsafe(task.cancel)
+
+    def close(self, grace: float) -> None:
+        """Cancel all tasks and close the loop; a task that goes on after `grace` seconds is left where it stands."""
+        self._here_or_beside(lambda: self._close(grace))
+
+    def _close(self, grace: float) -> None:
+        with Shielded():
+            try:
+                deadline = time.monotonic() + grace
+                for task in self._tasks:
+                    task.cancel()
+                while self._tasks and time.monotonic() < deadline:
+                    self._turn(deadline)
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            finally:
+                for task in self._tasks:
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]  # it was reported as cancelled
+                self._loop.close()
+
+    def _here_or_beside(self, call: Callable[[], None]) -> None:
+        """Call in this thread; or, in a notebook's cell, whose loop runs in this thread, in one beside."""
+        if asyncio._get_running_loop() is None:
+            call()
+            return
+        raised: list[BaseException] = []
+
+        def beside() -> None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001  it is raised where the call was made
+                raised.append(error)
+
+        thread = threading.Thread(target=beside, name="evalpool-serial-loop")
+        thread.start()
+        thread.join()
+        if raised:
+            raise raised[0]
+
+
+@types.coroutine
+def _opened(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await `work` with the shield open in its own steps, and only there."""
+    value: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            try:
+                with Opened():
+                    awaited = work.send(value) if error is None else work.throw(error)
+            except StopIteration as end:
+                return end.value
+            try:
+                value, error = (yield awaited), None
+            except GeneratorExit:
+                raise
+            except BaseException as cancelled:  # noqa: BLE001  it is for the user's code
+                error = cancelled
+    finally:
+        work.close()
