@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evalpool import Evaluator
+from evalpool import Evaluator, Job
+from evalpool.callbacks import CSVLoggerCallback
+from evalpool.evaluator._submission import enter
 from evalpool.storage import Storage, storage_from_url
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._follow import Follower
 from evalpool.storage._journal_files import JournalReader
 from evalpool.storage._sqlite_file import SQLiteFile
+from evalpool.tables import _tables
+from evalpool.tables._tables import TableWriter
 from faults.lines import interrupt_at
 from storage.redis_server import RedisServer
 
@@ -61,3 +67,66 @@ def test_what_others_finished_is_given_once_wherever_an_interrupt_strikes(url: s
             assert which > 30
             assert [record.job_id for record in mine.results()] == submitted
             assert all(len(record.recorded) == 0 for record in mine.results())
+
+
+@pytest.mark.parametrize("kind", ["own", "sqlite", "journal"])
+def test_a_submission_is_taken_whole_or_not_at_all_wherever_an_interrupt_strikes(kind: str, tmp_path: Path) -> None:
+    """What is taken is gathered, recorded and in the table, once; the rest has neither a record nor a number."""
+    url = f"{kind}:///{tmp_path}/store"
+    with contextlib.ExitStack() as stack:
+        storage = None if kind == "own" else stack.enter_context(storage_from_url(url))
+        table = tmp_path / "table.csv"
+        options = {"storage": storage, "num_workers": 2, "callbacks": [CSVLoggerCallback(table)]}
+        evaluator = stack.enter_context(Evaluator.create(lambda job: float(job["x"]), "thread", options))
+        functions = [
+            Evaluator._submit, enter, Evaluator._record_created, Evaluator._take_numbers, Evaluator._accept,
+        ]  # fmt: skip
+        gathered: list[Job[Any]] = []
+        which, struck = 0, True
+        while struck:
+            with interrupt_at(which, *functions) as line, contextlib.suppress(KeyboardInterrupt):
+                evaluator.submit([{"x": which}, {"x": which}])
+            struck = line.struck is not None
+            which += 1
+            new = evaluator.gather()
+            assert len(new) in (0, 2), line.struck
+            gathered += new
+        assert which > 20
+        assert 4 <= len(gathered) < 2 * which
+        assert sorted(job.number for job in gathered) == list(range(len(gathered)))
+        assert evaluator.num_jobs_submitted == evaluator.num_jobs_gathered == len(gathered)
+        assert {(r.job_id, r.status.name, r.objective) for r in evaluator.results()} == {
+            (job.id, "DONE", job.objective) for job in gathered
+        }
+        assert len(evaluator.results()) == len(gathered)
+        assert [int(row["job_id"]) for row in read_rows(table)] == [job.number for job in gathered]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file, opened as it is interrupted
+@pytest.mark.parametrize("name", ["x", "new"])
+def test_a_table_has_each_row_once_wherever_an_interrupt_strikes(name: str, tmp_path: Path) -> None:
+    """Also where a row brings a new column, for which the file is written anew."""
+    functions = [
+        CSVLoggerCallback.on_gather, TableWriter.append, TableWriter._write, TableWriter._old_lines,
+        _tables._append, _tables.replace_file, _tables.row_of,
+    ]  # fmt: skip
+    which, struck = 0, True
+    while struck:
+        path = tmp_path / f"{which}.csv"
+        with Evaluator.create(lambda job: 1.0, "serial", {"callbacks": [CSVLoggerCallback(path)]}) as evaluator:
+            evaluator.submit([{"x": 0}, {"x": 1}])
+            evaluator.gather()
+            evaluator.submit([{name: 2}])
+            with interrupt_at(which, *functions) as line, contextlib.suppress(KeyboardInterrupt):
+                evaluator.gather()
+            struck = line.struck is not None
+            evaluator.submit([{"x": 3}])
+            evaluator.gather()
+            assert [int(row["job_id"]) for row in read_rows(path)] == [0, 1, 2, 3], line.struck
+        which += 1
+    assert which > 20

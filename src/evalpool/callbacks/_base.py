@@ -22,6 +22,9 @@ class Callback:
     search_stopped: bool = False
     """Set it to True to end `optimize`. Who searches in another way asks for it after each gather."""
 
+    _repeats = False
+    """An interrupted hook is called again with the same jobs."""
+
     def on_launch(self, job: Job[Any]) -> None:
         """A job was submitted."""
 

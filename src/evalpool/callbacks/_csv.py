@@ -30,6 +30,8 @@ class CSVLoggerCallback(Callback):
         BadArgument: the directory is missing or not writable.
     """
 
+    _repeats = True
+
     def __init__(self, path: str | os.PathLike[str] = "results.csv") -> None:
         self._writer = TableWriter(path)
 

@@ -47,6 +47,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import Lease, resume
 from evalpool.evaluator._stop_control import HELD_UP, STOP_TEXT, decide, stopped_outcome
+from evalpool.evaluator._submission import enter
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job, PastJob
@@ -161,6 +162,7 @@ class Evaluator(abc.ABC):
         self._num_submitted = 0
         self._num_gathered = 0
         self._cap: int | None = None
+        self._spare_numbers: list[tuple[int, int]] = []  # first and how many
         self._timeout: float | None = None
         self._timeout_set = 0.0
         self._budget_end = math.inf  # of real time
@@ -389,6 +391,7 @@ class Evaluator(abc.ABC):
         Raises:
             BadArgument: one of them is not a dict with text keys; none has been taken.
             EvaluatorClosed: after `close`.
+            KeyboardInterrupt: either all have been taken, and `gather` returns them, or none has.
             MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been taken.
             NotJSON: a configuration that the storage cannot keep, with the place of the value; none has been taken.
             StorageUnavailable: the storage cannot record them; none has been taken.
@@ -416,23 +419,21 @@ class Evaluator(abc.ABC):
             jsonable(checked, "configurations")  # before any number is taken
         if self._durable:
             self._lease.take()
-        first = self._storage.reserve(self._search_id, len(checked), self._cap)
-        search, job_type, now = self._search_id, self._job_type, self._now()
-        jobs: list[Job[Any]] = [
-            Job(self, inbox, search, number, configuration, job_type, now)
-            for number, configuration in enumerate(checked, first)
-        ]
-        if self._keeps:
-            self._record_created(jobs)
-        if self._hooks.on_launch:
-            for job in jobs:
-                self._hooks.call("on_launch", job)
-        self._accept(jobs, inbox)
+        jobs = enter(self, checked, inbox)
         if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._notices:
             self._deliver_notices()
         return jobs
+
+    def _take_numbers(self, n: int) -> int:
+        """The first of n numbers for new jobs: of those that an interrupted submission left, or new ones."""
+        spare = self._spare_numbers
+        for index, (first, count) in enumerate(spare):
+            if count >= n:
+                rest = [(first + n, count - n)] if count > n else []
+                spare[index : index + 1] = rest; return first  # noqa: E702  # fmt: skip  # no interrupt between
+        return self._storage.reserve(self._search_id, n, self._cap)
 
     def _accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """Queue new jobs, whose consumer waits at `inbox`; work starts."""
@@ -505,9 +506,8 @@ class Evaluator(abc.ABC):
         """
         with Shielded(), self._lock:
             if fresh is not None and inbox is not None:
-                self._ready.extend(fresh)
-                inbox.outstanding += len(fresh)
-                self._num_submitted += new
+                # In one line, so that an interrupt finds all of it done or nothing.
+                self._ready.extend(fresh); inbox.outstanding += len(fresh); self._num_submitted += new  # noqa: E702  # fmt: skip
             if self._pumping:
                 return
             self._pumping = True
@@ -1094,6 +1094,8 @@ class Evaluator(abc.ABC):
                         with Opened():
                             self._hooks.call_one(hooks[called - 1], name, facts)
                 except BaseException:
+                    if called and getattr(hooks[called - 1], "_repeats", False):
+                        called -= 1
                     if called < len(hooks):
                         due.appendleft((name, called, facts))
                     raise

@@ -23,7 +23,9 @@ import json
 import os
 import re
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -217,18 +219,28 @@ class TableWriter:
         self._waiting: list[Row] = []
         self._begun = False
         self._stale = False  # the columns changed since the file's header was written
+        self._rows = 0  # how many of the file's rows are certain
+        self._certain = True  # no write was interrupted
+        self._taken: tuple[weakref.ref[Any] | None, int] = (None, 0)  # the first of the last jobs, and how many
 
     def append(self, jobs: Iterable[Job[Any] | JobRecord], job_type: str | None = None) -> None:
         """Add one row per job; constant cost per row unless there are new columns.
+
+        A call that was interrupted may be made again with the same jobs: each then has one row.
 
         Raises:
             OSError: the disk is full or failing. The file holds what it held before, and the rows are
                 written by the next call that can.
         """
-        for job in jobs:
-            row = row_of(job, job_type)
-            self._stale |= self._columns.learn(row, _is_task(job, job_type))
-            self._waiting.append(row)
+        jobs = list(jobs)
+        first, n = self._taken
+        if jobs and not (first is not None and first() is jobs[0] and n == len(jobs)):
+            rows = []
+            for job in jobs:
+                row = row_of(job, job_type)
+                self._stale |= self._columns.learn(row, _is_task(job, job_type))
+                rows.append(row)
+            self._waiting, self._taken = [*self._waiting, *rows], (weakref.ref(jobs[0]), len(jobs))
         if self._waiting:
             self._write()
 
@@ -243,15 +255,20 @@ class TableWriter:
         for row in self._waiting:
             values = self._columns.values(row)
             lines.append(_line(cell(values.get(name)) for name in names))
-        if not self._stale:
+        # Who was interrupted does not know whether the rows are in the file, so the next one writes it anew.
+        appends = self._certain and not self._stale
+        self._certain = False
+        if appends:
             try:
                 _append(self.path, "".join(lines))
             except FileNotFoundError:  # somebody removed it: begin again
-                self._stale = True
-        if self._stale:
-            replace_file(self.path, _line(names), self._old_lines(), lines)
-            self._stale = False
-        self._waiting.clear()
+                appends, self._rows = False, 0
+            except OSError:  # it is as it was
+                self._certain = True
+                raise
+        if not appends:
+            replace_file(self.path, _line(names), islice(self._old_lines(), self._rows), lines)
+        self._rows, self._waiting, self._stale, self._certain = self._rows + len(lines), [], False, True
 
     def _old_lines(self) -> Iterator[str]:
         """The rows in the file, under the present columns."""

@@ -1,0 +1,69 @@
+"""From configurations to jobs that wait: numbers are taken, the jobs recorded, then queued; all of them or none.
+
+An interrupt may come before any of these steps and inside each. Before the jobs are recorded, none has been taken, and
+their numbers are used by the next ones. From then on they have been taken: a storage may have them although its
+answer never came, so they are recorded again, which counts once, and queued.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evalpool._interrupts import Opened, Shielded
+from evalpool.jobs._job import Job
+from evalpool.storage._events import Event
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.jobs._inbox import Inbox
+
+__all__ = ["enter"]
+
+
+def enter(evaluator: Evaluator, configurations: list[dict[str, Any]], inbox: Inbox) -> list[Job[Any]]:
+    """Make jobs of checked configurations, record and queue them. Raises what prevents it; then none is taken."""
+    first: int | None = None
+    recording = False
+    jobs: list[Job[Any]] = []
+    try:
+        first = evaluator._take_numbers(len(configurations))
+        search, job_type, now = evaluator._search_id, evaluator._job_type, evaluator._now()
+        jobs = [
+            Job(evaluator, inbox, search, number, configuration, job_type, now)
+            for number, configuration in enumerate(configurations, first)
+        ]
+        with Shielded():
+            recording = True
+            if evaluator._keeps:
+                evaluator._record_created(jobs)
+            if evaluator._hooks.on_launch:
+                with Opened():
+                    for job in jobs:
+                        evaluator._hooks.call("on_launch", job)
+            evaluator._accept(jobs, inbox)
+    except Exception:
+        raise  # the storage's word that it does not have them
+    except BaseException:
+        with Shielded():
+            if recording and not _are_in(evaluator, jobs):
+                _record_again(evaluator, jobs)
+                evaluator._accept(jobs, inbox)
+            elif first is not None and not recording:
+                evaluator._spare_numbers.append((first, len(configurations)))
+        raise
+    return jobs
+
+
+def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:
+    """Has the evaluator queued them already? They are queued together, and one moves on at a time."""
+    last = jobs[-1]
+    with evaluator._lock:
+        return last._outcome is not None or last.attempts > 0 or any(job is last for job in evaluator._ready)
+
+
+def _record_again(evaluator: Evaluator, jobs: list[Job[Any]]) -> None:
+    if evaluator._own_storage is not None:
+        evaluator._record_created(jobs)
+    elif evaluator._keeps:
+        events: list[Event] = [evaluator._created_event(job) for job in jobs]
+        evaluator._storage.append_soon(events)
