@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any
 
-from evalpool._mpi._crew import CREW, load_mpi, runner_crew
+from evalpool._mpi._crew import CREW, load_mpi, one_rank_only, runner_crew
 from evalpool.errors import EvalpoolError
 from evalpool.worker._forked import exit_code
 
@@ -38,11 +38,7 @@ def main(arguments: list[str]) -> int:
     try:
         MPI = load_mpi()
         if MPI.COMM_WORLD.size == 1:
-            line = " ".join(arguments)
-            sys.stderr.write(
-                "evalpool: there is one MPI rank only: nobody would run the jobs. Start several: "
-                f"mpirun -n 4 python -m evalpool.mpi {line}\n"
-            )
+            sys.stderr.write(f"evalpool: {one_rank_only(MPI, ' '.join(('python -m evalpool.mpi', *arguments)))}\n")
             return 2
         crew = runner_crew(MPI.COMM_WORLD)
     except EvalpoolError as error:
@@ -54,6 +50,7 @@ def main(arguments: list[str]) -> int:
         Rank.of(crew).serve(CREW)
         return 0
     code = 1
+    crew.at_end.append(lambda: crew.close(CREW, []))
     try:
         code = _run(arguments, own, bool(held))
     finally:
@@ -61,7 +58,7 @@ def main(arguments: list[str]) -> int:
         from evalpool.evaluator._evaluator import _close_open_evaluators
 
         _close_open_evaluators()
-        crew.close(CREW, [])
+        crew.part()
     return code
 
 

@@ -8,6 +8,7 @@ nothing here is collective, and nothing needs a collective end.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import os
 import socket
@@ -19,12 +20,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from evalpool._checks import is_whole
+from evalpool._launchers import launched_tasks
 from evalpool._log import get_logger
 from evalpool._mpi._patience import Patience
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
-__all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "runner_crew"]
+__all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "one_rank_only",
+           "runner_crew"]  # fmt: skip
 
 logger = get_logger()
 
@@ -35,6 +38,9 @@ TAG = struct.Struct("<q")
 FAREWELL = 3.0
 """Seconds that the root's process waits at its end for ranks that still run a job of a closed evaluator."""
 
+PIECE = 1 << 26
+"""Bytes. A message of just so many goes on in the next one from the same sender with the same tag; a shorter one is the
+last. Open MPI counts the bytes of a message in an int, and refuses 2 GiB."""
 TAGS = 16_000
 """Evaluators, or storages, that are told apart; MPI promises tags up to 32767."""
 
@@ -82,6 +88,21 @@ def load_mpi() -> Any:
     return MPI
 
 
+class Posted:
+    """A message that is on its way. Not for two threads at a time, as MPI forbids that of a request."""
+
+    __slots__ = ("_requests", "data")
+
+    def __init__(self, requests: list[Any], data: Any) -> None:
+        self._requests, self.data = requests, data
+
+    def is_sent(self) -> bool:
+        """Has MPI no need of it any more?"""
+        while self._requests and self._requests[-1].Test():
+            self._requests.pop()
+        return not self._requests
+
+
 class Crew:
     """Our communicators over a group of ranks. Made by all of them together.
 
@@ -102,7 +123,7 @@ class Crew:
         self._check_versions()
         self.key = self.work.bcast(f"{socket.gethostname()}-{os.getpid()}-{next(_count)}", root)
         self._tags = itertools.count(1)
-        self._sending: deque[tuple[Any, Any]] = deque()
+        self._sending: deque[Posted] = deque()
         self._send_lock = threading.Lock()
         self.one_host = len({member.host for member in self.members}) == 1
         self.at_end: list[Callable[[], None]] = []  # called when this process ends, the last one first
@@ -110,6 +131,7 @@ class Crew:
         self.exit_code = 1  # of the whole run, if a rank must be ended by force
         self.server: Any = None  # of jobs, on a rank that serves
         atexit.register(self.part)
+        _watch_finalize(self.mpi)
 
     def _check_versions(self) -> None:
         """All ranks see the same list, so all raise or none."""
@@ -133,20 +155,57 @@ class Crew:
         return next(self._tags) % TAGS + 1
 
     def send(self, comm: Any, data: Any, rank: int, tag: int) -> None:
-        """Send bytes without waiting for the receiver. Any thread."""
-        request = comm.Isend([data, self.mpi.BYTE], rank, tag)
-        if request.Test():  # small ones are on their way at once
+        """Send bytes without waiting for the receiver. Any thread; for one tag, one thread at a time."""
+        self.keep(self.post(comm, data, rank, tag))
+
+    def post(self, comm: Any, data: Any, rank: int, tag: int) -> Posted | None:
+        """Begin to send bytes; the answer, if there is one, is for `keep` or `wait_until_sent`."""
+        if len(data) < PIECE:
+            request = comm.Isend([data, self.mpi.BYTE], rank, tag)
+            return None if request.Test() else Posted([request], data)  # small ones are on their way at once
+        view = memoryview(data)
+        starts = range(0, len(view) + 1, PIECE)  # the last piece is shorter than the others, if need be empty
+        return Posted([comm.Isend([view[at : at + PIECE], self.mpi.BYTE], rank, tag) for at in starts], data)
+
+    def keep(self, posted: Posted | None) -> None:
+        """Let what was posted go out in its own time, as the receiver takes it."""
+        if posted is not None:
+            with self._send_lock:
+                self._sending.append(posted)
+                while self._sending and self._sending[0].is_sent():
+                    self._sending.popleft()
+
+    def wait_until_sent(self, posted: Posted | None, given_up: Callable[[], bool]) -> None:
+        """Wait until the receiver has what was posted, or is known not to want it any more."""
+        if posted is None:
             return
-        with self._send_lock:
-            self._sending.append((request, data))
-            while self._sending and self._sending[0][0].Test():
-                self._sending.popleft()
+        # Each look moves a large message on by a fragment: no pauses between.
+        patience = Patience(lambda: given_up() or posted.is_sent(), len(posted.data) >= PIECE)
+        while not patience.wait():
+            pass
+        if given_up():
+            self.keep(posted)
 
     def receive(self, comm: Any, status: Any) -> bytearray:
         """The message that a probe found; the caller is the only one who receives on `comm` with its tag."""
-        buffer = bytearray(status.Get_count(self.mpi.BYTE))
-        comm.Recv([buffer, self.mpi.BYTE], status.Get_source(), status.Get_tag())
+        source, tag, count = status.Get_source(), status.Get_tag(), status.Get_count(self.mpi.BYTE)
+        buffer = bytearray(count)
+        comm.Recv([buffer, self.mpi.BYTE], source, tag)
+        while count == PIECE:
+            comm.Probe(source, tag, status)
+            at, count = len(buffer), status.Get_count(self.mpi.BYTE)
+            buffer += bytes(count)
+            with memoryview(buffer) as view, view[at:] as rest:
+                comm.Recv([rest, self.mpi.BYTE], source, tag)
         return buffer
+
+    def abort(self, reason: str, code: int = 1) -> None:
+        """End all ranks at once with a word about why; for what would otherwise let somebody wait for ever."""
+        line = f"evalpool: rank {self.rank} (process {os.getpid()} on {socket.gethostname()}): {reason}\n"
+        with contextlib.suppress(Exception):  # whatever stands there as a stream
+            sys.stdout.flush()
+        os.write(2, line.encode(errors="replace"))
+        self.mpi.COMM_WORLD.Abort(code)
 
     def meet(self) -> None:
         """Wait for all ranks, while other threads of this process go on with messages.
@@ -205,6 +264,29 @@ class Crew:
         return not self._owing
 
 
+def _watch_finalize(mpi: Any) -> None:
+    """Hear of `MPI_Finalize`, by whomever it is called, while MPI still works: once for this process.
+
+    The standard has it delete the attributes of COMM_SELF before anything else (MPI 4.1, 11.2.4). Where a script or a
+    library calls it, others would wait for messages that can no longer come.
+    """
+    global _finalize_key
+    if _finalize_key is None:
+        _finalize_key = mpi.Comm.Create_keyval(delete_fn=_on_finalize)
+        mpi.COMM_SELF.Set_attr(_finalize_key, True)
+
+
+def _on_finalize(comm: Any, key: int, value: Any) -> None:
+    for crew in _all_crews():
+        if crew.server is not None and crew.server.is_serving:
+            crew.abort(
+                f"{crew.server.describe()} called MPI.Finalize(), after which this rank can neither run jobs nor tell "
+                'how they ended; all ranks are ended. Leave it out, or use isolation="process".'
+            )
+        crew.part()
+
+
+_finalize_key: int | None = None
 _count = itertools.count()
 _crews: list[tuple[Any, Crew]] = []
 _of_runner: Crew | None = None
@@ -227,10 +309,7 @@ def crew_of(comm: Any, root: int) -> Crew:
     root = int(root)
     if comm.size == 1:
         script = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "script.py"
-        raise BackendError(
-            "There is one MPI rank only: nobody would run the jobs. Start the program with one rank for the search and "
-            f"one or more for the jobs: mpirun -n 4 python -m evalpool.mpi {script}"
-        )
+        raise BackendError(one_rank_only(MPI, f"python -m evalpool.mpi {script}"))
     if _of_runner is not None:
         if root != _of_runner.root or MPI.Comm.Compare(comm, _of_runner.work) != MPI.CONGRUENT:
             raise BadArgument(
@@ -247,6 +326,24 @@ def crew_of(comm: Any, root: int) -> Crew:
     return crew
 
 
+def one_rank_only(mpi: Any, command: str) -> str:
+    """What to do where MPI knows one rank only."""
+    tasks = launched_tasks()
+    start = f"mpirun -n {max(4, tasks)} {command}"
+    if tasks == 1 or mpi.COMM_WORLD.size > 1:
+        return (
+            "There is one MPI rank only: nobody would run the jobs. Start the program with one rank for the search and "
+            f"one or more for the jobs: {start}"
+        )
+    library = mpi.Get_library_version().split("\n")[0].strip().rstrip(",\0")
+    return (
+        f"The launcher has started {tasks} tasks, and each of them is an MPI program of one rank: launcher and MPI "
+        f"library do not match. The library is {library}. Start it by its own mpirun ({start}), or let Slurm speak its "
+        "protocol: srun --mpi=pmi2 for MPICH, MVAPICH and Intel MPI, srun --mpi=pmix for Open MPI (srun --mpi=list "
+        "says which there are). MPI4PY_LIBMPI=/path/to/libmpi.so picks another library."
+    )
+
+
 def runner_crew(comm: Any) -> Crew:
     """The crew of `python -m evalpool.mpi`, which all evaluators of the script use."""
     global _of_runner
@@ -256,8 +353,11 @@ def runner_crew(comm: Any) -> Crew:
 
 def crew_named(key: str) -> Crew | None:
     """The crew of this name, if this process is in it."""
-    crews = [crew for _, crew in _crews] + ([] if _of_runner is None else [_of_runner])
-    return next((crew for crew in crews if crew.key == key), None)
+    return next((crew for crew in _all_crews() if crew.key == key), None)
+
+
+def _all_crews() -> list[Crew]:
+    return [crew for _, crew in _crews] + ([] if _of_runner is None else [_of_runner])
 
 
 def has_runner() -> bool:

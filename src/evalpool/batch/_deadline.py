@@ -22,8 +22,8 @@ from typing import Any
 
 from evalpool._checks import is_real
 from evalpool._interrupts import end_by_signal, replace_handler
+from evalpool._launchers import child_environment
 from evalpool._log import get_logger
-from evalpool.batch._launchers import child_environment
 from evalpool.errors import BadArgument
 
 __all__ = ["Deadline", "stops_on_sigterm"]

@@ -17,8 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from evalpool._launchers import child_environment
 from evalpool._version import __version__
-from evalpool.batch._launchers import child_environment
 from evalpool.cli._main import FAILED
 from evalpool.cli._words import clean, paint, write_json
 from evalpool.errors import BadArgument, EvalpoolError

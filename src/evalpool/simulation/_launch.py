@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from evalpool._json import from_json, to_json
-from evalpool.batch._launchers import child_environment
+from evalpool._launchers import child_environment
 from evalpool.errors import SimulationError
 from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._files import LOG, how_it_ended, write_atomically

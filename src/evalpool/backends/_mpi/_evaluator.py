@@ -125,6 +125,7 @@ class MPICommEvaluator(SupervisedEvaluator):
             "decides": self._stopper is not None,
             "isolated": self._isolated,
             "busy_wait": self._busy_wait,
+            "holds": not self._watches_starts,
         }
         payload, buffers = _wire.dump(setup)
         message = b"".join(_wire.frame(_wire.SETUP, payload, buffers))

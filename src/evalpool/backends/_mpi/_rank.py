@@ -8,17 +8,19 @@ not hear, the main thread gets a signal whose handler raises `JobInterrupted` in
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-from evalpool._mpi._crew import CREW, TAG, Crew
+from evalpool._mpi._crew import CREW, TAG, Crew, Posted
 from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._isolated import Isolated
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._worker import Channel, Turn, serve_batch, serve_pickled
+from evalpool.backends._pool._worker import Channel, Turn, send_outcome, serve_batch, serve_pickled
+from evalpool.outcomes import FailureKind, failed
 from evalpool.worker._call import Task, describe_exception, release, run_to_completion
 
 __all__ = ["FORCE", "JobInterrupted", "Rank"]
@@ -26,7 +28,9 @@ __all__ = ["FORCE", "JobInterrupted", "Rank"]
 LISTEN_EVERY = 0.005
 """Seconds between two looks for orders: soon enough for the jobs behind a long one, and 0.2 % of a core."""
 HOLD = 0.0005
-"""Seconds of outcomes that may share a message; what is held when a longer job follows leaves at the next look."""
+"""Seconds of outcomes that may share a message, where nobody asks when jobs begin. What is held when a longer job
+follows leaves at the next look, which comes late where that job holds the GIL; so with a timeout nothing is held: the
+first job whose outcome the root has not seen is then the one that runs."""
 FORCE = 41
 """A frame on orders: interrupt this attempt at a job."""
 INTERRUPT_EVERY = 0.2
@@ -52,47 +56,71 @@ class _RankChannel(Channel):
         self._lock = threading.Lock()
         self._held: list[bytes | memoryview] | None = None  # outcomes of the short jobs of one message
         self._held_since = 0.0
+        self._holds = False
 
-    def set_up(self, decides: bool, advice: str) -> None:
-        self._decides, self._advice = decides, advice
+    def set_up(self, decides: bool, advice: str, holds: bool) -> None:
+        self._decides, self._advice, self._holds = decides, advice, holds
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
         with self._lock:
-            self._flush(pieces)
+            posted = self._flush(pieces)
+        self._let_go(posted)
 
     def send_bytes(self, data: bytes) -> None:
         with self._lock:
             held, now = self._held, time.perf_counter()
-            if held is None or now - self._held_since > HOLD:
-                self._flush([data])
-                self._held_since = now
-            else:
+            if held is not None and now - self._held_since <= HOLD:
                 held.append(data)
+                return
+            posted = self._flush([data])
+            self._held_since = now
+        self._let_go(posted)
 
-    def _flush(self, more: list[bytes | memoryview]) -> None:
+    def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
+        try:
+            self.send(_wire.frame(kind, payload, buffers))
+        except (MemoryError, self._crew.mpi.Exception) as error:
+            size = len(payload) + sum(buffer.nbytes for buffer in buffers)
+            text = f"The result, {size:,} bytes, could not be sent to the root: {type(error).__name__}: {error}"
+            send_outcome(*job, failed(FailureKind.UNPICKLABLE, text), self)
+
+    def _flush(self, more: list[bytes | memoryview]) -> Posted | None:
         """Under the lock: send what is held, then `more`, as one message."""
         if self._held:
             more = [*self._held, *more]
             self._held.clear()
-        if more:
-            self._crew.send(self._crew.work, b"".join(more), self._crew.root, self._tag)
+        if not more:
+            return None
+        return self._crew.post(self._crew.work, b"".join(more), self._crew.root, self._tag)
+
+    def _let_go(self, posted: Posted | None) -> None:
+        """In the main thread wait: what is large leaves only with its help, which C code of the next job would deny."""
+        if threading.get_ident() == self._rank.main:
+            self._crew.wait_until_sent(posted, lambda: self.gone)
+        else:
+            self._crew.keep(posted)
 
     def flush(self) -> None:
         """Send what is held; any thread."""
         if self._held:
             with self._lock:
-                self._flush([])
+                posted = self._flush([])
+            self._let_go(posted)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Inside, outcomes that come fast share messages, which cost more than the jobs."""
+        if not self._holds:
+            yield
+            return
         self._held, self._held_since = [], time.perf_counter()
         try:
             yield
         finally:
             with self._lock:
-                self._flush([])
+                posted = self._flush([])
                 self._held = None
+            self._let_go(posted)
 
     def _wait_for_decision(self, key: tuple[int, int]) -> None:
         def look() -> bool:
@@ -111,6 +139,7 @@ class _Desk:
         self._rank, self.tag = rank, tag
         self.channel = _RankChannel(rank, tag)
         self.turn = Turn()
+        self.turn.catch_up = rank.read_orders
         self._task: Task | None = None
         self._broken = ""
 
@@ -119,7 +148,7 @@ class _Desk:
 
         setup = _wire.load(payload, buffers)
         self._rank.busy_wait = setup["busy_wait"]
-        self.channel.set_up(setup["decides"], setup["advice"])
+        self.channel.set_up(setup["decides"], setup["advice"], setup["holds"])
         try:
             task: Task = pickle.loads(setup["task"])
             self.channel.pickled_storage = setup["storage"]
@@ -143,6 +172,10 @@ class _Desk:
                 serve_batch(self._task, self._broken, payload, self.channel, self.turn)
         elif self.turn.claim():
             serve_pickled(self._task, self._broken, payload, buffers, self.channel)
+
+    def name_of(self, number: int) -> str:
+        """What a job is called."""
+        return f"job {number}" if self._task is None else f"job {self._task.search}.{number}"
 
     def close(self) -> None:
         """Begin no job any more, and let the one that runs stop."""
@@ -193,29 +226,49 @@ class Rank:
         self._closing: list[int] = []
         self._finished: set[int] = set()
         self._orders_lock = threading.Lock()
-        self._main = threading.get_ident()
+        self.main = threading.get_ident()
+        self.is_serving = False
         self._can_interrupt = threading.current_thread() is threading.main_thread()
         self._over = threading.Event()
         self._work_status, self._orders_status = crew.mpi.Status(), crew.mpi.Status()
         self._patience = Patience(self._look, False)
 
     def serve(self, until: int) -> None:
-        """Run jobs until the root closes the evaluator of this tag; `CREW`: until it lets everybody go home."""
+        """Run jobs until the root closes the evaluator of this tag; `CREW`: until it lets everybody go home.
+
+        Whatever would end this rank without the root's knowledge ends all ranks, with a word: nobody must wait for it.
+        """
         self._over.clear()
         listener = threading.Thread(target=self._listen, name="evalpool-mpi-orders", daemon=True)
-        with self._signals():
+        with self._signals(), _exits_that_tell(self):
+            self.is_serving = True
             listener.start()
             try:
                 while not self._is_finished(until):
                     self._patience._busy = self.busy_wait
                     if self._patience.wait():
                         self._do()
-            finally:
-                self._over.set()
-                listener.join()
-                if until == CREW:
-                    for desk in self._desks.values():
-                        desk.release()
+            except BaseException as error:  # noqa: BLE001  a signal's handler of the program may raise anything
+                self._give_up(error)
+            self._over.set()
+            listener.join()
+            self.is_serving = False
+            if until == CREW:
+                for desk in self._desks.values():
+                    desk.release()
+
+    def describe(self) -> str:
+        """What this rank is doing, as the beginning of a sentence."""
+        at = self.at
+        return "the serving rank, between jobs," if at is None else f"the run-function, in {self.name_of(at)},"
+
+    def name_of(self, job: tuple[int, int, int]) -> str:
+        """What a job is called, by its tag, number and attempt."""
+        return self._desks[job[0]].name_of(job[1])
+
+    def _give_up(self, error: BaseException) -> None:
+        text = describe_exception(error, error.__traceback__).strip()
+        self.crew.abort(f"it cannot serve any more, so all ranks are ended.\n{text}")
 
     def _look(self) -> bool:
         crew = self.crew
@@ -250,6 +303,12 @@ class Rank:
     # Orders.
 
     def _listen(self) -> None:
+        try:
+            self._obey_orders()
+        except BaseException as error:  # noqa: BLE001  who hears no orders would never go home
+            self._give_up(error)
+
+    def _obey_orders(self) -> None:
         interrupted = 0.0
         while not self._over.wait(LISTEN_EVERY):
             self.read_orders()
@@ -309,7 +368,7 @@ class Rank:
     def _interrupt(self, job: tuple[int, int, int]) -> None:
         if self._can_interrupt and self.at == job:
             self._target = job
-            signal.pthread_kill(self._main, signal.SIGINT)  # also ends a system call that waits
+            signal.pthread_kill(self.main, signal.SIGINT)  # also ends a system call that waits
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -332,3 +391,31 @@ class Rank:
         target, self._target = self._target, None
         if target is not None and target == self.at:
             raise JobInterrupted("the job did not stop when it was asked to")
+
+
+@contextlib.contextmanager
+def _exits_that_tell(rank: Rank) -> Iterator[None]:
+    """Inside, ``os._exit`` of this process ends all ranks, with a word and never with exit code 0.
+
+    MPICH's launcher takes exit code 0 for the end of a rank that is done, ends the others, and says nothing.
+    """
+    import posix
+
+    leave, pid = os._exit, os.getpid()
+
+    def tell_and_leave(code: int = 0) -> NoReturn:
+        if os.getpid() == pid:  # not in a child that the run-function forked
+            rank.crew.abort(
+                f"{rank.describe()} called os._exit({code}), which ends its rank, and so all of them. "
+                'isolation="process" makes of it a failure of its job.',
+                code if isinstance(code, int) and code & 0xFF else 1,
+            )
+        leave(code)
+
+    for module in (os, posix):  # functions that were pickled by reference name the second
+        module._exit = tell_and_leave  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for module in (os, posix):
+            module._exit = leave  # type: ignore[attr-defined]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 
+from evalpool._log import get_logger
 from evalpool._mpi._crew import Crew
 from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._rank import FORCE
@@ -14,8 +16,13 @@ from evalpool.outcomes import Worker
 
 __all__ = ["Root"]
 
+logger = get_logger()
+
 MOST_AT_ONCE = 256
 """Messages that are read before what they say is reported."""
+GIVE_UP_AFTER = 10.0
+"""Seconds without a word of any rank after which jobs that wait for one are given up, if `job_timeout` is not longer: a
+rank that is in C code for so long after its job should have ended may well be there for ever."""
 
 
 class Root(Ahead):
@@ -30,11 +37,14 @@ class Root(Ahead):
         isolated: each rank runs jobs in a child process.
     """
 
+    _hears_between_jobs = True
+
     def __init__(
         self, owner: Evaluator, crew: Crew, tag: int, setup: bytes, *, busy_wait: bool, isolated: bool
     ) -> None:
         super().__init__(owner, "evalpool-mpi-io")
         self._crew, self._tag, self._isolated = crew, tag, isolated
+        self._heard_at = 0.0
         self._status = crew.mpi.Status()
         self._any = crew.mpi.ANY_SOURCE
         self._patience = Patience(self._look, busy_wait, self._expecting)
@@ -97,6 +107,9 @@ class Root(Ahead):
             _wire.FrameReader.parse(memoryview(data), frames)
             count += 1
             found = self._look()
+        if heard:
+            self._heard_at = time.monotonic()
+            self._hopeless = ""
         for rank, frames in heard.items():
             self._take(self._seats[rank], frames)
         self._conclude_turn()
@@ -111,9 +124,35 @@ class Root(Ahead):
         self._crew.send(self._crew.orders, b"".join(pieces), seat.index, self._tag)
 
     def _force(self, seat: Seat, entry: Entry) -> bool:
+        if self._isolated:  # it is killed, which is its outcome
+            self._tell(seat, _wire.frame(FORCE, _wire.JOB.pack(entry.job.number, entry.attempt)))
+            return True
+        # In the rank itself it is interrupted, and may not hear it (C code that holds the GIL). The withdrawal goes
+        # first: who reads that the job shall end has read by then that the next one is not to begin.
+        self._expect_nothing_of(seat)
         self._tell(seat, _wire.frame(FORCE, _wire.JOB.pack(entry.job.number, entry.attempt)))
-        # An isolated job is killed, which is its outcome. A job in the rank itself is interrupted, and may be deaf.
-        return self._isolated
+        if self._all_unresponsive():
+            self._owner._watchdog.after(self._patient_for(), self._command, self._lose_hope)
+        return False
+
+    def _all_unresponsive(self) -> bool:
+        return all(seat.deaf for seat in self._seats.values())
+
+    def _patient_for(self) -> float:
+        """Seconds that jobs wait for ranks of which none says anything any more."""
+        return max(GIVE_UP_AFTER, self._owner._job_timeout or 0.0)
+
+    def _lose_hope(self) -> None:
+        """No rank has said anything for long: what waits for one ends, so that nobody waits for ever."""
+        with self._lock:
+            if not self._all_unresponsive() or self._heard_at > time.monotonic() - self._patient_for():
+                return
+            ranks = ", ".join(map(str, self._seats))
+        self._hopeless = (
+            f"All ranks that run jobs ({ranks}) are in jobs that were to stop {self._patient_for():.0f} s ago and "
+            'cannot be interrupted: C code that does not return. isolation="process" lets such a job be killed.'
+        )
+        logger.error("%s Jobs that wait for a rank fail until one answers.", self._hopeless)
 
     def _on_other(self, seat: Seat, kind: int, payload: memoryview) -> None:
         if kind == _wire.STARTED_UP:

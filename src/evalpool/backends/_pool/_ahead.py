@@ -127,6 +127,7 @@ class Ahead(abc.ABC):
         self._window = LEAST_IN_FLIGHT
         self._duration = 0.0  # of recent jobs: rises at once, falls slowly
         self._balance_at: float | None = None
+        self._unheard = False  # all jobs behind one that does not stop are wanted back, and there is no answer yet
         self._hopeless = ""  # why no worker can be had, if none can
         self._commands: deque[Callable[[], None]] = deque()
         self._lead = Lead(self._wake)
@@ -322,7 +323,7 @@ class Ahead(abc.ABC):
     def _takes_more(seat: Seat, window: int, now: float) -> bool:
         """Has a worker room for a job? One that is busy with a long job takes one ahead and no more."""
         count = len(seat.in_flight)
-        if not seat.ready or count >= window:
+        if not seat.ready or seat.deaf or count >= window:
             return False
         return count < LEAST_IN_FLIGHT or now - seat.since < STUCK_AFTER
 
@@ -373,13 +374,15 @@ class Ahead(abc.ABC):
         for _ in range(len(self._commands)):  # what they command in turn waits for the next
             self._commands.popleft()()
         self._tell_owner()
-        if self._idle:
+        if self._idle or self._unheard:
             self._balance()
         else:
             self._balance_at = None  # it is over: a moment that has passed would let nobody rest
 
     def _tell_owner(self) -> None:
         """Report what was read in this turn, in one go: one lock and one look for the next jobs."""
+        if self._homeless:  # they were dispatched before those that a report lets follow
+            self._house()
         if self._slots:
             change, self._slots = self._slots, 0
             self._owner._set_slots(change)
@@ -465,6 +468,7 @@ class Ahead(abc.ABC):
                 if entry is not None and entry.attempt == attempt:
                     reports.append((entry.job, outcome))
             seat.since = now
+            seat.deaf = False
             if in_flight and self._watched:
                 head = seat.head()
                 begins = head.job if head is not None else None
@@ -535,27 +539,43 @@ class Ahead(abc.ABC):
             return
         self._balance_at = None
         with self._lock:
+            if self._hears_between_jobs:
+                for seat in self._seats.values():
+                    if seat.recalled:
+                        self._take_from_the_deaf(seat, now)
+                self._unheard = self._unheard and any(seat.recalled for seat in self._seats.values())
             if self._first_idle() is None:
                 return
             idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
             for seat in self._seats.values():
-                if seat.recalled and self._hears_between_jobs:
-                    self._take_from_the_deaf(seat, now)
                 waiting = len(seat.in_flight) - 1
                 if waiting < 1 or seat.recalled or not seat.ready:
                     continue
                 if now - max(seat.since, seat.refused) < RECALL_AFTER:
                     self._balance_at = now + RECALL_AFTER
                     continue
-                count = waiting if seat.deaf else max(1, waiting * idle // (idle + 1))
-                seat.recalled = True
-                places = [entry.place for entry in seat.in_flight.values()][-count:]
-                seat.asked = places[0], places[-1], now
-                if self._hears_between_jobs:
-                    self._balance_at = min(self._balance_at or math.inf, now + DEAF_AFTER)
-                self._tell(seat, _wire.frame(_wire.WITHDRAW, _wire.RANGE.pack(places[0], places[-1])))
+                self._recall(seat, waiting if seat.deaf else max(1, waiting * idle // (idle + 1)), now)
         if self._homeless:
             self._house()
+
+    def _recall(self, seat: Seat, count: int, now: float) -> None:
+        """Under the lock: ask for the last `count` jobs that were sent."""
+        seat.recalled = True
+        places = [entry.place for entry in seat.in_flight.values()][-count:]
+        seat.asked = places[0], places[-1], now
+        if self._hears_between_jobs:
+            self._balance_at = min(self._balance_at or math.inf, now + DEAF_AFTER)
+        self._tell(seat, _wire.frame(_wire.WITHDRAW, _wire.RANGE.pack(places[0], places[-1])))
+
+    def _expect_nothing_of(self, seat: Seat) -> None:
+        """Under the lock: its job does not stop and cannot be stopped. Jobs behind it go elsewhere, also if all others
+        are busy, and until it says something nothing more is sent there."""
+        seat.deaf = True
+        waiting = len(seat.in_flight) - 1
+        if waiting > 0 and not seat.recalled:
+            self._recall(seat, waiting, time.monotonic())
+        self._unheard = seat.recalled
+        self._wake()
 
     def _take_from_the_deaf(self, seat: Seat, now: float) -> None:
         """Under the lock: a worker that has not answered for long is in C code that holds its GIL.

@@ -16,7 +16,7 @@ import subprocess
 import threading
 
 from evalpool._descriptors import make_room
-from evalpool.batch._launchers import child_environment
+from evalpool._launchers import child_environment
 
 __all__ = ["Reaper", "kill_tree"]
 

@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 from evalpool._descriptors import advice, can_read, can_write, make_room, restore_limit_of
+from evalpool._launchers import child_environment
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Peer
-from evalpool.batch._launchers import child_environment
 from evalpool.outcomes import Worker
 from evalpool.worker._path import boot_text, understood_path
 

@@ -28,7 +28,7 @@ from evalpool.outcomes import FailureKind, Outcome, failed
 from evalpool.worker._call import Task, describe_exception, release
 from evalpool.worker._origin import adopt
 
-__all__ = ["Channel", "Serving", "Turn", "main", "serve_batch", "serve_pickled"]
+__all__ = ["Channel", "Serving", "Turn", "main", "send_outcome", "serve_batch", "serve_pickled"]
 
 
 LONG = 0.001
@@ -296,7 +296,7 @@ class Serving:
         if not self._turn.claim():
             return
         if problem:
-            _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, problem), self._channel)
+            send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, problem), self._channel)
         else:
             serve_pickled(self._task, self._broken, payload, buffers, self._channel)
 
@@ -334,7 +334,7 @@ def serve_pickled(
     except BaseException as error:  # noqa: BLE001  a configuration's own code may raise anything
         text = "The configuration could not be unpickled in the worker.\n"
         text += describe_exception(error, error.__traceback__)
-        _send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, text), channel)
+        send_outcome(number, attempt, failed(FailureKind.UNPICKLABLE, text), channel)
         return
     _serve(task, broken, number, attempt, configuration, extra, channel)
 
@@ -354,10 +354,11 @@ def _serve(
     else:
         outcome = task.call(number, attempt, configuration, channel, extra)
         channel.forget(number, attempt)
-    _send_outcome(number, attempt, outcome, channel)
+    send_outcome(number, attempt, outcome, channel)
 
 
-def _send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel) -> None:
+def send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel) -> None:
+    """Send how a job ended; a result that cannot be pickled is a failure."""
     if (
         type(outcome.objective) is float
         and outcome.output is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalpool.batch._launchers import child_environment, launched_tasks
+from evalpool._launchers import child_environment, launched_tasks
 
 ALLOCATION = {"SLURM_JOB_ID": "17", "SLURM_JOB_END_TIME": "1", "SLURM_NTASKS": "4", "SLURM_CPUS_ON_NODE": "8"}
 BY_HAND = {"OMPI_MCA_pml": "ob1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "PRTE_MCA_rmaps_default_mapping_policy": "slot"}
