@@ -26,7 +26,7 @@ from evalpool._mpi._patience import Patience
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
-__all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "load_mpi", "one_rank_only",
+__all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "has_runner", "load_mpi", "one_rank_only",
            "runner_crew"]  # fmt: skip
 
 logger = get_logger()

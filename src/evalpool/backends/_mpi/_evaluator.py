@@ -119,6 +119,7 @@ class MPICommEvaluator(SupervisedEvaluator):
             self._refuse_all(parcel.error)
             return
         setup = {
+            "origin": parcel.origin,
             "task": parcel.task,
             "storage": parcel.storage,
             "advice": parcel.advice,

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from evalpool._mpi._crew import CREW, TAG, Crew, Posted
+from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
 from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._isolated import Isolated
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._worker import Channel, Turn, send_outcome, serve_batch, serve_pickled
 from evalpool.outcomes import FailureKind, failed
 from evalpool.worker._call import Task, describe_exception, release, run_to_completion
+from evalpool.worker._origin import adopt
 
 __all__ = ["FORCE", "JobInterrupted", "Rank"]
 
@@ -150,6 +151,7 @@ class _Desk:
         self._rank.busy_wait = setup["busy_wait"]
         self.channel.set_up(setup["decides"], setup["advice"], setup["holds"])
         try:
+            adopt(setup["origin"], ours=has_runner())
             task: Task = pickle.loads(setup["task"])
             self.channel.pickled_storage = setup["storage"]
         except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
