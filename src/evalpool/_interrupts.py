@@ -33,8 +33,8 @@ SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
 handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
 
-__all__ = ["SLICE", "Condition", "Opened", "Shielded", "ToldToEnd", "end_by_signal", "install", "keep_installed",
-           "replace_handler", "uninstall", "when_told_to_end"]  # fmt: skip
+__all__ = ["SLICE", "Condition", "Opened", "Shielded", "ToldToEnd", "end_by_signal", "ended_by", "install",
+           "keep_installed", "replace_handler", "uninstall", "when_told_to_end"]  # fmt: skip
 
 
 class ToldToEnd(KeyboardInterrupt):
@@ -62,12 +62,18 @@ def end_by_signal(number: int) -> None:
 
     Called by the handler of the signal that says so.
     """
+    _State.ended_by = number
     for call in _when_told:
         call()
     if _State.up:
         _State.noted.append(functools.partial(_raise, number))
     else:
         _raise(number)
+
+
+def ended_by() -> int:
+    """The last signal that told the program to end; 0: none has."""
+    return _State.ended_by
 
 
 def _raise(number: int) -> None:
@@ -82,6 +88,7 @@ class _State:
     noted: list[Callable[[], None]]  # what handlers would have done that came behind it
     previous: dict[int, Any]  # the user's handlers
     users = 0
+    ended_by = 0  # the last signal that told the program to end
 
 
 _State.noted, _State.previous = [], {}

@@ -19,6 +19,7 @@ import traceback
 from typing import Any
 
 from evalpool._mpi._crew import CREW, load_mpi, one_rank_only, runner_crew
+from evalpool.batch._deadline import suspends_on_sigterm
 from evalpool.errors import EvalpoolError
 from evalpool.worker._forked import exit_code
 
@@ -68,14 +69,15 @@ def _run(arguments: list[str], on_ctrl_c: Any, interrupted: bool) -> int:
         signal.signal(signal.SIGINT, on_ctrl_c)
         if interrupted:
             signal.raise_signal(signal.SIGINT)
-        if arguments[0] == "-m":
-            sys.argv = arguments[1:]
-            sys.path[0] = os.getcwd()
-            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = list(arguments)
-            sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
-            runpy.run_path(arguments[0], run_name="__main__")
+        with suspends_on_sigterm():
+            if arguments[0] == "-m":
+                sys.argv = arguments[1:]
+                sys.path[0] = os.getcwd()
+                runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+            else:
+                sys.argv = list(arguments)
+                sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+                runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as error:
         return exit_code(error)
     except KeyboardInterrupt:

@@ -285,6 +285,22 @@ def told() -> None:
             evaluator.gather()
 
 
+def ctrl_c() -> None:
+    """A search in a terminal, and nothing that prepares it for an end."""
+    from evalpool.storage import SQLiteStorage
+
+    def run(job: Any) -> float:
+        return hang(job) if job["x"] else 1.0
+
+    with SQLiteStorage("told.db") as storage, MPICommEvaluator(run, storage=storage) as evaluator:
+        if evaluator.is_master:
+            evaluator.submit([{"x": n} for n in range(6)])
+            evaluator.gather("BATCH", 1)
+            wait_for_start(evaluator)
+            say(ready=os.getpid())
+            evaluator.gather()
+
+
 def isolated() -> None:
     """In children: lent resources, a profile, retries after crashes, a storage, going on with what was suspended."""
     from evalpool import profile, queued

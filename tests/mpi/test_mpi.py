@@ -128,6 +128,23 @@ def test_a_search_that_is_told_to_end_lets_its_ranks_go_and_can_be_resumed(
             assert sorted(job.objective for job in evaluator.gather()) == [1.0, *[2.0] * 5]
 
 
+@pytest.mark.parametrize("start", [RUNNER, ()])
+def test_ctrl_c_of_a_launcher_that_makes_sigterm_of_it_suspends_the_search(
+    engine: Engine, tmp_path: Path, start: tuple[str, ...]
+) -> None:
+    process = engine.start(3, *start, PROGRAMS, "ctrl_c", cwd=tmp_path)
+    assert process.stdout is not None
+    root = next(ast.literal_eval(line)["ready"] for line in iter(process.stdout.readline, "") if "ready" in line)
+    if engine.name == "openmpi":
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: its ranks are in groups of their own
+    else:
+        os.kill(root, signal.SIGTERM)
+    ended = finish(process)
+    assert ended.code != 0
+    with SQLiteStorage(tmp_path / "told.db") as storage:
+        assert [record.status.value for record in storage.records("0")] == ["DONE", *["READY"] * 5], ended.err
+
+
 def test_isolated_jobs_borrow_are_measured_retried_and_resumed(engine: Engine, tmp_path: Path) -> None:
     ended = on_root(engine, "isolated", tmp_path)
     first, second, last = said(ended)

@@ -249,6 +249,19 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
             replace_handler(number, handler)
 
 
+@contextlib.contextmanager
+def suspends_on_sigterm() -> Iterator[None]:
+    """As `stops_on_sigterm`, unless the program has its own idea of SIGTERM, or this is not the main thread.
+
+    For searches on MPI: Open MPI's mpirun makes a SIGTERM of Ctrl-C, and a second later a SIGKILL.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    with stops_on_sigterm():
+        yield
+
+
 _heard_by_the_search: tuple[int, ...] = ()
 
 

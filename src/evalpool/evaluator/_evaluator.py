@@ -1599,10 +1599,15 @@ class Evaluator(abc.ABC):
         except StorageError as error:
             logger.error("The records of search %s are not all written: %s", self._search_id, error)
 
+    @property
+    def _close_grace(self) -> float:
+        """Seconds that `close` leaves to running jobs which notice the request to stop."""
+        return GRACE
+
     def _wind_down(self, running: list[Job[Any]]) -> None:
         """Let running jobs notice the request to stop, then stop the engine and settle what is left."""
         if self._started_up:
-            deadline = time.monotonic() + GRACE
+            deadline = time.monotonic() + self._close_grace
             with self._lock:
                 while self._running and (rest := deadline - time.monotonic()) > 0:
                     self._condition.wait(rest)

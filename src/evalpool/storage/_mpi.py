@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._guard import Guard, start_guarded
 from evalpool._json import from_json
 from evalpool._mpi._crew import Crew, crew_named, crew_of, has_runner
 from evalpool._mpi._patience import Patience
@@ -138,8 +139,8 @@ class _Server:
         self._all_left = threading.Event()
         self._status = crew.mpi.Status()
         self._patience = Patience(self._look, False)
-        self._thread = threading.Thread(target=self._serve, name=f"evalpool-mpi-storage-{tag}", daemon=True)
-        self._thread.start()
+        name = f"evalpool-mpi-storage-{tag}"
+        self._thread = start_guarded(name, Guard("The thread that serves an MPIStorage"), self._serve)
 
     def wait_for_goodbyes(self) -> None:
         """Serve on until nobody is left to be served; then end the thread."""
@@ -152,15 +153,18 @@ class _Server:
     def _look(self) -> bool:
         return bool(self._crew.logs.Iprobe(self._crew.mpi.ANY_SOURCE, self._tag, self._status))
 
-    def _serve(self) -> None:
-        while self._leaving >= 0:
-            if not self._patience.wait():
-                continue
-            request = bytes(self._crew.receive(self._crew.logs, self._status))
-            rank = self._status.Get_source()
-            if request == GOODBYE:
-                self._leaving -= 1
-                if self._leaving == 0:
-                    self._all_left.set()
-                continue
+    def _serve(self) -> bool:
+        """One request, or a wait for it; False: nobody is left to be served."""
+        if self._leaving < 0:
+            return False
+        if not self._patience.wait():
+            return True
+        request = bytes(self._crew.receive(self._crew.logs, self._status))
+        rank = self._status.Get_source()
+        if request == GOODBYE:
+            self._leaving -= 1
+            if self._leaving == 0:
+                self._all_left.set()
+        else:
             self._crew.send(self._crew.logs, reply_to(request, self._answer), rank, self._tag + 1)
+        return True

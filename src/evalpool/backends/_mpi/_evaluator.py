@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from evalpool._interrupts import ended_by
 from evalpool._mpi._crew import crew_of
 from evalpool.backends._mpi._rank import Rank
 from evalpool.backends._mpi._root import Root
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._supervised import SupervisedEvaluator
+from evalpool.batch._deadline import suspends_on_sigterm
 from evalpool.errors import BadArgument, EvaluatorClosed
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator, _close_open_evaluators
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
     from evalpool.storage import Sharing, Storage
 
 __all__ = ["MPICommEvaluator"]
+
+
+GRACE_AFTER_SIGTERM = 0.05
+"""Seconds. Open MPI's mpirun lets a quarter of a second pass from SIGTERM to SIGKILL, in which all must be recorded."""
 
 
 class MPICommEvaluator(SupervisedEvaluator):
@@ -75,6 +84,7 @@ class MPICommEvaluator(SupervisedEvaluator):
         self._jobs_are_isolated = self._isolated
         self._served = crew.rank != crew.root
         self._dismissed = self._served
+        self._hears = contextlib.ExitStack()
         try:
             if self._served:  # records and callbacks are the root's
                 kwargs.update(storage=None, search_id=None, callbacks=None)
@@ -82,6 +92,8 @@ class MPICommEvaluator(SupervisedEvaluator):
         except BaseException:
             self._dismiss([])
             raise
+        if not self._served:
+            self._hears.enter_context(suspends_on_sigterm())
         if not self._served and _close_open_evaluators not in crew.at_end:
             crew.at_end.append(_close_open_evaluators)
         if self._served:
@@ -89,6 +101,10 @@ class MPICommEvaluator(SupervisedEvaluator):
                 Rank.of(crew).serve(self._tag)
             finally:
                 self.close()
+
+    @property
+    def _close_grace(self) -> float:
+        return GRACE_AFTER_SIGTERM if ended_by() == signal.SIGTERM else super()._close_grace
 
     def _needed_sharing(self) -> Sharing:
         from evalpool.storage import Sharing
@@ -152,6 +168,8 @@ class MPICommEvaluator(SupervisedEvaluator):
         if not self._dismissed:
             self._dismissed = True
             self._crew.close(self._tag, busy)
+            if threading.current_thread() is threading.main_thread():
+                self._hears.close()
 
 
 def _check_workers(value: Any, size: int) -> int:

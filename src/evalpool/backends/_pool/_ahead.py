@@ -544,19 +544,22 @@ class Ahead(abc.ABC):
                     if seat.recalled:
                         self._take_from_the_deaf(seat, now)
                 self._unheard = self._unheard and any(seat.recalled for seat in self._seats.values())
-            if self._first_idle() is None:
-                return
-            idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
-            for seat in self._seats.values():
-                waiting = len(seat.in_flight) - 1
-                if waiting < 1 or seat.recalled or not seat.ready:
-                    continue
-                if now - max(seat.since, seat.refused) < RECALL_AFTER:
-                    self._balance_at = now + RECALL_AFTER
-                    continue
-                self._recall(seat, waiting if seat.deaf else max(1, waiting * idle // (idle + 1)), now)
+            if self._first_idle() is not None:
+                self._recall_for_the_idle(now)
         if self._homeless:
             self._house()
+
+    def _recall_for_the_idle(self, now: float) -> None:
+        """Under the lock: ask for a share of the jobs behind long ones."""
+        idle = sum(seat.ready and not seat.in_flight for seat in self._seats.values())
+        for seat in self._seats.values():
+            waiting = len(seat.in_flight) - 1
+            if waiting < 1 or seat.recalled or not seat.ready:
+                continue
+            if now - max(seat.since, seat.refused) < RECALL_AFTER:
+                self._balance_at = now + RECALL_AFTER
+                continue
+            self._recall(seat, waiting if seat.deaf else max(1, waiting * idle // (idle + 1)), now)
 
     def _recall(self, seat: Seat, count: int, now: float) -> None:
         """Under the lock: ask for the last `count` jobs that were sent."""

@@ -1,0 +1,207 @@
+"""Programs whose run-functions do to their rank what they should not: ``python tests/mpi/faulty.py NAME``."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.mpi.programs import double, say
+
+from evalpool import MPICommEvaluator
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """While this lasts, on the root, jobs that call `hang` do."""
+    with open("held", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def hang(job: Any) -> None:
+    """Wait in C code that holds the GIL, as many extensions do while they compute."""
+    Path(f"begun-{job['x']}").touch()
+    with open("held", "rb") as file:
+        ctypes.PyDLL(None).flock(file.fileno(), fcntl.LOCK_EX)
+
+
+def wait_for(*files: str) -> None:
+    while not all(Path(file).exists() for file in files):
+        threading.Event().wait(0.01)
+
+
+def blames() -> None:
+    """Of many short jobs one hangs; also behind one whose result is large."""
+
+    def run(job: Any) -> Any:
+        if job["x"] == job["bad"]:
+            hang(job)
+        return {"objective": double(job), "output": b"1" * (3_000_000 if job["x"] == job["bad"] - 1 else 1)}
+
+    with MPICommEvaluator(run, job_timeout=1.0) as evaluator:
+        evaluator.submit([{"x": n, "bad": -1} for n in range(100)])  # many go ahead from now on
+        evaluator.gather()
+        for bad in (3, 18):
+            with held():
+                evaluator.submit([{"x": n, "bad": bad} for n in range(40)])
+                jobs = evaluator.gather()
+            say(bad=bad, failed=[(job.args["x"], job.objective) for job in jobs if job.objective != double(job.args)])
+
+
+def leads_elsewhere() -> None:
+    """Jobs sent ahead to a rank that hears nothing, while the others always have something to do."""
+
+    def run(job: Any) -> float:
+        if job["x"] == 3:
+            hang(job)
+        threading.Event().wait(0.02)
+        return double(job)
+
+    with MPICommEvaluator(run, job_timeout=1.0) as evaluator, held():
+        jobs = evaluator.submit([{"x": n} for n in range(4)])
+        while not all(job.is_done for job in jobs[:6]):
+            jobs += evaluator.submit([{"x": len(jobs) + n} for n in range(len(evaluator.gather("BATCH", 1)))])
+        evaluator.gather()
+        say(failed=[(job.args["x"], job.objective) for job in jobs if job.objective != double(job.args)])
+
+
+def loses_all() -> None:
+    """Every rank hangs; jobs that wait fail with the reason, until one answers again."""
+    import evalpool.backends._mpi._root as root
+
+    root.GIVE_UP_AFTER = 0.3
+
+    def run(job: Any) -> float:
+        if job["x"] < 2:
+            hang(job)
+        return double(job)
+
+    with MPICommEvaluator(run, job_timeout=0.2) as evaluator:
+        with held():
+            jobs = evaluator.submit([{"x": n} for n in range(2)])
+            wait_for("begun-0", "begun-1")
+            jobs += evaluator.submit([{"x": n} for n in range(2, 12)])
+            evaluator.gather()
+            say(got=[job.objective for job in jobs], error=jobs[-1].error)
+        while True:
+            evaluator.submit([{"x": 5}])
+            (job,) = evaluator.gather()
+            if job.objective == 10.0:
+                break
+            threading.Event().wait(0.05)
+        say(again=job.objective)
+
+
+def pieces() -> None:
+    """Values of all sizes around those at which messages are cut; on every rank."""
+    from evalpool._mpi import _crew
+
+    _crew.PIECE = 1 << 16
+    big = bytes(range(256)) * 3000
+
+    def run(job: Any, big: bytes) -> Any:
+        data = job["data"]
+        return {"objective": float(len(big)), "output": data[::-1]}
+
+    with MPICommEvaluator(run, run_function_kwargs={"big": big}, job_type="task") as evaluator:
+        if evaluator.is_master:
+            sizes = [1 << 16, 3 << 16, (1 << 16) - 1, 70_000, *range((2 << 16) - 400, (2 << 16) + 1, 7)]
+            jobs = evaluator.submit([{"data": os.urandom(size)} for size in sizes])
+            evaluator.gather()
+            same = [job.output["output"] == job.args["data"][::-1] for job in jobs]
+            say(same=all(same), count=len(same), big=jobs[0].output["objective"] == len(big))
+
+
+def too_large() -> None:
+    """A result that there is no memory to send."""
+
+    def run(job: Any) -> Any:
+        import resource
+
+        import numpy as np
+
+        if job["x"] == 1:
+            result = np.ones(40_000_000)
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, resource.RLIM_INFINITY))
+            return {"objective": 1.0, "output": result}
+        return double(job)
+
+    with MPICommEvaluator(run, num_workers=1) as evaluator:
+        jobs = evaluator.submit([{"x": n} for n in range(3)])
+        evaluator.gather()
+        say(got=[job.objective for job in jobs], error=jobs[1].error)
+
+
+def leaves() -> None:
+    """``os._exit``: of a child that the run-function forked, then of the rank itself."""
+
+    def run(job: Any) -> float:
+        if job["x"] == 0:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(7)
+            return float(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        os._exit(0)
+
+    with MPICommEvaluator(run) as evaluator:
+        evaluator.submit([{"x": 0}])
+        say(child=evaluator.gather()[0].objective)
+        evaluator.submit([{"x": 1}])
+        say(never=len(evaluator.gather()))
+
+
+def finalizes() -> None:
+    def run(job: Any) -> float:
+        library = ctypes.CDLL(os.environ["MPI4PY_LIBMPI"])
+        if job["x"] == 3:
+            library.MPI_Finalize()  # as an extension does it
+        return 1.0
+
+    with MPICommEvaluator(run) as evaluator:
+        evaluator.submit([{"x": n} for n in range(6)])
+        say(never=len(evaluator.gather()))
+
+
+def finalizes_at_the_end() -> None:
+    """As legacy scripts do, with an evaluator still open."""
+    from mpi4py import MPI
+
+    evaluator = MPICommEvaluator(double)
+    evaluator.submit([{"x": 1}])
+    say(got=evaluator.gather()[0].objective)
+    MPI.Finalize()
+    say(closed=evaluator.num_jobs_submitted)
+
+
+def raises_later() -> None:
+    """A handler that a run-function left behind raises in the rank's own code."""
+
+    def run(job: Any) -> float:
+        def late(number: int, frame: Any) -> None:
+            raise RuntimeError("too late for its job")
+
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        return 1.0
+
+    with MPICommEvaluator(run, num_workers=1) as evaluator:
+        evaluator.submit([{}])
+        evaluator.gather()
+        say(got=1)
+        evaluator.submit([{}] * 5)
+        while True:
+            evaluator.gather("BATCH", 1, timeout=0.1)
+
+
+if __name__ == "__main__":
+    name, sys.argv = sys.argv[1], [sys.argv[0], *sys.argv[2:]]
+    globals()[name]()

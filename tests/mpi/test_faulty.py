@@ -1,0 +1,129 @@
+"""Run-functions that hang, end or confuse their rank: the right job is blamed, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .engines import Ended, Engine
+from .test_mpi import RUNNER, said
+
+PROGRAMS = str(Path(__file__).with_name("faulty.py"))
+
+pytestmark = pytest.mark.slow
+
+
+def on_root(engine: Engine, name: str, cwd: Path, ranks: int = 3) -> Ended:
+    return engine.run(ranks, *RUNNER, PROGRAMS, name, cwd=cwd)
+
+
+def test_the_job_that_hangs_in_c_code_is_the_one_that_fails(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "blames", tmp_path)
+    assert said(ended) == [{"bad": bad, "failed": [(bad, "F_timeout")]} for bad in (3, 18)], ended.err
+    assert ended.code == 0
+
+
+def test_jobs_behind_one_that_hangs_in_c_code_go_elsewhere_at_once(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "leads_elsewhere", tmp_path)
+    assert said(ended) == [{"failed": [(3, "F_timeout")]}], ended.err
+
+
+def test_jobs_do_not_wait_for_ever_for_ranks_that_all_hang(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "loses_all", tmp_path)
+    first, again = said(ended)
+    assert first["got"] == ["F_timeout", "F_timeout", *["F_worker_died"] * 10], ended.err
+    assert "All ranks that run jobs (1, 2)" in first["error"]
+    assert again == {"again": 10.0}
+    assert ended.code == 0
+
+
+def test_values_travel_in_pieces_whatever_their_size(engine: Engine, tmp_path: Path) -> None:
+    ended = engine.run(3, PROGRAMS, "pieces", cwd=tmp_path)
+    assert said(ended) == [{"same": True, "count": 62, "big": True}], ended.err
+    assert ended.code == 0
+
+
+def test_a_result_that_cannot_be_sent_is_a_failure_of_its_job(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "too_large", tmp_path, 2)
+    (fact,) = said(ended)
+    assert fact["got"] == [0.0, "F_unpicklable", 4.0], ended.err
+    assert "320,0" in fact["error"]
+    assert "MemoryError" in fact["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "words"),
+    [
+        ("leaves", [{"child": 7.0}], "the run-function, in job 0.1, called os._exit(0)"),
+        ("finalizes", [], "the run-function, in job 0.3, called MPI.Finalize()"),
+        ("raises_later", [{"got": 1}], "too late for its job"),
+    ],
+)
+def test_what_ends_a_rank_ends_the_program_with_a_word_and_an_exit_code(
+    engine: Engine, tmp_path: Path, name: str, before: list[object], words: str
+) -> None:
+    ended = on_root(engine, name, tmp_path)
+    assert said(ended) == before, ended.err
+    assert ended.code != 0
+    assert words in ended.err
+
+
+def test_a_script_that_finalizes_mpi_itself_lets_all_ranks_go(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "finalizes_at_the_end", tmp_path)
+    assert said(ended) == [{"got": 2.0}, {"closed": 1}], ended.err
+    assert ended.code == 0
+
+
+SCRIPT = """
+import enum, os, pickle, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "inserted"))
+from beside import double
+from inserted_module import triple
+from evalpool import Evaluator
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+class Point:
+    def __init__(self, x):
+        self.x = x
+def run(job):
+    again = pickle.loads(pickle.dumps(job["point"]))
+    assert job["colour"] is Colour.RED and type(job["point"]) is Point is type(again)
+    return Colour.BLUE, Point(double(again.x) + triple(again.x))
+if __name__ == "__main__":
+    for isolation in (None, "process"):
+        with Evaluator.create(run, "mpicomm", {"isolation": isolation, "job_type": "task"}) as evaluator:
+            if evaluator.is_master:
+                (job,) = evaluator.submit([{"colour": Colour.RED, "point": Point(2.0)}])
+                evaluator.gather()
+                colour, point = job.output or (None, None)
+                print({"colour": colour is Colour.BLUE, "x": getattr(point, "x", job.error),
+                       "point": type(point) is Point}, flush=True)
+"""
+
+
+@pytest.mark.parametrize("start", [RUNNER, ()])
+def test_code_means_on_a_rank_what_it_means_in_the_script(
+    engine: Engine, tmp_path: Path, start: tuple[str, ...]
+) -> None:
+    directory = tmp_path / "dir"
+    (directory / "inserted").mkdir(parents=True)
+    (directory / "script.py").write_text(SCRIPT)
+    (directory / "beside.py").write_text("def double(x):\n    return 2 * x\n")
+    (directory / "inserted" / "inserted_module.py").write_text("def triple(x):\n    return 3 * x\n")
+    ended = engine.run(2, *start, "dir/script.py", cwd=tmp_path)
+    assert said(ended) == [{"colour": True, "x": 10.0, "point": True}] * 2, ended.err
+    assert ended.code == 0
+
+
+@pytest.mark.parametrize("form", [(*RUNNER, PROGRAMS, "leaves"), (PROGRAMS, "leaves")])
+def test_one_rank_of_several_tasks_is_told_that_launcher_and_library_do_not_match(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    ended = engine.run(1, *form, cwd=tmp_path)
+    assert ended.code != 0
+    for part in ("has started 4 tasks", "MPI library do not match", "mpirun -n 4", "--mpi=pmi2", "--mpi=pmix"):
+        assert part in ended.err
+    assert {"mpich": "MPICH Version", "openmpi": "Open MPI v"}[engine.name] in ended.err
