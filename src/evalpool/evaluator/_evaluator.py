@@ -821,7 +821,11 @@ class Evaluator(abc.ABC):
         what happens while the search waits.
         """
         kept: Event | None = event
-        if not self._keeps or self._own_storage is not None:
+        if not self._keeps:
+            kept = None
+        elif self._own_storage is not None:
+            if event.kind == "recorded":  # all else of a job it makes from the job itself
+                self._own_storage.append([event])
             kept = None
         elif self._durable:
             self._storage.append_soon([event])
@@ -898,7 +902,7 @@ class Evaluator(abc.ABC):
                     stop = bool(job._stopper.stop())
                 except Exception:
                     logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
-        if self._hooks.on_record or (self._keeps and self._own_storage is None):
+        if self._hooks.on_record or self._keeps:
             data = {"budget": budget, "objective": objective, "attempt": job.attempts}
             if job._errors:
                 data["owner"] = self._owner
@@ -915,16 +919,18 @@ class Evaluator(abc.ABC):
         """Tell callbacks and storage, in the caller's thread, what backends' threads saw."""
         events = []
         notices = self._notices
-        while notices:
-            try:
-                event, hook, arguments = notices.popleft()
-            except IndexError:  # another caller's thread was faster
-                break
-            if event is not None:
-                events.append(event)
-            self._hooks.call(hook, *arguments)
-        if events:
-            self._write(events)
+        try:
+            while notices:
+                try:
+                    event, hook, arguments = notices.popleft()
+                except IndexError:  # another caller's thread was faster
+                    break
+                if event is not None:
+                    events.append(event)
+                self._hooks.call(hook, *arguments)
+        finally:
+            if events:
+                self._write(events)
 
     # Waiting.
 
@@ -987,8 +993,6 @@ class Evaluator(abc.ABC):
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
         await self._await(self._inbox, wanted, None if rest is None else time.monotonic() + rest)
-        if self._notices:
-            self._deliver_notices()
         return self._finish(self._inbox)
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
@@ -1047,6 +1051,8 @@ class Evaluator(abc.ABC):
 
     def _conclude(self, jobs: list[Job[Any]]) -> None:
         """Record jobs and tell the callbacks, each once; also the news of other clients."""
+        if self._notices:  # what these jobs recorded before they ended
+            self._deliver_notices()
         now = self._now()
         fresh = [job for job in jobs if job._gathered is None]
         if self._suspends:

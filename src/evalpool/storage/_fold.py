@@ -119,8 +119,11 @@ class JobState:
         self.status = JobStatus.READY
 
     def _on_recorded(self, data: dict[str, Any]) -> None:
-        if data.get("attempt", self.attempt) < self.attempt or self._is_of_another(data):
+        attempt = data.get("attempt", self.attempt)
+        if attempt < self.attempt or self._is_of_another(data):
             return
+        if attempt > self.attempt:  # not every storage is told of starts
+            self.attempt, self.begun, self.started, self.recorded = attempt, False, None, None
         if self.recorded is None:
             self.recorded = []
         self.recorded.append(data)

@@ -101,6 +101,19 @@ class Watching(Bench):
         ]
         assert listener.threads == {threading.current_thread()}
 
+    def test_recorded_values_are_in_the_storage_of_an_evaluator_that_was_given_none(self, make: Make) -> None:
+        def run(job: RunningJob) -> float:
+            for budget in range(3):
+                job.record(budget, job["x"] + 0.25 * budget)
+            return 1.0
+
+        evaluator = make(run)
+        evaluator.submit([{"x": x} for x in range(2)])
+        evaluator.gather()
+        assert [record.recorded for record in evaluator.results()] == [
+            [(budget, x + 0.25 * budget) for budget in range(3)] for x in range(2)
+        ]
+
     def test_a_callback_that_raises_is_logged_with_its_name_and_stops_nobody(
         self, make: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
