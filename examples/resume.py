@@ -37,7 +37,7 @@ def search() -> None:
             again = evaluator.resume()  # 0 for a new search
             jobs = optimize(evaluator, RandomSearch({"x": (-5.0, 5.0), "y": (-5.0, 5.0)}), EVALUATIONS)
         restored = sum(job.metadata.get("restored", False) for job in jobs)
-        best = max(jobs, key=lambda job: job.objective)
+        best = evaluator.best()[0]
     print(f"{restored} evaluations were restored, {again} run again, {len(jobs) - restored - again} are new")
     print(f"{len(jobs)} evaluations; the best is {best.objective:.3f} at {best.args}")
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator import queued as queued
     from evalpool.jobs import HPOJob as HPOJob
     from evalpool.jobs import Job as Job
+    from evalpool.jobs import best as best
     from evalpool.models import FailureKind as FailureKind
     from evalpool.models import JobRecord as JobRecord
     from evalpool.models import JobStatus as JobStatus
@@ -136,6 +137,7 @@ __getattr__, __dir__, __all__ = attach(
         "SerialEvaluator": "backends",
         "SkoptOptimizer": "search",
         "ThreadPoolEvaluator": "backends",
+        "best": "jobs",
         "distributed": "evaluator",
         "optimize": "search",
         "parse_subprocess_result": "batch",

@@ -23,9 +23,7 @@ def import_ray(who: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise MissingExtra(f'{who} needs Ray, which cannot be imported ({error}): pip install "evalpool[ray]".') from (
-            error
-        )
+        raise MissingExtra.of(f"{who} needs Ray, which cannot be imported ({error})", "ray") from error
     return ray
 
 

@@ -116,6 +116,17 @@ class BackendError(EvalpoolError, RuntimeError):
 class MissingExtra(BackendError, ImportError):
     """An optional package is missing; the message names the extra to install."""
 
+    @classmethod
+    def of(cls, need: str, extra: str, more: str = "") -> MissingExtra:
+        """The error of who needs something that an extra brings: ``of("A plot needs matplotlib", "plot")``.
+
+        evalpool is on no index of packages. pip adds an extra to an evalpool that is installed without looking for one.
+        """
+        return cls(
+            f'{need}: pip install "evalpool[{extra}]" where evalpool is installed, '
+            f'or pip install ".[{extra}]" in a clone of it{more}.'
+        )
+
 
 class WorkerStartError(BackendError):
     """Workers die before they can take a job; the message has the end of their stderr."""

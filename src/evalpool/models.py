@@ -37,6 +37,7 @@ class JobRecord(BaseModel):
     objective: Any = None
     output: Any = None
     error: str | None = None
+    stopped_early: bool = Field(default=False, description="ended on a stopper's advice: the objective is partial")
     kind: FailureKind | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     recorded: list[tuple[float, Any]] = Field(default_factory=list, description="(budget, objective)")

@@ -8,6 +8,8 @@ The validated form of the same facts, for records that are kept, is `evalpool.mo
 from __future__ import annotations
 
 import enum
+import os
+import re
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -20,6 +22,9 @@ __all__ = [
     "Worker",
     "WorkerFailure",
     "failed",
+    "last_line",
+    "place_of",
+    "printable",
 ]
 
 
@@ -112,6 +117,7 @@ class Outcome(NamedTuple):
         kind: why there is no objective, or None.
         start, end: of the run-function's execution; seconds on the evaluator's clock.
         worker: where it executed; None if it never did.
+        stopped_early: did it end on a stopper's advice, with a partial objective? None: there is no stopper.
     """
 
     status: JobStatus
@@ -123,6 +129,7 @@ class Outcome(NamedTuple):
     start: float | None = None
     end: float | None = None
     worker: Worker | None = None
+    stopped_early: bool | None = None
 
 
 class Failure(str):
@@ -162,3 +169,35 @@ def failed(
     else:
         status, text = JobStatus.FAILED, f"F_{kind.value}"
     return Outcome(status, objective or text, None, metadata, error, kind, start, end, worker)
+
+
+LONGEST_LINE = 300
+"""Characters of a line that stands for a whole error."""
+
+
+def printable(text: str) -> str:
+    """Without control characters: a terminal must not do what a result says."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
+
+
+def last_line(error: str | None) -> str:
+    """The line that says what went wrong: of a traceback its last one. Empty if there is no text."""
+    lines = (error or "").strip().splitlines()
+    text = printable(lines[-1].strip()) if lines else ""
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+def place_of(error: str | None) -> str:
+    """Where a traceback's exception was raised, as ``train.py:12 in run``; empty if the text is no traceback.
+
+    Frames of evalpool itself, such as that of ``job["typo"]``, are no place to look at, unless there are no others.
+    """
+    found = None
+    for line in (error or "").splitlines():
+        if line.startswith("  File ") and (place := _PLACE.match(line)) is not None:
+            found = found if found is not None and place[1].startswith(_OWN) else place
+    return "" if found is None else printable(f"{found[1].rpartition('/')[2]}:{found[2]} in {found[3]}")
+
+
+_OWN = os.path.dirname(__file__) + os.sep
+_PLACE = re.compile(r'  File "(.*)", line (\d+), in (.*)')

@@ -30,7 +30,7 @@ from evalpool.errors import BadArgument  # noqa: E402
 from evalpool.evaluator import RandomSearch  # noqa: E402
 from evalpool.models import FailureKind, JobRecord, JobStatus  # noqa: E402
 from evalpool.simulation import simulate, simulated  # noqa: E402
-from evalpool.storage import MemoryStorage, NullStorage, SQLiteStorage  # noqa: E402
+from evalpool.storage import Event, MemoryStorage, NullStorage, SQLiteStorage  # noqa: E402
 from evalpool.tables._tables import write_table  # noqa: E402
 
 pytestmark = pytest.mark.slow  # a figure takes longer than a quarter of a second
@@ -340,3 +340,16 @@ def test_importing_the_plots_imports_no_matplotlib() -> None:
     code = "import sys; from evalpool.analysis import *; print('matplotlib' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "False False\n"
+
+
+def test_a_search_that_is_minimised_is_drawn_so() -> None:
+    storage = MemoryStorage()
+    search = storage.create_new_search()
+    storage.store_search_value(search, "minimize", True)
+    for number, value in enumerate((3.0, 1.0, 2.0)):
+        storage.append([Event("created", search, number, {"args": {"x": number}})])
+        result = {"status": "DONE", "objective": value, "timestamp_start": float(number), "timestamp_end": number + 1.0}
+        storage.append([Event("finished", search, number, result)])
+    assert "best so far: 1" in plot_objective_over_time(storage).get_legend_handles_labels()[1]
+    assert "best so far: 3" in plot_objective_over_time(storage, minimize=False).get_legend_handles_labels()[1]
+    assert performance_of_searches(storage, n_points=3).best[0].tolist() == [3.0, 1.0, 1.0]

@@ -65,9 +65,8 @@ def load_mpi() -> Any:
     try:
         from mpi4py import MPI
     except ImportError as error:
-        raise MissingExtra(
-            f'MPI needs mpi4py ({error}): pip install "evalpool[mpi]", and an MPI such as pip install mpich.'
-        ) from error
+        more = "; and an MPI, such as pip install mpich"
+        raise MissingExtra.of(f"MPI needs mpi4py ({error})", "mpi", more) from error
     except RuntimeError as error:
         raise BackendError(
             f"mpi4py cannot load an MPI library ({error}). Install one (pip install mpich, or your cluster's module) "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from evalpool.analysis._rows import Evaluations, ended
+from evalpool.analysis._rows import Evaluations, ended, is_partial
 from evalpool.analysis._style import COLOURS, FAILED, legend_above, new_axes, tidy, time_unit
 from evalpool.errors import BadArgument
 from evalpool.jobs._hypervolume import Array, Front, hypervolume, pareto_front
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["plot_hypervolume_over_time", "plot_pareto_front"]
 
 
-def plot_pareto_front(source: Source, ax: Axes | None = None, *, objectives: tuple[int, int] = (0, 1)) -> Axes:
+def plot_pareto_front(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    objectives: tuple[int, int] = (0, 1),
+    minimize: bool | None = None,
+) -> Axes:
     """Draw two of the objectives against each other, and mark the evaluations that no other dominates.
 
     With two objectives a line bounds what is dominated. With more, the marked ones are those that no other
@@ -30,18 +36,20 @@ def plot_pareto_front(source: Source, ax: Axes | None = None, *, objectives: tup
         source: as that of `plot_objective_over_time`.
         ax: where to draw; None for a new figure.
         objectives: which two, across and up.
+        minimize: as that of `plot_objective_over_time`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         BadArgument: `source` is none, or its search has no such objectives.
     """
-    evaluations = Evaluations.of(source)
+    evaluations = Evaluations.of(source, minimize=minimize)
     across, up = objectives
     names = _several(evaluations, max(across, up) + 1)
     ax = new_axes(ax, (7.0, 4.5))
     done = [row for row in evaluations.rows if evaluations.succeeded(row)]
     points = _points(evaluations, done, max(across, up) + 1)
-    best = pareto_front(points)
+    sign = -1.0 if evaluations.minimize else 1.0
+    best = sign * pareto_front(sign * points)
     on_front = {tuple(point) for point in best.tolist()}
     dominated = points[[tuple(point) not in on_front for point in points.tolist()]]
     ax.scatter(
@@ -51,24 +59,33 @@ def plot_pareto_front(source: Source, ax: Axes | None = None, *, objectives: tup
     front = best[np.argsort(best[:, across])] if len(best) else best
     if len(names) == 2 and len(front):
         # Each point rules what is left of and below it, so the bound falls at a point, after the level before it.
-        ax.step(front[:, across], front[:, up], where="pre", color=COLOURS[1], linewidth=1.5, zorder=3)
+        # Where smaller is better it is right of and above it, and the bound goes on at its own level.
+        where: Literal["pre", "post"] = "post" if evaluations.minimize else "pre"
+        ax.step(front[:, across], front[:, up], where=where, color=COLOURS[1], linewidth=1.5, zorder=3)
     if len(front):
         ax.scatter(
             front[:, across], front[:, up], s=36, marker="D", color=COLOURS[1], edgecolors="black", linewidths=0.6,
             zorder=4, label=f"not dominated ({len(front)})",
         )  # fmt: skip
-    failures = len(evaluations.rows) - len(done)
+    partial = sum(map(is_partial, evaluations.rows))
+    failures = len(evaluations.rows) - len(done) - partial
     if failures:
         ax.plot([], [], "x", color=FAILED, label=f"failure ({failures}, not shown)")
-    ax.set_xlabel(f"objective_{across} (larger is better)")
-    ax.set_ylabel(f"objective_{up} (larger is better)")
+    if partial:
+        ax.plot([], [], "o", markerfacecolor="none", color=COLOURS[0], label=f"stopped early ({partial}, not shown)")
+    ax.set_xlabel(f"objective_{across} ({evaluations.better})")
+    ax.set_ylabel(f"objective_{up} ({evaluations.better})")
     tidy(ax)
     legend_above(ax, 3)
     return ax
 
 
 def plot_hypervolume_over_time(
-    source: Source, ax: Axes | None = None, *, reference: Sequence[float] | None = None
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    reference: Sequence[float] | None = None,
+    minimize: bool | None = None,
 ) -> Axes:
     """Draw the hypervolume of what had been found by each moment, and the failures at the bottom.
 
@@ -79,25 +96,27 @@ def plot_hypervolume_over_time(
         ax: where to draw; None for a new figure.
         reference: one number per objective, below which nothing counts; None for the worst that was found. Give the
             same one to compare searches.
+        minimize: as that of `plot_objective_over_time`; then nothing above `reference` counts.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         BadArgument: `source` is none, its search has one objective, or `reference` is of another number.
     """
-    evaluations = Evaluations.of(source, timed=True)
+    evaluations = Evaluations.of(source, timed=True, minimize=minimize)
+    sign = -1.0 if evaluations.minimize else 1.0
     count = len(_several(evaluations, 2))
     done = [row for row in evaluations.rows if evaluations.succeeded(row)]
     points = _points(evaluations, done, 2)
     if reference is None:
-        reference = points.min(axis=0).tolist() if len(points) else [0.0] * count
+        reference = (sign * (sign * points).min(axis=0)).tolist() if len(points) else [0.0] * count
     elif count and len(reference) != count:
         raise BadArgument(f"reference is {reference!r}; give {count} numbers, one per objective.")
     front, volume = Front(), 0.0
     times, volumes = [0.0], [0.0]
     scale, unit = time_unit(max(map(ended, evaluations.rows), default=0.0))
     for row, point in zip(done, points, strict=True):
-        if front.add(point):
-            volume = hypervolume(front.points, reference)
+        if front.add(sign * point):
+            volume = hypervolume(front.points, [sign * value for value in reference])
         times.append(ended(row) / scale)
         volumes.append(volume)
     ax = new_axes(ax)
@@ -105,7 +124,7 @@ def plot_hypervolume_over_time(
         times.append(ended(evaluations.rows[-1]) / scale)
         volumes.append(volume)
         ax.step(times, volumes, where="post", color=COLOURS[0], linewidth=1.8, label=f"hypervolume: {volume:.4g}")
-    failures = [ended(row) / scale for row in evaluations.rows if not evaluations.succeeded(row)]
+    failures = [ended(row) / scale for row in evaluations.rows if not (evaluations.succeeded(row) or is_partial(row))]
     if failures:
         ax.plot(
             failures, [0.03] * len(failures), "x", color=FAILED, markersize=5, clip_on=False,
@@ -113,7 +132,7 @@ def plot_hypervolume_over_time(
         )  # fmt: skip
     ax.set_xlabel(f"time since the search's start [{unit}]")
     above = ", ".join(f"{value:.4g}" for value in reference)
-    ax.set_ylabel(f"hypervolume above ({above})")
+    ax.set_ylabel(f"hypervolume {'below' if evaluations.minimize else 'above'} ({above})")
     ax.set_xlim(0, max(times) * 1.02 or 1.0)
     ax.margins(y=0.08)
     tidy(ax)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from evalpool.analysis._rows import Evaluations, ended, is_number
+from evalpool.analysis._rows import Evaluations, ended, is_number, is_partial
 from evalpool.analysis._style import COLOURS, FAILED, legend_above, new_axes, tidy, time_unit
 
 if TYPE_CHECKING:
@@ -19,33 +19,34 @@ GAP = 0.16
 """Between the panels of several objectives, of the height of all."""
 
 
-def plot_objective_over_time(source: Source, ax: Axes | None = None) -> Axes:
+def plot_objective_over_time(source: Source, ax: Axes | None = None, *, minimize: bool | None = None) -> Axes:
     """Draw each evaluation when it ended, the best so far as a line, and the failures at the bottom.
 
-    Several objectives have a panel each, one above the other (`child_axes` of what is returned, which holds the common
-    axis of times). Cancelled jobs are left out.
+    What a stopper ended early is a hollow point, and never the best. Several objectives have a panel each, one above
+    the other (`child_axes` of what is returned, which holds the common axis of times). Cancelled jobs are left out.
 
     Args:
         source: a storage (its latest search; give ``storage.results(search_id)`` for another), an evaluator, jobs,
             records, what `simulate` returned, or the path of a CSV file written by evalpool.
         ax: where to draw; None for a new figure.
+        minimize: are smaller objectives better? None: as the storage or the evaluator says of its search, else no.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         BadArgument: `source` is none of these.
     """
-    evaluations = Evaluations.of(source, timed=True)
+    evaluations = Evaluations.of(source, timed=True, minimize=minimize)
     times = [ended(row) for row in evaluations.rows]
     scale, unit = time_unit(max(times, default=0.0))
     return _draw(evaluations, [time / scale for time in times], f"time since the search's start [{unit}]", ax)
 
 
-def plot_objective_over_evaluations(source: Source, ax: Axes | None = None) -> Axes:
+def plot_objective_over_evaluations(source: Source, ax: Axes | None = None, *, minimize: bool | None = None) -> Axes:
     """As `plot_objective_over_time`, over how many evaluations had ended: searches on other machines compare.
 
     Failures count as evaluations. A table without times is taken in the order of its rows.
     """
-    evaluations = Evaluations.of(source)
+    evaluations = Evaluations.of(source, minimize=minimize)
     numbers = [float(number) for number in range(1, len(evaluations.rows) + 1)]
     return _draw(evaluations, numbers, "evaluations, in the order in which they ended", ax)
 
@@ -79,13 +80,20 @@ def _draw(evaluations: Evaluations, places: list[float], label: str, ax: Axes | 
 def _panel(ax: Axes, evaluations: Evaluations, places: list[float], name: str, colour: str) -> None:
     """One objective."""
     rows = evaluations.rows
-    found = [(place, row[name]) for place, row in zip(places, rows, strict=True) if is_number(row.get(name))]
+    known = [(place, row) for place, row in zip(places, rows, strict=True) if is_number(row.get(name))]
+    found = [(place, row[name]) for place, row in known if not is_partial(row)]
+    partial = [(place, row[name]) for place, row in known if is_partial(row)]
     if found:
         done, values = [place for place, _ in found], [value for _, value in found]
-        best = list(itertools.accumulate(values, max))
+        best = list(itertools.accumulate(values, min if evaluations.minimize else max))
         ax.scatter(done, values, s=18, color=colour, alpha=0.45, linewidths=0, label="evaluation")
         steps, heights = [*done, places[-1]], [*best, best[-1]]
         ax.step(steps, heights, where="post", color=colour, linewidth=1.8, label=f"best so far: {best[-1]:.4g}")
+    if partial:
+        ax.scatter(
+            [place for place, _ in partial], [value for _, value in partial], s=18, facecolors="none",
+            edgecolors=colour, alpha=0.6, linewidths=0.8, label=f"stopped early ({len(partial)})",
+        )  # fmt: skip
     failures = [place for place, row in zip(places, rows, strict=True) if not is_number(row.get(name))]
     ax.margins(y=0.12)
     if failures:

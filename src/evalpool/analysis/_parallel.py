@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evalpool.analysis._rows import Evaluations, is_number, natural
-from evalpool.analysis._style import FAILED, new_axes
+from evalpool.analysis._rows import Evaluations, is_number, is_partial, natural
+from evalpool.analysis._style import CANCELLED, FAILED, new_axes
 from evalpool.errors import BadArgument
 from evalpool.tables._tables import cell
 
@@ -46,6 +46,7 @@ def plot_parallel_coordinates(
     *,
     parameters: Sequence[str] | None = None,
     objective: int = 0,
+    minimize: bool | None = None,
 ) -> Axes:
     """Draw a line per evaluation across its hyperparameters to its objective; the best dark and in front.
 
@@ -57,12 +58,13 @@ def plot_parallel_coordinates(
         ax: where to draw; None for a new figure.
         parameters: which hyperparameters, from left to right; None for all that take more than one value, by name.
         objective: of several, which.
+        minimize: as that of `plot_objective_over_time`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         BadArgument: `source` is none, or it has no such parameter or objective.
     """
-    evaluations = Evaluations.of(source)
+    evaluations = Evaluations.of(source, minimize=minimize)
     rows = evaluations.rows
     known = sorted({name[2:] for row in rows for name in row if name.startswith("p:")}, key=natural)
     unknown = [name for name in parameters or () if name not in known]
@@ -74,12 +76,13 @@ def plot_parallel_coordinates(
     chosen = list(parameters) if parameters is not None else [name for name in known if _varies(rows, f"p:{name}")]
     axes = [_axis(name, [row[f"p:{name}"] for row in rows if row.get(f"p:{name}") is not None]) for name in chosen]
     values = [row[column] for row in rows if is_number(row.get(column))]
+    # Those that were stopped early have a height as all others, and are drawn thin: their objective is a partial one.
     axes.append(_number_axis(column, values, log=False))
     ax = new_axes(ax, (max(6.0, 1.4 * len(axes) + 1.5), 4.5))
-    _draw_lines(ax, rows, axes, [*(f"p:{name}" for name in chosen), column])
+    _draw_lines(ax, rows, axes, [*(f"p:{name}" for name in chosen), column], evaluations.minimize)
     _draw_axes(ax, axes, len(rows) - len(values), any(_lacks(rows, f"p:{name}") for name in chosen))
     if values:
-        _draw_scale(ax, column, values)
+        _draw_scale(ax, f"{column} ({evaluations.better})", values, _colours(evaluations.minimize))
     return ax
 
 
@@ -91,11 +94,11 @@ def _lacks(rows: list[Row], name: str) -> bool:
     return any(row.get(name) is None for row in rows)
 
 
-def _draw_lines(ax: Axes, rows: list[Row], axes: list[_Axis], names: list[str]) -> None:
+def _draw_lines(ax: Axes, rows: list[Row], axes: list[_Axis], names: list[str], minimize: bool) -> None:
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
-    done, failed = [], []
+    done, failed, partial = [], [], []
     for row in rows:
         values = [row.get(name) for name in names]
         # The objective is a text where the evaluation failed, and a text has no height there.
@@ -104,15 +107,19 @@ def _draw_lines(ax: Axes, rows: list[Row], axes: list[_Axis], names: list[str]) 
         line = list(enumerate(heights[:-1]))
         if last is None:
             failed.append([*line, (len(line), UNSET)])
+        elif is_partial(row):
+            partial.append([*line, (len(line), heights[-1])])
         else:
             done.append((heights[-1], [*line, (len(line), heights[-1])]))
-    done.sort(key=lambda one: one[0])  # the best are drawn last, in front
-    colours = colormaps[COLOURS]([height for height, _ in done])
+    done.sort(key=lambda one: one[0], reverse=minimize)  # the best are drawn last, in front
+    colours = colormaps[_colours(minimize)]([height for height, _ in done])
     # Few lines are all strong; of many only the best ones, by rank, for objectives may crowd at one end.
     few = min(1.0, 40 / max(len(done), 1))
     strengths = [0.15 + 0.75 * max(few, (rank / len(done)) ** 6) for rank in range(1, len(done) + 1)]
     if done:
         ax.add_collection(LineCollection([line for _, line in done], colors=colours, alpha=strengths, linewidths=1.0))
+    if partial:
+        ax.add_collection(LineCollection(partial, colors=CANCELLED, alpha=0.55, linewidths=0.7, label="stopped early"))
     if failed:
         ax.add_collection(
             LineCollection(failed, colors=FAILED, alpha=0.55, linewidths=0.9, linestyles="dashed", zorder=1.5)
@@ -147,14 +154,18 @@ def _draw_axes(ax: Axes, axes: list[_Axis], failures: int, unset: bool) -> None:
         spine.set_visible(False)
 
 
-def _draw_scale(ax: Axes, name: str, values: list[float]) -> None:
+def _colours(minimize: bool) -> str:
+    return COLOURS.removesuffix("_r") if minimize else COLOURS
+
+
+def _draw_scale(ax: Axes, label: str, values: list[float], colours: str) -> None:
     """The colours' meaning, beside the last axis."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     low, high = min(values), max(values)
-    shown = ScalarMappable(Normalize(low, high if high > low else low + 1.0), COLOURS)
-    ax.figure.colorbar(shown, ax=ax, label=f"{name} (larger is better)", fraction=0.04, pad=0.06)
+    shown = ScalarMappable(Normalize(low, high if high > low else low + 1.0), colours)
+    ax.figure.colorbar(shown, ax=ax, label=label, fraction=0.04, pad=0.06)
 
 
 def _axis(title: str, values: list[Any]) -> _Axis:

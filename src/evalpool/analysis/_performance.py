@@ -7,13 +7,13 @@ of its best completion at or before it, and runs can be averaged and compared.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalpool._checks import check_number
-from evalpool.analysis._rows import Evaluations, ended, is_source
+from evalpool.analysis._rows import Evaluations, ended, is_partial, is_source
 from evalpool.analysis._style import COLOURS, legend_above, new_axes, tidy, time_unit
 from evalpool.errors import BadArgument
 
@@ -52,22 +52,42 @@ class PerformanceOverTime:
         return np.asarray(np.sum(~np.isnan(self.best), axis=0), dtype=float)
 
     @property
+    def num_empty(self) -> int:
+        """How many runs have no value at any time; mean, error and quantiles are without them."""
+        return len(self.best) - len(self._runs)
+
+    @property
+    def _runs(self) -> Floats:
+        """The curves of the runs that have a value at some time."""
+        runs: Floats = self.best[~np.all(np.isnan(self.best), axis=1)]
+        return runs
+
+    def _where_all_have(self, curve: Callable[[Floats], Floats]) -> Floats:
+        """`curve` of the runs, per time, from when on each has a value; NaN before.
+
+        Over those that have one already a mean would get worse whenever a worse run has its first value.
+        """
+        runs = self._runs
+        found = np.full(self.time.shape, np.nan)
+        all_have = ~np.any(np.isnan(runs), axis=0) & (len(runs) > 0)
+        found[all_have] = curve(runs[:, all_have])
+        return found
+
+    @property
     def mean(self) -> Floats:
-        """Over the runs that have a value, per time; NaN where none has."""
-        return _divided(np.nansum(self.best, axis=0), self.num_runs)
+        """Over the runs, per time; NaN until each has a value, so it never gets worse."""
+        return self._where_all_have(lambda runs: np.asarray(np.mean(runs, axis=0), dtype=float))
 
     @property
     def standard_error(self) -> Floats:
-        """Of the mean, per time, from the sample's variance; NaN where fewer than two runs have a value."""
-        squares = np.nansum((self.best - self.mean) ** 2, axis=0)
-        return np.sqrt(_divided(_divided(squares, self.num_runs - 1), self.num_runs))
+        """Of the mean, per time, from the sample's variance; NaN where the mean is, and of fewer than two runs."""
+        if len(self._runs) < 2:
+            return np.full(self.time.shape, np.nan)
+        return self._where_all_have(lambda runs: np.std(runs, axis=0, ddof=1) / np.sqrt(len(runs)))
 
     def quantile(self, q: float) -> Floats:
-        """Over the runs that have a value, per time; 0.5 is the median."""
-        curve = np.full(self.time.shape, np.nan)
-        some = self.num_runs > 0
-        curve[some] = np.nanquantile(self.best[:, some], q, axis=0)
-        return curve
+        """Over the runs, per time; 0.5 is the median. NaN until each has a value."""
+        return self._where_all_have(lambda runs: np.asarray(np.quantile(runs, q, axis=0), dtype=float))
 
 
 def performance_over_time(
@@ -88,7 +108,7 @@ def performance_over_time(
     >>> curves.best.tolist()
     [[9.0, 5.0, 5.0, 5.0], [nan, 8.0, 4.0, 4.0]]
     >>> curves.mean.tolist()
-    [9.0, 6.5, 4.5, 4.5]
+    [nan, 6.5, 4.5, 4.5]
 
     Args:
         cumtimes: per run, the times at which evaluations ended, in any order; seconds. One run may be given bare. Runs
@@ -126,12 +146,6 @@ def performance_over_time(
     time = np.clip(time, first, last)  # the spacing is rounded; what ends with the grid belongs to it
     time[0], time[-1] = first, last
     return PerformanceOverTime(time, np.stack([_on_grid(time, *run) for run in runs]), grid == "log")
-
-
-def _divided(sums: Floats, counts: Floats) -> Floats:
-    """NaN where there is nothing to count."""
-    quotients: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return quotients
 
 
 def _runs(cumtimes: Any, values: Any, minimize: bool) -> list[tuple[Floats, Floats]]:
@@ -173,7 +187,7 @@ def performance_of_searches(
     objective: int = 0,
     grid: str = "linear",
     n_points: int = 100,
-    minimize: bool = False,
+    minimize: bool | None = None,
     start: float | None = None,
     end: float | None = None,
 ) -> PerformanceOverTime:
@@ -183,21 +197,27 @@ def performance_of_searches(
         sources: one a run, each as that of `plot_objective_over_time`; the runs of one storage are
             ``[storage.results(search_id) for search_id in storage.load_all_search_ids()]``. One run may be given bare.
         objective: of several, which.
-        minimize: are smaller values better? evalpool's searches maximise.
+        minimize: are smaller values better? None: if a storage or an evaluator says so of its search.
 
     Raises:
         BadArgument: a source is none, has no such objective, or nothing succeeded.
     """
     runs: list[Any] = [sources] if is_source(sources) else list(sources)  # type: ignore[arg-type]
     times, values = [], []
+    directions: list[bool] = []
     for number, source in enumerate(runs):
-        rows, names = Evaluations.of(source, timed=True)
+        rows, names, smaller = Evaluations.of(source, timed=True, minimize=minimize)
+        directions.append(smaller)
         if rows and not 0 <= objective < len(names):
             raise BadArgument(f"objective is {objective!r}; run {number} has {', '.join(names) or 'none'}.")
         times.append([ended(row) for row in rows])
         # A run whose first evaluations failed knows no more columns than one; those are failures of each objective.
-        values.append([row.get(names[objective]) for row in rows])
-    return performance_over_time(times, values, grid=grid, n_points=n_points, minimize=minimize, start=start, end=end)
+        # What was stopped early has a partial objective, which is no value of the search either.
+        values.append([None if is_partial(row) else row.get(names[objective]) for row in rows])
+    if len(set(directions)) > 1:
+        raise BadArgument("some of the searches are minimised and some are maximised; they have no common curve.")
+    smaller = directions[0] if directions else False
+    return performance_over_time(times, values, grid=grid, n_points=n_points, minimize=smaller, start=start, end=end)
 
 
 def plot_performance_over_time(
@@ -209,9 +229,11 @@ def plot_performance_over_time(
 ) -> Axes:
     """Draw the curves of one search, or of several with their names.
 
+    Each begins where all its runs have a value. Runs that never have one are left out, and counted in the legend.
+
     Args:
-        curves: from `performance_over_time` or `performance_of_searches`; or the sources of the latter themselves, for
-            objectives that are maximised; or a dict with a name for each of several.
+        curves: from `performance_over_time` or `performance_of_searches`; or the sources of the latter themselves;
+            or a dict with a name for each of several.
         ax: where to draw; None for a new figure.
         band: ``"standard_error"``: the mean, and one standard error on each side of it; ``"quantiles"``: the median,
             and what lies between two quantiles; None: the mean alone.
@@ -241,7 +263,9 @@ def plot_performance_over_time(
             centre = curve.mean
             error = curve.standard_error if band is not None else np.full(times.shape, np.nan)
             low, high = centre - error, centre + error
-        ax.step(times, centre, where="post", color=colour, linewidth=1.8, label=name or "_nolegend_")
+        left_out = [f"{curve.num_empty} without a result left out"] if curve.num_empty else []
+        label = ", ".join([*filter(None, [name]), *left_out])
+        ax.step(times, centre, where="post", color=colour, linewidth=1.8, label=label or "_nolegend_")
         ax.fill_between(times, low, high, step="post", color=colour, alpha=0.2, linewidth=0)
     if all(curve.log for curve in named.values()):
         ax.set_xscale("log")

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from evalpool._checks import is_real
 from evalpool.errors import BadArgument
+from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import JobStatus
+from evalpool.storage._base import Storage
+from evalpool.storage._records import minimizes
 from evalpool.tables._tables import read_table, table_of
 
 if TYPE_CHECKING:
@@ -23,13 +26,12 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.models import JobRecord
     from evalpool.simulation import SimulationResult
-    from evalpool.storage import Storage
 
     Source: TypeAlias = Storage | Evaluator | SimulationResult | Iterable[Job[Any] | JobRecord] | str | os.PathLike[str]
 
 __all__ = [
-    "Evaluations", "Row", "ended", "has_ended", "is_number", "is_source", "kind_of", "natural", "read_rows",
-    "worker_of",
+    "Evaluations", "Row", "ended", "has_ended", "is_number", "is_partial", "is_source", "kind_of", "natural",
+    "read_rows", "worker_of",
 ]  # fmt: skip
 
 Row: TypeAlias = "dict[str, Any]"
@@ -96,24 +98,47 @@ class Evaluations(NamedTuple):
     Attributes:
         rows: one dict per job.
         objectives: the names of the columns of the objectives, in order.
+        minimize: are smaller objectives better?
     """
 
     rows: list[Row]
     objectives: list[str]
+    minimize: bool
 
     @classmethod
-    def of(cls, source: Source, *, timed: bool = False) -> Evaluations:
-        """Read them. Where no row has a time, they stand in the order of the source; `timed` leaves such rows out."""
+    def of(cls, source: Source, *, timed: bool = False, minimize: bool | None = None) -> Evaluations:
+        """Read them. Where no row has a time, they stand in the order of the source; `timed` leaves such rows out.
+
+        With `minimize` None a storage or an evaluator says whether its search is to be minimised; else it is not.
+        """
         ran = (JobStatus.DONE.name, JobStatus.FAILED.name)
         rows = [row for row in read_rows(source) if row["job_status"] in ran and (has_ended(row) or not timed)]
         if all(map(has_ended, rows)):
             rows.sort(key=ended)
         names = {name for row in rows for name in row if name.startswith("objective")}
-        return cls(rows, sorted(names, key=natural))
+        return cls(rows, sorted(names, key=natural), _minimizes(source) if minimize is None else minimize)
 
     def succeeded(self, row: Row) -> bool:
-        """Has it a number for each objective?"""
-        return bool(self.objectives) and all(is_number(row.get(name)) for name in self.objectives)
+        """Has it a number for each objective, and was not stopped early?"""
+        numbers = bool(self.objectives) and all(is_number(row.get(name)) for name in self.objectives)
+        return numbers and not is_partial(row)
+
+    @property
+    def better(self) -> str:
+        """Which objectives are better, for the label of an axis."""
+        return "smaller is better" if self.minimize else "larger is better"
+
+
+def is_partial(row: Row) -> bool:
+    """Did a stopper end the job, so that its objective is a partial one?"""
+    return row.get("m:stopped_early") is True
+
+
+def _minimizes(source: Any) -> bool:
+    storage = getattr(source, "storage", source)
+    if not isinstance(storage, Storage):
+        return False
+    return minimizes(storage, storage.latest_search() if storage is source else source.search_id)
 
 
 def has_ended(row: Row) -> bool:
@@ -138,8 +163,7 @@ def kind_of(row: Row) -> str:
 
 def worker_of(row: Row) -> str:
     """Whose line its bar is on: that of the virtual worker where time was simulated."""
-    virtual = row.get("m:virtual_worker")
-    return str(row.get("m:worker", "?")) if virtual is None else f"virtual-{virtual}"
+    return str(lane_of(row.get("m:worker"), row.get("m:virtual_worker")) or "?")
 
 
 def is_number(value: Any) -> bool:

@@ -22,7 +22,7 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.0)) -> Axes:
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise MissingExtra('A plot needs matplotlib: pip install "evalpool[plot]".') from error
+        raise MissingExtra.of("A plot needs matplotlib", "plot") from error
     if ax is not None:
         return ax
     _, made = pyplot.subplots(figsize=size, layout="constrained")

@@ -25,6 +25,9 @@ class Callback:
     _repeats = False
     """An interrupted hook is called again with the same jobs."""
 
+    tells_failures: bool = False
+    """Does it tell the user of every failure? Then evalpool's own warning of the first of each sort is left out."""
+
     def on_launch(self, job: Job[Any]) -> None:
         """A job was submitted."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._log import get_logger
 from evalpool.callbacks._base import Callback
 from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.outcomes import last_line
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -23,6 +24,8 @@ class LoggerCallback(Callback):
 
         logging.basicConfig(level=logging.INFO)
     """
+
+    tells_failures = True
 
     def __init__(self) -> None:
         self._standing = Standing()
@@ -64,5 +67,5 @@ def _result(job: Job[Any]) -> str:
 
 def _reason(job: Job[Any]) -> str:
     """The last line of a traceback is what it says; the rest is in `job.error`."""
-    lines = (job.error or "").strip().splitlines()
-    return f" ({lines[-1][:300]})" if lines else ""
+    reason = last_line(job.error)
+    return f" ({reason})" if reason else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._checks import check_number
 from evalpool.callbacks._base import Callback
 from evalpool.errors import MissingExtra
-from evalpool.jobs._utilisation import Interval, Utilisation, busy_workers
+from evalpool.jobs._utilisation import Interval, Utilisation, busy_workers, lane_of
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -33,7 +33,7 @@ class ProfilingCallback(Callback):
         metadata = job.metadata
         start, end = metadata.get("timestamp_start"), metadata.get("timestamp_end")
         if start is not None and end is not None:
-            worker = metadata.get("worker") or "?"
+            worker = lane_of(metadata.get("worker"), metadata.get("virtual_worker")) or "?"
             self._intervals.append(Interval(worker, start, end, job.id, job.kind is not None))
 
     @property
@@ -55,5 +55,5 @@ class ProfilingCallback(Callback):
         try:
             import pandas
         except ImportError as error:
-            raise MissingExtra('A data frame needs pandas: pip install "evalpool[pandas]".') from error
+            raise MissingExtra.of("A data frame needs pandas", "pandas") from error
         return pandas.DataFrame(self.profile._asdict())

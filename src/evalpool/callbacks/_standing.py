@@ -27,14 +27,20 @@ class Standing:
     """Counts evaluations and failures and keeps the best; constant cost per job with one objective.
 
     With several objectives the best is the front of those that no other dominates; its size is
-    `hypervolume`, with respect to the worst value seen of each objective.
+    `hypervolume`, with respect to the worst value seen of each objective. A job that a stopper ended early counts
+    as an evaluation, and its objective, a partial one, is never the best.
+
+    Args:
+        minimize: are smaller objectives better?
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, minimize: bool = False) -> None:
+        self.minimize = minimize
         self.evaluations = 0
         self.failures = 0
+        self.stopped_early = 0
         self.best: float | None = None
-        """The largest objective; None before the first and with several objectives."""
+        """The largest objective, or the smallest; None before the first and with several objectives."""
         self.best_job: str | None = None
         """Its id."""
         self.front = Front()
@@ -53,13 +59,16 @@ class Standing:
         if job.kind is not None:
             self.failures += 1
             return False
+        if job.stopped_early:
+            self.stopped_early += 1
+            return False
         if isinstance(objective, (int, float)):
-            if self.best is None or objective > self.best:
+            if self.best is None or (objective < self.best if self.minimize else objective > self.best):
                 self.best, self.best_job = objective, job.id
                 return True
             return False
         if isinstance(objective, tuple) and all(isinstance(value, (int, float)) for value in objective):
-            return self._take_several(objective)
+            return self._take_several(tuple(-value for value in objective) if self.minimize else objective)
         return False  # the value of a general task is neither good nor bad
 
     def _take_several(self, objective: tuple[float, ...]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._status import running_line
-from evalpool.cli._words import clean, duration, number, rate, short
+from evalpool.cli._words import clean, duration, example_of, number, rate, short
 from evalpool.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ __all__ = ["block", "console"]
 
 MOST_JOBS = 6
 """Running jobs that a block lists: with more it would not fit a terminal."""
+MOST_FAILURES = 3
+"""Examples of failures."""
+SHORT = 80
+"""Characters of a configuration or a failure: two lines of a terminal of 60 columns."""
 _STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "suspended": "yellow", "abandoned": "red"}
 
 
@@ -23,7 +27,7 @@ def console(file: TextIO, *, record: bool = False) -> Console:
     try:
         from rich.console import Console
     except ImportError as error:
-        raise MissingExtra('The live view needs rich: pip install "evalpool[live]".') from error
+        raise MissingExtra.of("The live view needs rich", "live") from error
     return Console(file=file, record=record, width=100 if record else None, force_terminal=None)
 
 
@@ -51,19 +55,25 @@ def _one(summary: dict[str, Any]) -> RenderableType:
             ProgressBar(total=total, completed=min(total, summary["evaluated"])), f"{summary['evaluated']}/{total}"
         )
         parts.append(line)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(overflow="ellipsis", no_wrap=True)
+    facts = Table.grid(padding=(0, 2), expand=True)
+    facts.add_column(style="dim", no_wrap=True)
+    # Folded, not cut: in a narrow terminal the end of a line is where the failures and the time left stand.
+    facts.add_column(overflow="fold", ratio=1)
 
     def row(name: str, *texts: str | Text) -> None:
         facts.add_row(name, Text.assemble(*texts))
 
     counts = [f"{jobs['succeeded']} succeeded"]
     counts += [f"{jobs[name]} {name}" for name in ("running", "waiting", "cancelled") if jobs[name]]
+    counts += [f"{summary['stopped_early']} stopped early"] if summary["stopped_early"] else []
     row("jobs", ", ".join(counts), *([Text(f", {jobs['failed']} failed", "red")] if jobs["failed"] else []))
     best = summary["best"]
     if best is not None:
-        row("best", Text(number(best["objective"]), "bold"), f"  job {best['job_id']}: {short(best['configuration'])}")
+        row(
+            "best",
+            Text(number(best["objective"]), "bold"),
+            f"  job {best['job_id']}: {short(best['configuration'], SHORT)}",
+        )
     for name, value in () if best is not None else summary["standing"].items():
         row(name, value)
     if summary["rate"] is not None:
@@ -73,6 +83,8 @@ def _one(summary: dict[str, Any]) -> RenderableType:
         texts = ", ".join(f"{clean(text)} {n}" for text, n in summary["failure_texts"].items())
         row("failures", ", ".join(f"{clean(kind)} {n}" for kind, n in summary["failures"].items()),
             Text("  " + texts, "dim"))  # fmt: skip
+        for one in summary["failure_examples"][:MOST_FAILURES]:
+            row("", Text(f"job {one['job_id']}: {example_of(one, SHORT)}", "red"))
     running = summary["running"]
     for index, job in enumerate(running[:MOST_JOBS]):
         row("running" if index == 0 else "", running_line(job))

@@ -16,13 +16,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool.callbacks._standing import Standing, is_evaluation
-from evalpool.outcomes import FailureKind, JobStatus
+from evalpool.errors import UnknownJob
+from evalpool.jobs._utilisation import lane_of
+from evalpool.outcomes import FailureKind, JobStatus, last_line, place_of
+from evalpool.storage._base import Storage
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._leases import GIVEN_UP, owner_lives
-from evalpool.storage._records import job_objective, job_record
+from evalpool.storage._records import MINIMIZE, job_objective, job_record
 
 if TYPE_CHECKING:
-    from evalpool.storage import Cursor, Storage
+    from evalpool.cli._stores import Awaited
+    from evalpool.models import JobRecord
+    from evalpool.storage import Cursor
 
 __all__ = ["Campaign", "Ended", "Watcher"]
 
@@ -34,6 +39,8 @@ OVER = frozenset({"ended", "suspended", "abandoned"})
 """States in which nobody works on a search any more."""
 MOST_TEXTS = 1000
 """Different failures that are told apart by their text."""
+MOST_EXAMPLES = 5
+"""Of these, the commonest are shown, each with its first job."""
 
 
 class Ended(NamedTuple):
@@ -43,6 +50,7 @@ class Ended(NamedTuple):
     status: JobStatus
     objective: Any
     kind: str | None
+    stopped_early: bool
 
 
 class Campaign:
@@ -56,9 +64,10 @@ class Campaign:
     def _reset(self) -> None:
         self._known: dict[int, JobStatus] = {}
         self._counts: Counter[JobStatus] = Counter()
-        self._standing = Standing()
+        self._standing = Standing(minimize=self.minimizes)
         self._kinds: Counter[str] = Counter()
         self._texts: Counter[str] = Counter()
+        self._examples: dict[str, int] = {}  # text -> the first job that failed so
         self._running: dict[int, JobState] = {}
         self._workers: dict[str, int] = {}  # name -> how many it ended
         self._ends: deque[float] = deque(maxlen=10_000)  # the latest, seconds since the search's start
@@ -67,6 +76,9 @@ class Campaign:
 
     def update(self, numbers: Iterable[int]) -> None:
         """Take in that these jobs changed; constant cost for each."""
+        if self._standing.minimize is not self.minimizes:
+            self._count_again()  # which of them is the best was said after the first of them
+            return
         for number in numbers:
             job = self._search.jobs[number]
             if job.created is None:
@@ -74,8 +86,7 @@ class Campaign:
             before = self._known.get(number)
             if before is not None and before in _FINAL and job.status not in _FINAL:
                 # Its end is withdrawn (only journals know that, and rarely): count all again.
-                self._reset()
-                self.update([n for n, known in self._search.jobs.items() if known.created is not None])
+                self._count_again()
                 return
             if before is not job.status:
                 if before is not None:
@@ -91,9 +102,13 @@ class Campaign:
             else:
                 self._running.pop(number, None)
 
+    def _count_again(self) -> None:
+        self._reset()
+        self.update([n for n, known in self._search.jobs.items() if known.created is not None])
+
     def _end(self, job: JobState) -> None:
         result = job.result or {}
-        end, start, worker = result.get("timestamp_end"), result.get("timestamp_start"), result.get("worker")
+        end, start, worker = result.get("timestamp_end"), result.get("timestamp_start"), lane(job)
         if end is not None:
             self._ends.append(end)
             self._last_end = max(self._last_end, end)
@@ -102,12 +117,14 @@ class Campaign:
         if worker is not None:
             self._workers[worker] = self._workers.get(worker, 0) + 1
         ended = ended_of(self.search_id, job)
+        looked_at: Any = ended  # as at a `Job`
         if ended.kind is not None:
             self._kinds[ended.kind] += 1
             text = str(ended.objective)
             if text in self._texts or len(self._texts) < MOST_TEXTS:
                 self._texts[text] += 1
-        looked_at: Any = ended  # as at a `Job`
+                if is_evaluation(looked_at):
+                    self._examples.setdefault(text, job.number)
         if is_evaluation(looked_at):
             self._standing.take(looked_at)
 
@@ -123,6 +140,11 @@ class Campaign:
         """How many evaluations there will be, where whoever searches said it."""
         total = self._search.values.get("max_evals")
         return total if isinstance(total, int) else None
+
+    @property
+    def minimizes(self) -> bool:
+        """Are smaller objectives better? Whoever began the search has said so."""
+        return self._search.values.get(MINIMIZE) is True
 
     @property
     def evaluated(self) -> int:
@@ -211,16 +233,28 @@ class Campaign:
                 "failed": standing.failures,
                 "cancelled": counts[JobStatus.CANCELLED],
             },
+            "stopped_early": standing.stopped_early,
+            "minimize": self.minimizes,
             "evaluated": self.evaluated,
             "best": best,
             "standing": standing.summary(),
             "failures": dict(self._kinds.most_common()),
-            "failure_texts": dict(self._texts.most_common(5)),
+            "failure_texts": dict(self._texts.most_common(MOST_EXAMPLES)),
+            "failure_examples": [
+                self._example(text) for text, _ in self._texts.most_common(MOST_EXAMPLES) if text in self._examples
+            ],
             "rate": self.rate(now),
             "seconds_left": self.seconds_left(now),
             "running": sorted(running, key=lambda job: -(job["seconds"] or 0.0)),
             "workers": dict(sorted(self._workers.items())),
         }
+
+    def _example(self, text: str) -> dict[str, Any]:
+        """The first failure of its sort: which job, the last line of its error, and where in the program."""
+        job = self._search.jobs[self._examples[text]]
+        error = (job.result or {}).get("error")
+        job_id = f"{self.search_id}.{job.number}"
+        return {"objective": text, "job_id": job_id, "error": last_line(error), "place": place_of(error)}
 
     def _running_job(self, job: JobState, now: float) -> dict[str, Any]:
         started = job.started or {}
@@ -228,7 +262,7 @@ class Campaign:
         return {
             "job_id": f"{self.search_id}.{job.number}",
             "seconds": None if since is None else max(0.0, now - since),
-            "worker": started.get("worker"),
+            "worker": lane(job),
             "attempt": job.attempt,
             "recorded": _last_record(job),
         }
@@ -244,7 +278,7 @@ class Watcher:
         campaigns: by search, oldest first.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage | Awaited) -> None:
         self._storage = storage
         self._state = State()
         self._cursor: Cursor | None = None
@@ -292,9 +326,19 @@ class Watcher:
         """Its state as far as was looked."""
         return self._state.searches[search_id]
 
+    def record(self, search_id: str, number: int) -> JobRecord:
+        """Everything about one job, as far as was looked. Raises `UnknownJob`, with the jobs there are."""
+        search = self._state.searches.get(search_id)
+        job = None if search is None else search.jobs.get(number)
+        if search is None or job is None or job.created is None:
+            created = [n for n, known in search.jobs.items() if known.created is not None] if search is not None else []
+            there = f"the search has jobs up to {search_id}.{max(created)}" if created else "the search has no jobs"
+            raise UnknownJob(f"no job {search_id}.{number}: {there}.")
+        return job_record(search_id, job)
+
     def latest(self) -> Campaign | None:
         """The newest search, if there is one."""
-        ids = self._storage._search_ids(self._state)
+        ids = Storage._search_ids(self._state)
         return self.campaigns[ids[-1]] if ids else None
 
 
@@ -307,7 +351,16 @@ def ended_of(search_id: str, job: JobState) -> Ended:
     objective = job_objective(job)
     if kind is None and isinstance(objective, str) and objective.startswith("F"):
         kind = FailureKind.RETURNED
-    return Ended(f"{search_id}.{job.number}", job.status, objective, getattr(kind, "value", kind))
+    early = result.get("stopped_early") is True
+    return Ended(f"{search_id}.{job.number}", job.status, objective, getattr(kind, "value", kind), early)
+
+
+def lane(job: JobState) -> str | None:
+    """The worker that runs a job, or ran it; the virtual one where time is simulated."""
+    result = job.result or {}
+    virtual = (result.get("metadata") or {}).get("virtual_worker")
+    worker = result.get("worker") or (job.started or {}).get("worker")
+    return lane_of(worker, virtual if isinstance(virtual, int) else None)
 
 
 def _last_record(job: JobState) -> list[Any] | None:

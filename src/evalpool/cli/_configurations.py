@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,12 +42,33 @@ def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = json.loads(line, object_pairs_hook=_each_once)
+            except _Twice as twice:
+                raise BadArgument(
+                    f"line {number} of {path!r} has the name {twice.name!r} twice; give each once."
+                ) from None
             except ValueError as error:
                 raise BadArgument(f"line {number} of {path!r} is no JSON: {error}.") from None
             if not isinstance(value, dict):
                 raise BadArgument(f'line {number} of {path!r} is no JSON object; a configuration is one: {{"x": 1}}.')
             yield value
+
+
+class _Twice(ValueError):
+    """A JSON object has a name twice; Python would silently keep the last."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
 
 
 def _read_csv(path: str) -> Iterator[dict[str, Any]]:
@@ -55,6 +77,10 @@ def _read_csv(path: str) -> Iterator[dict[str, Any]]:
         names = [name for name in reader.fieldnames or () if name]
         ours = [name for name in names if name.startswith("p:")]  # a table of results has more beside these
         try:
+            kept = [name.removeprefix("p:") for name in ours or names]
+            if double := [name for name, count in Counter(kept).items() if count > 1]:
+                columns = " and ".join(map(repr, double))
+                raise BadArgument(f"{path!r} has the column {columns} more than once; give each name once.")
             for row in reader:
                 if None in row:
                     raise BadArgument(f"line {reader.line_num} of {path!r} has more cells than there are names.")
@@ -81,9 +107,11 @@ def read_space_file(path: str) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            space = json.load(file)
+            space = json.load(file, object_pairs_hook=_each_once)
     except (FileNotFoundError, IsADirectoryError):
         raise BadArgument(f"there is no file {path!r} of a search space.") from None
+    except _Twice as twice:
+        raise BadArgument(f"{path!r} has {twice.name!r} twice; give each name once.") from None
     except ValueError as error:
         raise BadArgument(f"{path!r} is no JSON: {error}.") from None
     if not isinstance(space, dict) or not space:

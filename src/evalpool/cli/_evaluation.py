@@ -7,11 +7,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from evalpool.callbacks import Callback
+from evalpool.callbacks._standing import is_evaluation
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._export import check_out, export
 from evalpool.cli._main import INCOMPLETE, NO_RESULT
+from evalpool.cli._prints import stdout_on_stderr
 from evalpool.cli._status import print_summary
 from evalpool.cli._words import paint, write_json
 from evalpool.errors import BadArgument
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.storage import Storage
 
-__all__ = ["Evaluation", "Listed", "check_results", "clean_end"]
+__all__ = ["Evaluation", "Listed", "StopAfterFailures", "apart", "check_results", "clean_end"]
 
 
 class Listed:
@@ -37,10 +40,47 @@ class Listed:
         """Results change nothing."""
 
 
+class _Shown(Callback):
+    """Nothing need be logged of failures: the view and the summary show them."""
+
+    tells_failures = True
+
+
+class StopAfterFailures(Callback):
+    """Ends a search whose first evaluations all failed: more of them would not go better.
+
+    Args:
+        most: how many of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._succeeded = False
+        self.failures = 0
+        self.search_stopped = False
+
+    def on_done(self, job: Job[Any]) -> None:
+        if self._succeeded or self.search_stopped or not is_evaluation(job):
+            return
+        if job.kind is None:
+            self._succeeded = True
+            return
+        self.failures += 1
+        self.search_stopped = self.failures >= self._most
+
+    def on_done_other(self, job: Job[Any]) -> None:
+        self.on_done(job)
+
+
 def check_results(arguments: argparse.Namespace) -> None:
     """Raise `BadArgument` if the results could not be written, before anything is evaluated."""
     if arguments.out:
         check_out(arguments.out)
+
+
+def apart(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[TextIO]:
+    """Inside, what run-functions print is no part of what --json writes on the file that is given."""
+    return stdout_on_stderr() if arguments.json else contextlib.nullcontext(sys.stdout)
 
 
 @contextlib.contextmanager
@@ -66,11 +106,17 @@ class Evaluation:
         function: Callable[..., Any],
         storage: Storage | None,
         search_id: str | None,
+        out: TextIO,
     ) -> None:
         from evalpool.evaluator._evaluator import Evaluator
 
-        self._arguments = arguments
+        self._arguments, self._out = arguments, out
         callbacks: list[Any] = []
+        self._stop = StopAfterFailures(arguments.max_failures) if arguments.max_failures is not None else None
+        if self._stop is not None:
+            callbacks.append(self._stop)
+        if arguments.log_level is None:
+            callbacks.append(_Shown())
         if arguments.out and arguments.out.lower().endswith(".csv"):
             from evalpool.callbacks import CSVLoggerCallback
 
@@ -103,21 +149,23 @@ class Evaluation:
             evaluator.storage.store_search_value(evaluator.search_id, "max_evals", before + max_evals)
         jobs = []
         try:
-            with self._progress():
+            with self._progress(), evaluator:  # workers end before the view that shows what they print
                 if max_evals != 0:
                     jobs = optimize(evaluator, optimizer, max_evals, self._arguments.timeout)
         except KeyboardInterrupt:
             self._conclude()
             raise
         self._conclude()
+        if self._stop is not None and self._stop.search_stopped:
+            sys.stderr.write(f"evalpool: ended, for the first {self._stop.failures} evaluations all failed.\n")
+            return NO_RESULT
         if max_evals is not None and len(jobs) < max_evals:
             return INCOMPLETE
         return NO_RESULT if jobs and all(job.kind is not None for job in jobs) else 0
 
     def _conclude(self) -> None:
-        """Close, so that what is written and told is all there is."""
+        """Write and tell what there is, when the evaluator is closed."""
         arguments, evaluator = self._arguments, self.evaluator
-        evaluator.close()
         evaluator.storage.flush()
         if arguments.out and not arguments.out.lower().endswith(".csv"):
             export(evaluator.storage, evaluator.search_id, arguments.out)
@@ -142,7 +190,7 @@ class Evaluation:
         summary = campaign.summary()
         summary["out"] = os.path.abspath(arguments.out) if arguments.out else None
         if arguments.json:
-            write_json(summary)
+            write_json(summary, self._out)
             return
         sys.stdout.write(paint(f"search {campaign.search_id}", "bold") + "\n")
         print_summary(summary)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from evalpool._json import to_json
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument
+from evalpool.tables._frames import check_parquet
 from evalpool.tables._tables import check_path, replace_file
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def check_out(path: str) -> None:
     if os.path.splitext(path)[1].lower() not in KINDS:
         raise BadArgument(f"--out is {path!r}; give a file that ends with {', '.join(KINDS)}.")
     check_path(path)
+    if path.lower().endswith(".parquet"):
+        check_parquet()
 
 
 def export(storage: Storage, search_id: str, path: str) -> None:

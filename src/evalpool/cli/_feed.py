@@ -12,14 +12,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from evalpool.cli._campaign import Watcher, ended_of
+from evalpool.cli._campaign import Watcher, ended_of, lane
 from evalpool.cli._words import short
-from evalpool.errors import StorageError, UnknownJob, UnknownSearch
+from evalpool.errors import StorageError, UnknownSearch
 from evalpool.outcomes import FINAL, JobStatus
 from evalpool.storage._fold import JobState
-from evalpool.storage._records import job_record
 
 if TYPE_CHECKING:
+    from evalpool.cli._stores import Awaited
     from evalpool.storage import Storage
 
 __all__ = ["MOST_ROWS", "Feed"]
@@ -39,7 +39,7 @@ LONGEST = 300
 class Feed:
     """The searches of a storage for any number of readers. Any thread."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage | Awaited) -> None:
         self._watcher = Watcher(storage)
         self._orders: dict[str, dict[int, int]] = {}  # search -> job -> version, the latest last
         self._version = 0
@@ -69,9 +69,7 @@ class Feed:
         """Everything about one job. Raises `UnknownJob`."""
         with self._lock:
             self._look()
-            if search_id not in self._watcher.campaigns or number not in self._orders.get(search_id, {}):
-                raise UnknownJob(f"no job {search_id}.{number}.")
-            record = job_record(search_id, self._watcher.search(search_id).jobs[number])
+            record = self._watcher.record(search_id, number)
         known: dict[str, Any] = for_browser(record.model_dump())
         known["status"] = record.status.name
         known["kind"] = None if record.kind is None else record.kind.value
@@ -131,7 +129,8 @@ class Feed:
 
 
 def _row(search_id: str, job: JobState) -> list[Any]:
-    """number, status, objective, kind, worker, submit, start, end, attempt, configuration: as model.js reads it."""
+    """number, status, objective, kind, worker, submit, start, end, attempt, configuration, stopped early: as
+    model.js reads it."""
     facts = {**(job.started or {}), **(job.result or {})}
     start = facts.get("timestamp_start", facts.get("start"))
     ended = job.status in FINAL
@@ -141,12 +140,13 @@ def _row(search_id: str, job: JobState) -> list[Any]:
         "CANCELLED" if job.status is JobStatus.CANCELLED else job.status.name,
         for_browser(outcome.objective) if outcome is not None else None,
         outcome.kind if outcome is not None else None,
-        _text_or_none(facts.get("worker")),
+        _text_or_none(lane(job)),
         _finite((job.created or {}).get("submit")),
         _finite(start),
         _finite(facts.get("timestamp_end")) if ended else None,
         job.attempt,
         _configuration(job),
+        outcome is not None and outcome.stopped_early,
     ]
 
 

@@ -17,6 +17,7 @@ Evaluate expensive functions on threads, processes, Ray or MPI, and look at what
   run     evaluate a file of configurations, or search
   retry   run again what failed
   status  say how a search stands
+  show    say everything about one job
   watch   the same, live
   serve   the same, as a page for the browser
   export  write the results to a file
@@ -29,7 +30,7 @@ exit codes:
   0    done
   1    something outside failed: a storage, a worker, a file
   2    the command line, or a file that it names, is wrong
-  3    run, retry: every evaluation failed
+  3    run, retry: every evaluation failed, or the first --max-failures
   4    run, retry: the time was up before everything was evaluated
   130  interrupted (Ctrl-C); 143: told to end (SIGTERM)
 
@@ -77,14 +78,17 @@ examples:
 
 _EXAMPLES = {
     "status": "examples:\n  evalpool status results.db\n  evalpool status redis://localhost --json\n",
-    "watch": "Ends when nobody works on the search any more.\n\nexamples:\n  evalpool watch results.db\n"
+    "show": "examples:\n  evalpool show results.db 0.7\n  evalpool show results.db 7 --json | jq -r .error\n",
+    "watch": "Waits for a store that is not there yet. "
+    "Ends when nobody works on the search any more.\n\nexamples:\n  evalpool watch results.db\n"
     "  evalpool watch results.db --json | jq .jobs\n",
     "export": "examples:\n  evalpool export results.db -o results.csv\n"
     "  evalpool export results.db --search-id 0 -o results.parquet\n"
     "  evalpool export results.db -o - | jq .objective\n",
     "plot": "examples:\n  evalpool plot results.db -o figure.png\n"
     "  evalpool plot results.db --kind workers -o workers.pdf\n",
-    "serve": "The page is only for this machine, and only for who knows its address, which holds a secret.\n"
+    "serve": "A store may come later than the page.\n"
+    "The page is only for this machine, and only for who knows its address, which holds a secret.\n"
     "From elsewhere: ssh -L 8080:localhost:8080 host evalpool serve results.db --port 8080\n\n"
     "examples:\n  evalpool serve results.db\n",
     "doctor": "examples:\n  evalpool doctor\n  evalpool doctor --backend ray --json\n",
@@ -122,6 +126,10 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--search", choices=("random", "optuna"), help="who proposes configurations")
     what.add_argument("--space", metavar="FILE", help="with --search: the search space, a .json file")
     what.add_argument("--max-evals", metavar="N", type=_whole(1), help="with --search: how many evaluations")
+    what.add_argument(
+        "--minimize", action="store_true",
+        help="smaller objectives are better; kept with the search, so that all that shows it knows",
+    )  # fmt: skip
     what.add_argument("--seed", metavar="N", type=_whole(0), help="of the search and of the jobs")
     _add_execution(run)
     run.add_argument_group("what becomes of the results").add_argument(
@@ -147,6 +155,13 @@ def build_parser() -> argparse.ArgumentParser:
     status = command("status", "Say how a search stands.", _STORE + "\n" + _EXAMPLES["status"])
     _add_store(status)
     _add_json(status)
+
+    show = command(
+        "show", "Say everything about one job: configuration, result, error.", _STORE + "\n" + _EXAMPLES["show"]
+    )
+    _add_store(show)
+    show.add_argument("job", metavar="JOB", help="its id, as 0.7, or its number in the search")
+    _add_json(show)
 
     watch = command("watch", "Show how a search goes, live.", _STORE + "\n" + _EXAMPLES["watch"])
     _add_store(watch)
@@ -212,6 +227,10 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--retries", metavar="N", type=_whole(0), default=0,
         help="how often to run a job again at once that raised or whose worker died (default: 0)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-failures", metavar="N", type=_whole(1),
+        help="end if the first N evaluations all failed; then the exit code is 3",
     )  # fmt: skip
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+from typing import Any
 
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument, MissingExtra
+from evalpool.storage._records import minimizes
 from evalpool.tables._tables import check_path
 
 __all__ = ["main"]
@@ -21,14 +24,18 @@ def main(arguments: argparse.Namespace) -> int:
     with open_to_read(arguments.store) as storage:
         search_id = search_of(storage, arguments.search_id)
         records = storage.results(search_id)
+        minimize = minimizes(storage, search_id)
     try:
         # A figure of its own, without pyplot: no window system is looked for.
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtra('A plot needs matplotlib: pip install "evalpool[plot]".') from error
+        raise MissingExtra.of("A plot needs matplotlib", "plot") from error
     from evalpool.analysis import plot_objective_over_time, plot_worker_utilization
 
-    plots = {"objective": plot_objective_over_time, "workers": plot_worker_utilization}
+    plots: dict[str, Any] = {
+        "objective": functools.partial(plot_objective_over_time, minimize=minimize),
+        "workers": plot_worker_utilization,
+    }
     kinds = list(plots) if arguments.kind == "all" else [arguments.kind]
     figure = Figure(figsize=(8.0, 4.2 * len(kinds)), layout="constrained")
     for place, kind in enumerate(kinds, 1):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._evaluation import Evaluation, Listed, check_results, clean_end
+from evalpool.cli._evaluation import Evaluation, Listed, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, write_json
@@ -30,6 +30,11 @@ def main(arguments: argparse.Namespace) -> int:
     if not statuses:
         raise BadArgument("say what to run again: --failed, --cancelled, or both.")
     check_results(arguments)
+    with apart(arguments) as out:
+        return _retry(arguments, statuses, out)
+
+
+def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO) -> int:
     with open_to_read(arguments.store) as storage, clean_end():
         search_id = search_of(storage, arguments.search_id)
         if arguments.function is None:
@@ -39,11 +44,11 @@ def main(arguments: argparse.Namespace) -> int:
         again = to_retry(records, statuses)
         if not again:
             if arguments.json:
-                write_json({"search_id": search_id, "retried": 0})
+                write_json({"search_id": search_id, "retried": 0}, out)
             else:
                 sys.stdout.write(f"nothing to run again in search {search_id}\n")
             return 0
-        evaluation = Evaluation(arguments, function, storage, search_id)
+        evaluation = Evaluation(arguments, function, storage, search_id, out)
         with evaluation.evaluator as evaluator:
             if not getattr(evaluator, "is_master", True):
                 return 0

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._configurations import read_configurations, read_space_file
-from evalpool.cli._evaluation import Evaluation, Listed, check_results, clean_end
+from evalpool.cli._evaluation import Evaluation, Listed, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
 from evalpool.cli._stores import open_to_write
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
+from evalpool.search._minimizing import Minimizing
 from evalpool.search._random_search import configuration_key
+from evalpool.storage._records import MINIMIZE, minimizes
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -24,6 +26,11 @@ __all__ = ["main"]
 
 def main(arguments: argparse.Namespace) -> int:
     _check(arguments)
+    with apart(arguments) as out:
+        return _run(arguments, out)
+
+
+def _run(arguments: argparse.Namespace, out: TextIO) -> int:
     configurations = read_configurations(arguments.configs) if arguments.configs else []
     optimizer = None if arguments.configs else _optimizer(arguments)
     function = load_function(arguments.function)
@@ -36,16 +43,31 @@ def main(arguments: argparse.Namespace) -> int:
             assert storage is not None
             search_id = arguments.search_id or storage.latest_search()
         stack.enter_context(clean_end())
-        evaluation = Evaluation(arguments, function, storage, search_id)
+        evaluation = Evaluation(arguments, function, storage, search_id, out)
         with evaluation.evaluator as evaluator:
             if not getattr(evaluator, "is_master", True):
                 return 0  # an MPI rank, which has served
             evaluator.storage.store_search_value(evaluator.search_id, "run_function", arguments.function)
+            minimize = _direction(evaluator, arguments)
             evaluator.resume()
             if optimizer is not None:
-                return evaluation.run(optimizer, arguments.max_evals)
+                return evaluation.run(Minimizing(optimizer) if minimize else optimizer, arguments.max_evals)
             missing = _missing(evaluator, configurations) if arguments.resume else configurations
             return evaluation.run(Listed(missing), evaluator.num_jobs_submitted + len(missing))
+
+
+def _direction(evaluator: Evaluator, arguments: argparse.Namespace) -> bool:
+    """Are smaller objectives better? What is said when a search begins stays with it."""
+    storage, search_id = evaluator.storage, evaluator.search_id
+    known = minimizes(storage, search_id)
+    if arguments.minimize and not known:
+        if arguments.resume:
+            raise BadArgument(
+                f"search {search_id} was begun without --minimize: its larger objectives are better. Leave --minimize "
+                "out, or begin another search."
+            )
+        storage.store_search_value(search_id, MINIMIZE, True)
+    return known or bool(arguments.minimize)
 
 
 def _check(arguments: argparse.Namespace) -> None:

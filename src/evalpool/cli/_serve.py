@@ -26,7 +26,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from evalpool._log import get_logger
 from evalpool.cli._feed import Feed
-from evalpool.cli._stores import open_to_read, search_of
+from evalpool.cli._stores import Awaited
+from evalpool.cli._words import clean
 from evalpool.errors import BackendError, BadArgument, StorageError
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ IDLE = 60
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C, which is how it is meant to end."""
-    with open_to_read(arguments.store) as storage:
-        if arguments.search_id is not None:
-            search_of(storage, arguments.search_id)
+    with Awaited(arguments.store) as storage:
+        storage.search_of(arguments.search_id)
         with Server(storage, name=arguments.store, search_id=arguments.search_id, port=arguments.port) as server:
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
             sys.stderr.write("Open this address in a browser of this machine; it is a secret. Ctrl-C ends.\n")
+            if not storage.is_there:
+                sys.stderr.write(f"There is no {clean(arguments.store)} yet; the page shows it when it is there.\n")
             try:
                 server.wait()
             except KeyboardInterrupt:
@@ -74,7 +76,7 @@ class Server:
     """
 
     def __init__(
-        self, storage: Storage, *, name: str | None = None, search_id: str | None = None, port: int = 0
+        self, storage: Storage | Awaited, *, name: str | None = None, search_id: str | None = None, port: int = 0
     ) -> None:
         self._feed = Feed(storage)
         self._token = secrets.token_urlsafe(24)

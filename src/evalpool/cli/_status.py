@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import Any
 
 from evalpool.cli._campaign import Watcher
 from evalpool.cli._stores import open_to_read, search_of
-from evalpool.cli._words import clean, duration, number, paint, rate, short, write_json
+from evalpool.cli._words import clean, duration, example_of, number, paint, rate, short, write_json
 
 __all__ = ["main", "print_summary"]
 
@@ -29,6 +30,9 @@ def main(arguments: argparse.Namespace) -> int:
     of = f", one of {others + 1}" if others else ""
     sys.stdout.write(paint(f"{arguments.store}: search {search_id}{of}", "bold") + "\n")
     print_summary(summary)
+    if summary["failure_examples"]:
+        job_id = summary["failure_examples"][0]["job_id"]
+        sys.stdout.write(f"\nAll of a job: evalpool show {shlex.quote(clean(arguments.store))} {job_id}\n")
     if summary["state"] in ("abandoned", "suspended"):
         sys.stdout.write(
             f"\n{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
@@ -48,16 +52,21 @@ def print_summary(summary: dict[str, Any]) -> None:
     rows.append(("state", f"{state}, after {duration(summary['elapsed'])}"))
     of = f" of {summary['total']}" if summary["total"] is not None else ""
     more = [f"{jobs[name]} {name}" for name in ("running", "waiting", "failed", "cancelled") if jobs[name]]
+    more += [f"{summary['stopped_early']} stopped early"] if summary["stopped_early"] else []
     rows.append(("evaluated", ", ".join([f"{summary['evaluated']}{of}", *more])))
     best = summary["best"]
     if best is not None:
-        rows.append(("best", f"{number(best['objective'])}  job {best['job_id']}: {short(best['configuration'])}"))
+        least = ", the smallest" if summary["minimize"] else ""
+        rows.append(
+            ("best", f"{number(best['objective'])}{least}  job {best['job_id']}: {short(best['configuration'])}")
+        )
     else:
         rows += [(name, value) for name, value in summary["standing"].items()]
     if summary["failures"]:
         kinds = ", ".join(f"{clean(kind)} {count}" for kind, count in summary["failures"].items())
         texts = ", ".join(f"{clean(text)} {count}" for text, count in summary["failure_texts"].items())
         rows.append(("failures", f"{kinds}  ({texts})"))
+        rows += [("", f"job {one['job_id']}: {example_of(one)}") for one in summary["failure_examples"]]
     if summary["rate"] is not None:
         left = summary["seconds_left"]
         rows.append(("speed", rate(summary["rate"]) + (f", {duration(left)} left" if left is not None else "")))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from evalpool.errors import BadArgument, UnknownSearch
 from evalpool.storage._registry import storage_from_url
 
 if TYPE_CHECKING:
-    from evalpool.storage import Storage
+    from typing_extensions import Self
 
-__all__ = ["open_to_read", "open_to_write", "search_of"]
+    from evalpool.storage import Cursor, Event, Storage
+
+__all__ = ["Awaited", "open_to_read", "open_to_write", "search_of"]
 
 _AS = "as sqlite:///results.db, journal:///directory, redis://host:6379/0, or the path of one that is there"
 _SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -25,22 +28,76 @@ def open_to_write(store: str) -> Storage:
         BadArgument: it is no URL and no path of a storage, or one that ends with this program.
         StorageError: it cannot be opened.
     """
-    return storage_from_url(_url_of(store))
+    url = _url_of(store)
+    assert url is not None
+    return storage_from_url(url)
 
 
 def open_to_read(store: str) -> Storage:
     """As `open_to_write`, but makes nothing: a missing file or directory is a `BadArgument`."""
     url = _url_of(store)
-    scheme = urlsplit(url).scheme
-    if scheme in ("sqlite", "journal"):
-        path = unquote(urlsplit(url).path[1:])
-        if path and not os.path.exists(path):
-            raise BadArgument(f"there is no {path!r}; give the storage of a search that was begun, {_AS}.")
-        if scheme == "journal" and os.path.isdir(path) and not os.listdir(path):
-            raise BadArgument(f"the directory {path!r} is empty; it is no journal. Give a storage {_AS}.")
-        if scheme == "sqlite" and os.path.isfile(path) and not os.path.getsize(path):
-            raise BadArgument(f"the file {path!r} is empty; it is no SQLite file. Give a storage {_AS}.")
+    assert url is not None
+    if missing := _missing(url):
+        raise BadArgument(f"{missing} Give the storage of a search that was begun, {_AS}.")
     return storage_from_url(url)
+
+
+def _missing(url: str) -> str:
+    """Why there is no storage at `url` yet; empty if there may be one."""
+    scheme = urlsplit(url).scheme
+    if scheme not in ("sqlite", "journal"):
+        return ""
+    path = unquote(urlsplit(url).path[1:])
+    if path and not os.path.exists(path):
+        return f"there is no {path!r}."
+    if scheme == "journal" and os.path.isdir(path) and not os.listdir(path):
+        return f"the directory {path!r} is empty; it is no journal."
+    if scheme == "sqlite" and os.path.isfile(path) and not os.path.getsize(path):
+        return f"the file {path!r} is empty; it is no SQLite file."
+    return ""
+
+
+class Awaited:
+    """A storage that may not be there yet: nothing is read of it until it is. One thread at a time.
+
+    What it has of a `Storage` is what `Watcher` and `Feed` ask for.
+
+    Args:
+        store: as for `open_to_read`.
+
+    Raises:
+        BadArgument: `store` is something that will never be a storage.
+    """
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+        self._storage: Storage | None = None
+        self.is_there = self._look()
+
+    def read(self, after: Cursor | None) -> tuple[list[Event], Any]:
+        """As `Storage.read`; nothing as long as there is none."""
+        self.is_there = self.is_there or self._look()
+        return ([], None) if self._storage is None else self._storage.read(after)
+
+    def _look(self) -> bool:
+        url = _url_of(self._store, may_come=True)
+        if url is not None and not _missing(url):
+            self._storage = storage_from_url(url)
+        return self._storage is not None
+
+    def search_of(self, search_id: str | None) -> None:
+        """Raise `UnknownSearch` if the storage is there and has no such search."""
+        if search_id is not None and self._storage is not None:
+            search_of(self._storage, search_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._storage is not None:
+            self._storage.close()
 
 
 def search_of(storage: Storage, search_id: str | None) -> str:
@@ -53,7 +110,8 @@ def search_of(storage: Storage, search_id: str | None) -> str:
     return search_id
 
 
-def _url_of(store: str) -> str:
+def _url_of(store: str, *, may_come: bool = False) -> str | None:
+    """The URL of a store that is named by it or by its path; None for a path that may come to be either kind."""
     if "://" in store:
         if urlsplit(store).scheme in ("memory", "null", "shared_memory"):
             raise BadArgument(f"{store!r} ends with the program that made it; give a storage that stays, {_AS}.")
@@ -64,4 +122,6 @@ def _url_of(store: str) -> str:
         return f"journal:///{quote(store)}"
     if os.path.isfile(store) or store.endswith(_SUFFIXES):
         return f"sqlite:///{quote(store)}"
+    if may_come:
+        return None
     raise BadArgument(f"there is no {store!r}; give a storage {_AS}.")

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from evalpool._log import get_logger
 from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
-from evalpool.cli._stores import open_to_read, search_of
-from evalpool.cli._words import line_of, write_json
+from evalpool.cli._prints import Captured, is_ours
+from evalpool.cli._stores import Awaited
+from evalpool.cli._words import clean, example_of, line_of, write_json
 from evalpool.errors import BadArgument, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -119,22 +120,21 @@ def watch(
     """Show how a search goes until nobody works on it any more. Arguments as `LiveView`; stdout if `file` is None."""
     if not interval > 0:
         raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
-    display = _display(plain, sys.stdout if file is None else file)
-    with contextlib.closing(display):
-        for summaries, last in _until_over(_Follower(storage, search_id), interval):
-            display.show(summaries, last=last)
+    _show(_Follower(storage, search_id), interval, _display(plain, sys.stdout if file is None else file))
 
 
 def main(arguments: argparse.Namespace) -> int:
     """``evalpool watch``."""
-    with open_to_read(arguments.store) as storage:
-        if arguments.search_id is not None:
-            search_of(storage, arguments.search_id)
+    with Awaited(arguments.store) as storage:
+        storage.search_of(arguments.search_id)
+        if not storage.is_there:
+            sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends.\n")
+        follower = _Follower(storage, arguments.search_id)
         if not arguments.json:
-            watch(storage, arguments.search_id, interval=arguments.interval)
+            _show(follower, arguments.interval, _display(None, sys.stdout))
             return 0
         shown: dict[str, Any] = {}
-        for summaries, _ in _until_over(_Follower(storage, arguments.search_id), arguments.interval):
+        for summaries, _ in _until_over(follower, arguments.interval):
             for summary in summaries:
                 news = {key: summary[key] for key in ("state", "jobs", "best", "standing")}
                 if shown.get(summary["search_id"]) != news:
@@ -142,6 +142,12 @@ def main(arguments: argparse.Namespace) -> int:
                     write_json(summary)
                     sys.stdout.flush()
     return 0
+
+
+def _show(follower: _Follower, interval: float, display: _Display) -> None:
+    with contextlib.closing(display):
+        for summaries, last in _until_over(follower, interval):
+            display.show(summaries, last=last)
 
 
 def _until_over(follower: _Follower, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
@@ -158,7 +164,7 @@ def _until_over(follower: _Follower, interval: float) -> Iterator[tuple[list[dic
 class _Follower:
     """Which searches are shown, and how they stand."""
 
-    def __init__(self, storage: Storage, search_id: str | None) -> None:
+    def __init__(self, storage: Storage | Awaited, search_id: str | None) -> None:
         self._watcher = Watcher(storage)
         self._search_id = search_id
         self.trouble: str | None = None
@@ -214,13 +220,22 @@ class _Lines:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._due = 0.0
+        self._told: set[tuple[str, str]] = set()
 
     def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
-        if last or time.monotonic() >= self._due:
+        new = [[one for one in summary["failure_examples"] if self._is_new(summary, one)] for summary in summaries]
+        if last or time.monotonic() >= self._due or any(new):  # a failure of a new sort is told at once
             self._due = time.monotonic() + LINES_EVERY
-            for summary in summaries:
-                self._file.write(line_of(summary) + "\n")
+            for summary, examples in zip(summaries, new, strict=True):
+                failures = [f"; job {one['job_id']}: {example_of(one)}" for one in examples]
+                self._file.write(line_of(summary) + "".join(failures) + "\n")
             self._file.flush()
+
+    def _is_new(self, summary: dict[str, Any], example: dict[str, Any]) -> bool:
+        key = summary["search_id"], example["objective"]
+        is_new = key not in self._told
+        self._told.add(key)
+        return is_new
 
     def close(self) -> None:
         """Nothing is held."""
@@ -235,13 +250,24 @@ class _Blocks:
 
         from evalpool.cli._blocks import console
 
-        self._live = Live(console=console(file), auto_refresh=False, transient=False)
+        # What this process prints goes above the block; into a file, if it goes into one.
+        on_terminal = sys.stdout.isatty()
+        self._live = Live(console=console(file), auto_refresh=False, transient=False, redirect_stdout=on_terminal)
         self._live.start()
+        # So does what workers print, who write to the descriptor.
+        self._prints = Captured(self._print) if on_terminal and is_ours() and self._live.console.is_terminal else None
+
+    def _print(self, line: str) -> None:
+        from rich.text import Text
+
+        self._live.console.print(Text.from_ansi(line), soft_wrap=True)
 
     def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
         self._live.update(block(summaries), refresh=True)
 
     def close(self) -> None:
+        if self._prints is not None:
+            self._prints.close()
         self._live.stop()
 
 

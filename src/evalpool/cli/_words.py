@@ -7,7 +7,9 @@ import os
 import sys
 from typing import Any, TextIO
 
-__all__ = ["duration", "in_colour", "line_of", "number", "paint", "rate", "short", "write_json"]
+from evalpool.outcomes import printable as clean
+
+__all__ = ["clean", "duration", "example_of", "in_colour", "line_of", "number", "paint", "rate", "short", "write_json"]
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
@@ -51,11 +53,6 @@ def _brief(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def clean(text: str) -> str:
-    """Without control characters: a terminal must not do what a result says."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
 def in_colour(file: TextIO) -> bool:
     """May colours be written to `file`? See https://no-color.org."""
     return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -77,6 +74,8 @@ def line_of(summary: dict[str, Any]) -> str:
         parts.append(f"{jobs['waiting']} waiting")
     if jobs["failed"]:
         parts.append(f"{jobs['failed']} failed")
+    if summary["stopped_early"]:
+        parts.append(f"{summary['stopped_early']} stopped early")
     parts += [f"{name} {value}" for name, value in summary["standing"].items()]
     if summary["rate"] is not None:
         parts.append(rate(summary["rate"]))
@@ -87,9 +86,18 @@ def line_of(summary: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def write_json(value: Any) -> None:
-    """One line of JSON on stdout; what is not JSON, as infinity, is written as text."""
-    sys.stdout.write(json.dumps(_finite(value), default=str) + "\n")
+def example_of(example: dict[str, Any], width: int = 200) -> str:
+    """A failure of a `Campaign.summary`'s ``failure_examples``: its reason and its place, or its text."""
+    text = example["error"] or example["objective"]
+    if example["place"]:
+        text += f" ({example['place']})"
+    text = clean(text)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def write_json(value: Any, file: TextIO | None = None) -> None:
+    """One line of JSON on `file` (stdout if None); what is not JSON, as infinity, is written as text."""
+    (file or sys.stdout).write(json.dumps(_finite(value), default=str) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -44,16 +44,19 @@ from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
+from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import Lease, resume
 from evalpool.evaluator._stop_control import HELD_UP, STOP_TEXT, decide, stopped_outcome
 from evalpool.evaluator._submission import enter
 from evalpool.evaluator._watchdog import Watchdog
+from evalpool.jobs._best import best
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job, PastJob
 from evalpool.jobs._seeds import fresh_seed
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
+from evalpool.storage._records import minimizes
 from evalpool.worker._call import Task, release
 
 if TYPE_CHECKING:
@@ -178,6 +181,7 @@ class Evaluator(abc.ABC):
         self._started_up = False
         self._start_lock = threading.Lock()
         self._hooks = _Hooks(self._callbacks)
+        self._first_failures = FirstFailures(self._callbacks)
         self._acquires = type(self)._acquire is not Evaluator._acquire
         self._shields = False  # we stand before the handler of Ctrl-C
         self._closed = False
@@ -658,6 +662,7 @@ class Evaluator(abc.ABC):
     def _report_all(self, reports: list[tuple[Job[Any], Outcome]], attempt: int | None = None) -> None:
         """As `_report`, for several jobs at once."""
         settled: list[Job[Any]] = []
+        stops_early = self._stopper is not None
         limited = self._job_timeout is not None or self._budget_end < math.inf
         with Shielded(), self._lock:
             running = self._running
@@ -674,6 +679,8 @@ class Evaluator(abc.ABC):
                         self._give_back(job)
                     if limited or job._stop is not None:
                         outcome = decide(self, job, outcome)
+                    if stops_early:
+                        outcome = _settings.told_by_stopper(job, outcome)
                     if outcome.kind is not None and self._try_again(job, outcome):
                         continue
                     settled.append(job)
@@ -1058,6 +1065,7 @@ class Evaluator(abc.ABC):
         if self._suspends:
             fresh = self._record_suspended(fresh)
         if fresh:
+            self._first_failures.look(fresh)
             own = fresh if self._inbox_has_only_own else [job for job in fresh if self._lacks_gather(job)]
             for job in fresh:
                 job._gathered = now
@@ -1166,6 +1174,8 @@ class Evaluator(abc.ABC):
             "timestamp_start": times["timestamp_start"],
             "timestamp_end": times["timestamp_end"],
         }
+        if outcome.stopped_early is not None:
+            data["stopped_early"] = outcome.stopped_early
         if outcome.kind is not None:
             data["kind"] = outcome.kind.value
             data["error"] = outcome.error
@@ -1354,6 +1364,7 @@ class Evaluator(abc.ABC):
             record.timestamp_start,
             record.timestamp_end,
             worker,
+            record.stopped_early if "stopped_early" in record.model_fields_set else None,
         )
         job._status = record.status
         job._gathered = record.timestamp_gather
@@ -1406,6 +1417,20 @@ class Evaluator(abc.ABC):
         return len(found.again) + len(found.last_chances)
 
     # Results.
+
+    def best(self, n: int = 1) -> list[Job[Any]]:
+        """The `n` best jobs of this search, best first; see `evalpool.best`. Costs the jobs of the search.
+
+        All that is recorded counts, also what other clients and earlier runs found. A search that is marked
+        to be minimised (``evalpool run --minimize``) has its smallest objectives first.
+
+        Raises:
+            BadArgument: the storage keeps nothing, or `n` is below 1.
+        """
+        if self._own_storage is not None:
+            return best(self._own_storage.finished, n)
+        jobs = [self._foreign_job(record) for record in self.results()]
+        return best(jobs, n, minimize=minimizes(self._storage, self._search_id))
 
     def results(self) -> list[JobRecord]:
         """The records of all jobs of this search, also of other clients', in the order of their numbers.

@@ -33,6 +33,11 @@ class OwnStorage(MemoryStorage):
         """Whose jobs will come."""
         self._evaluator = evaluator
 
+    @property
+    def finished(self) -> list[Job[Any]]:
+        """The jobs that were gathered, in that order."""
+        return list(self._finished)
+
     def read(self, after: Any) -> tuple[list[Event], Any]:
         kept, created, finished = after or (None, 0, 0)
         events, kept = super().read(kept)

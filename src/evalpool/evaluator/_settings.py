@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, is_whole
 from evalpool._json import jsonable
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
-from evalpool.outcomes import FailureKind
+from evalpool.outcomes import FailureKind, JobStatus, Outcome
+
+if TYPE_CHECKING:
+    from evalpool.jobs._job import Job
 
 __all__ = [
     "check_callbacks",
@@ -21,6 +24,7 @@ __all__ = [
     "check_stopper",
     "check_workers",
     "stopper_for",
+    "told_by_stopper",
     "unpicklable_task",
     "unreachable",
 ]
@@ -117,6 +121,15 @@ def stopper_for(prototype: Any, number: int, configuration: dict[str, Any]) -> A
     import copy
 
     return copy.deepcopy(prototype)
+
+
+def told_by_stopper(job: Job[Any], outcome: Outcome) -> Outcome:
+    """Say of a job that ended in its own way, where there is a stopper, whether it ended early on its advice."""
+    if outcome.status is not JobStatus.DONE or outcome.kind is not None:
+        return outcome
+    stopper = job._stopper
+    early = bool(outcome.stopped_early) and stopper is not None and not getattr(stopper, "is_complete", False)
+    return outcome._replace(stopped_early=early)
 
 
 def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:

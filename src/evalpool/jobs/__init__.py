@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from evalpool._lazy import attach
 
 if TYPE_CHECKING:
+    from evalpool.jobs._best import best as best
     from evalpool.jobs._hypervolume import hypervolume as hypervolume
     from evalpool.jobs._hypervolume import pareto_front as pareto_front
     from evalpool.jobs._job import HPOJob as HPOJob
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "HPOJob": "_job",
         "Job": "_job",
+        "best": "_best",
         "hypervolume": "_hypervolume",
         "pareto_front": "_hypervolume",
     },

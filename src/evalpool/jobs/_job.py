@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, Worker
+from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, Worker, last_line
 
 if TYPE_CHECKING:
     from evalpool.jobs._inbox import Inbox
@@ -32,7 +32,8 @@ class Job(Generic[OutputT]):
     """One evaluation of one configuration.
 
     Made by `Evaluator.submit`, given back by `Evaluator.gather`. It unpacks as ``(args, objective)``.
-    Reading is safe from any thread.
+    Reading is safe from any thread. It takes attributes of the caller's own, ``job.generation = 3``; they stay in this
+    process and in its pickles, and are in no storage.
 
     Attributes:
         number: n of the id ``"<search>.<n>"``; from 0 per search over all clients.
@@ -40,7 +41,8 @@ class Job(Generic[OutputT]):
     """
 
     __slots__ = (
-        "__weakref__", "_asked", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox", "_metadata",
+        "__dict__", "__weakref__", "_asked", "_errors", "_evaluator", "_extra", "_gathered", "_history", "_inbox",
+        "_metadata",
         "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted",
         "_virtual", "args", "attempts", "job_type", "number",
     )  # fmt: skip
@@ -148,6 +150,11 @@ class Job(Generic[OutputT]):
         return None if self._outcome is None else self._outcome.kind
 
     @property
+    def stopped_early(self) -> bool:
+        """Did it end on a stopper's advice before it was complete? Then its objective is a partial one."""
+        return self._outcome is not None and bool(self._outcome.stopped_early)
+
+    @property
     def attempt_errors(self) -> list[str]:
         """The errors of the attempts before the last."""
         return list(self._errors or ())
@@ -179,7 +186,18 @@ class Job(Generic[OutputT]):
         return 2
 
     def __repr__(self) -> str:
-        return f"Job(id={self.id!r}, status={self._status.value}, args={self.args!r})"
+        return f"Job(id={self.id!r}, status={self._status.value}, args={self.args!r}{self._result()})"
+
+    def _result(self) -> str:
+        """Its objective or its reason, for `repr`."""
+        outcome = self._outcome
+        if outcome is None:
+            return ""
+        if outcome.kind is None:
+            early = ", stopped_early=True" if outcome.stopped_early else ""
+            return f", objective={outcome.objective!r}{early}"
+        reason = last_line(outcome.error)
+        return f", objective={outcome.objective!r}" + (f", error={reason!r}" if reason else "")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without its evaluator, as a record of what happened: a job travels to other ranks and into files.
@@ -193,7 +211,8 @@ class Job(Generic[OutputT]):
             self._search_seed(),
             self._seed_number,
         )
-        return _restore, (self._search, self.number, self.args, self.job_type, self._submitted, state)
+        facts = self._search, self.number, self.args, self.job_type, self._submitted, state
+        return (_restore, facts, self.__dict__) if self.__dict__ else (_restore, facts)
 
 
 class PastJob(Job[Any]):

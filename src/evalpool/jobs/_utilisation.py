@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Interval", "Utilisation", "busy_workers"]
+__all__ = ["Interval", "Utilisation", "busy_workers", "lane_of"]
 
 
 class Interval(NamedTuple):
@@ -57,3 +57,8 @@ def busy_workers(intervals: Iterable[Interval], num_workers: int | None = None) 
         total += changes[timestamp]
         running.append(total)
     return Utilisation(timestamps, running, [n / count for n in running])
+
+
+def lane_of(worker: str | None, virtual_worker: int | None) -> str | None:
+    """Whose line a job's bar is on: that of the virtual worker where time is simulated, else of the worker."""
+    return worker if virtual_worker is None else f"virtual-{virtual_worker}"

@@ -59,7 +59,7 @@ class OptunaOptimizer:
         try:
             import optuna
         except ImportError as error:
-            raise MissingExtra('OptunaOptimizer needs Optuna: pip install "evalpool[optuna]".') from error
+            raise MissingExtra.of("OptunaOptimizer needs Optuna", "optuna") from error
         num_objectives = check_number("num_objectives", num_objectives, 1)
         self._optuna = optuna
         self._distributions: dict[str, Any] = {}
@@ -155,6 +155,11 @@ class OptunaOptimizer:
 
     def _add(self, job: Job[Any], values: list[float] | None, reported: dict[int, float]) -> None:
         """A trial for a job that was not asked for here."""
+        trial_state = self._optuna.trial.TrialState
+        if values is None:
+            state = self._failed
+        else:
+            state = trial_state.PRUNED if job.stopped_early else trial_state.COMPLETE
         try:
             params = {
                 name: self._choices[name].index(job.args[name]) if name in self._choices else job.args[name]
@@ -165,7 +170,7 @@ class OptunaOptimizer:
                 distributions=self._distributions,
                 values=values,
                 intermediate_values=reported,
-                state=self._failed if values is None else self._optuna.trial.TrialState.COMPLETE,
+                state=state,
             )
         except (KeyError, ValueError) as error:
             logger.warning("Job %s is not told to Optuna: its configuration is not in the space (%s).", job.id, error)

@@ -46,6 +46,9 @@ class Stopper(abc.ABC):
     objective: Any = None
     """What the job last recorded; None before."""
 
+    is_complete: bool = False
+    """Has the job come as far as it shall? Then an end on `stop` is no early one."""
+
     @abc.abstractmethod
     def observe(self, budget: float, objective: Any) -> None:
         """The job reached `objective` after `budget`; larger is better."""
@@ -70,7 +73,7 @@ class SharedStopper(Stopper):
 
     def _begin(self) -> None:
         self.objective = None
-        self._stopped = False
+        self.is_complete = self._stopped = False
 
     def for_job(self: Self, number: int, configuration: dict[str, Any] | None = None) -> Self:
         """A stopper for one job that shares what is common with this one."""
@@ -80,10 +83,13 @@ class SharedStopper(Stopper):
 
     def observe(self, budget: float, objective: Any) -> None:
         self.objective = objective
-        if self._stopped or not is_number(budget) or not is_number(objective):
+        if not is_number(budget) or not is_number(objective):
+            return
+        self.is_complete = self.is_complete or budget >= self.max_steps
+        if self._stopped:
             return
         with self._lock:
-            if budget >= self.max_steps:
+            if self.is_complete:
                 self._completed.value += 1
                 self._stopped = True
             else:

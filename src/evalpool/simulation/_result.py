@@ -115,7 +115,7 @@ class SimulationResult:
         try:
             import pandas
         except ImportError as error:
-            raise MissingExtra('Data frames need pandas: pip install "evalpool[pandas]".') from error
+            raise MissingExtra.of("Data frames need pandas", "pandas") from error
         objectives = dict(zip(self._diary.told, self.objectives, strict=True))
         several = max((len(value) for value in self.objectives if isinstance(value, tuple)), default=0)
         names = [f"objective_{number}" for number in range(several)] or ["objective"]

@@ -13,6 +13,8 @@ driven by the caller's thread, under one lock, so that nothing depends on which 
 from __future__ import annotations
 
 import math
+import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -25,7 +27,8 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job
-from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
+from evalpool.jobs._utilisation import lane_of
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations, check_continuation
 from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel, check_runtime
 from evalpool.simulation._runtimes import check_runtime_key, judged, record_times, runtime_of, timestamps
@@ -261,7 +264,9 @@ class SimulatedEvaluator(Evaluator):
             extra = {**extra, SEED_NUMBER: checkpoint.seed}
         job._extra = extra or None
         if self._notes_starts:
-            self._note_start(job, self._kernel.start_of(number), job.attempts + 1)
+            lane = lane_of(None, self._kernel.worker_of(number))
+            worker = None if lane is None else Worker(lane, socket.gethostname(), os.getpid())
+            self._note_start(job, self._kernel.start_of(number), job.attempts + 1, worker)
         if self._runtime_before is None:
             return True
         self._foresee(number, job, self._runtime_before)
@@ -289,6 +294,7 @@ class SimulatedEvaluator(Evaluator):
         if jobs:
             for job in jobs:
                 job._status = JobStatus.READY
+                job._outcome = None  # of a first evaluation that a stopper cut short: one with an outcome is not run
                 self._evaluating.add(job.number)
             self._pump(jobs, self._real)
 

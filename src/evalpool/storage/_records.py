@@ -13,10 +13,14 @@ from evalpool.storage._fold import JobState
 
 if TYPE_CHECKING:
     from evalpool.models import JobRecord
+    from evalpool.storage._base import Storage
 
-__all__ = ["job_dict", "job_metadata", "job_objective", "job_out", "job_record"]
+__all__ = ["MINIMIZE", "job_dict", "job_metadata", "job_objective", "job_out", "job_record", "minimizes"]
 
-_FROM_RESULT = ("error", "kind", "attempt_errors")
+MINIMIZE = "minimize"
+"""A search's value of this name is True where smaller objectives are better."""
+
+_FROM_RESULT = ("error", "kind", "attempt_errors", "stopped_early")
 _TIMES = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
 _PLACE = ("worker", "host", "pid")
 
@@ -141,3 +145,11 @@ def _facts(job: JobState) -> dict[str, Any]:
     if job.gathered is not None:
         facts["timestamp_gather"] = job.gathered["timestamp_gather"]
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def minimizes(storage: Storage, search_id: str) -> bool:
+    """Are smaller objectives better in this search? Whoever began it has said so."""
+    try:
+        return storage.load_search_value(search_id, MINIMIZE) is True
+    except KeyError:
+        return False

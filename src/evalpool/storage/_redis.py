@@ -264,7 +264,7 @@ class RedisStorage(WrittenStorage[Batch]):
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError:
-            raise MissingExtra('RedisStorage needs the redis package: pip install "evalpool[redis]".') from None
+            raise MissingExtra.of("RedisStorage needs the redis package", "redis") from None
         # Its own retries could do a request twice; ours know what was done.
         options: dict[str, Any] = {
             "socket_timeout": REPLY_TIMEOUT,

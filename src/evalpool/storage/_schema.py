@@ -88,6 +88,7 @@ class _Finished(TypedDict, total=False):
     metadata: dict[str, Any] | None
     attempts: _Number
     attempt_errors: list[str] | None
+    stopped_early: bool | None
     timestamp_submit: float | None
     timestamp_start: float | None
     timestamp_end: float | None

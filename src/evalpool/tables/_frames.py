@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,16 @@ from evalpool.tables._tables import check_path, table_of
 if TYPE_CHECKING:
     from evalpool.models import JobRecord
 
-__all__ = ["frame_of", "write_parquet"]
+__all__ = ["check_parquet", "frame_of", "write_parquet"]
+
+
+def check_parquet() -> None:
+    """Raise `MissingExtra` unless Parquet files can be written here; before anything expensive is done."""
+    for package in ("pandas", "pyarrow"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtra.of(f"Parquet files need {package}", "pandas") from error
 
 
 def frame_of(records: Iterable[JobRecord], job_type: str | None = None) -> Any:
@@ -26,7 +36,7 @@ def frame_of(records: Iterable[JobRecord], job_type: str | None = None) -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtra('Data frames need pandas: pip install "evalpool[pandas]".') from error
+        raise MissingExtra.of("Data frames need pandas", "pandas") from error
     columns, rows = table_of(records, job_type)
     return pandas.DataFrame(rows, columns=list(columns))
 
@@ -38,8 +48,9 @@ def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], jo
         MissingExtra: pandas or pyarrow is not installed.
         BadArgument: the directory is missing or not writable.
     """
-    frame = frame_of(records, job_type)
+    check_parquet()
     target = check_path(path)
+    frame = frame_of(records, job_type)
     for name in frame.columns:
         values = [None if value is None or value != value else value for value in frame[name]]
         kinds = {type(value) for value in values if value is not None}
@@ -53,8 +64,6 @@ def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], jo
     try:
         frame.to_parquet(beside)
         os.replace(beside, target)
-    except ImportError as error:
-        raise MissingExtra('Parquet files need pyarrow: pip install "evalpool[pandas]".') from error
     finally:
         beside.unlink(missing_ok=True)
     return target

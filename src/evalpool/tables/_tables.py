@@ -7,6 +7,9 @@ One row per job, for CSV files, data frames and plots alike::
                   |  o:  or  o:<key> ...  |          |              |
     configuration    result                  number     text           metadata without "_..."
 
+Of what evalpool itself knows, ``m:stopped_early`` is there where there is a stopper, and ``m:error``, the last line of
+the error, from the first failure on; a run-function's own metadata of these names stand in their place.
+
 The result is one column for a search with one objective, k columns for k objectives; for general tasks one
 column per key of a returned dict, or ``o:``. A job without a result fills every result column with its
 text (``F_ValueError``), also those columns that are discovered later.
@@ -31,6 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._json import plain
 from evalpool.errors import BadArgument
+from evalpool.outcomes import last_line
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -76,8 +80,17 @@ def row_of(job: Job[Any] | JobRecord, job_type: str | None = None) -> Row:
     args: dict[str, Any] | None = getattr(known, "args", None)
     if args is None:
         args, metadata = known.configuration, _metadata_of_record(known)
+        stopped_early = known.stopped_early if "stopped_early" in known.model_fields_set else None
     else:
-        metadata = known.metadata
+        metadata, outcome = known.metadata, known._outcome
+        stopped_early = None if outcome is None else outcome.stopped_early
+    facts: dict[str, Any] = {}
+    if stopped_early is not None:
+        facts["stopped_early"] = stopped_early
+    if known.kind is not None and (reason := last_line(known.error)):
+        facts["error"] = reason
+    if facts:
+        metadata = {**facts, **metadata}
     task = (job_type or getattr(known, "job_type", "hpo")) == "task"
     result, failure = _result(known, task)
     return Row(

@@ -107,7 +107,8 @@ class Task:
             return raised(exception, job._metadata, start, clock(), worker)
         finally:
             current_job.reset(before)
-        return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+        outcome = standardise(value, self.job_type, job._metadata, start, clock(), worker)
+        return outcome._replace(stopped_early=True) if job._told else outcome
 
     def _with(self, extra: dict[str, Any], job: RunningJob) -> dict[str, Any]:
         """The keyword arguments of one call."""

@@ -61,6 +61,7 @@ class RunningJob(MutableMapping[str, Any]):
         "_seed",
         "_stopper",
         "_storage",
+        "_told",
         "parameters",
     )  # fmt: skip
 
@@ -81,6 +82,7 @@ class RunningJob(MutableMapping[str, Any]):
         self._metadata: dict[str, Any] | None = None
         self._record: tuple[float, Any] | None = None
         self._attempt = 1
+        self._told = False  # to stop, at its last question, with nothing recorded since
 
     @classmethod
     def _in_worker(
@@ -98,6 +100,7 @@ class RunningJob(MutableMapping[str, Any]):
         job.parameters = dict(parameters)
         job._channel = channel
         job._storage = job._stopper = job._metadata = job._record = None
+        job._told = False
         job._seed = (base_seed,)
         return job
 
@@ -106,12 +109,13 @@ class RunningJob(MutableMapping[str, Any]):
         return self._search, self._number, self._attempt, self._seed
 
     def _known_as(self, search: str, number: int, attempt: int, seed: int | tuple[int]) -> RunningJob:
-        """This job under the identity of the one it stands for; its channel goes on to use its own."""
+        """This job under the identity of the one it stands for; it records and asks by way of this one."""
         stand_in = RunningJob.__new__(RunningJob)
         stand_in.parameters, stand_in._metadata = self.parameters, self.metadata
         stand_in._storage = stand_in._stopper = stand_in._record = None
         stand_in._search, stand_in._number, stand_in._attempt, stand_in._seed = search, number, attempt, seed
-        stand_in._channel = None if self._channel is None else _Renamed(self._channel, self._number, self._attempt)
+        stand_in._told = False
+        stand_in._channel = None if self._channel is None else _Renamed(self, self._channel)
         return stand_in
 
     # The mapping.
@@ -203,6 +207,7 @@ class RunningJob(MutableMapping[str, Any]):
     def record(self, budget: float, objective: Any) -> None:
         """Tell the evaluator an intermediate result: `objective` after `budget` (epochs, samples, seconds)."""
         self._record = (budget, objective)
+        self._told = False  # it goes on
         if self._stopper is not None:
             self._stopper.observe(budget, objective)
         if self._channel is not None:
@@ -210,9 +215,11 @@ class RunningJob(MutableMapping[str, Any]):
 
     def stopped(self) -> bool:
         """Should this job end now? True when a stopper, a cancel, a timeout or the end of the budget asks."""
-        if self._stopper is not None and self._stopper.stop():
-            return True
-        return self._channel is not None and self._channel.stopped(self._number, self._attempt)
+        told = self._stopper is not None and bool(self._stopper.stop())
+        if not told and self._channel is not None:
+            told = self._channel.stopped(self._number, self._attempt)
+        self._told = told
+        return told
 
     @property
     def objective(self) -> Any:
@@ -223,21 +230,21 @@ class RunningJob(MutableMapping[str, Any]):
 
 
 class _Renamed:
-    """A channel that knows a job by another number."""
+    """A channel that knows a job by another number: that of the running job it speaks through."""
 
-    __slots__ = ("_attempt", "_channel", "_number")
+    __slots__ = ("_channel", "_job")
 
-    def __init__(self, channel: Channel, number: int, attempt: int) -> None:
-        self._channel, self._number, self._attempt = channel, number, attempt
+    def __init__(self, job: RunningJob, channel: Channel) -> None:
+        self._job, self._channel = job, channel
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
-        self._channel.record(self._number, self._attempt, budget, objective)
+        self._job.record(budget, objective)
 
     def stopped(self, number: int, attempt: int) -> bool:
-        return self._channel.stopped(self._number, self._attempt)
+        return self._job.stopped()
 
     def must_end(self, number: int, attempt: int) -> bool:
-        return self._channel.must_end(self._number, self._attempt)
+        return self._channel.must_end(self._job._number, self._job._attempt)
 
     def storage(self) -> Any:
         return self._channel.storage()

@@ -628,10 +628,12 @@ def load_outcome(kind: int, payload: memoryview, buffers: list[memoryview], seat
         _, _, objective, start, end = _wire.FAST.unpack(payload)
         return Outcome(DONE, objective, None, None, None, None, start, end, seat.worker)
     try:
-        status, objective, output, metadata, error, failure, start, end = _wire.load(payload[_wire.JOB.size :], buffers)
+        facts = _wire.load(payload[_wire.JOB.size :], buffers)
+        status, objective, output, metadata, error, failure, start, end, stopped_early = facts
     except BaseException as problem:  # noqa: BLE001  a result's own code may raise anything
         from evalpool.worker._call import describe_exception
 
         text = f"The result could not be unpickled here: {describe_exception(problem, problem.__traceback__)}"
         return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=time.monotonic(), worker=seat.worker)
-    return Outcome(STATUS[status], objective, output, metadata, error, KIND.get(failure), start, end, seat.worker)
+    why = KIND.get(failure)
+    return Outcome(STATUS[status], objective, output, metadata, error, why, start, end, seat.worker, stopped_early)

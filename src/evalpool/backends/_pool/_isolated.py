@@ -119,6 +119,8 @@ class Helper:
             head = _wire.JOB.pack(number, 1)
             _wire.send_all(handle.data, _wire.frame(_wire.ONE_JOB, head + payload, buffers))
         outcome = self._wait(handle, number, job, channel, watch, limit, interval, start)
+        if isinstance(job, RunningJob):
+            job._told = bool(outcome.stopped_early)  # what was asked there is answered for here
         alive = outcome.kind not in (FailureKind.WORKER_DIED, FailureKind.MEMORY_LIMIT, FailureKind.CANCELLED)
         if alive:
             watch.look()

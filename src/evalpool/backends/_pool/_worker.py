@@ -364,6 +364,7 @@ def send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel) 
         and outcome.output is None
         and outcome.metadata is None
         and outcome.kind is None
+        and not outcome.stopped_early
     ):
         start, end = outcome.start or 0.0, outcome.end or 0.0
         channel.send_bytes(_wire.fast_outcome(number, attempt, outcome.objective, start, end))
@@ -387,6 +388,7 @@ def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
         None if kind is None else kind.value,
         outcome.start,
         outcome.end,
+        outcome.stopped_early,
     )
 
 

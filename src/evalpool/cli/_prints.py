@@ -1,0 +1,106 @@
+"""What run-functions print, kept away from what the command writes itself and from a live view that is redrawn.
+
+A print may come from this process, from workers, which inherit our standard output, and from programs that these
+start. So what counts is not `sys.stdout` but the descriptor behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import selectors
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+__all__ = ["Captured", "is_ours", "stdout_on_stderr"]
+
+STDOUT, STDERR = 1, 2
+
+
+@contextlib.contextmanager
+def stdout_on_stderr() -> Iterator[TextIO]:
+    """Inside, what anybody prints goes to standard error; the file that is given is the standard output of before."""
+    if not is_ours():
+        out = sys.stdout
+        with contextlib.redirect_stdout(sys.stderr):
+            yield out
+        return
+    _flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        with open(os.dup(kept), "w", encoding="utf-8") as out:
+            yield out
+    finally:
+        _flush()
+        os.dup2(kept, STDOUT)
+        os.close(kept)
+
+
+class Captured:
+    """Takes what is printed on a terminal, line by line, so that a view there can show it above itself.
+
+    Processes that were started meanwhile print into our pipe, and must have ended before `close`.
+
+    Args:
+        show: is given each line; called in a thread of ours.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        _flush()
+        self._kept = os.dup(STDOUT)
+        self._pipe, write = os.pipe()
+        os.dup2(write, STDOUT)
+        os.close(write)
+        self._over, self._end = os.pipe()
+        self._thread = threading.Thread(target=self._read, name="evalpool-prints", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Give standard output back; what was printed until now has been shown."""
+        _flush()
+        os.dup2(self._kept, STDOUT)
+        os.close(self._end)  # what is in the pipe is read, and nothing is waited for
+        self._thread.join()
+        os.close(self._kept)
+
+    def _read(self) -> None:
+        rest = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            selector.register(self._over, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if self._pipe not in ready:
+                    break
+                data = os.read(self._pipe, 1 << 16)
+                if not data:
+                    break
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._tell(line)
+        if rest:
+            self._tell(rest)
+        os.close(self._pipe)
+        os.close(self._over)
+
+    def _tell(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]  # of a line that was redrawn, the last
+        self._show(text)
+
+
+def is_ours() -> bool:
+    """Is `sys.stdout` the standard output of this process, and not something that stands in for it?"""
+    try:
+        return sys.stdout.fileno() == STDOUT
+    except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
+        return False
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()

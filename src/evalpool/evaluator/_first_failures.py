@@ -1,0 +1,55 @@
+"""The first failure of each sort is told in the log: a search all of whose jobs fail of a typo must say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from evalpool._log import get_logger
+from evalpool.jobs._job import Job
+from evalpool.outcomes import FailureKind, last_line, place_of, printable
+
+__all__ = ["FirstFailures"]
+
+logger = get_logger()
+
+MOST = 20
+"""Different objectives of failures that are told; a run-function may return a new text each time."""
+
+_ENDED_FROM_OUTSIDE = frozenset({FailureKind.CANCELLED, FailureKind.SUSPENDED})
+
+
+class FirstFailures:
+    """Knows which failures were told. In the caller's thread.
+
+    Args:
+        callbacks: of the evaluator. Where one of them tells of every failure, nothing is told twice.
+    """
+
+    def __init__(self, callbacks: Iterable[Any]) -> None:
+        self._told: set[str] = set()
+        self._others_tell = any(getattr(callback, "tells_failures", False) for callback in callbacks)
+
+    def look(self, jobs: Iterable[Job[Any]]) -> None:
+        """Tell of what is new among jobs that were just gathered. Costs a comparison for each that succeeded."""
+        if self._others_tell:
+            return
+        for job in jobs:
+            outcome = job._outcome
+            if outcome is None or outcome.kind is None or outcome.kind in _ENDED_FROM_OUTSIDE:
+                continue
+            text = str(outcome.objective)
+            if text in self._told or len(self._told) >= MOST or (job._history or {}).get("restored"):
+                continue
+            self._told.add(text)
+            logger.warning(
+                "Job %s failed: %s%s. Of this sort no other is logged; job.error has all of it.",
+                job.id,
+                printable(text),
+                _because(outcome.error),
+            )
+
+
+def _because(error: str | None) -> str:
+    reason, place = last_line(error), place_of(error)
+    return (f" ({reason}" + (f", at {place}" if place else "") + ")") if reason else ""
