@@ -154,6 +154,8 @@ def wrong(got: dict[str, Any]) -> list[str]:
 
 def run(job: Any, files: dict[str, str]) -> dict[str, Any]:
     found = [f"in the worker: {name}" for name in wrong(job)]
+    if run.__code__.co_filename != __file__:
+        found.append("the file that tracebacks name")
     with open(files["new"], "rb") as file:  # of a class that nothing here names
         model, function = pickle.load(file)
     if model.weight != 2.5 or type(model.other().back()) is not type(model) or function(1.0) != 4.5:

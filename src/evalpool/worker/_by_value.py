@@ -8,6 +8,7 @@ function that stands in the script, is wrapped so that the receiver makes it onc
 from __future__ import annotations
 
 import io
+import marshal
 import sys
 import types
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         if not isinstance(obj, (type, types.FunctionType)):
+            if isinstance(obj, types.CodeType):  # cloudpickle forgets its file, which tracebacks name
+                return marshal.loads, (marshal.dumps(obj),)
             return NotImplemented
         if self._back and came_from_elsewhere(obj):
             return find, (token_of(obj), home_of(obj), obj.__qualname__)

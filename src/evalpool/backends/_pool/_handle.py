@@ -13,6 +13,7 @@ from evalpool._descriptors import advice, can_read, can_write, make_room, restor
 from evalpool._launchers import child_environment
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Peer
+from evalpool.backends._pool._stderr import ErrorTail
 from evalpool.outcomes import Worker
 from evalpool.worker._path import boot_text, understood_path
 
@@ -20,9 +21,6 @@ __all__ = ["Handle", "spawn"]
 
 DESCRIPTORS = 16
 """More than starting a worker takes for a moment; five stay: three sockets, its standard error, its end."""
-TAIL = 4_000
-"""Bytes of a worker's standard error that are kept for the message about its death."""
-
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -61,7 +59,7 @@ class Handle(Peer):
         assert process.stderr is not None
         self.stderr = process.stderr.fileno()
         self.pidfd = _pidfd(process.pid)
-        self.tail = bytearray()
+        self.tail = ErrorTail()
 
     def read_stderr(self) -> bool:
         """Pass on what the worker wrote to its standard error, and keep the end; False when it is closed."""
@@ -73,9 +71,7 @@ class Handle(Peer):
             return False
         if not data:
             return False
-        self.tail += data
-        del self.tail[:-TAIL]
-        _pass_on(data)
+        _pass_on(self.tail.feed(data))
         return True
 
     def describe_end(self) -> str:
@@ -88,7 +84,7 @@ class Handle(Peer):
             text = f"ended with exit code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
         while self.read_stderr() and can_read(self.stderr):
             pass
-        tail = bytes(self.tail).decode(errors="replace").strip()
+        tail = self.tail.text()
         said = f" The end of its standard error:\n{tail}" if tail else " Its standard error is empty."
         return f"The worker process {self.worker.pid} {text}.{said}"
 

@@ -21,6 +21,7 @@ from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import encode
 from evalpool.backends._pool._sockets import OverSockets, Peer
+from evalpool.backends._pool._stderr import REPORT, ErrorTail
 from evalpool.backends._ray import _holders, _ring
 from evalpool.backends._ray._actor import versions
 from evalpool.backends._ray._reach import host_identity, listen_to_workers
@@ -41,8 +42,6 @@ FAILED_STARTS = 3
 """Actors in a row that end before they are ready: then starting more is pointless."""
 REASON_WITHIN = 3.0
 """Seconds between the end of a connection and Ray's reason for it; it takes milliseconds on one host."""
-TAIL = 4_000
-"""Bytes of a worker's standard error in the message about its death."""
 END_WITHIN = 2.0
 """Seconds that killed actors may take to end."""
 LOOK_EVERY = 2.0
@@ -355,10 +354,12 @@ def _last_words(path: str) -> str:
     """The end of a worker's standard error, where a crash says where it happened."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-            tail = file.read(TAIL).decode(errors="replace").strip()
+            file.seek(max(0, os.fstat(file.fileno()).st_size - REPORT))
+            end = ErrorTail()
+            end.feed(file.read(REPORT))
     except OSError:
         return ""
+    tail = end.text()
     return f"\nThe end of its standard error:\n{tail}" if tail else ""
 
 
