@@ -14,7 +14,7 @@ class Callback:
     """Watches a search. Override the hooks you need; each does nothing here.
 
     The hooks are called in the thread that called the evaluator's `submit`, `gather` or `close`, one at a
-    time. One that raises is logged with its name; neither the search nor the other callbacks stop for it.
+    time. One but `on_open` that raises is logged with its name; neither the search nor the other callbacks stop for it.
     In `gather`: `on_done` for each job in the order of return, `on_done_other` for each job of another
     client, then `on_gather`. At `close`: `on_done` for each cancelled job, `on_gather`, `on_close`.
     """
@@ -27,6 +27,9 @@ class Callback:
 
     tells_failures: bool = False
     """Does it tell the user of every failure? Then evalpool's own warning of the first of each sort is left out."""
+
+    def on_open(self) -> None:
+        """An evaluator is made with this callback. What this raises is raised there: the callback cannot watch it."""
 
     def on_launch(self, job: Job[Any]) -> None:
         """A job was submitted."""

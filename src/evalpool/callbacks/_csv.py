@@ -21,7 +21,8 @@ class CSVLoggerCallback(Callback):
     so on (``o:<key>`` or ``o:`` for general tasks), ``job_id`` (n of the job's id), ``job_status``, and
     ``m:<key>`` for the metadata. A failure fills the objective columns with its text. Constant cost per
     job, but the file is written anew when there are new columns. A file that is already there is kept
-    as ``<path>.old``.
+    as ``<path>.old``. A file has one writer at a time: an evaluator refuses a table that another evaluator, of this
+    program or another one, is writing.
 
     Args:
         path: the file; its directory must exist.
@@ -40,8 +41,14 @@ class CSVLoggerCallback(Callback):
         """The absolute path of the file."""
         return str(self._writer.path)
 
+    def on_open(self) -> None:
+        self._writer.open()
+
     def on_gather(self, local_jobs: list[Job[Any]], other_jobs: list[Job[Any]]) -> None:
         self._writer.append([*local_jobs, *other_jobs])
 
     def on_close(self) -> None:
-        self._writer.append([])  # what a full disk did not take before
+        try:
+            self._writer.append([])  # what a full disk did not take before
+        finally:
+            self._writer.close()

@@ -182,6 +182,8 @@ class Evaluator(abc.ABC):
         self._start_lock = threading.Lock()
         self._hooks = _Hooks(self._callbacks)
         self._first_failures = FirstFailures(self._callbacks)
+        for callback in self._callbacks:
+            callback.on_open()
         self._acquires = type(self)._acquire is not Evaluator._acquire
         self._shields = False  # we stand before the handler of Ctrl-C
         self._closed = False

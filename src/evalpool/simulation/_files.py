@@ -19,11 +19,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evalpool._files import replacing
 from evalpool._json import from_json, to_json, unjson
 from evalpool.errors import CorruptRecord, SimulationError
 
@@ -292,12 +292,5 @@ def publish(directory: str) -> Columns:
 
 def write_atomically(path: str, content: bytes, mode: int = 0o666) -> None:
     """Replace a file by another content; who reads it sees the one or the other. Permissions as `open` gives."""
-    temporary = f"{path}.{secrets.token_hex(8)}"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path, mode) as file:
+        file.write(content)

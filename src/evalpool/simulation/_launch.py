@@ -20,8 +20,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
+from evalpool._files import lock, new_file, unlock
 from evalpool._json import from_json, to_json
 from evalpool._launchers import child_environment
 from evalpool.errors import SimulationError
@@ -69,7 +70,7 @@ def _start(directory: str, settings: RunSettings) -> Contact:
     _reap()
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = f"import sys; sys.path.insert(0, {here!r}); from evalpool.simulation._launch import main; main()"
-    with open(os.path.join(directory, ERRORS), "wb") as errors:
+    with os.fdopen(new_file(os.path.join(directory, ERRORS)), "wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", command],
             stdin=subprocess.PIPE,
@@ -104,29 +105,8 @@ def _reap() -> None:
 def _locked(directory: str) -> Iterator[None]:
     """Hold the run's lock; waits for who holds it."""
     with open(os.path.join(directory, LOCK), "ab") as file:
-        _lock(file, wait=True)
+        lock(file.fileno(), wait=True)
         yield
-
-
-def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Released when the file is closed, or its process ends."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        while True:
-            try:
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-                return True
-            except OSError:  # LK_LOCK gives up after ten seconds
-                if not wait:
-                    return False
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def main() -> None:
@@ -151,15 +131,15 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.close()
     lonely_at = time.monotonic() + LONELY
-    with open(os.path.join(directory, LOCK), "ab") as lock:
+    with open(os.path.join(directory, LOCK), "ab") as guard:
 
         def may_end(all_gone: bool) -> bool:
             if not all_gone and (server.num_connections or time.monotonic() < lonely_at):
                 return False
-            if not _lock(lock, wait=False):
+            if not lock(guard.fileno(), wait=False):
                 return False  # somebody is just coming
             if server.pending():
-                _unlock(lock)
+                unlock(guard.fileno())
                 return False
             return True
 
@@ -174,14 +154,3 @@ def main() -> None:
         with contextlib.suppress(FileNotFoundError):
             if os.path.getsize(os.path.join(directory, ERRORS)) == 0:
                 os.unlink(os.path.join(directory, ERRORS))
-
-
-def _unlock(file: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalpool._descriptors import can_read
+from evalpool._files import new_file
 from evalpool._json import from_json
 from evalpool.errors import BadArgument, EvalpoolError, SimulationError
 from evalpool.simulation import _protocol as protocol
@@ -42,7 +43,7 @@ class Presence:
     def __init__(self, directory: str, workers: int, *, new: bool = False) -> None:
         path = os.path.join(directory, FLAGS)
         if new:
-            with open(path, "wb") as file:
+            with os.fdopen(new_file(path), "wb") as file:
                 file.write(bytes(2 * workers))
         self._workers = workers
         with open(path, "r+b") as file:

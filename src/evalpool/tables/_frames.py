@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalpool._files import replacing
 from evalpool._json import to_json
 from evalpool.errors import MissingExtra
 from evalpool.tables._tables import check_path, table_of
@@ -60,10 +61,6 @@ def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], jo
             type(value) is int and abs(value) >> 63 for value in values
         ):
             frame[name] = [None if value is None else str(value) for value in values]
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        frame.to_parquet(beside)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(target) as file:
+        frame.to_parquet(file)
     return target

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import io
 import json
 import os
 import re
@@ -32,6 +34,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalpool._files import Taken, WriterLock, remove_drafts, replacing
 from evalpool._json import plain
 from evalpool.errors import BadArgument
 from evalpool.outcomes import last_line
@@ -203,21 +206,37 @@ def write_table(
     """Write all jobs to the CSV file `path`, atomically; return its absolute path.
 
     Raises:
-        BadArgument: the directory is missing or not writable.
+        BadArgument: the directory is missing or not writable, or somebody is writing the file.
         OSError: the disk is full or failing; what stood in `path` before is still there.
     """
     target = check_path(path)
     names, rows = table_of(jobs, job_type)
     lines = (_line(cell(row.get(name)) for name in names) for row in rows)
-    replace_file(target, _line(names), lines)
+    guard = WriterLock(str(target))
+    _take(guard, target)
+    try:
+        replace_file(target, _line(names), lines)
+    finally:
+        guard.release()
     return target
+
+
+def _take(guard: WriterLock, path: Path) -> None:
+    try:
+        guard.take()
+    except Taken as error:
+        raise BadArgument(
+            f"{str(path)!r} is being written by {error}: two writers would mix their rows. Give another file name, or "
+            "close the first writer (its evaluator) before."
+        ) from None
 
 
 class TableWriter:
     """Appends rows of jobs to a CSV file.
 
     The file is whole after every `append`. A file that stands at `path` at the first append is kept beside
-    it as ``<path>.old``. Not for several threads at once; a file has one writer.
+    it as ``<path>.old``. Not for several threads at once; a file has one writer: in this program from `open` or the
+    first `append` on, and of all programs from `open` on, until `close`.
 
     Args:
         path: the file; its directory must exist.
@@ -235,6 +254,22 @@ class TableWriter:
         self._rows = 0  # how many of the file's rows are certain
         self._certain = True  # no write was interrupted
         self._taken: tuple[weakref.ref[Any] | None, int] = (None, 0)  # the first of the last jobs, and how many
+        self._guard = WriterLock(str(self.path))
+        self._opened = False
+
+    def open(self) -> None:
+        """Be the file's only writer from now on.
+
+        Raises:
+            BadArgument: there is another one; the message names it.
+        """
+        _take(self._guard, self.path)
+        self._opened = True
+
+    def close(self) -> None:
+        """Let another one write the file. Idempotent."""
+        self._guard.release()
+        self._opened = False
 
     def append(self, jobs: Iterable[Job[Any] | JobRecord], job_type: str | None = None) -> None:
         """Add one row per job; constant cost per row unless there are new columns.
@@ -242,6 +277,7 @@ class TableWriter:
         A call that was interrupted may be made again with the same jobs: each then has one row.
 
         Raises:
+            BadArgument: somebody else writes the file.
             OSError: the disk is full or failing. The file holds what it held before, and the rows are
                 written by the next call that can.
         """
@@ -255,10 +291,16 @@ class TableWriter:
                 rows.append(row)
             self._waiting, self._taken = [*self._waiting, *rows], (weakref.ref(jobs[0]), len(jobs))
         if self._waiting:
-            self._write()
+            _take(self._guard, self.path)
+            try:
+                self._write()
+            finally:
+                if not self._opened:
+                    self._guard.rest()
 
     def _write(self) -> None:
         if not self._begun:
+            remove_drafts(self.path)
             with contextlib.suppress(FileNotFoundError):
                 if self.path.stat().st_size:
                     os.replace(self.path, f"{self.path}.old")
@@ -274,11 +316,11 @@ class TableWriter:
         if appends:
             try:
                 _append(self.path, "".join(lines))
-            except FileNotFoundError:  # somebody removed it: begin again
-                appends, self._rows = False, 0
-            except OSError:  # it is as it was
-                self._certain = True
-                raise
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ELOOP):  # it is as it was
+                    self._certain = True
+                    raise
+                appends, self._rows = False, 0  # somebody removed it, or put a link in its place: begin again
         if not appends:
             replace_file(self.path, _line(names), islice(self._old_lines(), self._rows), lines)
         self._rows, self._waiting, self._stale, self._certain = self._rows + len(lines), [], False, True
@@ -330,7 +372,8 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 def _append(path: Path, text: str) -> None:
     """Add `text` in one write, or leave the file as it was; FileNotFoundError if there is none."""
     data = text.encode("utf-8", "backslashreplace")
-    file = os.open(path, os.O_WRONLY | os.O_APPEND)  # a file object costs more than the write itself
+    # Not by a file object, which costs more than the write itself.
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
     size = os.lseek(file, 0, os.SEEK_END)
     try:
         written = 0
@@ -345,20 +388,13 @@ def _append(path: Path, text: str) -> None:
 
 def replace_file(path: Path, header: str, *parts: Iterable[str]) -> None:
     """Write header and lines to a new file and put it in the place of `path` in one step."""
-    # The name is fixed, so that what a killed process left is overwritten and does not pile up.
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with open(new, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(header)
-            for lines in parts:
-                file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name with no bytes behind it
-        os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
+    with replacing(path, sync=True) as raw:
+        file = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="")
+        file.write(header)
+        for lines in parts:
+            file.writelines(lines)
+        file.flush()
+        file.detach()
 
 
 # Cells.
