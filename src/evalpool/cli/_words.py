@@ -88,11 +88,10 @@ def line_of(summary: dict[str, Any]) -> str:
 
 def example_of(example: dict[str, Any], width: int = 200) -> str:
     """A failure of a `Campaign.summary`'s ``failure_examples``: its reason and its place, or its text."""
-    text = example["error"] or example["objective"]
-    if example["place"]:
-        text += f" ({example['place']})"
-    text = clean(text)
-    return text if len(text) <= width else text[: width - 1] + "…"
+    place = f" ({clean(example['place'])})" if example["place"] else ""
+    text = clean(example["error"] or example["objective"])
+    most = max(width - len(place), width // 2)  # of a long reason the end is left out, not the place
+    return (text if len(text) <= most else text[: most - 1] + "…") + place
 
 
 def write_json(value: Any, file: TextIO | None = None) -> None:

@@ -25,7 +25,7 @@ function partsOf(job) {
     facts.append(box);
   };
   fact("status", job.status);
-  fact("objective", show(job.objective));
+  fact("objective", show(job.objective) + (job.stopped_early ? ", stopped early" : ""));
   fact("kind of failure", job.kind);
   fact("tries", job.attempts);
   fact("worker", job.worker);

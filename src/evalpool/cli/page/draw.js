@@ -118,7 +118,7 @@ function tip(event, text) {
 
 function describe(job) {
   const parts = [`job ${model.search}.${job.number}: ${job.state}`];
-  if (job.state === "succeeded") parts.push("objective " + show(job.objective));
+  if (job.state === "succeeded") parts.push("objective " + show(job.objective) + (job.partial ? ", stopped early" : ""));
   if (job.state === "failed") parts.push(show(job.objective));
   if (job.worker) parts.push("on " + job.worker);
   if (job.start !== null) parts.push("ran for " + duration((job.end === null ? now() : job.end) - job.start));

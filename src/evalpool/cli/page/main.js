@@ -118,7 +118,7 @@ function drawFacts() {
   const jobs = s.jobs;
   fact("evaluated", count(s.evaluated), [s.total ? `of ${count(s.total)}` : "",
     jobs.failed ? `${count(jobs.failed)} failed` : "", jobs.cancelled ? `${count(jobs.cancelled)} cancelled` : ""].filter(Boolean).join(", "));
-  if (s.best) fact("best so far", show(s.best.objective), `job ${s.best.job_id}: ${brief(s.best.configuration)}`, true);
+  if (s.best) fact(s.minimize ? "best so far (smallest)" : "best so far", show(s.best.objective), `job ${s.best.job_id}: ${brief(s.best.configuration)}`, true);
   else for (const [name, value] of Object.entries(s.standing)) fact(name, value);
   fact("running", count(jobs.running), jobs.waiting ? `${count(jobs.waiting)} waiting` : "");
   fact("speed", s.rate ? speed(s.rate) : "–");

@@ -25,7 +25,8 @@ function drawObjective() {
   }
   if ($("zoom").checked && done.length > 10) {
     const sorted = Float64Array.from(done, value).sort();
-    low = sorted[Math.floor(sorted.length / 10)];
+    if (model.summary.minimize) high = sorted[Math.ceil((9 * sorted.length) / 10) - 1];
+    else low = sorted[Math.floor(sorted.length / 10)];
   }
   if (!(low <= high)) [low, high] = [0, 1];
   const margin = (high - low || Math.abs(high) || 1) * 0.06;
@@ -51,11 +52,11 @@ function drawObjective() {
   objectiveChart.points = [];
   const keep = (job, px, py) => objectiveChart.points.push([px, py, job]);
   const dense = done.length > objectiveChart.dense;
-  context.fillStyle = c.done;
+  context.fillStyle = context.strokeStyle = c.done;
   context.globalAlpha = dense ? 0.35 : 0.55;
   const seen = new Set(); // of many points on one pixel, one is drawn
   for (const job of done) {
-    if (value(job) < low) continue;
+    if (value(job) < low || value(job) > high) continue;
     const [px, py] = [x(job.end), y(value(job))];
     if (dense) {
       const place = Math.round(px) * 4096 + Math.round(py);
@@ -65,12 +66,13 @@ function drawObjective() {
     } else {
       context.beginPath();
       context.arc(px, py, 3.2, 0, 7);
-      context.fill();
+      if (job.partial) context.stroke(); // hollow: its objective is a partial one
+      else context.fill();
     }
     keep(job, px, py);
   }
   context.globalAlpha = 1;
-  drawBest(context, done, value, x, y, low, right);
+  drawBest(context, done.filter((job) => !job.partial), value, x, y, low, high, right);
   context.strokeStyle = c.failed;
   context.lineWidth = 1.3;
   let lastX = -9;
@@ -88,24 +90,25 @@ function drawObjective() {
     keep(job, px, py);
   }
   context.lineWidth = 1;
-  legendOfObjective(done.length, failed.length);
+  legendOfObjective(done.length, failed.length, done.filter((job) => job.partial).length);
 }
 
-function drawBest(context, done, value, x, y, low, right) {
+function drawBest(context, done, value, x, y, low, high, right) {
   if (!done.length) return;
   context.strokeStyle = colours().best;
   context.lineWidth = 2;
   context.beginPath();
-  let best = -Infinity;
+  const smaller = model.summary.minimize;
+  const inside = (at) => y(Math.min(Math.max(at, low), high));
+  let best = null;
   for (const job of done) {
-    if (value(job) <= best) continue;
+    if (best !== null && (smaller ? value(job) >= best : value(job) <= best)) continue;
     const px = x(job.end);
-    if (best > -Infinity) context.lineTo(px, y(Math.max(best, low)));
+    if (best !== null) context.lineTo(px, inside(best));
     best = value(job);
-    if (best < low) context.moveTo(px, y(low));
-    else context.lineTo(px, y(best));
+    context.lineTo(px, inside(best));
   }
-  context.lineTo(right, y(Math.max(best, low)));
+  context.lineTo(right, inside(best));
   context.stroke();
   context.lineWidth = 1;
 }
@@ -120,10 +123,11 @@ function offerObjectives(several) {
   }
 }
 
-function legendOfObjective(done, failed) {
+function legendOfObjective(done, failed, partial) {
   const legend = $("objective-legend");
   legend.replaceChildren(element("span", "", "key key-done"), `${count(done)} evaluations`, element("span", "", "key key-best"),
     "best so far");
+  if (partial) legend.append(` · ${count(partial)} of them stopped early (hollow)`);
   if (failed) legend.append(element("span", "", "key key-failed"), `${count(failed)} failures`);
 }
 

@@ -9,7 +9,7 @@ const objectiveOf = (job) => (job.values.length ? job.values[Number($("which").v
 
 const COLUMNS = [
   { key: "number", title: "job", of: (job) => job.number, text: (job) => `${model.search}.${job.number}` },
-  { key: "state", title: "status", of: (job) => job.state, text: (job) => job.state },
+  { key: "state", title: "status", of: (job) => job.state, text: (job) => (job.partial ? "stopped early" : job.state) },
   { key: "objective", title: "objective", of: objectiveOf, text: (job) => show(job.objective), right: true },
   { key: "worker", title: "worker", of: (job) => job.worker, text: (job) => job.worker ?? "", less: true },
   { key: "start", title: "start", of: (job) => job.start, text: (job) => duration(job.start), right: true, less: true },
@@ -61,13 +61,20 @@ function drawRows() {
   for (let index = first; index < last; index += 1) rows.push(makeRow(table.view[index]));
   if (!table.view.length) rows.push(element("div", model.jobs.size ? "No job matches." : "No jobs yet.", "empty"));
   $("rows").style.top = first * ROW + "px";
+  // Redrawn a few times a second: who stands on a row with the keyboard stays on that job.
+  const held = $("rows").contains(document.activeElement) ? document.activeElement.dataset.number : undefined;
   $("rows").replaceChildren(...rows);
+  if (held !== undefined) {
+    const again = rows.find((row) => row.dataset.number === held);
+    (again ?? $("scroll")).focus({ preventScroll: true });
+  }
 }
 
 function makeRow(job) {
   const row = element("div", null, "row");
   row.setAttribute("role", "row");
   row.dataset.number = job.number;
+  row.tabIndex = 0;
   for (const column of COLUMNS) {
     const cell = element("span", column.text(job), [column.right && "right", column.code && "code", column.less && "less"].filter(Boolean).join(" "));
     cell.setAttribute("role", "cell");
@@ -84,6 +91,7 @@ function makeColumns() {
     const button = element("button", column.title + (sorted ? (table.down ? " ▾" : " ▴") : ""),
       [column.right && "right", column.less && "less"].filter(Boolean).join(" "));
     button.type = "button";
+    button.setAttribute("role", "columnheader");
     if (sorted) button.setAttribute("aria-sort", table.down ? "descending" : "ascending");
     button.addEventListener("click", () => {
       table.down = sorted ? !table.down : column.key === "number" || column.key === "objective" || column.key === "lasted";
@@ -102,5 +110,21 @@ $("status").addEventListener("change", () => { $("scroll").scrollTop = 0; makeVi
 $("rows").addEventListener("click", (event) => {
   const row = event.target.closest(".row");
   if (row) openDetail(Number(row.dataset.number));
+});
+$("scroll").addEventListener("keydown", (event) => {
+  const row = event.target.closest(".row");
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    const at = row ? table.view.findIndex((job) => job.number === Number(row.dataset.number)) : -1;
+    const to = row ? at + (event.key === "ArrowDown" ? 1 : -1) : Math.ceil($("scroll").scrollTop / ROW);
+    if (!table.view[to]) return;
+    event.preventDefault();
+    const scroll = $("scroll");
+    scroll.scrollTop = Math.min(to * ROW, Math.max(scroll.scrollTop, (to + 1) * ROW - scroll.clientHeight));
+    drawRows();
+    $("rows").querySelector(`[data-number="${table.view[to].number}"]`).focus({ preventScroll: true });
+  } else if (row && (event.key === "Enter" || event.key === " ")) {
+    event.preventDefault();
+    openDetail(Number(row.dataset.number));
+  }
 });
 makeColumns();
