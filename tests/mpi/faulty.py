@@ -159,6 +159,52 @@ def leaves() -> None:
         say(never=len(evaluator.gather()))
 
 
+def killer() -> None:
+    """One job kills its rank; under ``isolated`` its process."""
+    from evalpool.storage import JournalStorage
+
+    def run(job: Any) -> float:
+        if job["x"] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return double(job)
+
+    isolation = "process" if sys.argv[1:] == ["isolated"] else None
+    with JournalStorage("journal") as storage:
+        search_id = "latest" if storage.load_all_search_ids() else None
+        with MPICommEvaluator(run, storage=storage, search_id=search_id, isolation=isolation) as evaluator:
+            again = evaluator.resume(None if isolation else 2)
+            if evaluator.num_jobs_submitted == 0:
+                evaluator.submit([{"x": n} for n in range(5)])
+            jobs = sorted(evaluator.gather(), key=lambda job: job.number)
+            say(again=again, got=[job.objective for job in jobs], error=jobs[2].error)
+
+
+def many_files() -> None:
+    """Root and ranks have more files open than `select` can hear."""
+    import resource
+
+    from evalpool import profile
+
+    def open_many(job: Any) -> float:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+        for _ in range(1200):
+            os.open(os.devnull, os.O_RDONLY)
+        return double(job)
+
+    open_many({"x": 0})
+    makes: list[Any] = [
+        lambda: MPICommEvaluator(open_many, num_workers=1),
+        lambda: MPICommEvaluator(double, num_workers=1, isolation="process"),
+        lambda: MPICommEvaluator(profile(memory=True)(double), num_workers=1),
+    ]
+    for make in makes:
+        with make() as evaluator:
+            evaluator.submit([{"x": 1}])
+            (job,) = evaluator.gather()
+            say(got=job.objective, error=job.error)
+
+
 def finalizes() -> None:
     def run(job: Any) -> float:
         library = ctypes.CDLL(os.environ["MPI4PY_LIBMPI"])

@@ -69,6 +69,32 @@ def test_what_ends_a_rank_ends_the_program_with_a_word_and_an_exit_code(
     assert words in ended.err
 
 
+def test_a_job_that_kills_its_rank_at_each_resume_is_given_up(engine: Engine, tmp_path: Path) -> None:
+    for _ in range(2):
+        ended = on_root(engine, "killer", tmp_path)
+        assert ended.code != 0
+        assert said(ended) == []
+    ended = on_root(engine, "killer", tmp_path)
+    (fact,) = said(ended)
+    assert fact["got"] == [0.0, 2.0, "F_worker_died", 6.0, 8.0], ended.err
+    assert fact["error"].startswith("given up: it ran 2 times")
+    assert ended.code == 0
+
+
+def test_isolated_a_job_that_killed_a_rank_runs_and_costs_its_process(engine: Engine, tmp_path: Path) -> None:
+    assert on_root(engine, "killer", tmp_path, 2).code != 0
+    ended = engine.run(2, *RUNNER, PROGRAMS, "killer", "isolated", cwd=tmp_path)
+    (fact,) = said(ended)
+    assert fact["got"] == [0.0, 2.0, "F_worker_died", 6.0, 8.0], ended.err
+    assert "SIGKILL" in fact["error"]
+    assert ended.code == 0
+
+
+def test_more_than_1024_open_files_hinder_no_rank_and_no_child_of_it(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "many_files", tmp_path, 2)
+    assert said(ended) == [{"got": 2.0, "error": None}] * 3, ended.err
+
+
 def test_a_script_that_finalizes_mpi_itself_lets_all_ranks_go(engine: Engine, tmp_path: Path) -> None:
     ended = on_root(engine, "finalizes_at_the_end", tmp_path)
     assert said(ended) == [{"got": 2.0}, {"closed": 1}], ended.err

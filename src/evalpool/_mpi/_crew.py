@@ -120,6 +120,8 @@ class Crew:
         mine = Member(self.rank, socket.gethostname(), os.getpid(), __version__, python)
         self.members: list[Member] = [Member(*member) for member in self.work.allgather(tuple(mine))]
         self._check_versions()
+        here = mine.host
+        self._seen = [member for member in self.members if member.host == here and _lives(member.pid)]
         self.key = self.work.bcast(f"{socket.gethostname()}-{os.getpid()}-{next(_count)}", root)
         self._tags = itertools.count(1)
         self._sending: deque[Posted] = deque()
@@ -148,6 +150,10 @@ class Crew:
     def others(self) -> list[int]:
         """All ranks but the root."""
         return [rank for rank in range(self.size) if rank != self.root]
+
+    def dead_rank(self) -> Member | None:
+        """A rank of this host whose process has ended, as far as its processes are seen from here."""
+        return next((member for member in self._seen if not _lives(member.pid)), None)
 
     def next_tag(self) -> int:
         """A tag for one more evaluator or storage. Counted alike on all ranks where all make it together."""
@@ -263,6 +269,16 @@ class Crew:
         return not self._owing
 
 
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _watch_finalize(mpi: Any) -> None:
     """Hear of `MPI_Finalize`, by whomever it is called, while MPI still works: once for this process.
 
@@ -334,7 +350,7 @@ def one_rank_only(mpi: Any, command: str) -> str:
             "There is one MPI rank only: nobody would run the jobs. Start the program with one rank for the search and "
             f"one or more for the jobs: {start}"
         )
-    library = mpi.Get_library_version().split("\n")[0].strip().rstrip(",\0")
+    library = " ".join(mpi.Get_library_version().split("\n")[0].rstrip(",\0").split())
     return (
         f"The launcher has started {tasks} tasks, and each of them is an MPI program of one rank: launcher and MPI "
         f"library do not match. The library is {library}. Start it by its own mpirun ({start}), or let Slurm speak its "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,6 +106,19 @@ class MPICommEvaluator(SupervisedEvaluator):
     @property
     def _close_grace(self) -> float:
         return GRACE_AFTER_SIGTERM if ended_by() == signal.SIGTERM else super()._close_grace
+
+    def _let_go(self) -> None:
+        """A SIGTERM after a rank has died is its launcher's end of all ranks, and no suspend.
+
+        What ran is then left as lost: were it suspended, each resume would run a job that kills its rank, for ever.
+        """
+        dead = self._crew.dead_rank() if ended_by() == signal.SIGTERM and not self._served else None
+        if dead is not None:
+            line = f"evalpool: rank {dead.rank} (process {dead.pid} on {dead.host}) has died; its launcher ends all."
+            os.write(2, f"{line} What ran is lost; with a durable storage, resume runs it again.\n".encode())
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        super()._let_go()
 
     def _needed_sharing(self) -> Sharing:
         from evalpool.storage import Sharing
