@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from evalpool._patched import refuse_if_patched
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
 __all__ = ["Session", "import_ray"]
@@ -57,6 +58,7 @@ class Session:
         num_gpus: float | None = None,
         ray_kwargs: dict[str, Any] | None = None,
     ) -> None:
+        refuse_if_patched(who)
         self.ray = ray = import_ray(who)
         kwargs = dict(ray_kwargs or {})
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus}

@@ -7,6 +7,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecuto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from evalpool._patched import refuse_if_patched
 from evalpool.backends._remote import Line, RemoteCall, on_our_clock, read_outcome
 from evalpool.backends._thread import LocalChannel
 from evalpool.errors import BadArgument
@@ -47,6 +48,8 @@ class ExecutorEvaluator(Evaluator):
         self._local = isinstance(executor, ThreadPoolExecutor)
         # The end of one MPI rank is the end of all, and what an executor's threads end is this process.
         self._jobs_are_isolated = not self._local and not type(executor).__module__.startswith("mpi4py")
+        if not self._local:
+            refuse_if_patched(f"ExecutorEvaluator on a {type(executor).__name__}")
         if num_workers is None:
             num_workers = int(getattr(executor, "_max_workers", None) or 1)
         self._futures: dict[int, Any] = {}

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from evalpool._log import get_logger
+from evalpool._patched import refuse_queues_of_greenlets
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
@@ -68,6 +69,7 @@ class Threads:
     """A few threads that run jobs from one queue and report them; one that hangs can be replaced."""
 
     def __init__(self, evaluator: Evaluator, count: int, name: str) -> None:
+        refuse_queues_of_greenlets(type(evaluator).__name__)
         self._evaluator = evaluator
         self._task: Task = evaluator._task()
         self._channel = LocalChannel(evaluator)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalpool._fork import Order, at_fork
+from evalpool._patched import refuse_if_patched
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import load_outcome
 from evalpool.backends._pool._ends import Reaper, kill_tree
@@ -63,6 +64,7 @@ class Helper:
     def _start(self, channel: Any) -> Handle:
         from evalpool.worker._by_value import dumps
 
+        refuse_if_patched("profile, where it measures memory,")
         storage, advice = None, ""
         try:
             storage = None if channel is None else dump_whole(channel.storage())

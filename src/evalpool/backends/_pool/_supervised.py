@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evalpool._patched import refuse_if_patched
 from evalpool.backends._pool._ahead import Ahead
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._inbox import Inbox
@@ -17,6 +18,7 @@ class SupervisedEvaluator(Evaluator):
     """An engine implements `_start`: it sets `_supervisor`, or `_unpicklable` and calls `_offer_all_slots`."""
 
     def __init__(self, run_function: Any, **kwargs: Any) -> None:
+        refuse_if_patched(type(self).__name__)
         super().__init__(run_function, **kwargs)
         self._supervisor: Ahead | None = None
         self._unpicklable = ""
