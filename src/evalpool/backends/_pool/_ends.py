@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 
 from evalpool._descriptors import make_room
@@ -30,9 +31,13 @@ while read -r what group; do
     esac
 done
 below() {
-    for child in $(cat /proc/$1/task/*/children 2>/dev/null); do
-        all="$all $child"
-        below "$child"
+    for threads in /proc/$1/task/*/children; do
+        children=
+        { read -r children < "$threads"; } 2>/dev/null  # without `cat`, which may be missing
+        for child in $children; do
+            all="$all $child"
+            below "$child"
+        done
     done
 }
 all=
@@ -45,14 +50,57 @@ for group in $groups; do kill -9 "-$group" 2>/dev/null; done
 """
 # Stopped first, so that nothing is forked while the children are found that moved to sessions of their own.
 
+_WITHOUT_A_SHELL = """
+import glob, os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+groups = []
+for line in sys.stdin:
+    what, group = line.split()
+    if what == '+':
+        groups.append(int(group))
+    elif int(group) in groups:
+        groups.remove(int(group))
+def kill(process, number=signal.SIGKILL):
+    try:
+        os.kill(process, number)
+    except OSError:
+        pass
+below = []
+def look(process):
+    for name in glob.glob(f'/proc/{process}/task/*/children'):
+        try:
+            children = open(name).read().split()
+        except OSError:
+            continue
+        for child in map(int, children):
+            below.append(child)
+            look(child)
+for group in groups:
+    kill(-group, signal.SIGSTOP)
+    look(group)
+for process in below:
+    kill(process)
+for group in groups:
+    kill(-group)
+"""
+# The same for images without a shell: it takes 10 MB and 20 ms where a shell takes some hundred kB and 1 ms.
+
 
 class Reaper:
     """Kills process groups when this process is gone. One per supervisor; used by its I/O thread only."""
 
     def __init__(self) -> None:
         make_room(8)
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _SCRIPT],
+        try:
+            self._process = self._begin(["/bin/sh", "-c", _SCRIPT])
+        except OSError:  # there is none, or none that this user may run
+            self._process = self._begin([sys.executable, "-I", "-S", "-c", _WITHOUT_A_SHELL])
+
+    @staticmethod
+    def _begin(command: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import sys
 
 from evalpool._descriptors import advice, can_read, can_write, make_room, restore_limit_of
 from evalpool._launchers import child_environment
+from evalpool.backends._pool._exit_status import ExitStatus
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Peer
 from evalpool.backends._pool._stderr import ErrorTail
@@ -40,7 +41,7 @@ _BOOT = (
 class Handle(Peer):
     """One worker: its process, its channel, and the jobs it has. Guarded by the supervisor's lock."""
 
-    __slots__ = ("lender", "pidfd", "process", "stderr", "tail")
+    __slots__ = ("exit", "lender", "process", "stderr", "tail")
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Handle(Peer):
             lender.setblocking(False)
         assert process.stderr is not None
         self.stderr = process.stderr.fileno()
-        self.pidfd = _pidfd(process.pid)
+        self.exit = ExitStatus(process)
         self.tail = ErrorTail()
 
     def read_stderr(self) -> bool:
@@ -76,12 +77,8 @@ class Handle(Peer):
 
     def describe_end(self) -> str:
         """How the process ended, with the end of its standard error; waits for it a second at the most."""
-        try:
-            code = self.process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            text = "closed its channel and did not end"
-        else:
-            text = f"ended with exit code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        self.exit.wait(1.0)
+        text = self.exit.describe()
         while self.read_stderr() and can_read(self.stderr):
             pass
         tail = self.tail.text()
@@ -94,9 +91,7 @@ class Handle(Peer):
         self.control.close()
         if self.lender is not None:
             self.lender.close()
-        if self.pidfd is not None:
-            with contextlib.suppress(OSError):
-                os.close(self.pidfd)
+        self.exit.close()
         if self.process.stderr is not None:
             self.process.stderr.close()
 
@@ -155,26 +150,6 @@ def _spawn(index: int, threads: int) -> Handle:
     handle = Handle(index, process, data, control, lender)
     os.set_blocking(handle.stderr, False)
     return handle
-
-
-def _pidfd(pid: int) -> int | None:
-    """A file that becomes readable at the end of a process; sees it also when a child of it holds its sockets."""
-    opener = getattr(os, "pidfd_open", None)
-    if opener is None:
-        return None
-    try:
-        return int(opener(pid))
-    except OSError:  # an old kernel
-        return None
-
-
-def _signal_name(number: int) -> str:
-    import signal
-
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _takes_more() -> bool:

@@ -188,7 +188,7 @@ class Helper:
         if handle is not None:
             handle.data.close()
             kill_tree(handle.process.pid)
-            handle.process.wait()
+            handle.exit.wait(None)
             handle.close()
         if self._reaper is not None:
             self._reaper.close()

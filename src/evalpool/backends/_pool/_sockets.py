@@ -30,6 +30,10 @@ __all__ = ["OverSockets", "Peer"]
 _all: weakref.WeakSet[OverSockets] = weakref.WeakSet()
 
 
+STOP_WITHIN = 10.0
+"""Seconds that the end of the I/O thread may take beside the ends of workers."""
+
+
 class Peer(Seat):
     """A worker's seat with its two sockets."""
 
@@ -67,6 +71,8 @@ class OverSockets(Ahead):
     """The thread that does the I/O for such workers."""
 
     _hears_between_jobs = True
+    _exit_timeout = 0.0
+    """Seconds that workers may take to end by themselves."""
 
     def __init__(self, owner: Evaluator, name: str) -> None:
         super().__init__(owner, name)
@@ -118,7 +124,7 @@ class OverSockets(Ahead):
         # A handler of a signal may close the evaluator while its thread leads: then there is nobody else to do it.
         self._lead.give_back_if_leading()
         if self._thread is not threading.current_thread():
-            self._thread.join(10.0)
+            self._thread.join(STOP_WITHIN + self._exit_timeout)
 
     def _wake(self) -> None:
         # A full pipe has woken it already; a closed one has nobody left to wake.

@@ -38,14 +38,14 @@ NEXT_START = 0.2
 """Seconds until the next attempt where the system refused to start a process (no memory, no file descriptors)."""
 START_TIMEOUT = 300.0
 """Seconds a worker may take to import what the run-function needs."""
-END_TIMEOUT = 1.0
-"""Seconds an idle worker may take to end by itself."""
 
 
 class Supervisor(OverSockets):
     """The workers of one evaluator."""
 
-    def __init__(self, owner: ProcessPoolEvaluator, setup: bytes, buffers: list[memoryview]) -> None:
+    def __init__(
+        self, owner: ProcessPoolEvaluator, setup: bytes, buffers: list[memoryview], exit_timeout: float
+    ) -> None:
         super().__init__(owner, "evalpool-process-io")
         self._lends = _lend.can_lend()
         self._setup = self._framed(_wire.SETUP, (-1, 0), setup, buffers)
@@ -55,6 +55,7 @@ class Supervisor(OverSockets):
         self._threads_per_worker = max(1, usable_cpus() // self._count)
         self._failed_starts = [0] * self._count  # in a row, by worker
         self._absent = 0  # workers that were given up
+        self._exit_timeout = exit_timeout
         self._reaper = Reaper()
         self._begin()
 
@@ -100,8 +101,8 @@ class Supervisor(OverSockets):
         self._watch(handle)
         register = self._selector.register
         register(handle.stderr, selectors.EVENT_READ, (self._on_stderr, handle))
-        if handle.pidfd is not None:
-            register(handle.pidfd, selectors.EVENT_READ, (self._on_end, handle))
+        if handle.exit.pidfd is not None:
+            register(handle.exit.pidfd, selectors.EVENT_READ, (self._on_end, handle))
         with self._lock:
             self._send(handle, self._setup)
         self._owner._watchdog.after(START_TIMEOUT, self._check_start, handle)
@@ -127,7 +128,7 @@ class Supervisor(OverSockets):
     def _kill(self, handle: Handle) -> None:
         if self._seats.get(handle.index) is handle:
             with kill_lock:
-                if handle.process.poll() is None:
+                if not handle.exit.wait():
                     kill_tree(handle.process.pid)
 
     def _on_end(self, handle: Handle, mask: int) -> None:
@@ -160,7 +161,7 @@ class Supervisor(OverSockets):
         return False
 
     def _unregister(self, handle: Handle) -> None:
-        self._unwatch(handle.data, handle.control, handle.stderr, handle.pidfd)
+        self._unwatch(handle.data, handle.control, handle.stderr, handle.exit.pidfd)
 
     def _begin_to_stop(self, now: bool) -> None:
         self._stopping = True
@@ -172,15 +173,18 @@ class Supervisor(OverSockets):
 
     def _end_workers(self) -> None:
         """Wait for the ends of all workers, each bounded, and for none longer than that."""
-        import subprocess
-
-        deadline = time.monotonic() + END_TIMEOUT
+        deadline = time.monotonic() + self._exit_timeout
         for handle in list(self._seats.values()):
-            try:
-                handle.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            if not handle.exit.wait(max(0.0, deadline - time.monotonic())):
+                logger.warning(
+                    "Worker %d (process %d) had not ended %g s after its last job, and was killed: what it had "
+                    "registered with atexit, such as an upload, is cut. Give exit_timeout more seconds.",
+                    handle.index,
+                    handle.process.pid,
+                    self._exit_timeout,
+                )
                 self._kill(handle)
-                handle.process.wait()
+                handle.exit.wait(None)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(handle.process.pid, 9)
             while handle.read_stderr() and can_read(handle.stderr):
