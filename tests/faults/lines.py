@@ -41,19 +41,17 @@ def interrupt_at(which: int, *functions: Callable[..., Any]) -> Iterator[Line]:
             left -= 1
         return in_function
 
-    entered: dict[FrameType, list[int]] = {}
+    entered: dict[FrameType, set[int]] = {}
 
     def leaves_a_block(frame: FrameType) -> bool:
         number = frame.f_lineno
         text = linecache.getline(frame.f_code.co_filename, number).strip()
         if not text.startswith(("with ", "async with ")):
             return False
-        blocks = entered.setdefault(frame, [])
-        if number in blocks:
-            blocks.remove(number)
-            return True
-        blocks.append(number)
-        return False
+        lines = entered.setdefault(frame, set())
+        again = number in lines
+        lines.add(number)
+        return again
 
     def at_call(frame: FrameType, _event: str, _argument: Any) -> Any:
         return in_function if frame.f_code in codes else None

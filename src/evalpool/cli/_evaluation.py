@@ -13,6 +13,7 @@ from evalpool.callbacks import Callback
 from evalpool.callbacks._standing import is_evaluation
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._export import check_out, export
+from evalpool.cli._listed import SharedList
 from evalpool.cli._main import INCOMPLETE, NO_RESULT
 from evalpool.cli._prints import stdout_on_stderr
 from evalpool.cli._status import print_summary
@@ -24,20 +25,7 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.storage import Storage
 
-__all__ = ["Evaluation", "Listed", "StopAfterFailures", "apart", "check_results", "clean_end"]
-
-
-class Listed:
-    """Asks for the configurations of a list, one after the other."""
-
-    def __init__(self, configurations: list[dict[str, Any]]) -> None:
-        self._rest = iter(configurations)
-
-    def ask(self) -> dict[str, Any]:
-        return next(self._rest)
-
-    def tell(self, job: Job[Any]) -> None:
-        """Results change nothing."""
+__all__ = ["Evaluation", "StopAfterFailures", "apart", "check_results", "clean_end"]
 
 
 class _Shown(Callback):
@@ -152,6 +140,9 @@ class Evaluation:
             with self._progress(), evaluator:  # workers end before the view that shows what they print
                 if max_evals != 0:
                     jobs = optimize(evaluator, optimizer, max_evals, self._arguments.timeout)
+                if isinstance(optimizer, SharedList):
+                    jobs += self._go_on(optimizer)
+                    max_evals = evaluator.num_jobs_submitted + len(optimizer.missing)
         except KeyboardInterrupt:
             self._conclude()
             raise
@@ -162,6 +153,18 @@ class Evaluation:
         if max_evals is not None and len(jobs) < max_evals:
             return INCOMPLETE
         return NO_RESULT if jobs and all(job.kind is not None for job in jobs) else 0
+
+    def _go_on(self, shared: SharedList) -> list[Job[Any]]:
+        """Another program was faster for some configuration: evaluate what is left, until nothing is."""
+        from evalpool.search._optimize import optimize
+
+        jobs: list[Job[Any]] = []
+        while shared.was_refused and self.evaluator.time_left != 0:
+            shared.look()
+            if not shared.missing:
+                break
+            jobs += optimize(self.evaluator, shared, len(shared.missing), self._arguments.timeout)
+        return jobs
 
     def _conclude(self) -> None:
         """Write and tell what there is, when the evaluator is closed."""

@@ -143,6 +143,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on with a search of the storage: evaluate what is missing of the file, or up to --max-evals",
     )  # fmt: skip
     again.add_argument("--search-id", metavar="ID", help="with --resume: which one; the latest if not given")
+    again.add_argument(
+        "--force", action="store_true",
+        help="with --resume: also with another function, space or file than the search was begun with",
+    )  # fmt: skip
 
     retry = command("retry", "Run again what failed.", _RETRY)
     _add_store(retry)

@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._evaluation import Evaluation, Listed, apart, check_results, clean_end
+from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
+from evalpool.cli._listed import Listed
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, write_json
 from evalpool.errors import BadArgument

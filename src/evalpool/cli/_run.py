@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._configurations import read_configurations, read_space_file
-from evalpool.cli._evaluation import Evaluation, Listed, apart, check_results, clean_end
+from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
+from evalpool.cli._listed import Listed, SharedList
+from evalpool.cli._origin import ORIGIN, check_origin, origin_of
 from evalpool.cli._stores import open_to_write
 from evalpool.errors import BadArgument
-from evalpool.outcomes import JobStatus
 from evalpool.search._minimizing import Minimizing
-from evalpool.search._random_search import configuration_key
 from evalpool.storage._records import MINIMIZE, minimizes
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
-    from evalpool.storage import Storage
 
 __all__ = ["main"]
 
@@ -34,6 +32,7 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
     configurations = read_configurations(arguments.configs) if arguments.configs else []
     optimizer = None if arguments.configs else _optimizer(arguments)
     function = load_function(arguments.function)
+    origin = origin_of(arguments, function, configurations or read_space_file(arguments.space))
     with contextlib.ExitStack() as stack:
         storage = None
         if arguments.storage:
@@ -42,6 +41,8 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
         if arguments.resume:
             assert storage is not None
             search_id = arguments.search_id or storage.latest_search()
+            if not arguments.force:
+                check_origin(storage, search_id, origin)
         stack.enter_context(clean_end())
         evaluation = Evaluation(arguments, function, storage, search_id, out)
         with evaluation.evaluator as evaluator:
@@ -49,11 +50,15 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
                 return 0  # an MPI rank, which has served
             evaluator.storage.store_search_value(evaluator.search_id, "run_function", arguments.function)
             minimize = _direction(evaluator, arguments)
+            if search_id is None or arguments.force:
+                evaluator.storage.store_search_value(evaluator.search_id, ORIGIN, origin)
             evaluator.resume()
             if optimizer is not None:
                 return evaluation.run(Minimizing(optimizer) if minimize else optimizer, arguments.max_evals)
-            missing = _missing(evaluator, configurations) if arguments.resume else configurations
-            return evaluation.run(Listed(missing), evaluator.num_jobs_submitted + len(missing))
+            if storage is None:
+                return evaluation.run(Listed(configurations), len(configurations))
+            shared = SharedList(evaluator, configurations)
+            return evaluation.run(shared, evaluator.num_jobs_submitted + len(shared.missing))
 
 
 def _direction(evaluator: Evaluator, arguments: argparse.Namespace) -> bool:
@@ -77,6 +82,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise BadArgument("--space and --max-evals belong to --search; a file of configurations ends by itself.")
     if arguments.resume and not arguments.storage:
         raise BadArgument("--resume needs the --storage in which the search is.")
+    if arguments.force and not arguments.resume:
+        raise BadArgument("--force insists on a --resume that would be refused; without that a new search begins.")
     if arguments.search_id and not arguments.resume:
         raise BadArgument("--search-id says which search to --resume; without that a new one begins.")
     if not (arguments.storage or arguments.out):
@@ -102,22 +109,3 @@ def _optimizer(arguments: argparse.Namespace) -> Any:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = None if arguments.seed is None else optuna.samplers.TPESampler(seed=arguments.seed)
     return OptunaOptimizer(sampler, space)
-
-
-def _missing(evaluator: Evaluator, configurations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The configurations of the file that no job of the search has evaluated or will; costs both."""
-    storage: Storage = evaluator.storage
-    cancelled = (JobStatus.CANCELLED, JobStatus.CANCELLING)
-    known = Counter(
-        configuration_key(record.configuration)
-        for record in storage.records(evaluator.search_id)
-        if record.status not in cancelled
-    )
-    missing = []
-    for configuration in configurations:
-        key = configuration_key(configuration)
-        if known[key]:
-            known[key] -= 1
-        else:
-            missing.append(configuration)
-    return missing

@@ -1,0 +1,97 @@
+"""Where a search comes from, kept with it: so that it is not gone on with by other code, unless one insists.
+
+Under the key `ORIGIN` of the search's values (`Storage.load_search_value`) stands a dict: ``function`` as the command
+named it, ``path`` of its file, ``source`` (SHA-256 of that file), ``configurations`` (the path) or ``space``, with
+``digest`` (SHA-256 of their values), ``search`` (how it proposes; None for a file), ``command`` and ``versions``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool._json import to_json
+from evalpool._version import __version__
+from evalpool.cli._words import clean
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from evalpool.storage import Storage
+
+__all__ = ["ORIGIN", "check_origin", "origin_of"]
+
+ORIGIN = "origin"
+
+
+def origin_of(arguments: argparse.Namespace, function: Callable[..., Any], values: Any) -> dict[str, Any]:
+    """The origin of a search that this command line begins.
+
+    Args:
+        values: the configurations of the file, or the space.
+    """
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:  # no function, but something else that can be called
+        path = None
+    source = None
+    if path is not None and os.path.isfile(path):
+        with open(path, "rb") as file:
+            source = hashlib.sha256(file.read()).hexdigest()
+    given = arguments.configs or arguments.space
+    return {
+        "function": arguments.function,
+        "path": None if path is None else os.path.realpath(path),
+        "source": source,
+        "configurations" if arguments.configs else "space": os.path.realpath(given),
+        "digest": hashlib.sha256(to_json(values).encode()).hexdigest(),
+        "search": arguments.search,
+        "command": list(sys.argv),
+        "versions": {"evalpool": __version__, "python": platform.python_version()},
+    }
+
+
+def check_origin(storage: Storage, search_id: str, mine: dict[str, Any]) -> None:
+    """Raise `BadArgument` if the search was begun with another function, space or file of configurations.
+
+    A function is the same in a file that was mended, or moved unchanged; a file of configurations where it was
+    extended, or moved unchanged; a space where its values are.
+    """
+    try:
+        theirs = storage.load_search_value(search_id, ORIGIN)
+    except KeyError:
+        try:  # begun by an earlier version, which kept the name only
+            theirs = {"function": storage.load_search_value(search_id, "run_function")}
+        except KeyError:
+            return
+    if not isinstance(theirs, dict):
+        return
+    for what, same in (
+        ("function", _same_function(theirs, mine)),
+        ("configurations", _same(theirs, mine, "configurations") or theirs.get("digest") == mine["digest"]),
+        ("space", "space" not in theirs or "space" not in mine or theirs.get("digest") == mine["digest"]),
+    ):
+        if not same:
+            raise BadArgument(
+                f"search {search_id} was begun with {what} {clean(str(theirs.get(what)))} and this command gives "
+                f"{clean(str(mine.get(what)))}: its results would stand among those of another. Begin a search of its "
+                "own, without --resume; or insist with --force."
+            )
+
+
+def _same_function(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
+    names = [str(origin["function"]).rpartition(":")[2] for origin in (theirs, mine)]
+    if names[0] != names[1]:
+        return False
+    if theirs.get("path") is None:
+        return bool(theirs["function"] == mine["function"]) or "path" not in theirs
+    return theirs["path"] == mine["path"] or (theirs.get("source") is not None and theirs["source"] == mine["source"])
+
+
+def _same(theirs: dict[str, Any], mine: dict[str, Any], key: str) -> bool:
+    return "digest" not in theirs or theirs.get(key) == mine.get(key)
