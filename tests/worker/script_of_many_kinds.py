@@ -106,6 +106,11 @@ def twice(x: float) -> float:
     return 2 * x
 
 
+@functools.cache
+def fibonacci(n: int) -> int:
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+
 def never_named(x: float) -> float:
     return twice(x) + Never.weight
 
@@ -126,6 +131,7 @@ def values() -> dict[str, Any]:
         "method": Outer().method,
         "class": Layer,
         "list": [Optimiser.ADAM, {Optimiser.SGD: Layer}],
+        "cached": fibonacci,
         "lambda": lambda x: isinstance(x, Layer),
     }
 
@@ -147,6 +153,7 @@ def wrong(got: dict[str, Any]) -> list[str]:
         "method": lambda v: type(v.__self__) is Outer and v(1.0) == 2.0,
         "class": lambda v: v is Layer,
         "list": lambda v: v[0] is Optimiser.ADAM and v[1][Optimiser.SGD] is Layer,
+        "cached": lambda v: v is fibonacci and v(10) == 55,
         "lambda": lambda v: v(Layer(1)) and not v(3),
     }
     return [name for name, check in checks.items() if not check(got[name])]

@@ -16,10 +16,11 @@ from typing import Any
 
 import cloudpickle
 
-from evalpool.worker._same import definition
+from evalpool.worker._same import CACHED, definition
 from evalpool.worker._script import (
     Table,
     at_its_place,
+    cached,
     came_from_elsewhere,
     fill,
     find,
@@ -27,10 +28,13 @@ from evalpool.worker._script import (
     instance,
     make,
     pickled_so_far,
+    set_attributes,
     token_of,
 )
 
 __all__ = ["dumps", "tables"]
+
+_DEFINITIONS = (type, types.FunctionType, CACHED)
 
 LARGEST = 1 << 20
 """Bytes of the pickle of a definition that the run-function does not name: above it holds data, which is left out."""
@@ -42,13 +46,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._back, self._alone = back, alone  # what is written out, with its parts; others are looked up
 
     def reducer_override(self, obj: Any) -> Any:
-        if not isinstance(obj, (type, types.FunctionType)):
+        if not isinstance(obj, _DEFINITIONS):
             if isinstance(obj, types.CodeType):  # cloudpickle forgets its file, which tracebacks name
                 return marshal.loads, (marshal.dumps(obj),)
             return NotImplemented
         if self._back and came_from_elsewhere(obj):
             return find, (token_of(obj), home_of(obj), obj.__qualname__)
-        reduced = super().reducer_override(obj)
+        reduced = _reduce_cached(obj) if isinstance(obj, CACHED) else super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) != 6:  # found by import, or built in
             return reduced
         placed = at_its_place(obj)
@@ -61,6 +65,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         name = obj.__qualname__
         same = definition(obj) if placed and (isinstance(obj, type) or "." not in name) else ""
         return make, (token, module, name, placed, same, maker, args), (setter, state), None, None, fill
+
+
+def _reduce_cached(function: Any) -> Any:
+    """A function behind a cache, which by itself pickles by its name only; each process has a cache of its own."""
+    if home_of(function) not in ("__main__", *cloudpickle.list_registry_pickle_by_value()):
+        return NotImplemented
+    options = function.cache_parameters()
+    args = function.__wrapped__, options["maxsize"], options["typed"]
+    return cached, args, vars(function), None, None, set_attributes
 
 
 def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None, back: bool = False) -> bytes:
@@ -91,7 +104,7 @@ def tables() -> dict[str, Table]:
 def _table(module: Any) -> Table:
     table: Table = {}
     for name, value in list(vars(module).items()):
-        if isinstance(value, (type, types.FunctionType)):
+        if isinstance(value, _DEFINITIONS):
             if value.__qualname__ == name and at_its_place(value):
                 table[name] = _alone(value, name)
         elif _pickles_by_name(value, name):

@@ -9,11 +9,15 @@ have set those after the definition.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import types
 from typing import Any
 
-__all__ = ["PLAIN", "definition"]
+__all__ = ["CACHED", "PLAIN", "definition"]
+
+CACHED = functools._lru_cache_wrapper
+"""What `functools.lru_cache` and `cache` make of a function."""
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
 _NO_PART = frozenset(["__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__annotations_cache__"])
@@ -78,6 +82,8 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _function(function: Any, seen: set[Any]) -> Any:
+    if isinstance(function, CACHED):
+        function = function.__wrapped__
     if not isinstance(function, types.FunctionType) or function.__closure__:
         raise _Unknown
     used = []
@@ -93,6 +99,8 @@ def _used(value: Any, seen: set[Any]) -> Any:
         return value.__name__
     if isinstance(value, type):
         return value.__qualname__
+    if isinstance(value, CACHED):
+        value = value.__wrapped__
     if isinstance(value, types.FunctionType):
         if value.__module__ not in ("__main__", "__mp_main__"):
             return value.__module__, value.__qualname__

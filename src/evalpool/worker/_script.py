@@ -15,6 +15,7 @@ This module imports little: a worker's start is a user's wait.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pickle
 import sys
@@ -22,7 +23,6 @@ import types
 import uuid
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from evalpool.worker._same import PLAIN, definition
@@ -71,7 +71,7 @@ def adopt(tables: dict[str, Table], ours: bool) -> None:
                 sys.modules["__mp_main__"] = sys.modules[name]  # its name where the program itself was spawned
         else:
             _tables[name] = {**_tables.get(name, {}), **table}
-            vars(sys.modules[name]).setdefault("__getattr__", partial(_give, name))
+            vars(sys.modules[name]).setdefault("__getattr__", functools.partial(_give, name))
 
 
 def pickled_so_far() -> dict[str, Table]:
@@ -190,6 +190,16 @@ def find(token: str, module: str, qualname: str) -> Any:
     if known is None:
         raise AttributeError(f"{module} has no {qualname} any more")
     return known
+
+
+def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """A function behind an empty cache."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def set_attributes(thing: Any, facts: dict[str, Any]) -> None:
+    """Complete what `cached` made."""
+    vars(thing).update(facts)
 
 
 def instance(cls: type, facts: dict[str, Any]) -> Any:
