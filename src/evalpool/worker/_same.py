@@ -12,6 +12,7 @@ import enum
 import functools
 import hashlib
 import types
+import weakref
 from typing import Any
 
 __all__ = ["CACHED", "PLAIN", "definition"]
@@ -25,11 +26,20 @@ _NO_PART = frozenset(["__dict__", "__weakref__", "__doc__", "__module__", "_abc_
 
 def definition(thing: Any) -> str:
     """A digest of how it is defined, the same in each process; empty if that cannot be known."""
+    known = _of_classes.get(thing) if isinstance(thing, type) else None
+    if known is not None:
+        return known
     try:
         facts = _class(thing) if isinstance(thing, type) else _function(thing, {thing})
     except _Unknown:
         return ""
-    return hashlib.blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    if isinstance(thing, type):  # what a function uses may change
+        _of_classes[thing] = digest
+    return digest
+
+
+_of_classes: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 
 
 class _Unknown(Exception):
