@@ -51,9 +51,12 @@ class Guard:
     def __init__(self, name: str, mend: Answer | None = None, give_up: Answer | None = None) -> None:
         self._name, self._mend, self._give_up = name, mend, give_up
         self._failures, self._last = 0, 0.0
+        self._given_up = False
 
     def caught(self, error: BaseException) -> bool:
         """A turn raised `error`; returns whether the loop may go on. Raises nothing."""
+        if self._given_up:
+            return False
         now = monotonic()
         self._failures = self._failures + 1 if now - self._last < APART else 1
         self._last = now
@@ -62,6 +65,7 @@ class Guard:
         if self._give_up is None or (mended and self._failures <= TOO_MANY):
             return True
         logger.error("%s cannot go on after %d such errors in a row.", self._name, self._failures)
+        self._given_up = True
         self._tried(self._give_up, error)
         return False
 

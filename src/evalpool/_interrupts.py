@@ -33,8 +33,8 @@ SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
 handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
 
-__all__ = ["SLICE", "Condition", "Opened", "Shielded", "ToldToEnd", "end_by_signal", "ended_by", "install",
-           "keep_installed", "replace_handler", "uninstall", "when_told_to_end"]  # fmt: skip
+__all__ = ["SLICE", "Condition", "Opened", "Shielded", "ToldToEnd", "end_by_signal", "ended_by", "from_a_handler",
+           "install", "keep_installed", "replace_handler", "uninstall", "when_told_to_end"]  # fmt: skip
 
 
 class ToldToEnd(KeyboardInterrupt):
@@ -157,6 +157,16 @@ def _handle(number: int, frame: FrameType | None) -> None:
 def _deliver() -> None:
     while _State.noted:
         _State.noted.pop(0)()
+
+
+def from_a_handler(error: BaseException) -> bool:
+    """Was this raised by a handler of the user's that ours called, rather than by the code that it interrupted?"""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in (_handle.__code__, _deliver.__code__):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 class Shielded:

@@ -111,7 +111,10 @@ class Root(Ahead):
             self._heard_at = time.monotonic()
             self._hopeless = ""
         for rank, frames in heard.items():
-            self._take(self._seats[rank], frames)
+            try:
+                self._take(self._seats[rank], frames)
+            except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+                self._went_wrong(self._seats[rank], error)
         self._conclude_turn()
 
     def _send(self, seat: Seat, pieces: list[bytes | memoryview]) -> None:

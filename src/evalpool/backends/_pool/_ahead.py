@@ -19,9 +19,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from evalpool._interrupts import SLICE, Opened, Shielded
+from evalpool._guard import Guard, describe
+from evalpool._interrupts import SLICE, Opened, Shielded, from_a_handler
 from evalpool._log import get_logger
 from evalpool.backends._pool import _logs, _wire
 from evalpool.backends._pool._lead import Lead
@@ -41,6 +42,8 @@ logger = get_logger()
 DONE = JobStatus.DONE
 STATUS = {status.value: status for status in JobStatus}
 KIND = {kind.value: kind for kind in FailureKind}
+_ENDS = frozenset({_wire.FAST_OUTCOME, _wire.OUTCOME, _wire.LENT})
+"""Frames by which a job ends."""
 
 LEAST_IN_FLIGHT = 2
 """One runs, one waits in the worker: measured 1.6 to 2.6 times the rate of one alone; a third adds little."""
@@ -58,12 +61,26 @@ RECALL_AFTER = 0.002
 class Entry:
     """A job that was sent to a worker: its place in the order of sending, and which attempt it is."""
 
-    __slots__ = ("attempt", "job", "place")
+    __slots__ = ("attempt", "job", "place", "source")
 
-    def __init__(self, job: Job[Any], attempt: int, place: int) -> None:
+    def __init__(self, job: Job[Any], attempt: int, place: int, source: Any) -> None:
         self.job = job
         self.attempt = attempt
         self.place = place
+        self.source = source  # what it was encoded as: it may have to be sent to another worker
+
+
+class Pickled(NamedTuple):
+    """A job that was encoded by itself. Once: a value may pickle one time only (a token, an iterator)."""
+
+    kind: int
+    job: tuple[int, int]  # its number and attempt
+    payload: bytes
+    buffers: list[memoryview]
+
+
+Encoded = tuple[Job[Any], Any, Any]
+"""A job, what it was encoded as, and what is to be sent of it; None if that is to be made anew."""
 
 
 class Seat:
@@ -73,6 +90,7 @@ class Seat:
         "asked",
         "deaf",
         "elsewhere",
+        "held",
         "hungry",
         "idle",
         "in_flight",
@@ -90,6 +108,7 @@ class Seat:
         self.worker = worker
         self.elsewhere = elsewhere  # on another host, with a clock of its own
         self.ready = False  # it has started up
+        self.held = False  # it is about to go, and is sent nothing more
         self.hungry = False  # it stands in the queue of workers with room
         self.idle = False  # it stands in the queue of workers without a job
         self.recalled = False  # an answer to a withdrawal is due
@@ -104,11 +123,11 @@ class Seat:
         """The job that runs."""
         return next(iter(self.in_flight.values()), None)
 
-    def add(self, job: Job[Any]) -> None:
+    def add(self, job: Job[Any], source: Any) -> None:
         """A job is about to be sent."""
         if not self.in_flight:
             self.since = time.monotonic()
-        self.in_flight[job.number] = Entry(job, job.attempts, self.places)
+        self.in_flight[job.number] = Entry(job, job.attempts, self.places, source)
         self.places += 1
 
 
@@ -123,7 +142,9 @@ class Ahead(abc.ABC):
         self._seats: dict[int, Any] = {}
         self._idle: deque[Any] = deque()  # workers without a job, and some that had none and have one now
         self._hungry: deque[Any] = deque()  # workers with room
-        self._homeless: deque[Job[Any]] = deque()  # dispatched, and no worker has room
+        self._homeless: dict[int, Encoded] = {}  # by job number: dispatched, and no worker has room
+        self._torn: set[Any] = set()  # workers with whom something went wrong
+        self._guard = Guard("The thread that hears workers", self._mend, self._give_up_all)
         self._window = LEAST_IN_FLIGHT
         self._duration = 0.0  # of recent jobs: rises at once, falls slowly
         self._balance_at: float | None = None
@@ -178,9 +199,12 @@ class Ahead(abc.ABC):
     def _describe_shortage(self) -> str:
         """Why no worker takes jobs, as far as can be seen: what is missing, and who has it. In any thread."""
 
-    def _encode(self, job: Job[Any]) -> Any:
-        """What is sent for a job; an engine with another way for large arrays overrides this."""
-        return encode(job)
+    def _framed(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Any:
+        """What is sent for a `Pickled`; an engine with another way for large arrays overrides this. No lock is held."""
+        return _wire.frame(kind, payload, buffers)
+
+    def _message(self, source: Any) -> Any:
+        return source if type(source) is tuple else self._framed(*source)
 
     def _borrow(self, seat: Any, head: memoryview) -> _wire.Frame:
         """The frame that a worker has lent, for an engine with a way to do so. Raises `OSError` if it can't be had."""
@@ -194,10 +218,11 @@ class Ahead(abc.ABC):
             for job in jobs:
                 self._owner._report(job, failed(FailureKind.WORKER_DIED, self._hopeless))
             return
-        encoded: list[tuple[Job[Any], Any]] = []
+        encoded: list[Encoded] = []
         for job in jobs:
             try:
-                encoded.append((job, self._encode(job)))
+                source = encode(job)
+                encoded.append((job, source, self._message(source)))
             except Exception as error:  # noqa: BLE001  a configuration's own code may raise anything
                 text = f"The configuration could not be pickled: {type(error).__name__}: {error}"
                 self._owner._report(job, failed(FailureKind.UNPICKLABLE, text))
@@ -220,9 +245,8 @@ class Ahead(abc.ABC):
         with self._lock:
             seat, entry = self._find(job)
             if seat is None or entry is None:
-                if job not in self._homeless:
+                if self._homeless.pop(job.number, None) is None:
                     return False
-                self._homeless.remove(job)
             elif seat.head() is entry:
                 return self._force(seat, entry)
             # Its worker is deaf (C code that holds the GIL): a late outcome finds nobody who waits for it.
@@ -243,8 +267,13 @@ class Ahead(abc.ABC):
                     rest = None if deadline is None else deadline - time.monotonic()
                     if rest is not None and rest <= 0:
                         return True
-                    with Opened():
-                        events = self._poll(SLICE if rest is None else min(SLICE, rest))
+                    try:
+                        with Opened():
+                            events = self._poll(SLICE if rest is None else min(SLICE, rest))
+                    except OSError as error:
+                        if from_a_handler(error) or not self._guard.caught(error):
+                            raise
+                        continue
                     self._handle_events(events)
             finally:
                 inbox.watchers.remove(watcher)
@@ -270,23 +299,35 @@ class Ahead(abc.ABC):
 
     # Assignment; under the lock.
 
-    def _assign(self, encoded: list[tuple[Job[Any], Any]], begun: list[tuple[Job[Any], Worker]]) -> None:
+    def _assign(self, encoded: list[Encoded], begun: list[tuple[Job[Any], Worker]]) -> None:
         """Send encoded jobs, to idle workers first, then evenly; those without a worker wait here."""
-        hungry, window, watched = self._hungry, self._window, self._watched
         batches: dict[Seat, list[Any]] = {}
+        try:
+            self._assign_to(batches, encoded, begun)
+        except BaseException:
+            self._torn.update(batches)  # how much of it they have been sent is not known
+            raise
+
+    def _assign_to(
+        self, batches: dict[Seat, list[Any]], encoded: list[Encoded], begun: list[tuple[Job[Any], Worker]]
+    ) -> None:
+        hungry, window, watched = self._hungry, self._window, self._watched
         now = time.monotonic()
-        for job, message in encoded:
+        for job, source, message in encoded:
             idle = self._first_idle() if self._idle else None
             if idle is None:
                 while hungry and not self._takes_more(hungry[0], window, now):
                     hungry.popleft().hungry = False
                 if not hungry:
-                    self._homeless.append(job)
+                    self._homeless[job.number] = job, source, message
                     continue
             seat = idle or hungry[0]
             if watched and not seat.in_flight:
                 begun.append((job, seat.worker))
-            seat.add(job)
+            batch = batches.get(seat)
+            if batch is None:
+                batch = batches[seat] = []
+            seat.add(job, source)
             if idle is not None:
                 self._idle.popleft().idle = False
             elif len(seat.in_flight) >= window:
@@ -294,9 +335,6 @@ class Ahead(abc.ABC):
                 seat.hungry = False
             else:
                 hungry.rotate(-1)
-            batch = batches.get(seat)
-            if batch is None:
-                batch = batches[seat] = []
             if type(message) is tuple:
                 batch.append(message)
                 continue
@@ -310,7 +348,7 @@ class Ahead(abc.ABC):
 
     def _feed(self, seat: Seat) -> None:
         """A worker has room again."""
-        if not seat.ready:
+        if not seat.ready or seat.held:
             return
         if not seat.hungry and len(seat.in_flight) < self._window:
             seat.hungry = True
@@ -363,21 +401,92 @@ class Ahead(abc.ABC):
         lead = self._lead
         self._shortage.begin()
         while not self._stopping:
-            lead.follow()
-            while not (self._stopping or lead.wanted):
-                self._handle_events(self._poll(None))
-            if not self._stopping:
-                lead.let_go()
+            try:
+                lead.follow()
+                while not (self._stopping or lead.wanted):
+                    self._handle_events(self._poll(None))
+                if not self._stopping:
+                    lead.let_go()
+            except BaseException as error:  # noqa: BLE001  this thread has no caller
+                if not self._guard.caught(error):
+                    self._stopping = True
+                    lead.give_up()
 
     def _conclude_turn(self) -> None:
         """What follows on whatever happened."""
-        for _ in range(len(self._commands)):  # what they command in turn waits for the next
-            self._commands.popleft()()
-        self._tell_owner()
-        if self._idle or self._unheard:
-            self._balance()
-        else:
-            self._balance_at = None  # it is over: a moment that has passed would let nobody rest
+        while True:
+            try:
+                for _ in range(len(self._commands)):  # what they command in turn waits for the next
+                    self._commands.popleft()()
+                self._tell_owner()
+                if self._idle or self._unheard:
+                    self._balance()
+                else:
+                    self._balance_at = None  # it is over: a moment that has passed would let nobody rest
+                return
+            except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+                if not self._went_wrong(None, error):
+                    return
+
+    # When something goes wrong.
+
+    def _went_wrong(self, seat: Any, error: BaseException) -> bool:
+        """Whoever does the I/O met an error of our own, with this worker if it is known; returns whether to go on.
+
+        What is no `Exception` is the caller's where a caller leads (an interrupt that came past the shield).
+        """
+        if seat is not None:
+            self._torn.add(seat)
+        go_on = self._guard.caught(error)
+        if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+            raise error
+        return go_on
+
+    def _mend(self, error: BaseException) -> None:
+        """Make whole what an error has torn: the workers concerned, the queues, the slots, jobs that are nowhere."""
+        torn, self._torn = self._torn, set()
+        for seat in torn:
+            if self._seats.get(seat.index) is seat:
+                self._discard(seat, f"evalpool could not go on with this worker.\n{describe(error)}")
+        self._balance_at = None
+        with self._lock:
+            self._hungry.clear()
+            self._idle.clear()
+            for seat in self._seats.values():
+                seat.hungry = seat.idle = seat.recalled = False
+                self._feed(seat)
+            self._slots = 0
+            capacity = self._window * sum(seat.ready for seat in self._seats.values())
+        if self._hopeless:
+            capacity += self._owner._num_workers
+        self._owner._end_lost(self._has, capacity, error)
+        self._wake()  # what is to be reported now waits for no worker's word
+
+    def _has(self) -> set[int]:
+        """The numbers of the jobs that are somewhere here."""
+        with self._lock:
+            numbers = {number for seat in self._seats.values() for number in seat.in_flight}
+            return numbers.union(self._homeless, (job.number for job, _ in self._reports))
+
+    def _discard(self, seat: Any, text: str) -> None:
+        """What a worker has been sent or has said is in doubt: its jobs end with this text. Engines replace it."""
+        with self._lock:
+            entries = list(seat.in_flight.values())
+            seat.in_flight.clear()
+        now = time.monotonic()
+        for entry in entries:
+            outcome = failed(FailureKind.WORKER_DIED, text, start=seat.since, end=now, worker=seat.worker)
+            self._reports.append((entry.job, outcome))
+
+    def _give_up_all(self, error: BaseException) -> None:
+        """This cannot go on: all jobs end with the reason, now and from now on."""
+        self._hopeless = f"evalpool cannot go on with these workers.\n{describe(error)}"
+        with self._lock:
+            for seat in self._seats.values():
+                seat.in_flight.clear()
+            self._homeless.clear()
+            self._reports = []
+        self._owner._end_lost(set, self._owner._num_workers, error)
 
     def _tell_owner(self) -> None:
         """Report what was read in this turn, in one go: one lock and one look for the next jobs."""
@@ -400,16 +509,19 @@ class Ahead(abc.ABC):
     def _house(self) -> None:
         """Give jobs that wait here to workers that have room by now."""
         if self._hopeless:
-            while self._homeless:
-                job = self._homeless.popleft()
+            with self._lock:
+                waiting, self._homeless = list(self._homeless.values()), {}
+            for job, _, _ in waiting:
                 self._owner._report(job, failed(FailureKind.WORKER_DIED, self._hopeless))
             return
         begun: list[tuple[Job[Any], Worker]] = []
         with self._lock:
-            jobs = []
-            while self._homeless:
-                jobs.append(self._homeless.popleft())
-            self._assign([(job, self._encode(job)) for job in jobs], begun)
+            waiting = list(self._homeless.values())
+        encoded = [
+            (job, source, self._message(source) if message is None else message) for job, source, message in waiting
+        ]
+        with self._lock:  # what was cancelled meanwhile is not there any more
+            self._assign([each for each in encoded if self._homeless.pop(each[0].number, None) is not None], begun)
         self._note_begun(begun)
 
     def _note_begun(self, jobs: list[tuple[Job[Any], Worker]]) -> None:
@@ -433,26 +545,34 @@ class Ahead(abc.ABC):
         reports = self._reports
         ended: list[Any] = []
         for kind, payload, buffers in frames:
-            if kind == _wire.FAST_OUTCOME:
-                number, attempt, objective, start, end = _wire.FAST.unpack(payload)
-                outcome = Outcome(DONE, objective, None, None, None, None, start, end, seat.worker)
-            elif kind == _wire.OUTCOME:
+            try:
+                if kind == _wire.FAST_OUTCOME:
+                    number, attempt, objective, start, end = _wire.FAST.unpack(payload)
+                    outcome = Outcome(DONE, objective, None, None, None, None, start, end, seat.worker)
+                elif kind == _wire.OUTCOME:
+                    number, attempt = _wire.JOB.unpack_from(payload)
+                    outcome = load_outcome(kind, payload, buffers, seat)
+                    start, end = outcome.start or now, outcome.end or now
+                elif kind == _wire.RECORD:
+                    self._on_record(seat, payload, buffers)
+                    continue
+                elif kind == _wire.LOG:
+                    _logs.show(payload, seat.worker)
+                    continue
+                elif kind == _wire.LENT:
+                    number, attempt = _wire.JOB.unpack_from(payload)
+                    outcome = self._borrowed_outcome(seat, payload)
+                    start, end = outcome.start or now, outcome.end or now
+                else:
+                    self._on_other(seat, kind, payload)
+                    continue
+            except Exception as error:
+                if kind not in _ENDS:
+                    raise
                 number, attempt = _wire.JOB.unpack_from(payload)
-                outcome = load_outcome(kind, payload, buffers, seat)
-                start, end = outcome.start or now, outcome.end or now
-            elif kind == _wire.RECORD:
-                self._on_record(seat, payload, buffers)
-                continue
-            elif kind == _wire.LOG:
-                _logs.show(payload, seat.worker)
-                continue
-            elif kind == _wire.LENT:
-                number, attempt = _wire.JOB.unpack_from(payload)
-                outcome = self._borrowed_outcome(seat, payload)
-                start, end = outcome.start or now, outcome.end or now
-            else:
-                self._on_other(seat, kind, payload)
-                continue
+                text = f"The outcome could not be taken.\n{describe(error)}"
+                outcome = failed(FailureKind.WORKER_DIED, text, start=seat.since, end=now, worker=seat.worker)
+                start, end = seat.since, now
             if seat.elsewhere:
                 outcome = on_our_clock(outcome)
             if end - start > longest:
@@ -523,7 +643,7 @@ class Ahead(abc.ABC):
                 for entry in given_back:
                     del seat.in_flight[entry.job.number]
                     if entry.job._stop is None:
-                        self._homeless.append(entry.job)
+                        self._homeless[entry.job.number] = entry.job, entry.source, None
                     else:
                         cancelled.append(entry.job)
             self._feed(seat)
@@ -593,29 +713,21 @@ class Ahead(abc.ABC):
         for entry in [e for e in seat.in_flight.values() if low <= e.place <= high]:
             del seat.in_flight[entry.job.number]
             if entry.job._stop is None:
-                self._homeless.append(entry.job)
+                self._homeless[entry.job.number] = entry.job, entry.source, None
         seat.recalled, seat.deaf = False, True
-
-
-def _plain_frame(kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Any:
-    return _wire.frame(kind, payload, buffers)
 
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
-def encode(job: Job[Any], framed: Callable[..., Any] = _plain_frame) -> Any:
-    """A tuple that goes into a batch; or what `framed` makes of a job whose pickle may fail or hold large arrays.
-
-    Args:
-        framed: is called with the frame's kind, the job's number and attempt, the payload and the buffers.
-    """
+def encode(job: Job[Any]) -> Any:
+    """A tuple that goes into a batch; or a `Pickled`, for a job whose pickle may fail or hold large arrays."""
     configuration, extra = job.args, job._extra
     if not extra and _PLAIN.issuperset(map(type, configuration.values())):
         return job.number, job.attempts, configuration, None
     payload, buffers = _wire.dump((configuration, extra or None))
     identity = job.number, job.attempts
-    return framed(_wire.ONE_JOB, identity, _wire.JOB.pack(*identity) + payload, buffers)
+    return Pickled(_wire.ONE_JOB, identity, _wire.JOB.pack(*identity) + payload, buffers)
 
 
 def _jobs_frame(batch: list[Any]) -> list[bytes | memoryview]:

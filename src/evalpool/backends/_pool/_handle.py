@@ -155,7 +155,7 @@ def _spawn(index: int, threads: int) -> Handle:
 def _takes_more() -> bool:
     try:
         fd = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # no file, or none any more
+    except Exception:  # noqa: BLE001  no file, or none any more; the stream is the program's, and may raise anything
         return True
     try:
         return can_write(fd)
@@ -173,6 +173,6 @@ def _pass_on(data: bytes) -> None:
     try:
         sys.stderr.write(data.decode(errors="replace"))
         sys.stderr.flush()
-    except (ValueError, OSError, AttributeError):  # closed or absent
+    except Exception:  # noqa: BLE001  closed or absent, or a stream of the program's that raises
         with contextlib.suppress(OSError):
             os.write(2, data)

@@ -29,6 +29,7 @@ class Lead:
         self._wake = wake  # the thread that does the I/O now
         self._right = threading.Lock()
         self._leading = threading.Lock()
+        self._following = False  # the I/O thread has the right
         self.wanted = False  # a caller wants to lead: the I/O thread lets go
         self.leader: int | None = None
         self._armed_until = 0.0
@@ -40,16 +41,25 @@ class Lead:
     # The I/O thread.
 
     def follow(self) -> None:
-        """Wait until no caller leads; then the I/O thread has the right."""
-        while not self._right.acquire(blocking=False):
-            assert self._timer is not None
-            self._timer.wait()
+        """Wait until no caller leads; then the I/O thread has the right. At once if it has it."""
+        while not self._following:
+            self._following = self._right.acquire(blocking=False)
+            if not self._following:
+                assert self._timer is not None
+                self._timer.wait()
 
     def let_go(self) -> None:
         """Give the right to the caller that wants it."""
+        self._following = False
         self._right.release()
         if self._timer is not None:
             self._timer.wait()
+
+    def give_up(self) -> None:
+        """The I/O thread ends."""
+        if self._following:
+            self._following = False
+            self._right.release()
 
     # A caller.
 

@@ -12,7 +12,9 @@ import logging
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from evalpool._log import handle_safely
 from evalpool.backends._pool import _wire
+from evalpool.worker._pickling import dump_whole
 from evalpool.worker._running_job import current_job
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["forward", "levels", "show"]
 
 _SENT = ("name", "levelno", "levelname", "created", "msecs", "pathname", "filename", "module", "lineno", "funcName",
-         "thread", "threadName", "process")  # fmt: skip
+         "thread", "threadName", "process", "stack_info", "exc_text")  # fmt: skip
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What each record has; all else was given with ``extra=``, or by a record factory or a filter of the program's."""
+_PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
 def levels() -> dict[str, int] | None:
@@ -66,13 +71,37 @@ def _packed(record: logging.LogRecord) -> bytes:
         facts["exc_text"] = logging.Formatter().formatException(record.exc_info)
     job = current_job.get()
     facts["job_id"] = "" if job is None else f"{job[0]}.{job[1]}"
-    return pickle.dumps(facts)
+    strange: dict[str, tuple[bytes, str]] = {}
+    for name, value in vars(record).items():
+        if name in _OWN:
+            continue
+        if type(value) in _PLAIN:
+            facts[name] = value
+        else:
+            strange[name] = _packed_value(value)
+    return pickle.dumps((facts, strange))
+
+
+def _packed_value(value: Any) -> tuple[bytes, str]:
+    """A value's pickle, empty if it has none; and what stands for it where it cannot be had."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001  the value's own code may raise anything
+        text = f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
+    try:
+        return dump_whole(value), text
+    except Exception:  # noqa: BLE001  as above
+        return b"", text
 
 
 def show(payload: memoryview, worker: Worker) -> None:
-    """In the supervisor: give a worker's record to the logger of its name."""
-    record = logging.makeLogRecord(pickle.loads(payload))
+    """In the supervisor: give a worker's record to the logger of its name. Raises nothing of the program's."""
+    facts, strange = pickle.loads(payload)
+    for name, (pickled, text) in strange.items():
+        try:
+            facts[name] = pickle.loads(pickled) if pickled else text
+        except Exception:  # noqa: BLE001  a class that is not known here, or whose own code raises
+            facts[name] = text
+    record = logging.makeLogRecord(facts)
     record.processName = worker.name
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
+    handle_safely(logging.getLogger(record.name), record)

@@ -19,6 +19,7 @@ from typing import Any
 
 from evalpool._descriptors import make_room
 from evalpool._fork import Order, at_fork
+from evalpool._log import get_logger
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import Ahead, Entry, Seat
 from evalpool.evaluator._evaluator import Evaluator
@@ -26,6 +27,8 @@ from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, failed
 
 __all__ = ["OverSockets", "Peer"]
+
+logger = get_logger()
 
 _all: weakref.WeakSet[OverSockets] = weakref.WeakSet()
 
@@ -140,22 +143,31 @@ class OverSockets(Ahead):
             self._command(lambda: self._watch_control(peer))
 
     def _force(self, peer: Any, entry: Entry) -> bool:
-        self._command(lambda: self._kill(peer))
+        self._command(lambda: self._kill_at(peer, entry))
         return True
+
+    def _kill_at(self, peer: Peer, entry: Entry) -> None:
+        """Kill a worker if it still runs this job: it may have said meanwhile that it has ended, and run another."""
+        if self._seats.get(peer.index) == peer:
+            self._drain(peer)
+            if peer.head() is entry:
+                self._kill(peer)
 
     # The I/O thread.
 
     def _run(self) -> None:
         self._command(lambda: self._start_workers(0))
-        try:
-            self._serve()
-            self._end_workers()
-        finally:
-            self._lead.close()
-            self._selector.close()
-            os.close(self._wake_in)
-            os.close(self._wake_out)
-            self._release()
+        self._serve()
+        for last in (self._end_workers, self._lead.close, self._close_selector, self._release):
+            try:
+                last()
+            except BaseException:
+                logger.exception("The end of %s's workers did not go as it should.", type(self._owner).__name__)
+
+    def _close_selector(self) -> None:
+        self._selector.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)
 
     def _start_workers(self, index: int) -> None:
         """Start this one and then the next, as commands: who leads does it, and sees meanwhile to those that are up."""
@@ -173,7 +185,10 @@ class OverSockets(Ahead):
         for key, mask in events:
             action, peer = key.data
             if peer is None or self._seats.get(peer.index) is peer:
-                action(peer, mask)
+                try:
+                    action(peer, mask)
+                except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+                    self._went_wrong(peer, error)
         self._conclude_turn()
 
     def _woken(self, _: None, mask: int) -> None:
@@ -256,15 +271,18 @@ class OverSockets(Ahead):
             outcome: Outcome = failed(FailureKind.WORKER_DIED, text, start=peer.since, end=time.monotonic(),
                                       worker=peer.worker)  # fmt: skip
             self._reports.append((job, outcome))
-            self._homeless.extend(entry.job for entry in entries[1:])
+            with self._lock:
+                for entry in entries[1:]:
+                    self._homeless[entry.job.number] = entry.job, entry.source, None
 
     def _hold_back(self, peer: Peer) -> None:
-        """Send nothing more to a worker that is about to go: it is in no queue, and seems to be in each."""
+        """Send nothing more to a worker that is about to go."""
         with self._lock:
             for queue in (self._hungry, self._idle):
                 if peer in queue:
                     queue.remove(peer)
-            peer.hungry = peer.idle = True
+            peer.hungry = peer.idle = False
+            peer.held = True
 
 
 def _after_fork() -> None:

@@ -16,14 +16,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from evalpool._descriptors import can_read
+from evalpool._guard import describe
 from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
-from evalpool.backends._pool._ahead import encode
 from evalpool.backends._pool._ends import Reaper, kill_lock, kill_tree
 from evalpool.backends._pool._handle import Handle, spawn
 from evalpool.backends._pool._sockets import OverSockets
 from evalpool.batch._cpus import usable_cpus
-from evalpool.jobs._job import Job
 
 if TYPE_CHECKING:
     from evalpool.backends._process._evaluator import ProcessPoolEvaluator
@@ -65,9 +64,6 @@ class Supervisor(OverSockets):
         lent = _lend.lend(kind, job, payload, buffers) if self._lends and _lend.worth_it(payload, buffers) else None
         return lent or _wire.frame(kind, payload, buffers)
 
-    def _encode(self, job: Job[Any]) -> Any:
-        return encode(job, self._framed)
-
     def _send(self, peer: Handle, pieces: Any) -> None:
         if isinstance(pieces, _lend.Lent):
             assert peer.lender is not None
@@ -88,16 +84,31 @@ class Supervisor(OverSockets):
     def _start_worker(self, index: int) -> None:
         if self._stopping:
             return
+        handle = None
         try:
             handle = spawn(index, self._threads_per_worker)
-        except OSError as error:
-            text = f"The system refused to start {sys.executable}: {error}"
+            self._take_in(handle)
+        except Exception as error:  # noqa: BLE001  counted as a failed start, and said
+            if handle is not None:
+                with self._lock:
+                    if index in self._seats:
+                        self._forget(handle)
+                kill_tree(handle.process.pid)
+                handle.process.wait()
+                self._unregister(handle)
+                handle.close()
+            if isinstance(error, OSError):
+                text = f"The system refused to start {sys.executable}: {error}"
+            else:
+                text = f"evalpool could not start {sys.executable}.\n{describe(error)}"
             if self._may_start_again(index, text):
                 self._owner._watchdog.after(NEXT_START, self._command, lambda: self._start_worker(index))
-            return
+
+    def _take_in(self, handle: Handle) -> None:
+        """A worker process has been started: listen to it, and send it what it needs."""
         self._reaper.watch(handle.process.pid)
         with self._lock:
-            self._seats[index] = handle
+            self._seats[handle.index] = handle
         self._watch(handle)
         register = self._selector.register
         register(handle.stderr, selectors.EVENT_READ, (self._on_stderr, handle))
@@ -135,15 +146,25 @@ class Supervisor(OverSockets):
         """A worker has ended: its first job in flight is to blame, the others never began."""
         self._drain(handle)
         self._kill(handle)  # it may have closed its channel only
-        text = handle.describe_end()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(handle.process.pid, 9)  # what a crashed job left behind
-        self._reaper.forget(handle.process.pid)
-        self._unregister(handle)
-        self._let_go(handle, text)
-        handle.close()
-        if handle.ready or self._may_start_again(handle.index, text):
-            self._start_worker(handle.index)
+        self._bury(handle, handle.describe_end())
+
+    def _discard(self, handle: Handle, text: str) -> None:
+        self._kill(handle)
+        handle.process.wait()
+        self._bury(handle, text)
+
+    def _bury(self, handle: Handle, text: str) -> None:
+        """Let go of a worker that has ended, and start another one in its place."""
+        try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(handle.process.pid, 9)  # what a crashed job left behind
+            self._reaper.forget(handle.process.pid)
+            self._unregister(handle)
+            self._let_go(handle, text)
+            handle.close()
+        finally:
+            if handle.ready or self._may_start_again(handle.index, text):
+                self._start_worker(handle.index)
 
     def _may_start_again(self, index: int, text: str) -> bool:
         """A worker ended before it was ready. After some attempts in a row it is given up, and the others go on."""

@@ -12,14 +12,14 @@ import os
 import socket
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from evalpool._descriptors import can_read
 from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
-from evalpool.backends._pool._ahead import encode
+from evalpool.backends._pool._ahead import Pickled
 from evalpool.backends._pool._sockets import OverSockets, Peer
 from evalpool.backends._pool._stderr import REPORT, ErrorTail
 from evalpool.backends._ray import _holders, _ring
@@ -27,7 +27,6 @@ from evalpool.backends._ray._actor import versions
 from evalpool.backends._ray._reach import host_identity, listen_to_workers
 from evalpool.backends._ray._resources import Needs
 from evalpool.backends._ray._store import Shelf
-from evalpool.jobs._job import Job
 from evalpool.outcomes import Worker
 from evalpool.worker._path import understood_path
 
@@ -65,15 +64,6 @@ class Actor(Peer):
         self.ending = False
         self.why = ""  # Ray's reason for its end
         self.log = ""  # the file of its standard error, if it is on this host
-
-
-class _Large(NamedTuple):
-    """A job that goes to its worker by a way that depends on where that is."""
-
-    kind: int
-    job: tuple[int, int]
-    payload: bytes
-    buffers: list[memoryview]
 
 
 class Actors(OverSockets):
@@ -169,13 +159,10 @@ class Actors(OverSockets):
 
     # Jobs.
 
-    def _encode(self, job: Job[Any]) -> Any:
-        return encode(job, self._framed)
-
     def _framed(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Any:
         if not _lend.worth_it(payload, buffers):
             return _wire.frame(kind, payload, buffers)
-        return _Large(kind, job, payload, buffers)
+        return Pickled(kind, job, payload, buffers)
 
     def _borrow(self, seat: Actor, head: memoryview) -> _wire.Frame:
         if seat.rings is not None and _ring.is_in_ring(head):
@@ -184,9 +171,9 @@ class Actors(OverSockets):
         return _lend.borrow(seat.lender, head)
 
     def _send(self, peer: Actor, pieces: Any) -> None:
-        super()._send(peer, self._convey(peer, pieces) if type(pieces) is _Large else pieces)
+        super()._send(peer, self._convey(peer, pieces) if type(pieces) is Pickled else pieces)
 
-    def _convey(self, peer: Actor, large: _Large) -> list[Any]:
+    def _convey(self, peer: Actor, large: Pickled) -> list[Any]:
         """Let a large job reach a worker by the shortest way; what is to be sent for it."""
         if peer.rings is not None and peer.lender is not None:
             frame = peer.rings[0].put(*large)
@@ -249,7 +236,16 @@ class Actors(OverSockets):
         self._disconnect(peer)
         where = f" {peer.worker.pid} on {peer.worker.host}" if peer.worker.pid else f" {peer.worker.name}"
         text = f"The Ray worker{where} ended. {peer.why or 'Ray gives no reason.'}{_last_words(peer.log)}"
-        self._let_go(peer, text)
+        try:
+            self._let_go(peer, text)
+        finally:
+            self._replace(peer, text)
+
+    def _discard(self, peer: Actor, text: str) -> None:
+        peer.why = text
+        self._bury(peer)
+
+    def _replace(self, peer: Actor, text: str) -> None:
         if not peer.ready:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS:
