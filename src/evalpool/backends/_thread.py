@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+from evalpool._guard import Guard, describe
 from evalpool._log import get_logger
 from evalpool._patched import refuse_queues_of_greenlets
 from evalpool.evaluator._evaluator import Evaluator
@@ -78,6 +79,7 @@ class Threads:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._lock = threading.Lock()
         self._watched = evaluator._watches_starts
+        self._guard = Guard("A thread that runs jobs")
         self.put = self._queue.put
         self._seats = [self._seat(index) for index in range(count)]
 
@@ -92,18 +94,28 @@ class Threads:
     def _work(self, seat: _Seat) -> None:
         get, call, channel, worker = self._queue.get, self._task.call, self._channel, seat.worker
         evaluator, watched = self._evaluator, self._watched
+        job: Job[Any] | None = None
+        attempt = None
         while not seat.abandoned:
-            job = get()
-            if job is None:
-                return
-            seat.job, attempt = job, job.attempts
-            if watched:
-                evaluator._started(job, worker)
-            outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
-            seat.job = None
-            channel.forget(job.number, attempt)
-            evaluator._report(job, outcome, attempt)
-            del job, outcome  # nothing is kept while this thread waits
+            try:
+                job = get()
+                if job is None:
+                    return
+                attempt = job.attempts
+                seat.job = job
+                if watched:
+                    evaluator._started(job, worker)
+                outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
+                seat.job = None
+                channel.forget(job.number, attempt)
+                evaluator._report(job, outcome, attempt)
+                job = outcome = attempt = None  # type: ignore[assignment]  # nothing is kept while this thread waits
+            except BaseException as error:  # noqa: BLE001  this thread has no caller
+                self._guard.caught(error)
+                lost, job, seat.job = job, None, None
+                if lost is not None:
+                    text = f"evalpool lost the job by an error of its own.\n{describe(error)}"
+                    evaluator._report(lost, failed(FailureKind.WORKER_DIED, text, worker=worker), attempt)
 
     def abandon(self, job: Job[Any]) -> bool:
         """Give up the thread that runs `job` and start another in its place; False if none runs it."""
