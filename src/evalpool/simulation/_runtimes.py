@@ -39,12 +39,13 @@ def runtime_of(where: str | Callable[[Any, Any], Any], job: Job[Any], outcome: O
         outcome: of the job.
     """
     if callable(where):
-        job._outcome = outcome
+        before, job._outcome = job._outcome, outcome  # for this call alone: its virtual end has not come
         try:
             return where(job, job.output)
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
             return f"nothing, for runtime= raised {type(error).__name__}: {error}"
         finally:
+            job._outcome = before
             job._metadata = None  # if it looked there: the virtual times are yet to come
     for place in (outcome.output, outcome.metadata):
         if place is not None and where in place:

@@ -295,7 +295,11 @@ class EvaluatorSearch(Search):
 
     def _evaluate(self, job: int) -> None:
         evaluator, asked_for = self._evaluator, self._jobs[job]
-        lent = evaluator._lend(asked_for)
+        try:
+            lent = evaluator._lend(asked_for)
+        except Exception as error:  # noqa: BLE001  a hook; its failure is that of the job
+            evaluator._fail_at_start(job, asked_for, f"{type(evaluator).__name__}._acquire raised", error)
+            return
         if lent is None:
             raise SimulationError(
                 f"There is no resource to lend to job {asked_for.id}, and a job that was asked for starts at once; "

@@ -119,6 +119,7 @@ class SimulatedEvaluator(Evaluator):
         self._numbers: dict[int, int] = {}  # job number -> the kernel's
         self._evaluating: set[int] = set()  # job numbers that the backend has
         self._gone: set[int] = set()  # of those, the ones whose result nobody wants any more
+        self._real_outcomes: dict[int, Outcome] = {}  # job number -> what nobody may see before its virtual end
         self._records: dict[int, list[tuple[float, Any]]] = {}
         self._marked: dict[int, deque[tuple[float, Any]]] = {}  # records that are still to come, in virtual time
         self._cut: dict[int, int] = {}  # job numbers run again up to the record at which a stopper stopped them
@@ -241,7 +242,12 @@ class SimulatedEvaluator(Evaluator):
                 self._take_results()
                 continue
             job = self._jobs[number]
-            extra = self._lend(job)
+            try:
+                extra = self._lend(job)
+            except Exception as error:  # noqa: BLE001  a hook; its failure is that of the job
+                kernel.start()
+                self._fail_at_start(number, job, f"{type(self).__name__}._acquire raised", error)
+                continue
             if extra is None:
                 break
             kernel.start()
@@ -258,6 +264,7 @@ class SimulatedEvaluator(Evaluator):
 
     def _prepare(self, number: int, job: Job[Any], extra: dict[str, Any]) -> bool:
         """A job has started in virtual time; is it to be evaluated now?"""
+        job._status = JobStatus.RUNNING  # whoever looks sees it so until its virtual end
         checkpoint = self._kernel.resumed(number)
         if checkpoint is not None and checkpoint.seed is not None:
             job._seed_number = checkpoint.seed
@@ -281,20 +288,23 @@ class SimulatedEvaluator(Evaluator):
         try:
             runtime: Any = runtime_before(dict(job.args))
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
-            text = f"runtime_before raised: {describe_exception(error, error.__traceback__)}"
-            verdict = self._kernel.finish(number, None, failed=True)
-            job._outcome = failed(FailureKind.RAISED, text, objective=f"F_{type(error).__name__}")
-        else:
-            verdict = self._kernel.finish(number, runtime, seed=self._seed_of(job))
+            self._fail_at_start(number, job, "runtime_before raised", error)
+            return
+        verdict = self._kernel.finish(number, runtime, seed=self._seed_of(job))
         if verdict is not None:
-            job._outcome = judged(None, verdict)
+            self._real_outcomes[job.number] = judged(None, verdict)
+
+    def _fail_at_start(self, number: int, job: Job[Any], what: str, error: Exception) -> None:
+        """What a job needed before its evaluation could not be had."""
+        text = f"{what}: {describe_exception(error, error.__traceback__)}"
+        outcome = failed(FailureKind.RAISED, text, objective=f"F_{type(error).__name__}")
+        verdict = self._kernel.finish(number, None, failed=True)
+        self._real_outcomes[job.number] = outcome if verdict is None else judged(None, verdict)
 
     def _evaluate_really(self, jobs: list[Job[Any]]) -> None:
         """Have the backend run jobs."""
         if jobs:
             for job in jobs:
-                job._status = JobStatus.READY
-                job._outcome = None  # of a first evaluation that a stopper cut short: one with an outcome is not run
                 self._evaluating.add(job.number)
             self._pump(jobs, self._real)
 
@@ -319,9 +329,8 @@ class SimulatedEvaluator(Evaluator):
                 self._arrive(job)
 
     def _arrive(self, job: Job[Any]) -> None:
-        outcome = job._outcome
+        outcome = self._real_outcomes.pop(job.number)
         number = self._numbers[job.number]
-        assert outcome is not None
         if job.number in self._cut:
             del self._cut[job.number]
             job.attempts -= 1  # the same attempt, as it would have ended
@@ -336,9 +345,7 @@ class SimulatedEvaluator(Evaluator):
             retry = bad and outcome.kind is not FailureKind.RETURNED and self._may_retry(job, outcome)
         start = self._kernel._trace.start[number]
         verdict = self._kernel.finish(number, runtime, failed=bad, retry=retry, seed=self._seed_of(job))
-        if verdict is not None:
-            job._outcome = outcome = judged(outcome, verdict)
-            job._status = outcome.status
+        self._real_outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
         records = self._records.pop(job.number, None)
         if records:
             self._mark_records(number, job, records, start)
@@ -413,7 +420,9 @@ class SimulatedEvaluator(Evaluator):
         if self._lends:
             with self._lock:
                 self._release(job)
-        job._stop = job._started = job._stopper = job._outcome = None
+        self._real_outcomes.pop(job.number, None)
+        job._stop = job._started = job._stopper = None
+        job._status = JobStatus.READY
 
     def _release_job(self, number: int) -> None:
         """A job's virtual end has come: give it back."""
@@ -421,12 +430,13 @@ class SimulatedEvaluator(Evaluator):
         if self._lends:
             with self._lock:
                 self._release(job)
-        if self._runtime_before is not None and job._outcome is None:
+        if self._runtime_before is not None and job.number not in self._real_outcomes:
             self._evaluate_really([job])
         wanted = job.number in self._cut or (self._runtime_before is not None and job.number in self._evaluating)
         while wanted and job.number not in self._late:
             self._take_results()
-        outcome = self._late.pop(job.number, job._outcome)
+        known = self._real_outcomes.pop(job.number, None)
+        outcome = self._late.pop(job.number, known)
         assert outcome is not None
         self._deliver(number, outcome)
 
@@ -435,6 +445,7 @@ class SimulatedEvaluator(Evaluator):
         del self._numbers[job.number]
         self._marked.pop(number, None)
         self._records.pop(job.number, None)
+        self._real_outcomes.pop(job.number, None)
         if job._history is not None:
             job._history.pop("_records", None)
         job._virtual = {**self._kernel.facts(number), "virtual_submit": job._submitted}
@@ -513,13 +524,20 @@ class SimulatedEvaluator(Evaluator):
                 self._evaluating.discard(job.number)
                 real.append(job)
             started = not math.isnan(self._kernel._trace.start[number])
-            job._outcome = failed(FailureKind.CANCELLED, reason if started else f"{reason} before it ran")
+            outcome = failed(FailureKind.CANCELLED, reason if started else f"{reason} before it ran")
             self._late.pop(job.number, None)
             self._cut.pop(job.number, None)
+            self._real_outcomes[job.number] = outcome
             if not started:
-                self._deliver(number, job._outcome)
+                self._deliver(number, outcome)
         for job in real:
-            super().cancel([job])
+            with self._lock:
+                waits = job in self._ready  # for a worker of the backend underneath
+                if waits:
+                    self._ready.remove(job)
+                    self._put(self._real, job)
+            if not waits:
+                super().cancel([job])
         while self._step(self._kernel.clock):
             pass
         return count
@@ -529,14 +547,9 @@ class SimulatedEvaluator(Evaluator):
 
     def _settle(self, job: Job[Any], outcome: Outcome) -> None:
         """The backend has ended a job: that is a result for us, not yet one for the caller."""
-        if job.number in self._gone:
-            # Stopped in virtual time: the job has its outcome, and this is only a sign that it is off the backend.
-            if job._outcome is not None:
-                job._status = job._outcome.status
-            self._put(self._real, job)
-            return
-        job._outcome = outcome
-        job._status = outcome.status
+        if job.number not in self._gone:
+            self._real_outcomes[job.number] = outcome
+        # Else it was stopped in virtual time and has its outcome; this is only a sign that it is off the backend.
         self._put(self._real, job)
 
     def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:

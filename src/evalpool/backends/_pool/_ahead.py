@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from evalpool._guard import Guard, describe
@@ -150,7 +151,7 @@ class Ahead(abc.ABC):
         self._balance_at: float | None = None
         self._unheard = False  # all jobs behind one that does not stop are wanted back, and there is no answer yet
         self._hopeless = ""  # why no worker can be had, if none can
-        self._commands: deque[Callable[[], None]] = deque()
+        self._commands: deque[Callable[[], Any]] = deque()
         self._lead = Lead(self._wake)
         self._shortage = Shortage(self)
         self._reports: list[tuple[Job[Any], Outcome]] = []
@@ -292,7 +293,7 @@ class Ahead(abc.ABC):
                 return seat, entry
         return None, None
 
-    def _command(self, action: Callable[[], None]) -> None:
+    def _command(self, action: Callable[[], Any]) -> None:
         """Have something done by the I/O thread."""
         self._commands.append(action)
         self._wake()
@@ -304,8 +305,9 @@ class Ahead(abc.ABC):
         batches: dict[Seat, list[Any]] = {}
         try:
             self._assign_to(batches, encoded, begun)
-        except BaseException:
+        except BaseException as error:
             self._torn.update(batches)  # how much of it they have been sent is not known
+            self._command(partial(self._guard.caught, error))
             raise
 
     def _assign_to(
