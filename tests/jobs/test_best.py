@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalpool import Evaluator, JobRecord, best
+from evalpool.analysis._rows import read_rows
 from evalpool.errors import BadArgument
 from evalpool.storage import NullStorage, SQLiteStorage
 
@@ -61,6 +62,17 @@ def test_the_best_of_a_search_that_is_kept_has_what_earlier_runs_found(tmp_path:
         evaluated(invert, [1, 4], storage=storage)
         evaluator, _ = evaluated(invert, [2], storage=storage, search_id="latest")
         assert [(job.id, job.objective) for job in evaluator.best(2)] == [("0.0", 1.0), ("0.2", 0.5)]
+
+
+def test_a_storage_may_be_given_by_its_url(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    evaluator, _ = evaluated(invert, [1, 4], storage=url)
+    assert len(evaluator.results()) == 2
+    evaluator, _ = evaluated(invert, [2], storage=url, search_id="latest")
+    assert [job.id for job in evaluator.best(2)] == ["0.0", "0.2"]
+    assert [row["objective"] for row in read_rows(url)] == [1.0, 0.25, 0.5]
+    with pytest.raises(BadArgument, match="sqlite:///"):
+        evaluated(invert, [1], storage="runs.db")
 
 
 @pytest.mark.parametrize("n", [0, -1, True, 1.5, "2", None])

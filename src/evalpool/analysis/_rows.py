@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 from evalpool._checks import is_real
 from evalpool.errors import BadArgument
@@ -19,6 +19,7 @@ from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import JobStatus
 from evalpool.storage._base import Storage
 from evalpool.storage._records import minimizes
+from evalpool.storage._registry import storage_from_url
 from evalpool.tables._tables import read_table, table_of
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ Row: TypeAlias = "dict[str, Any]"
 
 
 def read_rows(source: Source) -> list[Row]:
-    """One dict per job with the columns of the tables; of a storage those of its latest search.
+    """One dict per job with the columns of the tables; of a storage, or of its URL, those of its latest search.
 
     Raises:
         BadArgument: `source` is nothing that holds jobs, or a file that cannot be read as a table.
         UnknownSearch: a storage that holds no search.
     """
+    if _is_url(source):
+        with storage_from_url(source) as storage:
+            return read_rows(storage)
     if isinstance(source, (str, os.PathLike)):
         try:
             return read_table(source)
@@ -134,7 +138,15 @@ def is_partial(row: Row) -> bool:
     return row.get("m:stopped_early") is True
 
 
+def _is_url(source: Any) -> TypeGuard[str]:
+    """Does a text name a storage, and no file?"""
+    return isinstance(source, str) and "://" in source
+
+
 def _minimizes(source: Any) -> bool:
+    if _is_url(source):
+        with storage_from_url(source) as opened:
+            return _minimizes(opened)
     storage = getattr(source, "storage", source)
     if not isinstance(storage, Storage):
         return False

@@ -106,7 +106,7 @@ class Evaluator(abc.ABC):
         num_workers: how many run at the same time; -1 for every usable CPU.
         callbacks: watchers, called in the caller's thread.
         run_function_kwargs: keyword arguments for every call, sent once per worker.
-        storage: where records are kept; None for a memory of this evaluator's own.
+        storage: where records are kept, or its URL, ``"sqlite:///results.db"``; None: in a memory of its own.
         search_id: an existing search of `storage` to go on with; ``"latest"`` for its last one.
         job_timeout: seconds that one job may run; then it ends as ``F_timeout``.
         retries: how often a job whose worker died or that raised is run again; a `Retries` to tell the two apart.
@@ -128,7 +128,7 @@ class Evaluator(abc.ABC):
         num_workers: int = 1,
         callbacks: Iterable[Callback] | None = None,
         run_function_kwargs: dict[str, Any] | None = None,
-        storage: Storage | None = None,
+        storage: Storage | str | None = None,
         search_id: str | None = None,
         job_timeout: float | None = None,
         retries: Any = 0,
@@ -291,16 +291,20 @@ class Evaluator(abc.ABC):
         """Can the workers use this storage?"""
         return storage.shared >= self._needed_sharing() and not (storage.ranks_only and self._workers_are != "threads")
 
-    def _open_search(self, storage: Storage | None, search_id: str | None) -> None:
+    def _open_search(self, storage: Storage | str | None, search_id: str | None) -> None:
         from evalpool.storage import Sharing, Storage, new_owner
 
+        if isinstance(storage, str):
+            storage = _settings.storage_at(storage)
+            # Not at `close`: results can be asked for after it, as those of every storage.
+            weakref.finalize(self, storage.close)
         self._own_storage = OwnStorage() if storage is None else None
         if self._own_storage is not None:
             storage = self._own_storage
         elif not isinstance(storage, Storage):
             raise BadArgument(
                 f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, "
-                'such as SQLiteStorage("results.db").'
+                'such as SQLiteStorage("results.db"), or its URL, "sqlite:///results.db".'
             )
         if self._own_storage is None and storage.keeps and not self._reaches(storage):
             raise _settings.unreachable(storage, type(self).__name__, self._needed_sharing())
