@@ -1084,7 +1084,12 @@ class Evaluator(abc.ABC):
                     raise
             if self._hooks.on_done:
                 self._undelivered.extend(("on_done", 0, (job,)) for job in fresh)
-        others = self._look_for_others(at_once=False)
+        try:
+            others = self._look_for_others(at_once=False)
+        except BaseException:  # interrupted: what is gathered is told nevertheless
+            if fresh and self._hooks.on_gather:
+                self._undelivered.append(("on_gather", 0, (fresh, [])))
+            raise
         if (fresh or others) and self._hooks.on_gather:
             self._undelivered.append(("on_gather", 0, (fresh, others)))
         if self._undelivered:
