@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from evalpool._guard import Guard, describe
+from evalpool._guard import Guard, describe, start_guarded
 from evalpool._log import get_logger
 from evalpool._patched import refuse_queues_of_greenlets
 from evalpool.evaluator._evaluator import Evaluator
@@ -85,13 +85,11 @@ class Threads:
 
     def _seat(self, index: int) -> _Seat:
         seat = _Seat(Worker(f"{self._name}-{index}", self._host, self._pid))
-        seat.thread = threading.Thread(
-            target=self._work, args=(seat,), name=f"evalpool-{seat.worker.name}", daemon=True
-        )
-        seat.thread.start()
+        name = f"evalpool-{seat.worker.name}"
+        seat.thread = start_guarded(name, self._guard, lambda: self._work(seat))
         return seat
 
-    def _work(self, seat: _Seat) -> None:
+    def _work(self, seat: _Seat) -> bool:
         get, call, channel, worker = self._queue.get, self._task.call, self._channel, seat.worker
         evaluator, watched = self._evaluator, self._watched
         job: Job[Any] | None = None
@@ -100,7 +98,7 @@ class Threads:
             try:
                 job = get()
                 if job is None:
-                    return
+                    return False
                 attempt = job.attempts
                 seat.job = job
                 if watched:
@@ -116,6 +114,7 @@ class Threads:
                 if lost is not None:
                     text = f"evalpool lost the job by an error of its own.\n{describe(error)}"
                     evaluator._report(lost, failed(FailureKind.WORKER_DIED, text, worker=worker), attempt)
+        return False
 
     def abandon(self, job: Job[Any]) -> bool:
         """Give up the thread that runs `job` and start another in its place; False if none runs it."""

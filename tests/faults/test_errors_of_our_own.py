@@ -1,0 +1,108 @@
+"""An error of our own, at whatever line of the loops that run jobs: gather ends, and every job has an outcome.
+
+Each line of these functions in turn raises once, in whichever thread comes to it, while jobs run. What the jobs end as
+depends on what was torn; that they end, and that the jobs after them are done, does not.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+from evalpool import Job, ThreadPoolEvaluator
+from evalpool.backends._thread import Threads
+from evalpool.evaluator import Evaluator
+from evalpool.evaluator._watchdog import Watchdog
+
+pytestmark = pytest.mark.slow
+
+
+class Unforeseen(Exception):
+    """What nobody foresaw."""
+
+
+class Fault:
+    """Raises once before a chosen line, in any thread that was started under it."""
+
+    def __init__(self, *functions: Callable[..., Any]) -> None:
+        self._codes: set[CodeType] = {getattr(function, "__func__", function).__code__ for function in functions}
+        self._at: tuple[CodeType, int] | None = None
+        self.lines = sorted(
+            {
+                (code.co_name, line, code)
+                for code in self._codes
+                for *_, line in code.co_lines()
+                # The line of a `with` comes again as its block ends, before the context is left: a lock would stay
+                # taken, which no error can do there. Nor can one come at a `try`, which does nothing.
+                if line and not linecache.getline(code.co_filename, line).strip().startswith(("with ", "try:"))
+            },
+            key=lambda each: each[:2],
+        )
+
+    def arm(self, code: CodeType, line: int) -> None:
+        self._at = code, line
+
+    @property
+    def struck(self) -> bool:
+        return self._at is None
+
+    def disarm(self) -> None:
+        self._at = None
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._in_function if frame.f_code in self._codes else None
+
+    def _in_function(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line" and self._at == (frame.f_code, frame.f_lineno):
+            self._at = None
+            raise Unforeseen(f"at line {frame.f_lineno} of {frame.f_code.co_name}")
+        return self._in_function
+
+
+@pytest.fixture
+def traced() -> Iterator[Callable[[Fault], None]]:
+    before = sys.gettrace()
+
+    def start(fault: Fault) -> None:
+        threading.settrace(fault.trace)
+        sys.settrace(fault.trace)
+
+    yield start
+    threading.settrace(None)  # type: ignore[arg-type]  # None takes it away
+    sys.settrace(before)
+
+
+def run(job: Any) -> float:
+    job.record(1.0, 0.0)
+    return float(job["x"])
+
+
+def all_end(evaluator: Evaluator, first: int, where: tuple[str, int]) -> None:
+    """A handful of jobs, submitted and gathered in both ways; all have an outcome."""
+    jobs: list[Job[Any]] = evaluator.submit([{"x": first + n} for n in range(5)])
+    threading.Event().wait(0.003)  # the caller is away: the thread of our own takes over
+    gathered = evaluator.gather("ALL", timeout=30)
+    assert len(gathered) == len(jobs), where
+    assert {job.number for job in gathered} == {job.number for job in jobs}, where
+    for job in gathered:
+        assert job.objective == float(job.args["x"]) or "Unforeseen" in (job.error or ""), where
+
+
+def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Fault], None]) -> None:
+    fault = Fault(Threads._work, Watchdog._turn, Evaluator._report_all, Evaluator._started, Evaluator._take_ready)
+    struck = 0
+    for count, (name, line, code) in enumerate(fault.lines):
+        traced(fault)
+        with ThreadPoolEvaluator(run, num_workers=1, job_timeout=20.0) as evaluator:
+            fault.arm(code, line)
+            all_end(evaluator, 10 * count, (name, line))
+            struck += fault.struck
+            fault.disarm()
+            all_end(evaluator, 5, (name, line))
+    assert struck > len(fault.lines) / 3
