@@ -13,15 +13,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from evalpool._net._connect import connect
+from evalpool._net._proof import ProofFailed
+from evalpool._net._sockets import kind_of, reach
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import ObjectiveFuncWrapper, get_multiple_wrappers
-from evalpool.simulation._protocol import Channel, Kind, connect, join_request
+from evalpool.simulation._protocol import Channel
 from mpi.engines import ENGINES
 from services import missing
 
@@ -356,6 +360,7 @@ def dies_once(eval_config: dict[str, Any], fidels: Any = None, seed: Any = None)
 
 POOL = """
 import faulthandler, multiprocessing, sys
+from contextlib import closing, suppress
 from pathlib import Path
 from tests.simulation.callers import SENTINEL
 from tests.simulation.test_wrapper_processes import dies_once, make, one_call
@@ -649,20 +654,15 @@ def test_who_does_not_know_the_key_is_refused_and_the_key_is_for_this_user_alone
         contact = Path(wrapper.dir_name, "coordinator.json")
         assert stat.S_IMODE(contact.stat().st_mode) == 0o600
         address = json.loads(contact.read_text())["address"]
-        channel = connect(address)
-        kind, nonce = channel.receive()
-        assert kind == Kind.CHALLENGE
-        channel.send(Kind.JOIN, join_request(b"x" * 32, nonce, b"n" * 32, {"name": "stranger", "worker": None}))
-        kind, content = channel.receive()
-        assert kind == Kind.REFUSED
-        assert b"does not know the key" in content
-        channel.close()
-        channel = connect(address)
-        channel.receive()
-        channel.send(Kind.RESULT, b"nonsense")
-        assert channel.receive()[0] == Kind.REFUSED
-        channel.socket.sendall(b"\xff" * 64)
-        channel.close()
+        with pytest.raises(ProofFailed, match="does not accept our proof"):
+            connect(address, b"x" * 32, packets=True)
+        with closing(reach(address, kind_of(address, True), BOUND)) as stranger:
+            stranger.settimeout(BOUND)
+            stranger.recv(100)
+            with suppress(OSError):
+                for _ in range(1000):  # 60 MB, if somebody took them
+                    stranger.sendall(b"\xf0\xff\xff\xff\x02" + b"A" * 60_000)
+                pytest.fail("what a stranger sends is read without end")
         victim.kill()
         assert not contact.parent.joinpath("nothing").exists()
     assert not contact.exists()

@@ -26,7 +26,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from evalpool._descriptors import make_room
+from evalpool._descriptors import can_read, make_room
 from evalpool._fork import Order, at_fork
 from evalpool._log import get_logger
 from evalpool._net._proof import REFUSED, VERDICT_BYTES, Challenge, ProofFailed
@@ -103,6 +103,10 @@ class Handshakes:
             return None
         unproven = self._unproven.get(fd)
         return None if unproven is None else self._read(unproven)
+
+    def pending(self) -> bool:
+        """Is somebody about to prove itself, or waiting to be accepted?"""
+        return bool(self._unproven) or bool(can_read(*self._listening.values()))
 
     def deadline(self) -> float:
         """When `expire` must be called, by the monotonic clock."""

@@ -24,8 +24,8 @@ Address = Any
 BACKLOG = 1024
 
 
-def listen_locally(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, Address]:
-    """A socket that only this host's programs reach, listening, and its address."""
+def listen_locally(*, packets: bool = False) -> tuple[socket.socket, Address]:
+    """A socket that only this host's programs reach, listening, and its address; `packets` as of `kind_of`."""
     if not hasattr(socket, "AF_UNIX"):
         listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         return listening, list(listening.getsockname()[:2])
@@ -33,7 +33,7 @@ def listen_locally(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, Addre
         address = f"@evalpool-{secrets.token_hex(16)}"
     else:
         address = os.path.join(tempfile.mkdtemp(prefix="evalpool-"), "socket")
-    listening = socket.socket(socket.AF_UNIX, kind)
+    listening = socket.socket(socket.AF_UNIX, kind_of(address, packets))
     try:
         listening.bind(_name(address))
         listening.listen(BACKLOG)

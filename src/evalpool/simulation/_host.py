@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import uuid
 import weakref
@@ -17,12 +16,16 @@ from typing import Any
 from evalpool._fork import Order, at_fork
 from evalpool._json import from_json, to_json
 from evalpool._log import get_logger
+from evalpool._net._connect import connect
+from evalpool._net._listener import new_key
+from evalpool._net._proof import ProofFailed
+from evalpool._net._sockets import listen_locally
 from evalpool.errors import SimulationError
 from evalpool.jobs._seeds import fresh_seed
-from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._batches import BatchCoordinator
 from evalpool.simulation._coordinator import Coordinator
 from evalpool.simulation._files import write_atomically
+from evalpool.simulation._protocol import Channel
 from evalpool.simulation._run import RunSettings
 from evalpool.simulation._server import Presence, Server
 from evalpool.simulation._session import SocketSession
@@ -70,9 +73,12 @@ class Contact:
 
 def open_session(directory: str, contact: Contact, settings: RunSettings, worker: int | None) -> SocketSession:
     """Raises `OSError` if nobody listens any more, and what `SocketSession` raises."""
-    channel = protocol.connect(contact.address)
     try:
-        return SocketSession(directory, channel, contact.key, settings, worker)
+        channel = Channel(connect(contact.address, contact.key, packets=True))
+    except ProofFailed as error:
+        raise SimulationError(f"Who listens at the address of the run in {directory}: {error}.") from error
+    try:
+        return SocketSession(directory, channel, settings, worker)
     except BaseException:
         channel.close()
         raise
@@ -114,8 +120,8 @@ class _Engine:
         """Let processes connect; they are answered once `serve` is called."""
         with self._lock:
             if self._server is None and not self._closed:
-                listener, address = protocol.listen()
-                key = secrets.token_bytes(32)
+                listener, address = listen_locally(packets=True)
+                key = new_key()
                 self._presence = Presence(self.directory, self.coordinator.settings.num_callers, new=True)
                 self._server = Server(self.coordinator, listener, key, self._presence)
                 self.coordinator.on_change = self._server.wake

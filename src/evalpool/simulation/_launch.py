@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -25,8 +24,9 @@ from typing import Any
 from evalpool._files import lock, new_file, unlock
 from evalpool._json import from_json, to_json
 from evalpool._launchers import child_environment
+from evalpool._net._listener import new_key
+from evalpool._net._sockets import listen_locally
 from evalpool.errors import SimulationError
-from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._files import LOG, how_it_ended, write_atomically
 from evalpool.simulation._host import Contact, new_coordinator, open_session
 from evalpool.simulation._run import RunSettings
@@ -123,8 +123,8 @@ def main() -> None:
         seed = state["seed"]
         settings = RunSettings.from_json(state["settings"])
     coordinator = new_coordinator(settings, directory, seed, state)
-    listener, address = protocol.listen()
-    key = secrets.token_bytes(32)
+    listener, address = listen_locally(packets=True)
+    key = new_key()
     presence = Presence(directory, settings.num_callers, new=True)
     server = Server(coordinator, listener, key, presence)
     Contact(address, key).write(directory)

@@ -1,11 +1,10 @@
-"""Frames on a local socket between a caller and its coordinator, and the proof that both know the key.
+"""Frames on a local socket between a caller and its coordinator, once both have proven that they know the key.
 
 ::
 
     caller                                          coordinator
-                          ◄── CHALLENGE nonce ───
-    ─── JOIN proof, nonce, who I am ───►
-                          ◄── JOINED proof, worker ─     or REFUSED why
+    ─── JOIN who I am ───►
+                          ◄────── JOINED worker ───      or REFUSED why
 
 On Linux the socket keeps messages apart (SEQPACKET). Of a stream socket, who waits to read is also woken when what it
 has sent is read; two wake-ups per evaluation instead of one were a third of the time.
@@ -18,22 +17,16 @@ unasked.
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
-import secrets
 import socket
 import struct
-import sys
 from typing import Any
 
 from evalpool._descriptors import can_read
-from evalpool._json import from_json, to_json
-from evalpool.errors import SimulationError
+from evalpool._json import to_json
 from evalpool.simulation._run import Result
 
-__all__ = ["Channel", "Kind", "challenge", "connect", "join_request", "listen", "proof", "read_join"]
+__all__ = ["Channel", "Kind"]
 
-NONCE = 32
 READ = 1 << 16
 CHUNK = 1 << 15
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -46,7 +39,6 @@ _JOINED = struct.Struct("<IQQ")
 class Kind(enum.IntEnum):
     """What a frame is."""
 
-    CHALLENGE = 1
     JOIN = 2
     JOINED = 3
     REFUSED = 4  # the run goes on without this caller
@@ -165,67 +157,3 @@ def pack_released(charged: float, seed: int, over: bool) -> bytes:
 def unpack_released(content: bytes) -> tuple[float, int, bool]:
     charged, seed, over = _RELEASED.unpack(content)
     return charged, seed, over
-
-
-def listen() -> tuple[socket.socket, Any]:
-    """A listening socket that only this machine reaches, and its address as JSON.
-
-    On Linux its name is no file, so nothing is left behind; elsewhere it is a port of the loopback interface.
-    """
-    if sys.platform == "linux":
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        name = f"evalpool-{secrets.token_hex(16)}"
-        listener.bind(f"\0{name}")
-        address: Any = name
-    else:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.bind(("127.0.0.1", 0))
-        address = list(listener.getsockname())
-    listener.listen(4096)
-    return listener, address
-
-
-def connect(address: Any) -> Channel:
-    """Raises `OSError` if nobody listens."""
-    if isinstance(address, str):
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        where: Any = f"\0{address}"
-    else:
-        connected = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        where = tuple(address)
-    try:
-        connected.connect(where)
-        without_delay(connected)
-    except BaseException:
-        connected.close()
-        raise
-    return Channel(connected)
-
-
-def without_delay(connected: socket.socket) -> None:
-    if connected.family == socket.AF_INET:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def challenge() -> bytes:
-    return secrets.token_bytes(NONCE)
-
-
-def proof(key: bytes, side: bytes, nonce: bytes) -> bytes:
-    """That one knows the key, without showing it."""
-    return hmac.new(key, side + nonce, hashlib.sha256).digest()
-
-
-def join_request(key: bytes, nonce: bytes, own: bytes, who: dict[str, Any]) -> bytes:
-    return proof(key, b"caller", nonce) + own + to_json(who).encode()
-
-
-def read_join(key: bytes, nonce: bytes, content: bytes) -> tuple[bytes, dict[str, Any]]:
-    """The caller's nonce and who it is. Raises `SimulationError` if it does not know the key."""
-    given, own, who = content[:32], content[32 : 32 + NONCE], content[32 + NONCE :]
-    if not hmac.compare_digest(given, proof(key, b"caller", nonce)) or len(own) != NONCE:
-        raise SimulationError("The caller does not know the key of this run.")
-    value = from_json(who)
-    if not isinstance(value, dict):
-        raise SimulationError("The caller does not say who it is.")
-    return own, value

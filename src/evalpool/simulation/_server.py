@@ -20,6 +20,7 @@ from typing import Any
 from evalpool._descriptors import can_read
 from evalpool._files import new_file
 from evalpool._json import from_json
+from evalpool._net._listener import Handshakes
 from evalpool.errors import BadArgument, EvalpoolError, SimulationError
 from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._coordinator import Coordinator, Member, Reply
@@ -65,21 +66,15 @@ class Presence:
 class _Connection:
     """One caller's socket."""
 
-    __slots__ = ("_key", "_own", "_presence", "channel", "member", "nonce")
+    __slots__ = ("_presence", "channel", "member")
 
-    def __init__(self, channel: Channel, key: bytes, presence: Presence) -> None:
+    def __init__(self, channel: Channel, presence: Presence) -> None:
         self._presence = presence
         self.channel = channel
-        self.nonce = protocol.challenge()
         self.member: Member | None = None
-        self._key = key
-        self._own = b""
-
-    def greet(self) -> None:
-        self.channel.send(Kind.CHALLENGE, self.nonce)
 
     def join(self, content: bytes, coordinator: Coordinator) -> None:
-        self._own, who = protocol.read_join(self._key, self.nonce, content)
+        who = from_json(content)
         coordinator.settings.agree(who["settings"])
         self.member = Member(who["name"], self.deliver)
         coordinator.join(self.member, who["worker"])
@@ -93,8 +88,7 @@ class _Connection:
                 self.channel.send_json(Kind.BEGUN, reply)
             elif isinstance(reply, Joined):
                 self._presence.flags[self._presence.noticed(reply.worker)] = 0
-                known = protocol.proof(self._key, b"coordinator", self._own)
-                self.channel.send(Kind.JOINED, known + protocol.pack_joined(*reply))
+                self.channel.send(Kind.JOINED, protocol.pack_joined(*reply))
             else:
                 if isinstance(reply, Over):
                     self.channel.send(Kind.OVER)
@@ -122,13 +116,10 @@ class Server:
 
     def __init__(self, coordinator: Coordinator, listener: socket.socket, key: bytes, presence: Presence) -> None:
         self._coordinator = coordinator
-        self._listener = listener
-        self._listener.setblocking(False)
-        self._key = key
         self._presence = presence
         self._connections: dict[int, _Connection] = {}
         self._poller = _Poller()
-        self._poller.add(listener)
+        self._handshakes = Handshakes([listener], key, self._poller.add, self._poller.remove)
         self._alarm, self._alarmed = socket.socketpair()
         self._alarmed.setblocking(False)
         self._poller.add(self._alarm)
@@ -149,7 +140,7 @@ class Server:
 
     @property
     def num_connections(self) -> int:
-        """How many callers are connected, or are about to join."""
+        """How many callers are connected and have proven that they know the key."""
         return len(self._connections)
 
     def run(self, may_end: Callable[[bool], bool] = lambda idle: False, *, within: float = math.inf) -> None:
@@ -162,8 +153,9 @@ class Server:
         while not self._stopping:
             with coordinator.lock:
                 deadline = coordinator.deadline()
-            events = self._wait(max(0.0, min(within, deadline - time.monotonic())))
-            newcomer = False
+            due = min(deadline, self._handshakes.deadline())
+            events = self._wait(max(0.0, min(within, due - time.monotonic())))
+            newcomers = []
             for handle in events:
                 connection = self._connections.get(handle)
                 if connection is not None:
@@ -171,10 +163,14 @@ class Server:
                 elif handle == self._alarm.fileno():
                     self._alarm.recv(4096)
                 else:
-                    newcomer = True
-            if newcomer:  # last: those who left before it came have left by now
-                self._accept()
-                served = True
+                    newcomers.append(handle)
+            for handle in newcomers:  # last: those who left before they came have left by now
+                peer = self._handshakes.ready(handle)
+                if peer is not None:
+                    self._connections[peer.socket.fileno()] = _Connection(Channel(peer.socket), self._presence)
+                    self._poller.add(peer.socket)
+                    served = True
+            self._handshakes.expire()
             if deadline <= time.monotonic():
                 coordinator.tick()
             if may_end(served and not self._connections):
@@ -186,7 +182,8 @@ class Server:
             connection.channel.close()
         self._connections.clear()
         self._poller.close()
-        for end in (self._listener, self._alarm, self._alarmed):
+        self._handshakes.close()
+        for end in (self._alarm, self._alarmed):
             end.close()
 
     def abandon(self) -> None:
@@ -194,13 +191,14 @@ class Server:
         self._connections, connections = {}, self._connections
         for connection in connections.values():
             connection.channel.close()
-        for end in (self._listener, self._alarm, self._alarmed):
+        for end in (self._alarm, self._alarmed):
             end.close()
+        self._handshakes.abandon()
         self._poller.close()
 
     def pending(self) -> bool:
-        """Is somebody at the door?"""
-        return bool(can_read(self._listener))
+        """Is somebody about to connect?"""
+        return self._handshakes.pending()
 
     def _wait(self, timeout: float) -> list[int]:
         if self._busy:
@@ -215,18 +213,6 @@ class Server:
         events = self._poller.wait(timeout)
         self._busy = time.perf_counter() - began < 2 * self._look_again
         return events
-
-    def _accept(self) -> None:
-        try:
-            accepted, _ = self._listener.accept()
-        except OSError:
-            return  # it is gone again
-        protocol.without_delay(accepted)
-        connection = _Connection(Channel(accepted), self._key, self._presence)
-        self._connections[accepted.fileno()] = connection
-        self._poller.add(accepted)
-        with contextlib.suppress(OSError):
-            connection.greet()
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -254,7 +240,7 @@ class Server:
         if kind == Kind.JOIN and member is None:
             connection.join(content, self._coordinator)
         elif member is None:
-            raise SimulationError("The caller has not shown that it knows the key of this run.")
+            raise SimulationError("The caller has not joined this run.")
         elif kind == Kind.RESULT:
             self._coordinator.finish(member, *protocol.unpack_result(content))
         elif kind == Kind.STARTED:

@@ -155,17 +155,16 @@ class SocketSession:
 
     Args:
         directory: of the run.
-        channel: connected to the coordinator.
-        key: of the run.
+        channel: connected to the coordinator; both sides have proven the key of the run.
         settings: that this caller was given.
         worker: that it is to be; None for any.
 
     Raises:
-        SimulationError: it was refused, or the coordinator does not know the key.
+        SimulationError: it was refused.
         MemberLost: the run is broken.
     """
 
-    def __init__(self, directory: str, channel: Channel, key: bytes, settings: RunSettings, worker: int | None) -> None:
+    def __init__(self, directory: str, channel: Channel, settings: RunSettings, worker: int | None) -> None:
         self.pid = os.getpid()
         self.busy = threading.Lock()
         self.returned: float | None = None
@@ -177,20 +176,13 @@ class SocketSession:
         self._presence: Presence | None = None
         self._noticed = 0
         self.closed = False
-        kind, nonce = self._receive()
-        if kind != Kind.CHALLENGE:
-            raise SimulationError(f"Who listens at the address of the run in {directory} is no coordinator.")
-        own = protocol.challenge()
         who = {"name": who_am_i(), "worker": worker, "settings": settings.as_json()}
-        channel.send(Kind.JOIN, protocol.join_request(key, nonce, own, who))
+        self._send_json(Kind.JOIN, who)
         kind, content = self._receive()
         if kind == Kind.OVER:
             self.over = True
             return
-        known = protocol.proof(key, b"coordinator", own)
-        if kind != Kind.JOINED or content[: len(known)] != known:
-            raise SimulationError(f"Who listens at the address of the run in {directory} does not know its key.")
-        self.worker, self.seed, self.calls = protocol.unpack_joined(content[len(known) :])
+        self.worker, self.seed, self.calls = protocol.unpack_joined(content)
         self._presence = Presence(directory, settings.num_callers)
         self._noticed = self._presence.noticed(self.worker)
 
