@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import psutil
+
 from evalpool._checks import is_whole
 from evalpool._launchers import launched_tasks
 from evalpool._log import get_logger
@@ -121,7 +123,7 @@ class Crew:
         self.members: list[Member] = [Member(*member) for member in self.work.allgather(tuple(mine))]
         self._check_versions()
         here = mine.host
-        self._seen = [member for member in self.members if member.host == here and _lives(member.pid)]
+        self._seen = [member for member in self.members if member.host == here and psutil.pid_exists(member.pid)]
         self.key = self.work.bcast(f"{socket.gethostname()}-{os.getpid()}-{next(_count)}", root)
         self._tags = itertools.count(1)
         self._sending: deque[Posted] = deque()
@@ -153,7 +155,7 @@ class Crew:
 
     def dead_rank(self) -> Member | None:
         """A rank of this host whose process has ended, as far as its processes are seen from here."""
-        return next((member for member in self._seen if not _lives(member.pid)), None)
+        return next((member for member in self._seen if not psutil.pid_exists(member.pid)), None)
 
     def next_tag(self) -> int:
         """A tag for one more evaluator or storage. Counted alike on all ranks where all make it together."""
@@ -267,16 +269,6 @@ class Crew:
             if tag == CREW:
                 self._owing.discard((rank, TAG.unpack(data)[0]))
         return not self._owing
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _watch_finalize(mpi: Any) -> None:
