@@ -26,8 +26,6 @@ from evalpool._net._sockets import kind_of, reach
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import ObjectiveFuncWrapper, get_multiple_wrappers
 from evalpool.simulation._protocol import Channel
-from mpi.engines import ENGINES
-from services import missing
 
 from .callers import SENTINEL, by_worker, call_until_the_end, declared, die, in_line, in_threads
 
@@ -535,6 +533,10 @@ def test_programs_that_share_a_directory_complete_as_threads_do(programs: Progra
 
 @pytest.mark.slow
 def test_mpi_ranks_are_programs_like_any_other(programs: Programs) -> None:
+    # Not at the top: spawned workers of the other tests import this module from elsewhere.
+    from mpi.engines import ENGINES
+    from services import missing
+
     engine = ENGINES["mpich"]
     try:
         engine.install()

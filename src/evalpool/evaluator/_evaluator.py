@@ -522,7 +522,7 @@ class Evaluator(abc.ABC):
                 return
             self._pumping = True
             try:
-                while self._take_and_dispatch():
+                while self._free > 0 and (self._ready or self._last_chances) and self._take_and_dispatch():
                     pass
             except BaseException:
                 self._give_up_dispatch(FailureKind.CANCELLED, "interrupted while it was handed to a worker")
