@@ -20,9 +20,10 @@ BOUND = 5.0
 
 
 def pytest_configure() -> None:
-    """Ctrl-C means what it does at a terminal, also where a script runs the tests in its background."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals mean what they do at a terminal, also in the background of a script or under nohup, which ignore some."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
