@@ -21,9 +21,9 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._log import get_logger
 
 __all__ = ["Guard", "describe", "start_guarded"]

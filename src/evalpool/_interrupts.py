@@ -22,11 +22,11 @@ import _signal  # type: ignore[import-not-found]  # the C module: `signal.getsig
 import functools
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 
 SLICE = 0.4
@@ -216,12 +216,12 @@ class Condition(threading.Condition):
         self.release()
         got = False
         try:
-            end = None if timeout is None else time.monotonic() + timeout
+            end = None if timeout is None else monotonic() + timeout
             with Opened():
                 while not got:
-                    rest = SLICE if end is None else min(SLICE, end - time.monotonic())
+                    rest = SLICE if end is None else min(SLICE, end - monotonic())
                     got = waiter.acquire(True, max(0.0, rest))
-                    if end is not None and time.monotonic() >= end:
+                    if end is not None and monotonic() >= end:
                         break
         finally:
             self.acquire()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
+
+from evalpool._clock import perf_counter
 
 __all__ = ["Patience"]
 
@@ -44,9 +45,9 @@ class Patience:
         look, called, busy = self._look, self._called, self._busy
         if look():
             return True
-        began = time.perf_counter()
+        began = perf_counter()
         while not called.is_set():
-            waited = time.perf_counter() - began
+            waited = perf_counter() - began
             if timeout is not None and waited >= timeout:
                 break
             if busy or waited < SPIN:

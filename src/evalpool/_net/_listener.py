@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import can_read, make_room
 from evalpool._fork import Order, at_fork
 from evalpool._log import get_logger
@@ -64,7 +65,7 @@ class _Unproven:
     def __init__(self, sock: socket.socket, key: bytes) -> None:
         self.socket = sock
         self.challenge = Challenge(key)
-        self.since = time.monotonic()
+        self.since = monotonic()
 
 
 class Handshakes:
@@ -118,7 +119,7 @@ class Handshakes:
 
     def expire(self) -> None:
         """Close whose time is over, and accept again if that can be."""
-        now = time.monotonic()
+        now = monotonic()
         while self._unproven:
             oldest = next(iter(self._unproven.values()))
             if now < oldest.since + WITHIN:
@@ -150,7 +151,7 @@ class Handshakes:
         if len(self._unproven) >= MOST:
             oldest = next(iter(self._unproven.values()))
             enough = oldest.since + GRACE
-            if time.monotonic() < enough:
+            if monotonic() < enough:
                 self._pause(enough)
                 return
             self._close(oldest, "others were waiting, and it had not proven itself yet")
@@ -161,7 +162,7 @@ class Handshakes:
         except OSError as error:  # no descriptor or no memory is left
             if error.errno != errno.EMFILE or not make_room(MOST):
                 logger.warning("Connections wait to be accepted: %s", error)
-                self._pause(time.monotonic() + ACCEPT_AGAIN)
+                self._pause(monotonic() + ACCEPT_AGAIN)
             return
         user = user_at(sock)
         if user is not None and not trusted(user):
@@ -266,7 +267,7 @@ class Listener:
 
     def _turn(self) -> None:
         deadline = self._handshakes.deadline()
-        timeout = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        timeout = None if deadline == math.inf else max(0.0, deadline - monotonic())
         for key, _ in self._selector.select(timeout):
             peer = None if self._closing else self._handshakes.ready(key.fd)
             if peer is not None:

@@ -13,10 +13,10 @@ import os
 import pickle
 import socket
 import threading
-import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool._net._connect import connect
 from evalpool._net._server import Server
@@ -181,5 +181,5 @@ def on_our_clock(outcome: Outcome) -> Outcome:
     """Times of another host's clock are of use as a duration only: it ended when we heard of it."""
     if outcome.start is None or outcome.end is None:
         return outcome
-    now = time.monotonic()
+    now = monotonic()
     return outcome._replace(start=now - (outcome.end - outcome.start), end=now)

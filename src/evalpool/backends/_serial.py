@@ -6,10 +6,10 @@ import inspect
 import os
 import socket
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from evalpool._clock import monotonic
 from evalpool._interrupts import Shielded
 from evalpool.backends._thread import LocalChannel, Threads
 from evalpool.evaluator._evaluator import Evaluator
@@ -80,7 +80,7 @@ class SerialEvaluator(Evaluator):
         queue, call, channel, worker = self._queue, self._work_once.call, self._channel, self._worker
         watched = self._watches_starts
         while len(inbox.done) < inbox.needed(size):
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is not None and monotonic() >= deadline:
                 return
             if not queue:
                 return
@@ -122,7 +122,7 @@ class SerialEvaluator(Evaluator):
                 self._threads.put(job)
             with Shielded(), self._condition:
                 while self._running.get(job.number) is job:
-                    rest = None if deadline is None else deadline - time.monotonic()
+                    rest = None if deadline is None else deadline - monotonic()
                     if rest is not None and rest <= 0:
                         return
                     self._condition.wait(rest)
@@ -139,7 +139,7 @@ class SerialEvaluator(Evaluator):
             with Shielded():
                 while self._queue:
                     self._begin_async(loop, self._queue.popleft())
-            if not self._tasks or (deadline is not None and time.monotonic() >= deadline):
+            if not self._tasks or (deadline is not None and monotonic() >= deadline):
                 return
             loop.turn(deadline)
 

@@ -10,9 +10,9 @@ import os
 import queue
 import socket
 import threading
-import time
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._guard import Guard, describe, start_guarded
 from evalpool._log import get_logger
 from evalpool._patched import refuse_queues_of_greenlets
@@ -139,7 +139,7 @@ class Threads:
         """The outcome of a job whose thread was given up."""
         start = None if job._started is None else job._started + self._evaluator._origin
         kind = job._stop or FailureKind.TIMEOUT
-        return failed(kind, "its thread was abandoned", start=start, end=time.monotonic(), worker=worker)
+        return failed(kind, "its thread was abandoned", start=start, end=monotonic(), worker=worker)
 
     def stop(self) -> None:
         """End the threads; those that run a job end after it."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-import time
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from evalpool._clock import lead, monotonic
 from evalpool._interrupts import SLICE, Opened, Shielded
 
 __all__ = ["TurningLoop"]
@@ -34,6 +34,7 @@ class TurningLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop(_OpenSelector())
+        lead(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._interrupt: BaseException | None = None
 
@@ -76,7 +77,7 @@ class TurningLoop:
         return task
 
     def turn(self, deadline: float | None) -> None:
-        """Let all tasks go on until one has ended, or until `deadline` (`time.monotonic()`).
+        """Let all tasks go on until one has ended, or until `deadline` (`monotonic()`).
 
         Raises:
             KeyboardInterrupt: a Ctrl-C came while it waited, or ended a task.
@@ -87,7 +88,7 @@ class TurningLoop:
         with Shielded():
             timer = None
             if deadline is not None:
-                timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._loop.stop)
+                timer = self._loop.call_later(max(0.0, deadline - monotonic()), self._loop.stop)
             try:
                 self._loop.run_forever()
             finally:
@@ -108,10 +109,10 @@ class TurningLoop:
     def _close(self, grace: float) -> None:
         with Shielded():
             try:
-                deadline = time.monotonic() + grace
+                deadline = monotonic() + grace
                 for task in self._tasks:
                     task.cancel()
-                while self._tasks and time.monotonic() < deadline:
+                while self._tasks and monotonic() < deadline:
                     self._turn(deadline)
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             finally:

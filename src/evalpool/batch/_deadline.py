@@ -14,13 +14,13 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 from evalpool._checks import is_real
+from evalpool._clock import monotonic, unix_time
 from evalpool._interrupts import end_by_signal, replace_handler
 from evalpool._launchers import child_environment
 from evalpool._log import get_logger
@@ -67,7 +67,7 @@ class Deadline:
         for name, value in (("seconds", seconds), ("margin", margin)):
             if not is_real(value) or not value >= 0:
                 raise BadArgument(f"{name} is {value!r}; give seconds of 0 or more.")
-        self._end = time.monotonic() + seconds - margin
+        self._end = monotonic() + seconds - margin
         self._durations: deque[float] = deque(maxlen=RECENT)
 
     @classmethod
@@ -100,7 +100,7 @@ class Deadline:
     @property
     def time_left(self) -> float:
         """Seconds until the deadline, without the margin; 0.0 when it has passed."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - monotonic())
 
     def __repr__(self) -> str:
         return f"<Deadline in {self.time_left:.0f} s>"
@@ -144,7 +144,7 @@ class Deadline:
 def _seconds_left(environment: Mapping[str, str]) -> float | None:
     end = environment.get("SLURM_JOB_END_TIME", "")
     if re.fullmatch(r"\d+(\.\d+)?", end):
-        return float(end) - time.time()
+        return float(end) - unix_time()
     for variable, command, find in (
         ("SLURM_JOB_ID", ["squeue", "--noheader", "--format=%L", "--jobs"], _of_squeue),
         ("PBS_JOBID", ["qstat", "-f"], _of_qstat),

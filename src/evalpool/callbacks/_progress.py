@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import warnings
 from typing import TYPE_CHECKING, Any, TextIO
 
+from evalpool._clock import monotonic
 from evalpool.callbacks._base import Callback
 from evalpool.callbacks._standing import Standing, is_evaluation
 
@@ -64,7 +64,7 @@ class TqdmCallback(Callback):
             self._open()
         if self._bar is None:
             return
-        now, done = time.monotonic(), self._standing.evaluations
+        now, done = monotonic(), self._standing.evaluations
         milestone = self._total is not None and done % max(1, self._total // 10) == 0
         if now - self._shown >= INTERVAL or milestone or done == self._total:
             self._shown = now

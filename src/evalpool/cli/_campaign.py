@@ -10,11 +10,11 @@ A look costs what is new. Everything that is shown (status, watch, the live view
 from __future__ import annotations
 
 import gc
-import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalpool._clock import unix_time
 from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.errors import UnknownJob
 from evalpool.jobs._utilisation import lane_of
@@ -207,7 +207,7 @@ class Campaign:
         Args:
             now: seconds since the epoch.
         """
-        now = (time.time() if now is None else now) - self.start
+        now = (unix_time() if now is None else now) - self.start
         state = self.state
         standing = self._standing
         best = None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
+from evalpool._clock import monotonic, unix_time
 from evalpool.cli._campaign import Watcher, ended_of, lane
 from evalpool.cli._words import short
 from evalpool.errors import StorageError, UnknownSearch
@@ -56,13 +56,13 @@ class Feed:
         Raises:
             UnknownSearch: there is no such search.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = monotonic() + PATIENCE
         while True:
             with self._lock:
                 trouble = self._look()
                 answer = self._answer(search_id, after)
             answer["trouble"] = trouble
-            if answer["rows"] or trouble or time.monotonic() >= deadline or self._over.wait(INTERVAL):
+            if answer["rows"] or trouble or monotonic() >= deadline or self._over.wait(INTERVAL):
                 return answer
 
     def detail(self, search_id: str, number: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Feed:
             "search": search_id,
             "searches": list(campaigns),
             "summary": for_browser(campaigns[search_id].summary()),
-            "now": time.time(),
+            "now": unix_time(),
             "rows": [_row(search_id, jobs[number]) for number, _ in given],
             "version": given[-1][1] if given else after,
             "more": len(new) - len(given),

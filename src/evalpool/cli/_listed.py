@@ -7,10 +7,10 @@ the next number only if nobody has taken one meanwhile. Of two programs one gets
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from evalpool._clock import monotonic
 from evalpool.outcomes import JobStatus
 from evalpool.search._random_search import configuration_key
 
@@ -75,8 +75,8 @@ class SharedList(Listed):
         return self._submitted == self._evaluator.num_jobs_submitted
 
     def _are_lost(self, unrecorded: int) -> bool:
-        since = self._waited_for.setdefault(unrecorded, time.monotonic())
-        return time.monotonic() - since > PATIENCE
+        since = self._waited_for.setdefault(unrecorded, monotonic())
+        return monotonic() - since > PATIENCE
 
     def ask(self) -> dict[str, Any]:
         evaluator = self._evaluator

@@ -12,11 +12,11 @@ import io
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
@@ -224,8 +224,8 @@ class _Lines:
 
     def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
         new = [[one for one in summary["failure_examples"] if self._is_new(summary, one)] for summary in summaries]
-        if last or time.monotonic() >= self._due or any(new):  # a failure of a new sort is told at once
-            self._due = time.monotonic() + LINES_EVERY
+        if last or monotonic() >= self._due or any(new):  # a failure of a new sort is told at once
+            self._due = monotonic() + LINES_EVERY
             for summary, examples in zip(summaries, new, strict=True):
                 failures = [f"; job {one['job_id']}: {example_of(one)}" for one in examples]
                 self._file.write(line_of(summary) + "".join(failures) + "\n")

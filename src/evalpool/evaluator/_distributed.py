@@ -8,11 +8,11 @@ are exact there, so this decorator only brings the evaluators together.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
 from evalpool._checks import check_choice, check_number
+from evalpool._clock import unix_time
 from evalpool.errors import BackendError, BadArgument, StorageError
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
@@ -143,7 +143,7 @@ class _OverStorage(_Sharing):
         self.rank = 0 if search_id is None else len(_members(storage, _latest(storage, search_id)))
         super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
         self._key = f"{MEMBER}{self._owner}"
-        storage.store_search_value(self._search_id, self._key, {"since": time.time(), "workers": self.num_workers})
+        storage.store_search_value(self._search_id, self._key, {"since": unix_time(), "workers": self.num_workers})
 
     @property
     def size(self) -> int:  # type: ignore[override]

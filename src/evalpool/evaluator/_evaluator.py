@@ -28,7 +28,6 @@ import contextlib
 import math
 import os
 import threading
-import time
 import uuid
 import warnings
 import weakref
@@ -37,6 +36,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from evalpool._checks import check_choice, check_number, check_seconds, check_wait
+from evalpool._clock import monotonic, unix_time
 from evalpool._fork import Order, at_fork
 from evalpool._guard import describe
 from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
@@ -316,7 +316,7 @@ class Evaluator(abc.ABC):
         else:
             self._search_id = storage.latest_search() if search_id == "latest" else str(search_id)
         start = storage.search_start(self._search_id)  # UnknownSearch if it is not there
-        self._origin = time.monotonic() - (time.time() - start)
+        self._origin = monotonic() - (unix_time() - start)
         self._durable = storage.durable
         self._keeps = storage.keeps
         self._needs_json = storage.durable or storage.shared > Sharing.THREADS  # it keeps text, not our objects
@@ -811,9 +811,9 @@ class Evaluator(abc.ABC):
 
     def _started(self, job: Job[Any], worker: Worker | None = None) -> None:
         """A job begins to run; called by the backend, from any thread."""
-        job._started = time.monotonic() - self._origin
+        job._started = monotonic() - self._origin
         if self._job_timeout is not None:
-            due = time.monotonic() + self._job_timeout
+            due = monotonic() + self._job_timeout
             self._watchdog.after(self._job_timeout, self._overtime, job, job.attempts, due)
         if self._notes_starts:
             self._note_start(job, job._started, job.attempts, worker)
@@ -847,7 +847,7 @@ class Evaluator(abc.ABC):
             self._notices.append((kept, hook, arguments))
 
     def _overtime(self, job: Job[Any], attempt: int, due: float = math.inf) -> None:
-        if time.monotonic() - due > HELD_UP:  # what came meanwhile is read first
+        if monotonic() - due > HELD_UP:  # what came meanwhile is read first
             self._watchdog.after(GRACE, self._overtime, job, attempt)
         else:
             self._stop_running(job, attempt, FailureKind.TIMEOUT)
@@ -858,7 +858,7 @@ class Evaluator(abc.ABC):
         Args:
             asked: since when it was to stop, if before now: a job that ended before keeps its outcome.
         """
-        now = time.monotonic()
+        now = monotonic()
         with Shielded(), self._lock:
             if job.attempts != attempt or self._running.get(job.number) is not job or job._stop is not None:
                 return False
@@ -876,7 +876,7 @@ class Evaluator(abc.ABC):
         with self._lock:
             if job.attempts != attempt or self._running.get(job.number) is not job:
                 return
-        if time.monotonic() - due > HELD_UP:  # its outcome may be there, and nobody could read it
+        if monotonic() - due > HELD_UP:  # its outcome may be there, and nobody could read it
             self._watchdog.after(GRACE, self._force, job, attempt)
             return
         if self._interrupt(job):
@@ -983,7 +983,7 @@ class Evaluator(abc.ABC):
             size = max(1, inbox.outstanding)
         keep_installed()
         if len(inbox.done) < inbox.needed(size):
-            self._wait(inbox, size, None if timeout is None else time.monotonic() + timeout)
+            self._wait(inbox, size, None if timeout is None else monotonic() + timeout)
         return self._finish(inbox)
 
     def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
@@ -992,7 +992,7 @@ class Evaluator(abc.ABC):
             inbox.enter(size)
             try:
                 while len(inbox.done) < inbox.needed(size):
-                    rest = None if deadline is None else deadline - time.monotonic()
+                    rest = None if deadline is None else deadline - monotonic()
                     if rest is not None and rest <= 0:
                         return
                     self._condition.wait(rest)
@@ -1005,7 +1005,7 @@ class Evaluator(abc.ABC):
         rest = check_wait("timeout", timeout)
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
-        await self._await(self._inbox, wanted, None if rest is None else time.monotonic() + rest)
+        await self._await(self._inbox, wanted, None if rest is None else monotonic() + rest)
         return self._finish(self._inbox)
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
@@ -1017,17 +1017,21 @@ class Evaluator(abc.ABC):
         def wake() -> None:
             loop.call_soon_threadsafe(event.set)
 
+        def due() -> None:
+            with self._lock:
+                self._wake_watchers(inbox)
+
         with self._lock:
             inbox.watchers.append(wake)
+        if deadline is not None:  # not by the program's loop, whose clock may be frozen
+            self._watchdog.after(deadline - monotonic(), due)
         try:
             while len(inbox.done) < inbox.needed(size):
                 event.clear()
                 if len(inbox.done) >= inbox.needed(size):
                     break
-                rest = None if deadline is None else deadline - time.monotonic()
-                try:
-                    await asyncio.wait_for(event.wait(), rest)
-                except asyncio.TimeoutError:
+                await event.wait()
+                if deadline is not None and monotonic() >= deadline:
                     return
         finally:
             with self._lock:
@@ -1133,7 +1137,7 @@ class Evaluator(abc.ABC):
 
     def _now(self) -> float:
         """Seconds since the search's start."""
-        return time.monotonic() - self._origin
+        return monotonic() - self._origin
 
     def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
         """What the evaluator itself adds to a job's metadata, beside times and worker."""
@@ -1255,7 +1259,7 @@ class Evaluator(abc.ABC):
         if self._rests():
             self._keep_back(events)
             return
-        began = time.monotonic()
+        began = monotonic()
         try:
             self._append_anyhow(events)
         except StorageError as error:
@@ -1286,11 +1290,11 @@ class Evaluator(abc.ABC):
         A server that is away is waited for, by each request for as long as its client was told to. Meanwhile results
         are given back as they come, and the storage's own writer goes on trying.
         """
-        now = time.monotonic()
+        now = monotonic()
         self._rests_until = now + min(10 * (now - began), LONGEST_REST)
 
     def _rests(self) -> bool:
-        return time.monotonic() < self._rests_until
+        return monotonic() < self._rests_until
 
     # Other clients of the same search.
 
@@ -1314,7 +1318,7 @@ class Evaluator(abc.ABC):
     def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
         if self._own_storage is not None or not self._keeps:
             return []
-        now = time.monotonic()
+        now = monotonic()
         if not at_once and self._workers_elsewhere() and now - self._followed < FOREIGN_INTERVAL:
             return []
         if not at_once and self._rests():
@@ -1553,7 +1557,7 @@ class Evaluator(abc.ABC):
         if isinstance(value, Deadline):
             value = max(value.time_left, 1e-6)  # one that has passed is a budget that is spent
         self._timeout = check_seconds("timeout", value)
-        self._timeout_set = time.monotonic()
+        self._timeout_set = monotonic()
         self._suspends = self._suspends and not self._out_of_time  # those of the deadline before have ended
         self._budget_suspends = suspends
         self._budget_end = math.inf if self._timeout is None else self._timeout_set + self._timeout
@@ -1566,7 +1570,7 @@ class Evaluator(abc.ABC):
         """Seconds left of `timeout`, 0.0 when it is spent; None without one."""
         if self._timeout is None:
             return None
-        return max(0.0, self._timeout - (time.monotonic() - self._timeout_set))
+        return max(0.0, self._timeout - (monotonic() - self._timeout_set))
 
     def _budget_text(self) -> str:
         return f"the time budget of {self._timeout} s was spent"
@@ -1649,9 +1653,9 @@ class Evaluator(abc.ABC):
     def _wind_down(self, running: list[Job[Any]]) -> None:
         """Let running jobs notice the request to stop, then stop the engine and settle what is left."""
         if self._started_up:
-            deadline = time.monotonic() + self._close_grace
+            deadline = monotonic() + self._close_grace
             with self._lock:
-                while self._running and (rest := deadline - time.monotonic()) > 0:
+                while self._running and (rest := deadline - monotonic()) > 0:
                     self._condition.wait(rest)
             self._stop(bool(self._running))
         with self._lock:

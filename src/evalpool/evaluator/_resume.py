@@ -7,9 +7,9 @@ never are, also when its search thinks for an hour. On the same host the owner's
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalpool._clock import unix_time
 from evalpool.jobs._job import Job, PastJob
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
@@ -44,7 +44,7 @@ class Lease:
         if not self._held or evaluator._closed:
             return
         # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
-        data = {"owner": evaluator._owner, "expires": time.time() + TTL}
+        data = {"owner": evaluator._owner, "expires": unix_time() + TTL}
         evaluator._storage.append_soon([Event("lease", evaluator._search_id, None, data)])
         evaluator._watchdog.after(TTL / 3, self._renew)
 

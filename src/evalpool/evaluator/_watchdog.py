@@ -9,10 +9,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._guard import Guard, start_guarded
 from evalpool._interrupts import Shielded
 
@@ -36,7 +36,7 @@ class Watchdog:
 
     def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
         """Call ``action(*args)`` in `seconds`; O(log n) in the number of deadlines ahead."""
-        when = time.monotonic() + max(0.0, seconds)
+        when = monotonic() + max(0.0, seconds)
         with Shielded(), self._lock:
             if self._closed:
                 return
@@ -64,7 +64,7 @@ class Watchdog:
                 if not self._heap:
                     self._condition.wait()
                     continue
-                wait = self._heap[0][0] - time.monotonic()
+                wait = self._heap[0][0] - monotonic()
                 if wait <= 0:
                     break
                 self._condition.wait(min(wait, threading.TIMEOUT_MAX))

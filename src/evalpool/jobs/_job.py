@@ -72,7 +72,7 @@ class Job(Generic[OutputT]):
         self._errors: list[str] | None = None  # of the attempts before the last
         self._extra: dict[str, Any] | None = None  # keyword arguments of this job alone: lent resources
         self._stop: FailureKind | None = None  # why it was asked to stop
-        self._asked: float  # since when it was to stop, by time.monotonic(); set with `_stop`
+        self._asked: float  # since when it was to stop, by `_clock.monotonic`; set with `_stop`
         self._started: float | None = None  # as the evaluator saw it, on its clock
         self._stopper: Any = None
         self._seed_number: int | None = None  # of the job whose seed it has, where it continues another

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from evalpool._clock import monotonic, unix_time
 from evalpool._json import to_json
 from evalpool._log import get_logger
 from evalpool.errors import MemberLost, SimulationError
@@ -123,7 +123,7 @@ class Coordinator:
         self._failure: SimulationError | None = None
         self._seed_of = Seeds(seed)
         if state is None:
-            self._started = time.time()
+            self._started = unix_time()
             self._log.begin(settings.as_json(), seed)
         else:
             self._started, self._brought = state["started"], list(state["brought"])
@@ -250,7 +250,7 @@ class Coordinator:
         """Time has passed: let pass whom it lets pass, and give up on whom it makes hopeless."""
         with Entry(self):
             if self._failure is None and not self._is_over():
-                self._look_at_the_time(time.monotonic())
+                self._look_at_the_time(monotonic())
 
     def deadline(self) -> float:
         """When to `tick` next, on the monotonic clock; infinity for never. Under the lock."""
@@ -326,7 +326,7 @@ class Coordinator:
 
     def _think(self, member: Member, job: int) -> None:
         member.job, member.seed = job, self._seed_of(job)
-        member.thinks_since = time.monotonic()
+        member.thinks_since = monotonic()
 
     def _reserve(self, worker: int) -> None:
         """Wait for a caller of this worker before anybody passes it."""
@@ -343,7 +343,7 @@ class Coordinator:
         self._brought[member.worker] += 1
 
     def _wait(self, job: int, call: Call) -> None:
-        call.waits_since = time.monotonic()
+        call.waits_since = monotonic()
         self._waiting[job] = call
 
     def _answer(self, job: int, call: Call, reply: Reply) -> None:
@@ -447,7 +447,7 @@ class Coordinator:
         thinker = self._members.get(self._kernel.worker_of(job))
         if thinker is None:
             return False  # it is waited for, but is not here
-        now = time.monotonic()
+        now = monotonic()
         bound = self._callers.idle_since(thinker.worker) + (now - thinker.thinks_since)
         if bound > end:
             self._callers.defer(job, bound)
@@ -502,7 +502,7 @@ class Coordinator:
             seed=call.seed,
             failed=result.failed,
             text=result.text,
-            actual=time.time() - self._started if self.settings.store_actual_cumtime else None,
+            actual=unix_time() - self._started if self.settings.store_actual_cumtime else None,
             resumed=call.resumed,
             left=(*call.key, result.runtime) if leaves and call.key is not None else None,
         )

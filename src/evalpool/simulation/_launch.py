@@ -17,10 +17,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._files import lock, new_file, unlock
 from evalpool._json import from_json, to_json
 from evalpool._launchers import child_environment
@@ -130,11 +130,11 @@ def main() -> None:
     Contact(address, key).write(directory)
     sys.stdout.write("ready\n")
     sys.stdout.close()
-    lonely_at = time.monotonic() + LONELY
+    lonely_at = monotonic() + LONELY
     with open(os.path.join(directory, LOCK), "ab") as guard:
 
         def may_end(all_gone: bool) -> bool:
-            if not all_gone and (server.num_connections or time.monotonic() < lonely_at):
+            if not all_gone and (server.num_connections or monotonic() < lonely_at):
                 return False
             if not lock(guard.fileno(), wait=False):
                 return False  # somebody is just coming

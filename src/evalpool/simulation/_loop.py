@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import abc
 import inspect
-import time
 from typing import TYPE_CHECKING, Any
 
+from evalpool._clock import perf_counter, thread_time
 from evalpool.errors import SimulationError
 from evalpool.jobs._job import Job
 from evalpool.search._asktell import Asked, AskTell
@@ -156,20 +156,20 @@ class Loop(abc.ABC):
 
     def _ask(self) -> tuple[Asked, float, float]:
         """A proposal, and the real and CPU seconds that the optimiser has taken since the last one."""
-        began, began_cpu = time.perf_counter(), time.thread_time() if self._uses_cpu else 0.0
+        began, began_cpu = perf_counter(), thread_time() if self._uses_cpu else 0.0
         asked = self._optimizer.ask()
-        wall = time.perf_counter() - began + self._told_in
-        cpu = time.thread_time() - began_cpu + self._told_in_cpu if self._uses_cpu else 0.0
+        wall = perf_counter() - began + self._told_in
+        cpu = thread_time() - began_cpu + self._told_in_cpu if self._uses_cpu else 0.0
         self._told_in = self._told_in_cpu = 0.0
         return asked, wall, cpu
 
     def _tell(self, job: Any, asked: Asked, results: dict[str, Any] | None) -> None:
         """Tell the optimiser, and note how long it took to learn."""
-        began, began_cpu = time.perf_counter(), time.thread_time() if self._uses_cpu else 0.0
+        began, began_cpu = perf_counter(), thread_time() if self._uses_cpu else 0.0
         self._optimizer.tell(job, asked, results)
-        self._told_in += time.perf_counter() - began
+        self._told_in += perf_counter() - began
         if self._uses_cpu:
-            self._told_in_cpu += time.thread_time() - began_cpu
+            self._told_in_cpu += thread_time() - began_cpu
 
     def _key(self, asked: Asked) -> Key:
         fidelity = self._fidelity(asked)

@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 import os
 import socket
-import time
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from evalpool._clock import perf_counter
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator._resume import PastJob
 from evalpool.evaluator._settings import check_configuration
@@ -164,7 +164,7 @@ class LocalSearch(Search):
         kernel, diary, waiting, propose = self._kernel, self._diary, self._asked, self._optimizer.ask
         configurations, call, worker = diary.configurations, self._task.call, self._worker
         keep, keep_wall, keep_known = configurations.append, diary.measured.append, diary.known.append
-        told, clock, ended = diary.told, time.perf_counter, self._ended
+        told, clock, ended = diary.told, perf_counter, self._ended
 
         def ask() -> int:
             began = clock()

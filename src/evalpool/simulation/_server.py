@@ -13,10 +13,10 @@ import mmap
 import os
 import select
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._clock import monotonic, perf_counter
 from evalpool._descriptors import can_read
 from evalpool._files import new_file
 from evalpool._json import from_json
@@ -154,7 +154,7 @@ class Server:
             with coordinator.lock:
                 deadline = coordinator.deadline()
             due = min(deadline, self._handshakes.deadline())
-            events = self._wait(max(0.0, min(within, due - time.monotonic())))
+            events = self._wait(max(0.0, min(within, due - monotonic())))
             newcomers = []
             for handle in events:
                 connection = self._connections.get(handle)
@@ -171,7 +171,7 @@ class Server:
                     self._poller.add(peer.socket)
                     served = True
             self._handshakes.expire()
-            if deadline <= time.monotonic():
+            if deadline <= monotonic():
                 coordinator.tick()
             if may_end(served and not self._connections):
                 return
@@ -202,16 +202,16 @@ class Server:
 
     def _wait(self, timeout: float) -> list[int]:
         if self._busy:
-            end = time.perf_counter() + self._look_again
+            end = perf_counter() + self._look_again
             while True:
                 events = self._poller.wait(0.0)
                 if events:
                     return events
-                if time.perf_counter() > end:
+                if perf_counter() > end:
                     break
-        began = time.perf_counter()
+        began = perf_counter()
         events = self._poller.wait(timeout)
-        self._busy = time.perf_counter() - began < 2 * self._look_again
+        self._busy = perf_counter() - began < 2 * self._look_again
         return events
 
     def _read(self, connection: _Connection) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from typing import Any, Protocol
 
 import evalpool.errors
+from evalpool._clock import monotonic
 from evalpool._json import from_json
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import _protocol as protocol
@@ -35,8 +35,8 @@ class Session(Protocol):
         closed: it has left.
         busy: held during a call; a worker runs one job at a time.
         calls: how many evaluations this worker has brought.
-        returned: when the last call returned, by `time.perf_counter`; None before the first.
-        returned_cpu: the same by `time.thread_time`.
+        returned: when the last call returned, by `_clock.perf_counter`; None before the first.
+        returned_cpu: the same by `_clock.thread_time`.
     """
 
     pid: int
@@ -111,7 +111,7 @@ class ThreadSession:
             ):  # not through the condition: a Ctrl-C as that is entered, in Python, leaves it taken
                 if not self._replies:
                     self._nudged = False
-                    patience = self._coordinator.deadline() - time.monotonic()
+                    patience = self._coordinator.deadline() - monotonic()
                     self._condition.wait_for(
                         lambda: self._replies or self._nudged, None if patience > threading.TIMEOUT_MAX else patience
                     )

@@ -11,11 +11,11 @@ import copy
 import json
 import math
 import os
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal
 
+from evalpool._clock import perf_counter, thread_time
 from evalpool._json import plain, to_json
 from evalpool.errors import BadArgument, RunExists, SimulationError, WrongKeys
 from evalpool.simulation._callers import Run
@@ -308,9 +308,9 @@ class ObjectiveFuncWrapper:
             try:
                 return self._call(session, eval_config, fidels, config_id, data_to_scatter)
             finally:
-                session.returned = time.perf_counter()
+                session.returned = perf_counter()
                 if self._overhead == "cpu":
-                    session.returned_cpu = time.thread_time()
+                    session.returned_cpu = thread_time()
 
     def _call(
         self,
@@ -320,7 +320,7 @@ class ObjectiveFuncWrapper:
         config_id: Any,
         data: dict[str, Any],
     ) -> dict[str, Any]:
-        wall = 0.0 if session.returned is None else time.perf_counter() - session.returned
+        wall = 0.0 if session.returned is None else perf_counter() - session.returned
         fidelity = self.check_fidels(fidels)
         session.look()
         if session.over:
@@ -383,7 +383,7 @@ class ObjectiveFuncWrapper:
         if overhead == "none":
             return 0.0
         if overhead == "cpu":
-            return 0.0 if session.returned is None else max(0.0, time.thread_time() - session.returned_cpu)
+            return 0.0 if session.returned is None else max(0.0, thread_time() - session.returned_cpu)
         assert callable(overhead)
         return check_overhead(overhead(session.worker, session.calls))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalpool._clock import unix_time
 from evalpool.errors import SimulationError
 from evalpool.jobs._job import Job
 from evalpool.jobs._seeds import Seeds, fresh_seed
@@ -64,7 +64,7 @@ class AskTellRun(Loop):
         self._take(opt)
         self._began = True
         self._wrapper = wrapper
-        self._started = time.time()
+        self._started = unix_time()
         try:
             self._run()
             left = [
@@ -124,7 +124,7 @@ class AskTellRun(Loop):
                 seed=done.seed,
                 failed=False,
                 text=done.text,
-                actual=time.time() - self._started if settings.store_actual_cumtime else None,
+                actual=unix_time() - self._started if settings.store_actual_cumtime else None,
                 resumed=done.resumed,
                 left=left,
             )

@@ -16,11 +16,11 @@ import abc
 import enum
 import os
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from evalpool._clock import unix_time
 from evalpool._json import plain
 from evalpool.errors import BadArgument, UnknownJob, UnknownSearch, UnknownValue
 from evalpool.outcomes import JobStatus
@@ -151,7 +151,7 @@ class Storage(abc.ABC):
             start: when it began, seconds since the epoch; now if not given. The zero of its timestamps.
         """
         search_id = str(self.reserve(SEARCHES, 1))
-        start = time.time() if start is None else start
+        start = unix_time() if start is None else start
         self.append([Event("search", search_id, None, {"start": start, "schema": SCHEMA_VERSION})])
         return search_id
 

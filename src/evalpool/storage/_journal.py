@@ -23,12 +23,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 import uuid
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from evalpool._clock import unix_time_ns
 from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
@@ -142,7 +142,7 @@ class JournalStorage(WrittenStorage[list[str]]):
         payloads = []
         with self._read_lock:
             for record in chain.from_iterable(batches):
-                self._clock = max(time.time_ns() // 1000, self._clock + 1)
+                self._clock = max(unix_time_ns() // 1000, self._clock + 1)
                 payloads.append(f"[{self._clock},{record}]".encode("ascii"))
         self._file.write(payloads)
 

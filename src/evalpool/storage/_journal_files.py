@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
+from evalpool._clock import monotonic, unix_time
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._codec import Reporter
 from evalpool.storage._leases import owner_is_gone
@@ -76,7 +76,7 @@ class JournalWriter:
         self._sync_each = sync_each
         self._file: int | None = None
         self._end = 0
-        self._synced = time.monotonic()
+        self._synced = monotonic()
 
     def write(self, payloads: list[bytes]) -> None:
         """Append these records, all or none. Raises `StorageUnavailable`."""
@@ -103,7 +103,7 @@ class JournalWriter:
             written = os.write(file, records)
             while written < len(records):  # a disk that fills up takes a part, and refuses the rest
                 written += os.write(file, records[written:])
-            now = time.monotonic()
+            now = monotonic()
             if self._sync_each or now - self._synced >= SYNC_INTERVAL:
                 os.fdatasync(file)
                 self._synced = now
@@ -196,7 +196,7 @@ class JournalReader:
         return records, offset + end
 
     def _is_abandoned(self, name: str, changed: float) -> bool:
-        return owner_is_gone(owner_of(name)) or time.time() - changed > ABANDONED_AFTER
+        return owner_is_gone(owner_of(name)) or unix_time() - changed > ABANDONED_AFTER
 
 
 def _payload(line: bytes) -> bytes | None:

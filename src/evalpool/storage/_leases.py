@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import re
 import socket
-import time
 import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from evalpool._clock import unix_time
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
 from evalpool.storage._events import Event
@@ -54,7 +54,7 @@ def owner_is_gone(owner: str) -> bool:
 
 def owner_lives(search: SearchState, owner: str) -> bool:
     """Whether the owner holds a lease and is not provably gone."""
-    return search.leases.get(owner, 0.0) > time.time() and not owner_is_gone(owner)
+    return search.leases.get(owner, 0.0) > unix_time() and not owner_is_gone(owner)
 
 
 def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
@@ -62,7 +62,7 @@ def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
     if not ttl >= 0:
         raise BadArgument(f"a lease of {ttl!r} seconds; give how long the owner will live at least.")
     storage._search_known(search_id)
-    expires = time.time() + ttl if ttl else GIVEN_UP
+    expires = unix_time() + ttl if ttl else GIVEN_UP
     storage.append([Event("lease", search_id, None, {"owner": owner, "expires": expires})])
 
 

@@ -21,7 +21,6 @@ seconds, for it delays writes while it flushes; with ``appendfsync always`` it f
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,6 +28,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from evalpool._checks import is_real
+from evalpool._clock import monotonic
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
@@ -214,7 +214,7 @@ class RedisStorage(WrittenStorage[Batch]):
         from redis import exceptions
 
         self._check_open()
-        deadline = time.monotonic() + (self._timeout if patience is None else patience)
+        deadline = monotonic() + (self._timeout if patience is None else patience)
         wait = FIRST_RETRY
         while True:
             try:
@@ -222,7 +222,7 @@ class RedisStorage(WrittenStorage[Batch]):
             except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
                 raise StorageUnavailable(f"{self!r} refuses us ({error}): check user and password.") from error
             except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 if left <= 0 or self._pause.wait(min(wait, left)):
                     raise StorageUnavailable(
                         f"{self!r} does not answer ({error}). Start the server, or check the address."

@@ -12,12 +12,12 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from evalpool._clock import monotonic
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageError, StorageUnavailable
 from evalpool.storage._events import SCHEMA_VERSION
 from evalpool.storage._fork import abandon
@@ -271,14 +271,14 @@ class SQLiteFile:
     def _use_wal(self, db: sqlite3.Connection) -> None:
         # Two processes that change the mode at once do not wait for each other as everywhere else: SQLite
         # says "locked" at once, so the waiting is done here.
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         pause = threading.Event()
         while True:
             try:
                 (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
                 break
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if "locked" not in str(error) or monotonic() > deadline:
                     raise
                 pause.wait(_POLL)
         if mode != "wal":

@@ -13,13 +13,13 @@ the outcome of its job. The whole life of a job in a worker is on this page; `su
 
 from __future__ import annotations
 
-import time
 import traceback
 import types
 from collections.abc import Callable
 from os import getpid
 from typing import Any
 
+from evalpool._clock import lead, monotonic
 from evalpool._interrupts import ToldToEnd
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
@@ -37,7 +37,7 @@ MAX_ERROR_TEXT = 64_000
 SEED_NUMBER = "_evalpool_seed_number"
 """Among a job's own keyword arguments: the number of the job whose seed it has; never seen by the run-function."""
 
-clock = time.monotonic
+clock = monotonic
 """The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
 
 
@@ -181,6 +181,7 @@ def run_to_completion(awaitable: Any) -> Any:
     process = getpid()
 
     async def main() -> Any:
+        lead(asyncio.get_running_loop())
         try:
             value = await awaitable
         except BaseException as exception:

@@ -11,10 +11,10 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from evalpool._clock import perf_counter
 from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
 from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._isolated import Isolated
@@ -69,7 +69,7 @@ class _RankChannel(Channel):
 
     def send_bytes(self, data: bytes) -> None:
         with self._lock:
-            held, now = self._held, time.perf_counter()
+            held, now = self._held, perf_counter()
             if held is not None and now - self._held_since <= HOLD:
                 held.append(data)
                 return
@@ -114,7 +114,7 @@ class _RankChannel(Channel):
         if not self._holds:
             yield
             return
-        self._held, self._held_since = [], time.perf_counter()
+        self._held, self._held_since = [], perf_counter()
         try:
             yield
         finally:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
 
+from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool._mpi._crew import Crew
 from evalpool._mpi._patience import Patience
@@ -108,7 +108,7 @@ class Root(Ahead):
             count += 1
             found = self._look()
         if heard:
-            self._heard_at = time.monotonic()
+            self._heard_at = monotonic()
             self._hopeless = ""
         for rank, frames in heard.items():
             try:
@@ -148,7 +148,7 @@ class Root(Ahead):
     def _lose_hope(self) -> None:
         """No rank has said anything for long: what waits for one ends, so that nobody waits for ever."""
         with self._lock:
-            if not self._all_unresponsive() or self._heard_at > time.monotonic() - self._patient_for():
+            if not self._all_unresponsive() or self._heard_at > monotonic() - self._patient_for():
                 return
             ranks = ", ".join(map(str, self._seats))
         self._hopeless = (

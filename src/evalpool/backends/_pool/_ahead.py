@@ -16,12 +16,12 @@ import abc
 import math
 import pickle
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from evalpool._clock import monotonic
 from evalpool._guard import Guard, describe
 from evalpool._interrupts import SLICE, Opened, Shielded, from_a_handler
 from evalpool._log import get_logger
@@ -117,7 +117,7 @@ class Seat:
         self.asked = (0, 0, 0.0)  # for which range, and when
         self.in_flight: dict[int, Entry] = {}  # by job number, in the order of sending
         self.places = 0  # jobs sent so far
-        self.since = time.monotonic()  # when its first job in flight began, as far as seen from here
+        self.since = monotonic()  # when its first job in flight began, as far as seen from here
         self.refused = 0.0  # when it last had nothing to give back
 
     def head(self) -> Entry | None:
@@ -127,7 +127,7 @@ class Seat:
     def add(self, job: Job[Any], source: Any) -> None:
         """A job is about to be sent."""
         if not self.in_flight:
-            self.since = time.monotonic()
+            self.since = monotonic()
         self.in_flight[job.number] = Entry(job, job.attempts, self.places, source)
         self.places += 1
 
@@ -265,7 +265,7 @@ class Ahead(abc.ABC):
             inbox.watchers.append(watcher)
             try:
                 while len(inbox.done) < inbox.needed(size) and not self._stopping:
-                    rest = None if deadline is None else deadline - time.monotonic()
+                    rest = None if deadline is None else deadline - monotonic()
                     if rest is not None and rest <= 0:
                         return True
                     try:
@@ -314,7 +314,7 @@ class Ahead(abc.ABC):
         self, batches: dict[Seat, list[Any]], encoded: list[Encoded], begun: list[tuple[Job[Any], Worker]]
     ) -> None:
         hungry, window, watched = self._hungry, self._window, self._watched
-        now = time.monotonic()
+        now = monotonic()
         for job, source, message in encoded:
             idle = self._first_idle() if self._idle else None
             if idle is None:
@@ -394,7 +394,7 @@ class Ahead(abc.ABC):
     def _rest(self, timeout: float | None) -> float | None:
         """How long to wait at the most: until `timeout`, or the next look at the balance."""
         if self._balance_at is not None:
-            rest = max(0.0, self._balance_at - time.monotonic())
+            rest = max(0.0, self._balance_at - monotonic())
             timeout = rest if timeout is None else min(rest, timeout)
         return timeout
 
@@ -475,7 +475,7 @@ class Ahead(abc.ABC):
         with self._lock:
             entries = list(seat.in_flight.values())
             seat.in_flight.clear()
-        now = time.monotonic()
+        now = monotonic()
         for entry in entries:
             outcome = failed(FailureKind.WORKER_DIED, text, start=seat.since, end=now, worker=seat.worker)
             self._reports.append((entry.job, outcome))
@@ -542,7 +542,7 @@ class Ahead(abc.ABC):
 
     def _take(self, seat: Seat, frames: list[_wire.Frame]) -> None:
         """Outcomes and records from one worker."""
-        now = time.monotonic()
+        now = monotonic()
         longest = 0.0
         reports = self._reports
         ended: list[Any] = []
@@ -604,7 +604,7 @@ class Ahead(abc.ABC):
             kind, payload, buffers = self._borrow(seat, head)
         except OSError as error:
             text = f"The result could not be taken over from the worker: {error}"
-            return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=time.monotonic(), worker=seat.worker)
+            return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=monotonic(), worker=seat.worker)
         return load_outcome(kind, payload, buffers, seat)
 
     def _learn(self, longest: float) -> None:
@@ -639,7 +639,7 @@ class Ahead(abc.ABC):
             for low, high in ranges:
                 seat.recalled = seat.deaf = False
                 if low > high:
-                    seat.refused = time.monotonic()  # it has begun them; ask again only after a while
+                    seat.refused = monotonic()  # it has begun them; ask again only after a while
                     continue
                 given_back = [e for e in seat.in_flight.values() if low <= e.place <= high]
                 for entry in given_back:
@@ -656,7 +656,7 @@ class Ahead(abc.ABC):
 
     def _balance(self) -> None:
         """Withdraw jobs that wait behind a long one while another worker is idle."""
-        now = time.monotonic()
+        now = monotonic()
         if self._balance_at is not None and now < self._balance_at:
             return
         self._balance_at = None
@@ -698,7 +698,7 @@ class Ahead(abc.ABC):
         seat.deaf = True
         waiting = len(seat.in_flight) - 1
         if waiting > 0 and not seat.recalled:
-            self._recall(seat, waiting, time.monotonic())
+            self._recall(seat, waiting, monotonic())
         self._unheard = seat.recalled
         self._wake()
 
@@ -748,6 +748,6 @@ def load_outcome(kind: int, payload: memoryview, buffers: list[memoryview], seat
         from evalpool.worker._call import describe_exception
 
         text = f"The result could not be unpickled here: {describe_exception(problem, problem.__traceback__)}"
-        return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=time.monotonic(), worker=seat.worker)
+        return failed(FailureKind.UNPICKLABLE, text, start=seat.since, end=monotonic(), worker=seat.worker)
     why = KIND.get(failure)
     return Outcome(STATUS[status], objective, output, metadata, error, why, start, end, seat.worker, stopped_early)

@@ -12,8 +12,8 @@ import os
 import signal
 import struct
 import subprocess
-import time
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
 
 __all__ = ["ExitStatus"]
@@ -40,7 +40,7 @@ class ExitStatus:
         """Wait for the end, None for as long as it takes; has it come?"""
         if self.ended:
             return True
-        pid, deadline = self._process.pid, None if timeout is None else time.monotonic() + timeout
+        pid, deadline = self._process.pid, None if timeout is None else monotonic() + timeout
         while True:
             try:
                 reaped, status = os.waitpid(pid, os.WNOHANG)
@@ -50,7 +50,7 @@ class ExitStatus:
             if reaped:
                 self._end(status)
                 return True
-            rest = None if deadline is None else deadline - time.monotonic()
+            rest = None if deadline is None else deadline - monotonic()
             if rest is not None and rest <= 0:
                 return False
             if self.pidfd is None:

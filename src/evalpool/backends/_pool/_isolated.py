@@ -10,12 +10,12 @@ import contextlib
 import os
 import selectors
 import signal
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 from evalpool._patched import refuse_if_patched
 from evalpool.backends._pool import _wire
@@ -106,7 +106,7 @@ class Helper:
     def call(self, job: Any, kwargs: dict[str, Any], limit: float | None, interval: float) -> tuple[Outcome, int, bool]:
         """Run the function on a job; returns its outcome, the peak of memory in bytes, and if the helper lives on."""
         channel = job._channel if isinstance(job, RunningJob) else None
-        start = time.monotonic()
+        start = monotonic()
         try:
             handle = self._handle or self._start(channel)
             identity = job._identity() if isinstance(job, RunningJob) else ("0", 0, 1, (0,))
@@ -158,9 +158,9 @@ class Helper:
                 if channel is None or not channel.must_end(job._number, job._attempt):
                     continue
                 if stop_at is None:
-                    stop_at = time.monotonic() + STOP_GRACE
+                    stop_at = monotonic() + STOP_GRACE
                     handle.tell(_wire.frame(_wire.STOP, _wire.JOB.pack(number, 1)))
-                elif time.monotonic() > stop_at:
+                elif monotonic() > stop_at:
                     kill_tree(handle.process.pid)
                     return failed(FailureKind.CANCELLED, "it was asked to stop and did not", start=start)
 

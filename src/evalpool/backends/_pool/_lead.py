@@ -10,9 +10,9 @@ Schmidt et al., "Leader/Followers", PLoP 2000); the timer is what makes short ab
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
+from evalpool._clock import monotonic
 from evalpool.backends._pool._timer import Timer
 
 __all__ = ["Lead"]
@@ -84,7 +84,7 @@ class Lead:
         self.leader = None
         self.wanted = False
         self._right.release()
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._armed_until:  # else it is due soon, and the I/O thread will look
             assert self._timer is not None
             self._armed_until = now + ABSENCE

@@ -6,10 +6,10 @@ import functools
 import importlib
 import inspect
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, overload
 
+from evalpool._clock import monotonic, unix_time
 from evalpool.errors import BadArgument
 from evalpool.outcomes import Failure, FailureKind, Outcome, WorkerFailure, failed
 
@@ -98,7 +98,7 @@ class Profiled:
         return type(self), self._options  # helpers stay where they were started
 
     def __call__(self, job: Any, **kwargs: Any) -> Any:
-        start = time.monotonic()
+        start = monotonic()
         if self._memory:
             return self._measure(job, kwargs, start)
         return self._result(self._function(job, **kwargs), start)
@@ -106,8 +106,8 @@ class Profiled:
     @staticmethod
     def _result(output: Any, start: float, **facts: Any) -> dict[str, Any]:
         # Seconds since the epoch, for whoever calls it by hand; an evaluator's own clock has the last word.
-        wall = time.time() - time.monotonic()
-        times = {"timestamp_start": start + wall, "timestamp_end": time.monotonic() + wall}
+        wall = unix_time() - monotonic()
+        times = {"timestamp_start": start + wall, "timestamp_end": monotonic() + wall}
         return {"output": output, "metadata": {**times, **facts}}
 
     def _measure(self, job: Any, kwargs: dict[str, Any], start: float) -> Any:
@@ -150,7 +150,7 @@ class ProfiledAsync(Profiled):
     """As `Profiled`, of an async function."""
 
     async def __call__(self, job: Any, **kwargs: Any) -> Any:
-        start = time.monotonic()
+        start = monotonic()
         if not self._memory:
             return self._result(await self._function(job, **kwargs), start)
         import asyncio
@@ -161,4 +161,4 @@ class ProfiledAsync(Profiled):
 def memory_failure(limit: float, peak: int, start: float) -> Outcome:
     """The outcome of a job over its memory limit."""
     text = f"the job's processes used {peak} bytes, and its memory limit is {limit:.0f}; they were stopped"
-    return failed(FailureKind.MEMORY_LIMIT, text, start=start, end=time.monotonic())
+    return failed(FailureKind.MEMORY_LIMIT, text, start=start, end=monotonic())

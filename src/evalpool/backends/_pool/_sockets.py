@@ -13,10 +13,10 @@ import os
 import selectors
 import socket
 import threading
-import time
 import weakref
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import make_room
 from evalpool._fork import Order, at_fork
 from evalpool._log import get_logger
@@ -268,7 +268,7 @@ class OverSockets(Ahead):
             entries = self._forget(peer)
         if entries:
             job: Job[Any] = entries[0].job
-            outcome: Outcome = failed(FailureKind.WORKER_DIED, text, start=peer.since, end=time.monotonic(),
+            outcome: Outcome = failed(FailureKind.WORKER_DIED, text, start=peer.since, end=monotonic(),
                                       worker=peer.worker)  # fmt: skip
             self._reports.append((job, outcome))
             with self._lock:

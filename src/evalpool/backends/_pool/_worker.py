@@ -16,11 +16,11 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._tree import descendants
@@ -167,7 +167,7 @@ class Turn:
         While the job before was deaf (C code that holds the GIL) a withdrawal may have come, and the supervisor may
         have given the job to another worker without waiting for an answer: so after a long job we look ourselves.
         """
-        now = time.monotonic()
+        now = monotonic()
         if now - self._claimed > LONG and self.catch_up is not None:
             self.catch_up()
         self._claimed = now

@@ -12,9 +12,9 @@ import contextlib
 import os
 import selectors
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
 from evalpool._guard import describe
 from evalpool._log import get_logger
@@ -194,9 +194,9 @@ class Supervisor(OverSockets):
 
     def _end_workers(self) -> None:
         """Wait for the ends of all workers, each bounded, and for none longer than that."""
-        deadline = time.monotonic() + self._exit_timeout
+        deadline = monotonic() + self._exit_timeout
         for handle in list(self._seats.values()):
-            if not handle.exit.wait(max(0.0, deadline - time.monotonic())):
+            if not handle.exit.wait(max(0.0, deadline - monotonic())):
                 logger.warning(
                     "Worker %d (process %d) had not ended %g s after its last job, and was killed: what it had "
                     "registered with atexit, such as an upload, is cut. Give exit_timeout more seconds.",

@@ -10,12 +10,12 @@ import contextlib
 import itertools
 import os
 import socket
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
 from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
@@ -275,9 +275,9 @@ class Actors(OverSockets):
         peers = list(self._seats.values())
         for peer in peers:
             self._kill(peer)
-        deadline = time.monotonic() + END_WITHIN
+        deadline = monotonic() + END_WITHIN
         alive = {peer.data.fileno(): peer for peer in peers if peer.joined and not peer.ending}
-        while alive and (rest := deadline - time.monotonic()) > 0:
+        while alive and (rest := deadline - monotonic()) > 0:
             for fd in can_read(*alive, timeout=rest):
                 if _at_end(alive[fd].data):
                     del alive[fd]
