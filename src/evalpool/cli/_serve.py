@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import enum
 import hmac
 import json
 import secrets
@@ -43,6 +44,9 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SCRIPTS = ("model.js", "draw.js", "objective.js", "timeline.js", "table.js", "detail.js", "main.js")
 IDLE = 60
 """Seconds after which a connection that asks nothing is closed."""
+STRANGERS = 32
+"""Connections at a time that have not shown the secret. Each takes a thread and a descriptor: when there are more, the
+oldest makes room, so that whoever opens many and says nothing keeps nobody out. A browser opens six at the most."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -130,28 +134,58 @@ class _Page:
         return page.encode("utf-8")
 
 
+class _Is(enum.Enum):
+    """What is known of a connection."""
+
+    STRANGER = enum.auto()
+    KNOWN = enum.auto()
+    GOING = enum.auto()
+    """It made room for another one."""
+
+
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
+    """The standard library's five lets a connection wait for seconds where others come at the same moment."""
 
     def __init__(self, port: int, token: str, feed: Feed, page: _Page) -> None:
         self.token, self.feed, self.page = token.encode("ascii"), feed, page
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, _Is] = {}  # in the order in which they came
+        self._changed = threading.Condition()
         super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
+        with self._changed:
+            strangers = self._all_that(_Is.STRANGER)
+            for other in strangers[: max(0, len(strangers) + 1 - STRANGERS)]:
+                self._open[other] = _Is.GOING
+                _hang_up(other)
+            # Their threads close them: whoever connects faster than these end waits here.
+            self._changed.wait_for(lambda: len(self._all_that(_Is.GOING)) < STRANGERS, timeout=IDLE)
+            self._open[request] = _Is.STRANGER
         super().process_request(request, client_address)
 
+    def _all_that(self, what: _Is) -> list[socket.socket]:
+        return [request for request, state in self._open.items() if state is what]
+
+    def knows(self, request: socket.socket) -> None:
+        """A connection has shown the secret: it makes room for nobody."""
+        with self._changed:
+            if self._open.get(request) is _Is.STRANGER:
+                self._open[request] = _Is.KNOWN
+
     def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
+        with self._changed:
+            self._open.pop(request, None)
+            self._changed.notify()
         super().shutdown_request(request)
 
     def server_close(self) -> None:
         super().server_close()
         # Browsers keep connections, each with a thread of ours that waits for the next request.
-        for request in tuple(self._open):
-            with contextlib.suppress(OSError):  # it has just ended
-                request.shutdown(socket.SHUT_RDWR)
+        with self._changed:
+            for request in self._open:
+                _hang_up(request)
 
     def server_bind(self) -> None:
         # Not HTTPServer's, which asks the name service for the name of this address.
@@ -179,6 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not hmac.compare_digest(token.encode("utf-8", "surrogateescape"), self.server.token) or not slash:
             self._text(HTTPStatus.NOT_FOUND, "Give the whole address that evalpool serve has printed.\n")
             return
+        self.server.knows(self.connection)
         try:
             self._answer(what, {key: values[-1] for key, values in parse_qs(parts.query).items()})
         except (StorageError, BadArgument) as error:
@@ -238,6 +273,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         # Without the path, which holds the secret.
         logger.debug("%s from %s", self.command or "a request", self.address_string())
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Wake the thread that waits for this connection's next request; it closes the connection."""
+    with contextlib.suppress(OSError):  # it has just ended
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _whole(query: dict[str, str], name: str) -> int:
