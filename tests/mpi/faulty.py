@@ -159,6 +159,25 @@ def leaves() -> None:
         say(never=len(evaluator.gather()))
 
 
+def leaves_by_c() -> None:
+    """``exit`` of C, as Fortran's STOP: of a child that the run-function forked, then of the rank itself."""
+
+    def run(job: Any) -> float:
+        if job["x"] == 0:
+            pid = os.fork()
+            if pid == 0:
+                ctypes.CDLL(None).exit(7)
+            return float(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        ctypes.CDLL(None).exit(0)
+        return 0.0
+
+    with MPICommEvaluator(run) as evaluator:
+        evaluator.submit([{"x": 0}])
+        say(child=evaluator.gather()[0].objective)
+        evaluator.submit([{"x": 1}])
+        say(never=len(evaluator.gather()))
+
+
 def killer() -> None:
     """One job kills its rank; under ``isolated`` its process."""
     from evalpool.storage import JournalStorage

@@ -56,6 +56,7 @@ def test_a_result_that_cannot_be_sent_is_a_failure_of_its_job(engine: Engine, tm
     ("name", "before", "words"),
     [
         ("leaves", [{"child": 7.0}], "the run-function, in job 0.1, called os._exit(0)"),
+        ("leaves_by_c", [{"child": 7.0}], "the run-function, in job 0.1, called exit() of C, which ends"),
         ("finalizes", [], "the run-function, in job 0.3, called MPI.Finalize()"),
         ("raises_later", [{"got": 1}], "too late for its job"),
     ],

@@ -133,6 +133,7 @@ class Crew:
         self._owing: set[tuple[int, int]] = set()  # (rank, tag): at its close the rank ran a job of it
         self.exit_code = 1  # of the whole run, if a rank must be ended by force
         self.server: Any = None  # of jobs, on a rank that serves
+        self.is_aborting = False
         atexit.register(self.part)
         _watch_finalize(self.mpi)
 
@@ -208,11 +209,16 @@ class Crew:
 
     def abort(self, reason: str, code: int = 1) -> None:
         """End all ranks at once with a word about why; for what would otherwise let somebody wait for ever."""
+        self.is_aborting = True
+        self.tell(reason)
+        self.mpi.COMM_WORLD.Abort(code)
+
+    def tell(self, reason: str) -> None:
+        """A line on standard error about what this rank meets; what was printed before comes before it."""
         line = f"evalpool: rank {self.rank} (process {os.getpid()} on {socket.gethostname()}): {reason}\n"
         with contextlib.suppress(Exception):  # whatever stands there as a stream
             sys.stdout.flush()
         os.write(2, line.encode(errors="replace"))
-        self.mpi.COMM_WORLD.Abort(code)
 
     def meet(self) -> None:
         """Wait for all ranks, while other threads of this process go on with messages.

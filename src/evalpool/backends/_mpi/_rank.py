@@ -8,15 +8,15 @@ not hear, the main thread gets a signal whose handler raises `JobInterrupted` in
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from evalpool._clock import perf_counter
 from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
 from evalpool._mpi._patience import Patience
+from evalpool.backends._mpi._exits import exits_that_tell
 from evalpool.backends._mpi._isolated import Isolated
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._worker import Channel, Turn, send_outcome, serve_batch, serve_pickled
@@ -242,7 +242,7 @@ class Rank:
         """
         self._over.clear()
         listener = threading.Thread(target=self._listen, name="evalpool-mpi-orders", daemon=True)
-        with self._signals(), _exits_that_tell(self):
+        with self._signals(), exits_that_tell(self.crew, self._describe_exit):
             self.is_serving = True
             listener.start()
             try:
@@ -271,6 +271,12 @@ class Rank:
     def _give_up(self, error: BaseException) -> None:
         text = describe_exception(error, error.__traceback__).strip()
         self.crew.abort(f"it cannot serve any more, so all ranks are ended.\n{text}")
+
+    def _describe_exit(self, call: str) -> str:
+        return (
+            f"{self.describe()} called {call}, which ends its rank, and so all of them. "
+            'isolation="process" makes of it a failure of its job.'
+        )
 
     def _look(self) -> bool:
         crew = self.crew
@@ -393,31 +399,3 @@ class Rank:
         target, self._target = self._target, None
         if target is not None and target == self.at:
             raise JobInterrupted("the job did not stop when it was asked to")
-
-
-@contextlib.contextmanager
-def _exits_that_tell(rank: Rank) -> Iterator[None]:
-    """Inside, ``os._exit`` of this process ends all ranks, with a word and never with exit code 0.
-
-    MPICH's launcher takes exit code 0 for the end of a rank that is done, ends the others, and says nothing.
-    """
-    import posix
-
-    leave, pid = os._exit, os.getpid()
-
-    def tell_and_leave(code: int = 0) -> NoReturn:
-        if os.getpid() == pid:  # not in a child that the run-function forked
-            rank.crew.abort(
-                f"{rank.describe()} called os._exit({code}), which ends its rank, and so all of them. "
-                'isolation="process" makes of it a failure of its job.',
-                code if isinstance(code, int) and code & 0xFF else 1,
-            )
-        leave(code)
-
-    for module in (os, posix):  # functions that were pickled by reference name the second
-        module._exit = tell_and_leave  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        for module in (os, posix):
-            module._exit = leave  # type: ignore[attr-defined]
