@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import Program
 
 from evalpool import Evaluator
+from programs import Program
 
 
 @pytest.fixture

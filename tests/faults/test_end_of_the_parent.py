@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+
 from programs import Program
 
 pytestmark = pytest.mark.slow

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+
 from programs import GONE, Program, assert_gone
 
 pytestmark = pytest.mark.slow

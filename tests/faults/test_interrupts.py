@@ -15,6 +15,7 @@ import termios
 from collections.abc import Callable
 
 import pytest
+
 from programs import EXIT, Program, wait_until
 
 pytestmark = pytest.mark.slow

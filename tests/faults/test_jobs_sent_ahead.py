@@ -10,9 +10,9 @@ from typing import Any
 
 import culprits
 import pytest
-from programs import wait_until
 
 from evalpool import Evaluator, FailureKind, JobStatus, RunningJob
+from programs import wait_until
 
 pytestmark = pytest.mark.slow
 

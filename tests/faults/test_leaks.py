@@ -13,10 +13,10 @@ from typing import Any
 import culprits
 import psutil
 import pytest
-from programs import GONE, wait_until
 
 from evalpool import Evaluator, profile
 from evalpool.callbacks import CSVLoggerCallback
+from programs import GONE, wait_until
 
 pytestmark = pytest.mark.slow
 

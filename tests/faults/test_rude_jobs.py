@@ -11,9 +11,9 @@ from typing import Any
 import culprits
 import psutil
 import pytest
-from programs import Program, assert_gone, wait_until
 
 from evalpool import Evaluator, FailureKind
+from programs import Program, assert_gone, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ from typing import Any
 import culprits
 import psutil
 import pytest
-from programs import GONE, Program, assert_gone, wait_until, workers_of
 
 from evalpool import Evaluator, FailureKind
+from programs import GONE, Program, assert_gone, wait_until, workers_of
 
 pytestmark = pytest.mark.slow
 

@@ -1,9 +1,9 @@
 """What run-functions log in worker processes appears in the search's process, with the job's id.
 
 A worker has no handlers of the program's: they are set up in its main script, which a worker does not run. So it sends
-its log records to the supervisor, which gives them to the loggers of the same names there. Only if the search's process
-has handlers when the workers start: else a warning goes to standard error, as Python does it, which is passed on
-anyway, and no worker spends its start on the import of `logging`.
+its log records to the supervisor, which gives them to the loggers of the same names there. Only if some logger of the
+search's process has handlers when the workers start: else a warning goes to standard error, as Python does it, which is
+passed on anyway, and no worker spends its start on the import of `logging`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ _PLAIN = frozenset({int, float, str, bool, type(None)})
 def levels() -> dict[str, int] | None:
     """The levels that loggers were given here, by name, ``""`` the root's; None if nobody would show a record."""
     root = logging.getLogger()
-    if not root.handlers:
+    # A copy: other threads may ask for loggers meanwhile, as they import modules.
+    named = {name: each for name, each in root.manager.loggerDict.copy().items() if isinstance(each, logging.Logger)}
+    if not root.handlers and not any(map(_shows, named.values())):
         return None
-    given = {
-        name: logger.level
-        for name, logger in root.manager.loggerDict.items()
-        if isinstance(logger, logging.Logger) and logger.level
-    }
-    return {**given, "": root.level}
+    return {**{name: each.level for name, each in named.items() if each.level}, "": root.level}
+
+
+def _shows(logger: logging.Logger) -> bool:
+    """Has it a handler that does something? Packages give theirs one that does not."""
+    return any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers)
 
 
 class _Forward(logging.Handler):
