@@ -81,7 +81,7 @@ def test_a_request_that_was_done_before_its_answer_was_lost_is_not_done_again(re
             assert first in (1, second)
             return second
 
-        for name in ("_append_script", "_reserve_script"):
+        for name in ("_reserve_script", "_append_script"):
             original = getattr(storage, name)
             script = original
             setattr(storage, name, lambda script=script, **arguments: twice(script, **arguments))

@@ -45,6 +45,7 @@ from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._first_failures import FirstFailures
+from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import Lease, resume
 from evalpool.evaluator._stop_control import HELD_UP, STOP_TEXT, decide, stopped_outcome
@@ -334,6 +335,9 @@ class Evaluator(abc.ABC):
         self._rests_until = -math.inf
         self._lease = Lease(self)
         self._follower: Follower | None = None
+        self._just_gathered: list[Job[Any]] = []
+        if self._durable:
+            storage._tell_losses_to(self._record_lost)
 
     def _keep_seed(self, given: bool) -> None:
         """A search that goes on has the seed that it began with, unless another one is given."""
@@ -1077,6 +1081,7 @@ class Evaluator(abc.ABC):
         if fresh:
             self._first_failures.look(fresh)
             own = fresh if self._inbox_has_only_own else [job for job in fresh if self._lacks_gather(job)]
+            self._just_gathered = fresh
             for job in fresh:
                 job._gathered = now
             if self._keeps and own:
@@ -1295,6 +1300,9 @@ class Evaluator(abc.ABC):
 
     def _rests(self) -> bool:
         return monotonic() < self._rests_until
+
+    def _record_lost(self, lost: list[str]) -> None:
+        record_again(self, lost)
 
     # Other clients of the same search.
 

@@ -16,7 +16,8 @@ import abc
 import enum
 import os
 import threading
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -25,7 +26,8 @@ from evalpool._json import plain
 from evalpool.errors import BadArgument, UnknownJob, UnknownSearch, UnknownValue
 from evalpool.outcomes import JobStatus
 from evalpool.storage._events import SCHEMA_VERSION, Event
-from evalpool.storage._fold import JobState, SearchState, State, as_status
+from evalpool.storage._fold import JobState, SearchState, State, as_status, fold
+from evalpool.storage._lost import CursorLost, Numbers, WentBack, compare
 from evalpool.storage._records import job_dict, job_metadata, job_out, job_record
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ class Storage(abc.ABC):
         self._cursor: Cursor | None = None
         self._torn = False  # an interrupt struck while events were folded
         self._fold_lock = threading.RLock()
+        self._numbers = Numbers()  # that this client took, where they could be given again
+        self._authors: list[weakref.WeakMethod[Callable[[list[str]], None]]] = []  # who can write lost jobs again
 
     # -- the primitives ------------------------------------------------------------------------------
 
@@ -99,6 +103,7 @@ class Storage(abc.ABC):
         """Return the events behind the cursor (None: all), and the cursor behind them.
 
         Any thread. Costs what it returns, not what the log holds. Sees at least what this client appended.
+        Raises `CursorLost` where a log that someone may set back no longer has what the cursor stands behind.
         """
 
     @abc.abstractmethod
@@ -381,13 +386,56 @@ class Storage(abc.ABC):
             self._state = State()
             self._cursor = None
             self._torn = False
-        events, cursor = self.read(self._cursor)
+        committed = dict(self._numbers.last)
+        try:
+            events, cursor = self.read(self._cursor)
+        except CursorLost:
+            self._read_anew()
+            return self._state
         if events:
             self._torn = True
             self._state.apply(events)
         self._cursor = cursor
         self._torn = False
+        for search_id, number in committed.items():
+            if not self._state.has_job(search_id, number):
+                self._read_anew()
+                break
         return self._state
+
+    def _read_anew(self) -> None:
+        """Compare the store with what is known of it. Raises `WentBack`, once, if jobs are lost."""
+        with self._fold_lock:
+            before = self._state
+            events, cursor = self.read(None)
+            now = fold(events)
+            self._numbers.keep_from(SEARCHES, _next_search(before))
+            loss = compare(before, now, self._numbers)
+            self._state, self._cursor, self._torn = now, cursor, False
+            if not loss.jobs:
+                return
+            if loss.again:
+                self.append_soon(loss.again)
+            for author in self._authors:
+                if (record := author()) is not None:
+                    record(loss.jobs)
+        raise WentBack(repr(self), loss.jobs, loss.written_again)
+
+    def _tell_losses_to(self, author: Callable[[list[str]], None]) -> None:
+        """Call this bound method with the ids of jobs whose records are lost, for as long as its object is there."""
+        self._authors = [*(known for known in self._authors if known() is not None), weakref.WeakMethod(author)]
+
+    def _next_known(self, search_id: str) -> int:
+        """The first number of the search that neither this client took nor its fold has heard of."""
+        with self._fold_lock:
+            if search_id == SEARCHES:
+                found = _next_search(self._sync())
+            else:
+                if not self._numbers.next(search_id):  # else the store may have lost it
+                    self._search_known(search_id)
+                search = self._state.searches.get(search_id)
+                found = 0 if search is None else search.next_number
+            return max(found, self._numbers.next(search_id))
 
     @staticmethod
     def _search_ids(state: State) -> list[str]:
@@ -442,6 +490,10 @@ class Storage(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _next_search(state: State) -> int:
+    return max((int(search_id) + 1 for search_id in state.searches if search_id.isdigit()), default=0)
 
 
 def _split(job_id: str) -> tuple[str, int]:

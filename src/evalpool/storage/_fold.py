@@ -192,10 +192,11 @@ class SearchState:
         jobs: by number, those not yet created included.
         unfinished: the numbers of created jobs that are not final.
         finished: the numbers of jobs in the order in which they ended, each once.
+        next_number: behind the largest number that was heard of.
         leases: owner -> until when it lives for sure, seconds since the epoch.
     """
 
-    __slots__ = ("finished", "jobs", "leases", "listed", "start", "unfinished", "value_places", "values")
+    __slots__ = ("finished", "jobs", "leases", "listed", "next_number", "start", "unfinished", "value_places", "values")
 
     def __init__(self) -> None:
         self.start: float | None = None
@@ -206,6 +207,7 @@ class SearchState:
         self.finished: list[int] = []
         self.listed: set[int] = set()  # in `finished`, of those jobs whose end was once withdrawn
         self.leases: dict[str, float] = {}
+        self.next_number = 0
 
     def apply_job(self, event: Event) -> None:
         number = event.number
@@ -213,6 +215,8 @@ class SearchState:
         job = self.jobs.get(number)
         if job is None:
             job = self.jobs[number] = JobState(number)
+            if number >= self.next_number:
+                self.next_number = number + 1
         was_final = job.status in FINAL
         if event.at is None:
             _JOB_RULES[event.kind](job, event.data)
@@ -281,6 +285,12 @@ class State:
 
     def __init__(self) -> None:
         self.searches: dict[str, SearchState] = {}
+
+    def has_job(self, search_id: str, number: int) -> bool:
+        """Whether that job was created, as far as was read."""
+        search = self.searches.get(search_id)
+        job = None if search is None else search.jobs.get(number)
+        return job is not None and job.created is not None
 
     def apply(self, events: Iterable[Event]) -> None:
         searches = self.searches

@@ -33,14 +33,14 @@ from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
-from evalpool.storage._counters import check_count
+from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
 from evalpool.storage._journal_numbers import Chain, claim
 from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
 from evalpool.storage._place import Place
-from evalpool.storage._written import Encoder, WrittenStorage
+from evalpool.storage._written import Encoder
 
 __all__ = ["JournalStorage"]
 
@@ -52,7 +52,7 @@ LAST = 2**62
 its host that users have; who reads its records writes behind them, so theirs still come in their order."""
 
 
-class JournalStorage(WrittenStorage[list[str]]):
+class JournalStorage(DurableStorage[list[str]]):
     """Keeps events in files of `directory`, shared by all hosts that reach it; made if it is not there.
 
     On a local disk a commit is given to the operating system (it survives the death of the process) and flushed to
@@ -66,7 +66,6 @@ class JournalStorage(WrittenStorage[list[str]]):
     """
 
     shared = Sharing.HOSTS
-    durable = True
 
     def __init__(self, directory: str | os.PathLike[str], *, on_malformed: OnMalformed = "skip") -> None:
         super().__init__()
@@ -113,13 +112,13 @@ class JournalStorage(WrittenStorage[list[str]]):
             raise unavailable(error, self._directory, "read the journal") from error
         return events, offsets
 
-    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
-        check_count(n)
+    def _take(self, search_id: str, n: int, cap: int | None) -> int:
         self._place.check(self._directory)
         chain = self._chains.get(search_id)
         if chain is None:
             self._search_known(search_id)
             self._check_id(search_id)
+            os.makedirs(self._path("numbers", search_id), exist_ok=True)  # a copy may lack empty directories
             chain = self._chains.setdefault(search_id, Chain(self._path("numbers", search_id), search_id))
         try:
             return chain.take(n, cap)

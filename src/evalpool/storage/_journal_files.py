@@ -20,6 +20,7 @@ from evalpool._clock import monotonic, unix_time
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._codec import Reporter
 from evalpool.storage._leases import owner_is_gone
+from evalpool.storage._lost import CursorLost
 from evalpool.storage._place import Place
 
 __all__ = ["JournalReader", "JournalWriter", "unavailable"]
@@ -130,6 +131,10 @@ class JournalWriter:
                 os.close(file)
 
 
+def _is_shorter(path: str, size: int, offset: int) -> CursorLost:
+    return CursorLost(f"{path} has {size} bytes, and {offset} were read.")
+
+
 class _Record(NamedTuple):
     position: int
     payload: bytes
@@ -151,25 +156,32 @@ class JournalReader:
             if not os.path.isdir(os.path.dirname(self._directory)):
                 raise
             names = []
+        gone = sorted(offsets.keys() - names) if offsets else []
+        if gone:
+            raise CursorLost(f"{self._directory} no longer holds {gone[0]}, of which records were read.")
         for name in sorted(names):
             if not name.endswith(SUFFIX):
                 continue
             path = os.path.join(self._directory, name)
             offset = offsets.get(name, 0)
             # A network client learns what others wrote when it opens a file, so there is no asking before.
-            if not self._reopen and os.stat(path).st_size <= offset:
+            if not self._reopen and (size := os.stat(path).st_size) <= offset:
+                if size < offset:
+                    raise _is_shorter(path, size, offset)
                 continue
             with open(path, "rb", buffering=0) as file:
                 file.seek(offset)
                 data = file.read()
-                changed = os.fstat(file.fileno()).st_mtime
+                found = os.fstat(file.fileno())
+            if found.st_size < offset:
+                raise _is_shorter(path, found.st_size, offset)
             if not data:
                 continue
             records, end = self._split(path, offset, data)
             for record in records:
                 yield name, record.position, record.payload
             offsets[name] = end
-            if end < offset + len(data) and self._is_abandoned(name, changed):
+            if end < offset + len(data) and self._is_abandoned(name, found.st_mtime):
                 rest = offset + len(data) - end
                 self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are no whole record")
 

@@ -32,10 +32,12 @@ from evalpool._clock import monotonic
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
-from evalpool.storage._counters import check_count, refuse
+from evalpool.storage._counters import refuse
+from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fork import abandon
-from evalpool.storage._written import Encoder, WrittenStorage
+from evalpool.storage._lost import CursorLost
+from evalpool.storage._written import Encoder
 
 __all__ = ["RedisStorage"]
 
@@ -67,6 +69,14 @@ for i = last + 1, #ARGV do
 end
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 return 1
+"""
+
+# ARGV: an entry that was read, the id behind it, how many. Returns those from there on; false if it is no longer there.
+_BEHIND = """
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
+    return false
+end
+return redis.call('XRANGE', KEYS[1], ARGV[2], '+', 'COUNT', ARGV[3])
 """
 
 # ARGV: writer, request, search, n, cap or "". Returns done (0 or 1) and the first number, or false: no such search.
@@ -101,7 +111,7 @@ class Batch(NamedTuple):
     searches: list[str]
 
 
-class RedisStorage(WrittenStorage[Batch]):
+class RedisStorage(DurableStorage[Batch]):
     """Keeps events in a Redis server, shared by all that reach it.
 
     For results that must survive the death of the server, it has ``appendonly yes`` and ``appendfsync always``.
@@ -115,7 +125,6 @@ class RedisStorage(WrittenStorage[Batch]):
     """
 
     shared = Sharing.HOSTS
-    durable = True
 
     def __init__(
         self,
@@ -160,6 +169,7 @@ class RedisStorage(WrittenStorage[Batch]):
         """What this process alone uses."""
         self._redis = self._client()
         self._append_script = self._redis.register_script(_APPEND)
+        self._behind_script = self._redis.register_script(_BEHIND)
         self._reserve_script = self._redis.register_script(_RESERVE)
         self._name = uuid.uuid4().hex
         self._requests = count(1)
@@ -171,8 +181,14 @@ class RedisStorage(WrittenStorage[Batch]):
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         events: list[Event] = []
         while True:
-            first = "-" if after is None else _following(after)
-            page = self._ask(partial(self._redis.xrange, LOG, first, "+", count=PAGE))
+            if after is None:
+                page = self._ask(partial(self._redis.xrange, LOG, "-", "+", count=PAGE))
+            else:
+                behind = partial(self._behind_script, keys=[LOG], args=[after, _following(after), PAGE])
+                found = self._ask(behind)
+                if found is None:
+                    raise CursorLost(f"{self!r} no longer holds entry {after.decode()}, which was read.")
+                page = [(entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in found]
             for entry, fields in page:
                 events += self._events(entry, fields)
             if page:
@@ -180,8 +196,7 @@ class RedisStorage(WrittenStorage[Batch]):
             if len(page) < PAGE:
                 return events, after
 
-    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
-        check_count(n)
+    def _take(self, search_id: str, n: int, cap: int | None) -> int:
         with self._reserve_lock:
             request = [f"{self._name}:n", next(self._requests), search_id, n, "" if cap is None else cap]
             answer = self._ask(partial(self._reserve_script, keys=[COUNTERS, WRITERS], args=request))

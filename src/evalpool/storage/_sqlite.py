@@ -21,11 +21,13 @@ from evalpool._checks import is_real
 from evalpool.errors import BadArgument, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
-from evalpool.storage._counters import check_count, refuse
+from evalpool.storage._counters import refuse
+from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import Event
 from evalpool.storage._fold import JobState
+from evalpool.storage._lost import CursorLost
 from evalpool.storage._sqlite_file import SQLiteFile
-from evalpool.storage._written import Encoder, WrittenStorage
+from evalpool.storage._written import Encoder
 
 __all__ = ["SQLiteStorage"]
 
@@ -35,7 +37,7 @@ class _Row(NamedTuple):
     data: str
 
 
-class SQLiteStorage(WrittenStorage[list[_Row]]):
+class SQLiteStorage(DurableStorage[list[_Row]]):
     """Keeps events in the SQLite file `path`, shared by the processes of one host; made if it is not there.
 
     Query it while a search runs::
@@ -51,7 +53,6 @@ class SQLiteStorage(WrittenStorage[list[_Row]]):
     """
 
     shared = Sharing.PROCESSES
-    durable = True
 
     def __init__(
         self, path: str | os.PathLike[str], *, timeout: float = 30.0, on_malformed: OnMalformed = "skip"
@@ -75,14 +76,19 @@ class SQLiteStorage(WrittenStorage[list[_Row]]):
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         with self._read_lock:
+            # From the last row that was read: a file that was set back has none in its place, or another.
             rows = self._reading.query(
-                "SELECT id, kind, search_id, number, data FROM events WHERE id > ? ORDER BY id", (after or 0,)
+                "SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id",
+                (0 if after is None else after[0],),
             )
+        if after is not None:
+            if not rows or _mark(rows[0]) != after:
+                raise CursorLost(f"{self._path} no longer holds event {after[0]} as it was read.")
+            del rows[0]
         events = [event for row in rows if (event := self._event(row)) is not None]
-        return events, rows[-1][0] if rows else after
+        return events, _mark(rows[-1]) if rows else after
 
-    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
-        check_count(n)
+    def _take(self, search_id: str, n: int, cap: int | None) -> int:
         with self._writer.commit_lock, self._writing.transaction() as db:
             found = db.execute("SELECT next FROM counters WHERE search_id = ?", (search_id,)).fetchone()
             if found is not None:
@@ -178,6 +184,11 @@ class SQLiteStorage(WrittenStorage[list[_Row]]):
 
     def __repr__(self) -> str:
         return f"SQLiteStorage({self._path!r})"
+
+
+def _mark(row: tuple[Any, ...]) -> Cursor:
+    """A row by its number, and what it says."""
+    return row[0], hash(row)
 
 
 def _open(path: str, timeout: float, on_malformed: OnMalformed) -> SQLiteStorage:

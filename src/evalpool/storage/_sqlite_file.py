@@ -93,6 +93,7 @@ class SQLiteFile:
         self._timeout = timeout
         self._closed = False
         self._places: list[Place] = []  # of the file, and of its log once there is one; those that we write
+        self._written: tuple[int, int] | None = None  # size and time of the file itself, when last used
         self._looks_at: tuple[int, ...] | None = None  # the state of a file that we may not write, when it was opened
         self._db: sqlite3.Connection | None = self._open()
 
@@ -163,6 +164,16 @@ class SQLiteFile:
             if self._closed:
                 raise StorageUnavailable(f"SQLiteStorage({self._path!r}) is closed; make a new one to go on.")
             self._db = self._open()
+        try:
+            found = os.stat(self._path)
+        except OSError:  # for the check of places to say
+            return self._db
+        written = (found.st_size, found.st_mtime_ns)
+        if written != self._written:
+            # By a checkpoint, or by someone who copied a backup over it. SQLite asks its log whether the pages that it
+            # keeps in memory are still those of the file, and the log does not know of the copy.
+            self._written = written
+            self._db.execute("PRAGMA shrink_memory")
         return self._db
 
     def _reopen(self) -> None:

@@ -1,0 +1,145 @@
+"""A store that went back in time: what a client knew of it, and it no longer holds.
+
+A server that is restored from a snapshot, a backup that is copied over a file, a copy of a journal without its links:
+such a store gives numbers again that have jobs, and a reader's place in it is gone. Both show:
+
+::
+
+    reserve  gave a number that this client took, or has read of        ──┐
+    read     does not find what the cursor stands behind,                 │
+             or lacks the job that this client recorded last            ──┴─► all is read anew, and compared with before
+
+The error names the jobs that are lost. The client that had recorded them writes again what it knows of them; a client
+that only looks writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from evalpool.errors import StorageUnavailable
+from evalpool.storage._events import SCHEMA_VERSION, Event
+from evalpool.storage._fold import JobState, State
+
+__all__ = ["CursorLost", "Numbers", "WentBack", "compare"]
+
+_NAMED = 50
+"""Ids that an error message names; all are in its `lost`."""
+
+
+class CursorLost(StorageUnavailable):
+    """What a cursor stands behind is no longer in the store. `Storage.read` raises it; `Storage._sync` reads anew."""
+
+
+class WentBack(StorageUnavailable):
+    """A store lost records that it had. `lost` has the ids of all jobs that are concerned."""
+
+    def __init__(self, store: str, lost: list[str], written_again: int) -> None:
+        self.lost = lost
+        named = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+        again = f" What was known here of {written_again} of them is written again." if written_again else ""
+        super().__init__(
+            f"{store} went back in time (restored from a snapshot or a backup?): it has lost records of jobs: {named}."
+            f"{again} Their numbers are not given again. The search can go on."
+        )
+
+
+class Numbers:
+    """The numbers of the jobs that a client recorded, by search: in ranges, for most follow each other."""
+
+    def __init__(self) -> None:
+        self.searches: set[str] = set()  # that the client created
+        self.last: dict[str, int] = {}  # by search, of those jobs whose commit has returned: what a read must see
+        self._ranges: dict[str, list[range]] = {}
+        self._next: dict[str, int] = {}
+
+    def add(self, search_id: str, number: int) -> None:
+        """A job of this number was recorded by this client."""
+        ranges = self._ranges.setdefault(search_id, [])
+        if ranges and ranges[-1].stop == number:
+            ranges[-1] = range(ranges[-1].start, number + 1)
+        else:
+            ranges.append(range(number, number + 1))
+        self.keep_from(search_id, number + 1)
+
+    def keep_from(self, search_id: str, number: int) -> None:
+        """No number below this one is to be given again."""
+        if number > self._next.get(search_id, 0):
+            self._next[search_id] = number
+
+    def next(self, search_id: str) -> int:
+        return self._next.get(search_id, 0)
+
+    def by_search(self) -> Iterable[tuple[str, set[int]]]:
+        for search_id, ranges in self._ranges.items():
+            yield search_id, {number for numbers in ranges for number in numbers}
+
+    def forget(self, search_id: str, lost: set[int]) -> None:
+        """These are told as lost, and not to be told again."""
+        left = sorted({number for numbers in self._ranges.get(search_id, ()) for number in numbers} - lost)
+        self._ranges.pop(search_id, None)
+        for number in left:
+            self.add(search_id, number)
+
+
+class Loss(NamedTuple):
+    """What two states of a store differ by: ids of lost jobs, and the events that this client may write again."""
+
+    jobs: list[str]
+    again: list[Event]
+    written_again: int
+
+
+def compare(before: State, now: State, own: Numbers) -> Loss:
+    """What `now` lacks of the jobs that `before` has or this client recorded. Costs the jobs of the store."""
+    taken = dict(own.by_search())
+    lost: list[str] = []
+    again: list[Event] = []
+    written = 0
+    for search_id in {**before.searches, **taken}:
+        if not search_id:
+            continue
+        old, new = before.searches.get(search_id), now.searches.get(search_id)
+        mine = taken.get(search_id, set())
+        known = {} if old is None else {n: job for n, job in old.jobs.items() if job.created is not None}
+        there = {} if new is None else new.jobs
+        missing = sorted(n for n in known.keys() | mine if _lacks(known.get(n), there.get(n)))
+        is_mine = bool(mine) or search_id in own.searches
+        if old is not None and old.start is not None and is_mine and (new is None or new.start is None):
+            again.append(Event("search", search_id, None, {"start": old.start, "schema": SCHEMA_VERSION}))
+            if old.values:
+                again.append(Event("value", search_id, None, dict(old.values)))
+        for number in missing:
+            lost.append(f"{search_id}.{number}")
+            if number in mine and number in known:
+                again += _events_of(search_id, known[number], there.get(number))
+                written += 1
+        if old is not None:
+            own.keep_from(search_id, old.next_number)
+        if missing:
+            own.last.pop(search_id, None)
+            own.forget(search_id, set(missing) - known.keys())
+    return Loss(lost, again, written)
+
+
+def _lacks(old: JobState | None, new: JobState | None) -> bool:
+    if new is None or new.created is None:
+        return True
+    return old is not None and old.is_final and not new.is_final
+
+
+def _events_of(search_id: str, job: JobState, there: JobState | None) -> Iterable[Event]:
+    """What a job's events added up to, as events. One that is there already counts once; measurements would not."""
+    measured = 0 if there is None or there.recorded is None else len(there.recorded)
+    parts = [("created", job.created), ("in", job.by_hand)]
+    if job.created is not None and job.owner != job.created.get("owner"):
+        parts.append(("queued", {"attempt": job.attempt, "owner": job.owner}))
+    parts.append(("started", job.started))
+    parts += [("recorded", data) for data in (job.recorded or ())[measured:]]
+    if job.result is not None:
+        parts.append(("finished", job.result))
+    elif job.is_final:
+        parts.append(("status", {"status": job.status.name}))
+    parts += [("out", job.out), ("gathered", job.gathered), ("metadata", job.metadata)]
+    return [Event(kind, search_id, job.number, data) for kind, data in parts if data is not None]
