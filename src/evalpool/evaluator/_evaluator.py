@@ -167,6 +167,7 @@ class Evaluator(abc.ABC):
         self._num_gathered = 0
         self._cap: int | None = None
         self._spare_numbers: list[tuple[int, int]] = []  # first and how many
+        self._enter_lock = threading.RLock()  # of submissions under a cap
         self._timeout: float | None = None
         self._timeout_set = 0.0
         self._budget_end = math.inf  # of real time
@@ -433,21 +434,16 @@ class Evaluator(abc.ABC):
             jsonable(checked, "configurations")  # before any number is taken
         if self._durable:
             self._lease.take()
-        jobs = enter(self, checked, inbox)
+        if self._cap is None:
+            jobs = enter(self, checked, inbox)
+        else:  # one after the other: see `evalpool.storage._abandoned`
+            with self._enter_lock:
+                jobs = enter(self, checked, inbox)
         if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._notices:
             self._deliver_notices()
         return jobs
-
-    def _take_numbers(self, n: int) -> int:
-        """The first of n numbers for new jobs: of those that an interrupted submission left, or new ones."""
-        spare = self._spare_numbers
-        for index, (first, count) in enumerate(spare):
-            if count >= n:
-                rest = [(first + n, count - n)] if count > n else []
-                spare[index : index + 1] = rest; return first  # noqa: E702  # fmt: skip  # no interrupt between
-        return self._storage.reserve(self._search_id, n, self._cap)
 
     def _accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """Queue new jobs, whose consumer waits at `inbox`; work starts."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evalpool._interrupts import Opened, Shielded
+from evalpool.evaluator._numbers import take_numbers
 from evalpool.jobs._job import Job
 from evalpool.storage._events import Event
 
@@ -26,7 +27,7 @@ def enter(evaluator: Evaluator, configurations: list[dict[str, Any]], inbox: Inb
     recording = False
     jobs: list[Job[Any]] = []
     try:
-        first = evaluator._take_numbers(len(configurations))
+        first = take_numbers(evaluator, len(configurations))
         search, job_type, now = evaluator._search_id, evaluator._job_type, evaluator._now()
         jobs = [
             Job(evaluator, inbox, search, number, configuration, job_type, now)

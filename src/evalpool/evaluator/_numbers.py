@@ -1,0 +1,42 @@
+"""Numbers for new jobs: of those that an interrupted submission left, or new ones; and a cap that counts jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evalpool.errors import MaximumJobsSpawnReached
+from evalpool.storage._abandoned import abandoned_numbers
+from evalpool.storage._counters import refuse
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+
+__all__ = ["take_numbers"]
+
+
+def take_numbers(evaluator: Evaluator, n: int) -> int:
+    """The first of n numbers for new jobs. Raises `MaximumJobsSpawnReached`; then none is taken.
+
+    The storage's counter counts numbers, exactly and at once. Only where it refuses is it asked which were taken
+    by owners that died before they recorded jobs: the cap is higher by these.
+    """
+    spare = evaluator._spare_numbers
+    for index, (first, count) in enumerate(spare):
+        if count >= n:
+            rest = [(first + n, count - n)] if count > n else []
+            spare[index : index + 1] = rest; return first  # noqa: E702  # fmt: skip  # no interrupt between
+    storage, search, cap = evaluator._storage, evaluator._search_id, evaluator._cap
+    if cap is None or not evaluator._durable:
+        return storage.reserve(search, n, cap)
+    # Who has recorded a job holds no smaller number: what an interrupted submission left is given up before.
+    spare.clear()
+    try:
+        return storage.reserve(search, n, cap)
+    except MaximumJobsSpawnReached:
+        abandoned = abandoned_numbers(storage, search, evaluator._owner)
+        if not abandoned:
+            raise
+    try:
+        return storage.reserve(search, n, cap + abandoned)
+    except MaximumJobsSpawnReached:
+        raise refuse(search, storage.reserve(search, 0) - abandoned, n, cap) from None
