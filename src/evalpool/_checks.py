@@ -13,7 +13,24 @@ from typing import Any
 
 from evalpool.errors import BadArgument
 
-__all__ = ["check_choice", "check_number", "check_real", "check_seconds", "check_wait", "is_real", "is_whole"]
+__all__ = [
+    "as_float",
+    "check_choice",
+    "check_number",
+    "check_real",
+    "check_seconds",
+    "check_wait",
+    "is_real",
+    "is_whole",
+]
+
+
+def as_float(value: float) -> float:
+    """The number as a float; an infinity for a whole number that is larger than any float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def is_whole(value: Any) -> bool:

@@ -35,6 +35,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from evalpool._text import LONGEST_MESSAGE, printable
+
 __all__ = [
     "BackendError",
     "BadArgument",
@@ -134,6 +136,10 @@ class WorkerStartError(BackendError):
 
 class StorageError(EvalpoolError):
     """A storage cannot do what was asked."""
+
+    def __str__(self) -> str:
+        # It tells what is in a store, which anybody may have written, and ends on somebody's terminal.
+        return printable(super().__str__(), LONGEST_MESSAGE)
 
 
 class UnknownSearch(StorageError, KeyError, ValueError):

@@ -1,7 +1,7 @@
 """What can become of a job: its status, its kind of failure, its outcome.
 
 These three travel between workers and the evaluator for every job, so they are plain and light:
-this module imports nothing but the standard library, and a worker that starts pays nothing for it.
+this module imports little but the standard library, and a worker that starts pays nothing for it.
 The validated form of the same facts, for records that are kept, is `evalpool.models.JobRecord`.
 """
 
@@ -11,6 +11,8 @@ import enum
 import os
 import re
 from typing import Any, NamedTuple
+
+from evalpool._text import LONGEST_LINE, printable
 
 __all__ = [
     "FINAL",
@@ -24,7 +26,6 @@ __all__ = [
     "failed",
     "last_line",
     "place_of",
-    "printable",
 ]
 
 
@@ -171,20 +172,14 @@ def failed(
     return Outcome(status, objective or text, None, metadata, error, kind, start, end, worker)
 
 
-LONGEST_LINE = 300
-"""Characters of a line that stands for a whole error."""
-
-
-def printable(text: str) -> str:
-    """Without control characters: a terminal must not do what a result says."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
+LONGEST_ERROR = 100_000
+"""Characters at the end of an error's text that are looked at: a traceback has some thousands."""
 
 
 def last_line(error: str | None) -> str:
     """The line that says what went wrong: of a traceback its last one. Empty if there is no text."""
-    lines = (error or "").strip().splitlines()
-    text = printable(lines[-1].strip()) if lines else ""
-    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+    lines = (error or "")[-LONGEST_ERROR:].strip().splitlines()
+    return printable(lines[-1].strip(), LONGEST_LINE) if lines else ""
 
 
 def place_of(error: str | None) -> str:
@@ -193,10 +188,10 @@ def place_of(error: str | None) -> str:
     Frames of evalpool itself, such as that of ``job["typo"]``, are no place to look at, unless there are no others.
     """
     found = None
-    for line in (error or "").splitlines():
+    for line in (error or "")[-LONGEST_ERROR:].splitlines():
         if line.startswith("  File ") and (place := _PLACE.match(line)) is not None:
             found = found if found is not None and place[1].startswith(_OWN) else place
-    return "" if found is None else printable(f"{found[1].rpartition('/')[2]}:{found[2]} in {found[3]}")
+    return "" if found is None else printable(f"{found[1].rpartition('/')[2]}:{found[2]} in {found[3]}", LONGEST_LINE)
 
 
 _OWN = os.path.dirname(__file__) + os.sep

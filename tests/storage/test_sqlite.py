@@ -182,12 +182,20 @@ def test_a_malformed_event_is_skipped_with_its_position_or_raised(
             storage.records(search_id)
 
 
-def test_a_trigger_that_someone_put_into_the_file_has_no_functions_with_effects(path: Path) -> None:
+def test_a_trigger_that_someone_put_into_the_file_is_refused(path: Path) -> None:
     SQLiteStorage(path).close()
     _query(path, "CREATE TRIGGER evil AFTER INSERT ON events BEGIN SELECT load_extension('/tmp/evil'); END")
+    with pytest.raises(CorruptRecord, match="the trigger 'evil' stands on its table 'events'"):
+        SQLiteStorage(path)
+
+
+def test_a_trigger_that_someone_adds_while_the_file_is_open_does_not_run(path: Path) -> None:
     with SQLiteStorage(path) as storage:
-        with pytest.raises(StorageUnavailable, match=r"unsafe use|not authorized|no such function"):
+        storage.create_new_search()
+        _query(path, "CREATE TRIGGER evil AFTER INSERT ON events BEGIN DELETE FROM events; END")
+        with pytest.raises(CorruptRecord, match="triggers"):
             storage.create_new_search()
+        assert storage.load_all_search_ids() == ["0"]
 
 
 # -- places ------------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_objective_over_evaluations", "plot_objective_over_time"]
 
 GAP = 0.16
-"""Between the panels of several objectives, of the height of all."""
+"""Between the panels of several objectives, of the height of all; less where they are many."""
+MOST_PANELS = 12
+"""Objectives that are drawn."""
 
 
 def plot_objective_over_time(source: Source, ax: Axes | None = None, *, minimize: bool | None = None) -> Axes:
@@ -54,7 +56,7 @@ def plot_objective_over_evaluations(source: Source, ax: Axes | None = None, *, m
 def _draw(evaluations: Evaluations, places: list[float], label: str, ax: Axes | None) -> Axes:
     rows = evaluations.rows
     names = [name for name in evaluations.objectives if any(is_number(row.get(name)) for row in rows)]
-    names = names or evaluations.objectives[:1]
+    names = names[:MOST_PANELS] or evaluations.objectives[:1]
     ax = new_axes(ax, (7.0, max(4.0, 1.0 + 2.0 * len(names))))
     ax.set_xlabel(label)
     ax.set_xlim(0, max(places, default=1.0) * 1.02)
@@ -66,9 +68,10 @@ def _draw(evaluations: Evaluations, places: list[float], label: str, ax: Axes | 
         return ax
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
-    height = (1 + GAP) / len(names)
+    gap = min(GAP, 0.5 / len(names))
+    height = (1 + gap) / len(names)
     for number, name in enumerate(names):
-        panel = ax.inset_axes((0, 1 - (number + 1) * height + GAP, 1, height - GAP), sharex=ax)
+        panel = ax.inset_axes((0, 1 - (number + 1) * height + gap, 1, height - gap), sharex=ax)
         panel.set_ylabel(name)
         panel.tick_params(labelbottom=False, bottom=False)
         tidy(panel)

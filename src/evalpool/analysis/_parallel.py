@@ -10,8 +10,9 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalpool._text import printable
 from evalpool.analysis._rows import Evaluations, is_number, is_partial, natural
-from evalpool.analysis._style import CANCELLED, FAILED, new_axes
+from evalpool.analysis._style import CANCELLED, FAILED, named_ticks, new_axes
 from evalpool.errors import BadArgument
 from evalpool.tables._tables import cell
 
@@ -132,7 +133,8 @@ def _draw_axes(ax: Axes, axes: list[_Axis], failures: int, unset: bool) -> None:
         ax.vlines(place, 0, 1, color="black", linewidth=0.9, zorder=4)
         for height, text in axis.ticks:
             ax.annotate(
-                text, (place, height), xytext=(4 if last else -4, 0), textcoords="offset points",
+                printable(text), (place, height), xytext=(4 if last else -4, 0), textcoords="offset points",
+                parse_math=False,
                 ha="left" if last else "right", va="center", fontsize="small", zorder=5,
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             )  # fmt: skip
@@ -145,7 +147,7 @@ def _draw_axes(ax: Axes, axes: list[_Axis], failures: int, unset: bool) -> None:
         ax.annotate(
             "not set", (0, UNSET), xytext=(-4, 0), textcoords="offset points", va="center", ha="right", fontsize="small"
         )
-    ax.set_xticks(range(len(axes)), [axis.title for axis in axes])
+    ax.set_xticks(range(len(axes)), named_ticks(axis.title for axis in axes), parse_math=False)
     ax.set_yticks([])
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.45, len(axes) - 0.5)
@@ -163,7 +165,8 @@ def _draw_scale(ax: Axes, label: str, values: list[float], colours: str) -> None
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    low, high = min(values), max(values)
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(finite), max(finite)
     shown = ScalarMappable(Normalize(low, high if high > low else low + 1.0), colours)
     ax.figure.colorbar(shown, ax=ax, label=label, fraction=0.04, pad=0.06)
 
@@ -191,14 +194,14 @@ def _bunches(values: list[float]) -> bool:
 
 
 def _number_axis(title: str, values: Iterable[float], *, log: bool) -> _Axis:
-    values = list(values) or [0.0]
+    values = [value for value in values if math.isfinite(value)] or [0.0]  # the others have no height
     whole = all(isinstance(value, int) for value in values)
     scale: Callable[[float], float] = math.log10 if log else float
     low, high = scale(min(values)), scale(max(values))
     span = high - low or 1.0
 
     def height(value: Any) -> float:
-        return (scale(value) - low) / span if is_number(value) else UNSET
+        return (scale(value) - low) / span if is_number(value) and math.isfinite(value) else UNSET
 
     def text(value: float) -> str:
         if whole and abs(value) < 1e6:

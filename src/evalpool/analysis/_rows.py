@@ -8,6 +8,7 @@ SimulationResult ─► trace, objectives ────────┘
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -50,7 +51,7 @@ def read_rows(source: Source) -> list[Row]:
             return read_rows(storage)
     if isinstance(source, (str, os.PathLike)):
         try:
-            return read_table(source)
+            return _drawable(read_table(source))
         except UnicodeDecodeError:
             raise BadArgument(
                 f"{os.fspath(source)!r} is no CSV file; open a storage first, as SQLiteStorage({os.fspath(source)!r})."
@@ -59,14 +60,26 @@ def read_rows(source: Source) -> list[Row]:
     if callable(getattr(given, "results", None)):
         given = given.results()
     elif hasattr(given, "trace") and hasattr(given, "completions"):
-        return _simulated_rows(given)
+        return _drawable(_simulated_rows(given))
     try:
-        return table_of(given)[1]
+        return _drawable(table_of(given)[1])
     except (TypeError, AttributeError):
         raise BadArgument(
             f"source is of type {type(source).__name__}; give a storage, an evaluator, a list of jobs or records, "
             "what simulate returned, or the path of a CSV file."
         ) from None
+
+
+def _drawable(rows: list[Row]) -> list[Row]:
+    """The same with infinities, which are not drawn, for numbers that axes cannot span."""
+    for row in rows:
+        for name, value in row.items():
+            if type(value) in (int, float) and not -_LARGEST <= value <= _LARGEST and value == value:
+                row[name] = math.inf if value > 0 else -math.inf
+    return rows
+
+
+_LARGEST = 1e300
 
 
 def is_source(value: Any) -> bool:
@@ -185,4 +198,7 @@ def is_number(value: Any) -> bool:
 
 def natural(name: str) -> list[Any]:
     """A key that puts worker-10 after worker-9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"([0-9]+)", name)
+    parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
+    # Not int(digits), of which there may be too many: of two numbers the longer one is larger.
+    return [(0, len(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]

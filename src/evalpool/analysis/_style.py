@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from evalpool._text import printable
 from evalpool.errors import MissingExtra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CANCELLED", "COLOURS", "FAILED", "legend_above", "new_axes", "tidy", "time_unit"]
+__all__ = ["CANCELLED", "COLOURS", "FAILED", "legend_above", "named_ticks", "new_axes", "tidy", "time_unit"]
 
 # Okabe and Ito's palette, which people who see colours differently can tell apart. Vermilion is for failures alone.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 FAILED = "#D55E00"
 CANCELLED = "#999999"
+
+LONGEST_LABEL = 40
+"""Characters of what users named."""
 
 
 def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.0)) -> Axes:
@@ -33,6 +38,11 @@ def tidy(ax: Axes) -> None:
     """Leave the frame's left and lower sides."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+
+
+def named_ticks(names: Iterable[str]) -> list[str]:
+    """Labels of what users named, as fonts have them; give them ``parse_math=False``: a dollar begins no formula."""
+    return [printable(name, LONGEST_LABEL) for name in names]
 
 
 def legend_above(ax: Axes, columns: int = 4) -> None:

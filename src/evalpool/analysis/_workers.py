@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evalpool.analysis._rows import ended, has_ended, kind_of, natural, read_rows, worker_of
-from evalpool.analysis._style import CANCELLED, COLOURS, FAILED, new_axes, tidy, time_unit
+from evalpool.analysis._style import CANCELLED, COLOURS, FAILED, named_ticks, new_axes, tidy, time_unit
 from evalpool.jobs._utilisation import Interval, busy_workers
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def plot_worker_utilization(source: Source, ax: Axes | None = None) -> Axes:
         )  # fmt: skip
     ax.set_ylim(max(len(workers), 1) - 0.5, -0.5)
     if len(workers) <= MAX_NAMES:
-        ax.set_yticks(range(len(workers)), workers)
+        ax.set_yticks(range(len(workers)), named_ticks(workers), parse_math=False)
     else:
         ax.set_ylabel(f"{len(workers)} workers")
         ax.set_yticks([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evalpool._log import get_logger
+from evalpool._text import brief, printable
 from evalpool.callbacks._base import Callback
 from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.outcomes import last_line
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["LoggerCallback"]
 
 logger = get_logger()
+
+LONGEST = 200
+"""Characters of a text."""
 
 
 class LoggerCallback(Callback):
@@ -44,7 +48,12 @@ class LoggerCallback(Callback):
         standing.take(job)
         if job.kind is not None:
             logger.warning(
-                "[%d] Job %s%s failed: %s%s", standing.evaluations, job.id, whose, job.objective, _reason(job)
+                "[%d] Job %s%s failed: %s%s",
+                standing.evaluations,
+                job.id,
+                whose,
+                printable(str(job.objective), LONGEST),
+                _reason(job),
             )
             return
         best = "".join(f", {name} {value}" for name, value in standing.summary().items())
@@ -56,13 +65,12 @@ class LoggerCallback(Callback):
 def _result(job: Job[Any]) -> str:
     objective = job.objective
     if isinstance(objective, float):
-        return f"objective {objective:.5g}"
+        return f"objective {brief(objective)}"
     if isinstance(objective, tuple):
         return "objectives " + ", ".join(
-            f"{value:.5g}" if isinstance(value, float) else str(value) for value in objective
+            brief(value) if isinstance(value, (int, float)) else str(value) for value in objective
         )
-    text = str(objective)
-    return ("objective " if job.job_type == "hpo" else "output ") + (text if len(text) <= 200 else text[:200] + "...")
+    return ("objective " if job.job_type == "hpo" else "output ") + printable(str(objective), LONGEST)
 
 
 def _reason(job: Job[Any]) -> str:

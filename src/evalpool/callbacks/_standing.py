@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalpool._checks import as_float
+from evalpool._text import brief
 from evalpool.jobs._hypervolume import Front, hypervolume
 from evalpool.outcomes import JobStatus
 
@@ -67,8 +69,9 @@ class Standing:
                 self.best, self.best_job = objective, job.id
                 return True
             return False
-        if isinstance(objective, tuple) and all(isinstance(value, (int, float)) for value in objective):
-            return self._take_several(tuple(-value for value in objective) if self.minimize else objective)
+        if isinstance(objective, tuple) and objective and all(isinstance(value, (int, float)) for value in objective):
+            point = tuple(map(as_float, objective))
+            return self._take_several(tuple(-value for value in point) if self.minimize else point)
         return False  # the value of a general task is neither good nor bad
 
     def _take_several(self, objective: tuple[float, ...]) -> bool:
@@ -99,7 +102,7 @@ class Standing:
     def summary(self) -> dict[str, str]:
         """The best in a few words, by name: the objective, the hypervolume, or the size of the front."""
         if self.best is not None:
-            return {"best": f"{self.best:.5g}"}
+            return {"best": brief(self.best)}
         if self._worst is None:
             return {}
         if len(self._worst) <= MAX_SHOWN_OBJECTIVES:

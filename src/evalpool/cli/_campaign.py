@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._clock import unix_time
+from evalpool._text import LONGEST_LINE, printable
 from evalpool.callbacks._standing import Standing, is_evaluation
 from evalpool.errors import UnknownJob
 from evalpool.jobs._utilisation import lane_of
@@ -23,6 +24,7 @@ from evalpool.storage._base import Storage
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._leases import GIVEN_UP, owner_lives
 from evalpool.storage._records import MINIMIZE, job_objective, job_record
+from evalpool.storage._schema import LARGEST
 
 if TYPE_CHECKING:
     from evalpool.cli._stores import Awaited
@@ -35,10 +37,14 @@ WINDOW = 60.0
 """Seconds over which the present speed is taken ..."""
 LEAST = 10
 """... or over so many evaluations, if these took longer."""
+LONGEST_NAME = 100
+"""Characters of the name of a worker, or of a kind of failure."""
 OVER = frozenset({"ended", "suspended", "abandoned"})
 """States in which nobody works on a search any more."""
 MOST_TEXTS = 1000
 """Different failures that are told apart by their text."""
+MOST_KINDS = 20
+"""Kinds of failures that are shown; evalpool itself knows fewer."""
 MOST_EXAMPLES = 5
 """Of these, the commonest are shown, each with its first job."""
 
@@ -120,7 +126,7 @@ class Campaign:
         looked_at: Any = ended  # as at a `Job`
         if ended.kind is not None:
             self._kinds[ended.kind] += 1
-            text = str(ended.objective)
+            text = printable(str(ended.objective), LONGEST_LINE)
             if text in self._texts or len(self._texts) < MOST_TEXTS:
                 self._texts[text] += 1
                 if is_evaluation(looked_at):
@@ -139,7 +145,7 @@ class Campaign:
     def total(self) -> int | None:
         """How many evaluations there will be, where whoever searches said it."""
         total = self._search.values.get("max_evals")
-        return total if isinstance(total, int) else None
+        return total if isinstance(total, int) and 0 <= total <= LARGEST else None
 
     @property
     def minimizes(self) -> bool:
@@ -238,7 +244,7 @@ class Campaign:
             "evaluated": self.evaluated,
             "best": best,
             "standing": standing.summary(),
-            "failures": dict(self._kinds.most_common()),
+            "failures": dict(self._kinds.most_common(MOST_KINDS)),
             "failure_texts": dict(self._texts.most_common(MOST_EXAMPLES)),
             "failure_examples": [
                 self._example(text) for text, _ in self._texts.most_common(MOST_EXAMPLES) if text in self._examples
@@ -301,10 +307,9 @@ class Watcher:
                 gc.enable()
 
     def _take_in(self) -> dict[str, dict[int, None]]:
-        events, self._cursor = self._storage.read(self._cursor)
-        if not events:
-            return {}
-        self._state.apply(events)
+        events, cursor = self._storage.read(self._cursor)
+        self._state.apply(events)  # all of them or none: what it refuses it will refuse again
+        self._cursor = cursor
         changed: dict[str, dict[int, None]] = {}
         for event in events:
             numbers = changed.setdefault(event.search_id, {})
@@ -352,7 +357,9 @@ def ended_of(search_id: str, job: JobState) -> Ended:
     if kind is None and isinstance(objective, str) and objective.startswith("F"):
         kind = FailureKind.RETURNED
     early = result.get("stopped_early") is True
-    return Ended(f"{search_id}.{job.number}", job.status, objective, getattr(kind, "value", kind), early)
+    name = getattr(kind, "value", kind)
+    name = None if name is None else printable(name, LONGEST_NAME)
+    return Ended(f"{search_id}.{job.number}", job.status, objective, name, early)
 
 
 def lane(job: JobState) -> str | None:
@@ -360,7 +367,8 @@ def lane(job: JobState) -> str | None:
     result = job.result or {}
     virtual = (result.get("metadata") or {}).get("virtual_worker")
     worker = result.get("worker") or (job.started or {}).get("worker")
-    return lane_of(worker, virtual if isinstance(virtual, int) else None)
+    name = lane_of(worker, virtual if isinstance(virtual, int) else None)
+    return None if name is None else printable(name, LONGEST_NAME)
 
 
 def _last_record(job: JobState) -> list[Any] | None:

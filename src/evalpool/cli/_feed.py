@@ -11,9 +11,11 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
+from evalpool._checks import as_float
 from evalpool._clock import monotonic, unix_time
-from evalpool.cli._campaign import Watcher, ended_of, lane
-from evalpool.cli._words import short
+from evalpool.cli import _words as words
+from evalpool.cli._campaign import Campaign, Watcher, ended_of, lane
+from evalpool.cli._words import MOST, cut, for_browser, pretty, short
 from evalpool.errors import StorageError, UnknownSearch
 from evalpool.outcomes import FINAL, JobStatus
 from evalpool.storage._fold import JobState
@@ -32,6 +34,9 @@ AT_ONCE = 4000
 """Rows in one answer."""
 MOST_ROWS = 200_000
 """Rows that a reader gets at the most: the latest. A browser holds that many without effort."""
+MOST_ERRORS = 50
+"""Earlier attempts of a job whose errors are told."""
+MOST_OBJECTIVES = 100
 LONGEST = 300
 """Characters of a configuration in a row; all of it is in `detail`."""
 
@@ -70,14 +75,19 @@ class Feed:
         with self._lock:
             self._look()
             record = self._watcher.record(search_id, number)
-        known: dict[str, Any] = for_browser(record.model_dump())
+        known: dict[str, Any] = for_browser(record.model_dump(exclude={"configuration", "metadata", "output"}))
+        known["objective"] = _objective(record.objective)
+        known["recorded"] = [[budget, _objective(value)] for budget, value in known["recorded"]]
+        for name in ("worker", "host", "kind", "error", "owner"):
+            if known[name] is not None:
+                known[name] = cut(known[name])
+        known["attempt_errors"] = [cut(error) for error in known["attempt_errors"][-MOST_ERRORS:]]
         known["status"] = record.status.name
-        known["kind"] = None if record.kind is None else record.kind.value
-        known["configuration"] = _pretty(record.configuration)
-        known["metadata"] = _pretty(record.metadata)
+        known["configuration"] = cut(pretty(record.configuration))
+        known["metadata"] = cut(pretty(record.metadata))
         output = record.output
         bare = output is None or (isinstance(output, dict) and output.keys() == {"objective"})  # shown already
-        known["output"] = None if bare else _pretty(output)
+        known["output"] = None if bare else cut(pretty(output))
         return known
 
     def _look(self) -> str | None:
@@ -119,13 +129,38 @@ class Feed:
         return {
             "search": search_id,
             "searches": list(campaigns),
-            "summary": for_browser(campaigns[search_id].summary()),
+            "summary": _summary(campaigns[search_id]),
             "now": unix_time(),
             "rows": [_row(search_id, jobs[number]) for number, _ in given],
             "version": given[-1][1] if given else after,
             "more": len(new) - len(given),
             "left_out": max(0, len(order) - MOST_ROWS),
         }
+
+
+def _summary(campaign: Campaign) -> dict[str, Any]:
+    """Without values that are longer than a page shows."""
+    summary = campaign.summary()
+    best = summary["best"]
+    if best is not None:
+        best["configuration"] = {"": short(best["configuration"], LONGEST)} if _is_long(best) else best["configuration"]
+    for job in summary["running"]:
+        if job["recorded"] is not None:
+            job["recorded"] = [_objective(value) for value in job["recorded"]]
+    return for_browser(summary)  # type: ignore[no-any-return]
+
+
+def _is_long(value: Any) -> bool:
+    return len(json.dumps(value, default=str)) > MOST
+
+
+def _objective(value: Any) -> Any:
+    """A number, some numbers, or the beginning of what else it is."""
+    if isinstance(value, (bool, int, float)) or value is None:
+        return for_browser(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(one, (int, float)) for one in value[:MOST_OBJECTIVES]):
+        return for_browser(value[:MOST_OBJECTIVES])
+    return words.number(value)
 
 
 def _row(search_id: str, job: JobState) -> list[Any]:
@@ -138,7 +173,7 @@ def _row(search_id: str, job: JobState) -> list[Any]:
     return [
         job.number,
         "CANCELLED" if job.status is JobStatus.CANCELLED else job.status.name,
-        for_browser(outcome.objective) if outcome is not None else None,
+        _objective(outcome.objective) if outcome is not None else None,
         outcome.kind if outcome is not None else None,
         _text_or_none(lane(job)),
         _finite((job.created or {}).get("submit")),
@@ -155,26 +190,9 @@ def _configuration(job: JobState) -> str:
     return short(args if isinstance(args, dict) else {"args": args}, LONGEST)
 
 
-def for_browser(value: Any) -> Any:
-    """The same with nothing that JSON does not know: browsers read no NaN."""
-    if isinstance(value, (bool, str)) or value is None:
-        return value
-    if isinstance(value, (int, float)):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, (tuple, list)):
-        return [for_browser(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): for_browser(item) for key, item in value.items()}
-    return str(value)
-
-
 def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(as_float(value)) else None
 
 
 def _text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=repr)

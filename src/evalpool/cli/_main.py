@@ -59,5 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    from evalpool._text import LONGEST_MESSAGE, printable
+
+    text = printable(" ".join(str(error).split()), LONGEST_MESSAGE)
     return text or type(error).__name__

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from evalpool._text import LONGEST_LINE
 from evalpool.cli._campaign import Watcher
-from evalpool.cli._feed import for_browser
 from evalpool.cli._stores import open_to_read, search_of
-from evalpool.cli._words import clean, duration, number, paint, write_json
+from evalpool.cli._words import clean, cut, duration, for_browser, number, paint, pretty, write_json
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-MOST = 20_000
-"""Characters of one value that are shown to people; --json has all of it."""
 MOST_RECORDS = 50
 
 
@@ -43,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _kind(record: JobRecord) -> str | None:
-    return None if record.kind is None else record.kind.value
+    return None if record.kind is None else clean(record.kind.value, LONGEST_LINE)
 
 
 def _print(record: JobRecord) -> None:
@@ -53,9 +50,9 @@ def _print(record: JobRecord) -> None:
     how = (f", {_kind(record)}" if failed else "") + (", stopped early" if record.stopped_early else "")
     facts: list[tuple[str, str | None]] = [
         ("status", status + how),
-        ("objective", None if record.objective is None else _cut(number(record.objective))),
+        ("objective", None if record.objective is None else _objective(record.objective)),
         ("attempts", str(record.attempts)),
-        ("worker", record.worker and clean(f"{record.worker}, process {record.pid} on {record.host}")),
+        ("worker", record.worker and clean(f"{record.worker}, process {record.pid} on {record.host}", LONGEST_LINE)),
     ]
     for name in ("submit", "start", "end", "gather"):
         seconds = getattr(record, f"timestamp_{name}")
@@ -65,30 +62,27 @@ def _print(record: JobRecord) -> None:
     for name, text in facts:
         if text is not None:
             sys.stdout.write(f"  {name:<11} {text}\n")
-    _block("configuration", _pretty(record.configuration))
+    _block("configuration", pretty(record.configuration))
     if isinstance(record.output, dict) and record.output.keys() != {"objective"}:
-        _block("output", _pretty(record.output))
-    _block("metadata", _pretty(record.metadata) if record.metadata else "")
+        _block("output", pretty(record.output))
+    _block("metadata", pretty(record.metadata) if record.metadata else "")
     shown = record.recorded[-MOST_RECORDS:]
     left_out = len(record.recorded) - len(shown)
     title = "recorded" + (f", the last {len(shown)} of {len(record.recorded)}" if left_out else "")
     _block(title, "\n".join(f"{number(budget)}: {number(value)}" for budget, value in shown))
-    for attempt, error in enumerate(record.attempt_errors, 1):
+    errors = list(enumerate(record.attempt_errors, 1))
+    for attempt, error in errors[-MOST_RECORDS:]:
         _block(f"error of attempt {attempt}", error)
     _block("error", record.error or "")
+
+
+def _objective(value: Any) -> str:
+    return clean(cut(value)) if isinstance(value, str) else number(value)  # of a general task it is all there is
 
 
 def _block(title: str, text: str) -> None:
     if not text:
         return
     sys.stdout.write("\n" + paint(title, "bold") + "\n")
-    for line in _cut(text).splitlines():
+    for line in cut(text).splitlines():
         sys.stdout.write(f"  {clean(line)}\n")
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(for_browser(value), indent=2, ensure_ascii=False)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST else f"{text[:MOST]}\n… {len(text) - MOST} characters more, see --json"

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from typing import Any, TextIO
 
-from evalpool.outcomes import printable as clean
+from evalpool._checks import as_float
+from evalpool._text import LONGEST_LINE, brief
+from evalpool._text import printable as clean
 
-__all__ = ["clean", "duration", "example_of", "in_colour", "line_of", "number", "paint", "rate", "short", "write_json"]
+__all__ = [
+    "MOST", "clean", "cut", "duration", "example_of", "for_browser", "in_colour", "line_of", "number", "paint",
+    "pretty", "rate", "short", "write_json",
+]  # fmt: skip
+
+MOST = 20_000
+"""Characters of one value that are shown to people; --json has all of it."""
+MOST_NUMBERS = 20
+"""Of an objective of several numbers."""
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 def number(value: Any) -> str:
-    """An objective: five digits, several in brackets."""
+    """An objective: five digits, several in brackets; of a text or of many numbers the beginning."""
     if isinstance(value, (tuple, list)):
-        return "(" + ", ".join(map(number, value)) + ")"
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    return clean(str(value))
+        more = ", …" if len(value) > MOST_NUMBERS else ""
+        return clean("(" + ", ".join(map(number, value[:MOST_NUMBERS])) + more + ")", LONGEST_LINE)
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) >> 64):
+        return brief(value)
+    return clean(str(value), LONGEST_LINE)
 
 
 def duration(seconds: float) -> str:
@@ -45,12 +57,13 @@ def rate(per_second: float) -> str:
 
 def short(configuration: Any, width: int = 100) -> str:
     """A configuration in one line."""
-    text = clean(", ".join(f"{key}={_brief(value)}" for key, value in configuration.items()))
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _brief(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    parts, length = [], 0
+    for key, value in configuration.items():
+        parts.append(f"{key[:width]}={brief(value) if isinstance(value, float) else str(value)}")
+        length += len(parts[-1])
+        if length > width:
+            break
+    return clean(", ".join(parts), width)
 
 
 def in_colour(file: TextIO) -> bool:
@@ -89,14 +102,36 @@ def line_of(summary: dict[str, Any]) -> str:
 def example_of(example: dict[str, Any], width: int = 200) -> str:
     """A failure of a `Campaign.summary`'s ``failure_examples``: its reason and its place, or its text."""
     place = f" ({clean(example['place'])})" if example["place"] else ""
-    text = clean(example["error"] or example["objective"])
     most = max(width - len(place), width // 2)  # of a long reason the end is left out, not the place
-    return (text if len(text) <= most else text[: most - 1] + "…") + place
+    return clean(example["error"] or example["objective"], most) + place
 
 
 def write_json(value: Any, file: TextIO | None = None) -> None:
     """One line of JSON on `file` (stdout if None); what is not JSON, as infinity, is written as text."""
     (file or sys.stdout).write(json.dumps(_finite(value), default=str) + "\n")
+
+
+def pretty(value: Any) -> str:
+    """A value of a record in lines."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=repr)
+
+
+def cut(text: str) -> str:
+    """As much of a value as is shown to people."""
+    return text if len(text) <= MOST else f"{text[:MOST]}\n… {len(text) - MOST} characters more, see --json"
+
+
+def for_browser(value: Any) -> Any:
+    """The same with nothing that JSON does not know: browsers read no NaN."""
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if isinstance(value, (int, float)):
+        return value if math.isfinite(as_float(value)) else number(value)
+    if isinstance(value, (tuple, list)):
+        return [for_browser(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): for_browser(item) for key, item in value.items()}
+    return str(value)
 
 
 def _finite(value: Any) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from evalpool._log import get_logger
+from evalpool._text import printable
 from evalpool.jobs._job import Job
-from evalpool.outcomes import FailureKind, last_line, place_of, printable
+from evalpool.outcomes import FailureKind, last_line, place_of
 
 __all__ = ["FirstFailures"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from evalpool._checks import as_float
 from evalpool.errors import BadArgument
 
 __all__ = ["best"]
@@ -69,16 +69,9 @@ def _front(candidates: list[tuple[tuple[float, ...], JobT]], minimize: bool) -> 
     from evalpool.jobs._hypervolume import Front
 
     sign = -1.0 if minimize else 1.0
-    points = [tuple(sign * _as_float(value) for value in values) for values, _ in candidates]
+    points = [tuple(sign * as_float(value) for value in values) for values, _ in candidates]
     front = Front()
     for point in points:
         front.add(point)
     kept = set(map(tuple, front.points.tolist()))
     return [candidate for candidate, point in zip(candidates, points, strict=True) if point in kept]
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf

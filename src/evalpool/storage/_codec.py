@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from evalpool._json import from_json, jsonable, plain, to_json, unjson
 from evalpool._log import get_logger
+from evalpool._text import LONGEST_MESSAGE, printable, shown
 from evalpool.errors import BadArgument, CorruptRecord, NotJSON
 from evalpool.storage._events import SEARCH_KINDS, Event
 from evalpool.storage._schema import LARGEST, VALIDATORS
@@ -38,6 +39,9 @@ OnMalformed = Literal["skip", "raise"]
 
 _SHOWN = 3
 
+LONGEST_ID = 200
+"""Characters of a search's id; our own are numbers."""
+
 
 def dumps(value: Any) -> str:
     """What `to_json` gives, for a value that `jsonable` made; three times faster for all but odd text."""
@@ -52,7 +56,9 @@ def loads(text: str | bytes) -> Any:
     """What `from_json` gives, three times faster for all but odd text. Raises `ValueError`."""
     try:
         value = pydantic_core.from_json(text, allow_inf_nan=False)
-    except ValueError:
+    except ValueError as error:
+        if "recursion limit" in str(error):  # deeper than anything `jsonable` makes, and than many readers can walk
+            raise ValueError("nested too deeply") from None
         return from_json(text)
     return unjson(value) if (b'"$float"' in text if isinstance(text, bytes) else '"$float"' in text) else value
 
@@ -91,8 +97,10 @@ def encode_anyhow(event: Event) -> str | None:
         return None
 
 
-def decode(kind: Any, search_id: Any, number: Any, data: str | bytes) -> Event:
-    """The event of these parts. Raises `Malformed`."""
+def decode(kind: Any, search_id: Any, number: Any, data: Any) -> Event:
+    """The event of these parts, of which each may be anything. Raises `Malformed`."""
+    if not isinstance(data, str):
+        raise Malformed(f"its data is no text but {shown(data)}")
     try:
         return _checked(kind, search_id, number, loads(data))
     except ValueError as error:
@@ -136,13 +144,14 @@ def from_wire(
 def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, str, int] | None = None) -> Event:
     validate = VALIDATORS.get(kind) if isinstance(kind, str) else None
     if validate is None:
-        raise Malformed(f"no kind of event is called {kind!r}")
-    if not isinstance(search_id, str) or not search_id:
-        raise Malformed(f"search id {search_id!r} is not text")
+        raise Malformed(f"no kind of event is called {shown(kind)}")
+    # It stands in every id and every view, in names of files and of columns: no text that a terminal obeys.
+    if not (isinstance(search_id, str) and 0 < len(search_id) <= LONGEST_ID and search_id.isprintable()):
+        raise Malformed(f"search id {shown(search_id)} is no text of at most {LONGEST_ID} printable characters")
     if (number is None) != (kind in SEARCH_KINDS):
-        raise Malformed(f"an event {kind!r} of job number {number!r}")
+        raise Malformed(f"an event {kind!r} of job number {shown(number)}")
     if number is not None and not (type(number) is int and 0 <= number <= LARGEST):
-        raise Malformed(f"job number {number!r}")
+        raise Malformed(f"job number {shown(number)}")
     return Event(kind, search_id, number, validate(data), at)
 
 
@@ -165,7 +174,7 @@ class Reporter:
 
     def report(self, place: str, reason: str) -> None:
         """Tell of a malformed record at `place`. Raises `CorruptRecord` if the user chose so."""
-        message = f"{place} is no record of evalpool: {reason}"
+        message = printable(f"{place} is no record of evalpool: {reason}", LONGEST_MESSAGE)
         if self.what == "raise":
             raise CorruptRecord(f'{message}. Open the storage with on_malformed="skip" to go on without it.')
         if place not in self._seen:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from evalpool._checks import is_whole
-from evalpool.errors import BadArgument, MaximumJobsSpawnReached
+from evalpool._text import shown
+from evalpool.errors import BadArgument, CorruptRecord, MaximumJobsSpawnReached
 from evalpool.storage._base import SEARCHES
+from evalpool.storage._schema import LARGEST
 
-__all__ = ["Counters", "check_count", "refuse"]
+__all__ = ["Counters", "check_count", "check_next", "refuse"]
 
 
 def check_count(n: int) -> None:
     """Raise `BadArgument` unless n numbers can be taken."""
     if (type(n) is not int and not is_whole(n)) or n < 0:  # the common case costs no call
         raise BadArgument(f"cannot reserve {n!r} numbers; give a whole number that is not negative.")
+
+
+def check_next(first: Any, n: int, place: str) -> int:
+    """The next number of a search, read from a store, if `n` can be taken from there. Raises `CorruptRecord`."""
+    if type(first) is not int or not 0 <= first <= LARGEST - n:
+        raise CorruptRecord(
+            f"{place}: the next number for a job is {shown(first)}, and jobs have numbers up to {LARGEST}."
+        )
+    return first
 
 
 def refuse(search_id: str, taken: int, n: int, cap: int) -> MaximumJobsSpawnReached:

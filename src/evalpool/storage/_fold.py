@@ -255,7 +255,6 @@ class SearchState:
     def apply_search(self, event: Event) -> None:
         data = event.data
         if event.kind == "search":
-            _check_schema(data.get("schema", 1), f"search {event.search_id}")
             if self.start is None:
                 self.start = data["start"]
         elif event.kind == "value":
@@ -279,7 +278,7 @@ def _check_schema(found: int, what: str) -> None:
 
 
 class State:
-    """All searches of a storage; `apply` folds further events into it. One thread at a time."""
+    """All searches of a storage; `apply` folds further events into it, all or none. One thread at a time."""
 
     __slots__ = ("searches",)
 
@@ -293,6 +292,10 @@ class State:
         return job is not None and job.created is not None
 
     def apply(self, events: Iterable[Event]) -> None:
+        events = list(events)
+        for event in events:  # before anything is changed
+            if event.kind == "search":
+                _check_schema(event.data.get("schema", 1), f"search {event.search_id}")
         searches = self.searches
         for event in events:
             search = searches.get(event.search_id)

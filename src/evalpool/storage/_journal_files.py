@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
@@ -169,7 +170,10 @@ class JournalReader:
                 if size < offset:
                     raise _is_shorter(path, size, offset)
                 continue
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    self._reporter.report(path, "it is no regular file")
+                    continue
                 file.seek(offset)
                 data = file.read()
                 found = os.fstat(file.fileno())
@@ -211,6 +215,11 @@ class JournalReader:
         return owner_is_gone(owner_of(name)) or unix_time() - changed > ABANDONED_AFTER
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file that somebody may have replaced by a pipe, to which nobody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _payload(line: bytes) -> bytes | None:
     """The payload of a record; None if it is damaged."""
     found = _begins_with(line)
@@ -220,7 +229,7 @@ def _payload(line: bytes) -> bytes | None:
 def _begins_with(line: bytes) -> tuple[bytes, int] | None:
     """The payload of the record that the line begins with, and where that ends; None if it begins with none."""
     head = line[:_LONGEST_HEAD].split(b" ", 2)
-    if len(head) < 3 or not head[1].isdigit():
+    if len(head) < 3 or not head[1].isdigit() or len(head[1]) > 18:
         return None
     start = len(head[0]) + len(head[1]) + 2
     end = start + int(head[1])

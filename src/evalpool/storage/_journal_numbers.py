@@ -8,7 +8,7 @@ import uuid
 from itertools import count
 
 from evalpool.errors import CorruptRecord
-from evalpool.storage._counters import refuse
+from evalpool.storage._counters import check_next, refuse
 
 __all__ = ["Chain", "claim"]
 
@@ -33,7 +33,7 @@ class Chain:
             if self._next is None:
                 self._next = self._end_of_listing()
             while True:
-                first = self._next
+                first = self._next = check_next(self._next, n, self._directory)
                 # What others took since we looked only makes it more: so a refusal is exact as well.
                 if cap is not None and first + n > cap:
                     raise refuse(self._search_id, self._walk(), n, cap)

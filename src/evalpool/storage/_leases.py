@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["GIVEN_UP", "claim_lost", "is_lost", "lease", "new_owner", "owner_is_gone", "owner_lives"]
 
 _HAS_PROC = os.path.exists("/proc/self/stat")
+_PID = re.compile(r"[0-9]{1,9}")
 GIVEN_UP = 0.0
 """When a lease ends that its owner gave up: nobody needs to wait for it, and nothing was lost."""
 _LOSABLE = frozenset({JobStatus.READY, JobStatus.RUNNING})
@@ -44,7 +45,7 @@ def owner_is_gone(owner: str) -> bool:
     _, _, place = owner.rpartition("@")
     machine, _, process = place.partition("/")
     pid, _, start = process.partition("/")
-    if machine != _machine() or not pid.isdigit() or not start:
+    if machine != _machine() or not _PID.fullmatch(pid) or not start:
         return False
     found = _start_of(int(pid))
     if not found and _is_hidden(int(pid)):

@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 
 from evalpool._checks import is_real
 from evalpool._clock import monotonic
+from evalpool._text import shown
 from evalpool.errors import BadArgument, CorruptRecord, MissingExtra, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
-from evalpool.storage._counters import refuse
+from evalpool.storage._counters import check_next, refuse
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fork import abandon
@@ -48,6 +49,9 @@ ENTRY = 500
 
 PAGE = 1_000
 """Entries of one reply."""
+
+LAST_SEQUENCE = 2**64 - 1
+"""The largest number in an entry's id, of either part."""
 
 REPLY_TIMEOUT = 10.0
 """Seconds for one reply or connection, after which the connection counts as lost."""
@@ -204,6 +208,7 @@ class RedisStorage(DurableStorage[Batch]):
             self._search_known(search_id)  # raises, with the searches there are
             raise UnknownSearch(f"search {search_id!r} of {self!r} has lost its counter.")
         done, first = answer
+        check_next(first, n, f"{self!r}, search {search_id}")
         if not done:
             assert cap is not None
             raise refuse(search_id, first, n, cap)
@@ -252,8 +257,8 @@ class RedisStorage(DurableStorage[Batch]):
             return self._redis.get(SCHEMA)
 
         found = self._ask(look, patience=patience)
-        if not found.isdigit():
-            raise CorruptRecord(f"{self!r}: key {SCHEMA!r} holds {found!r}, which is not as evalpool writes it.")
+        if found is None or not (found.isdigit() and len(found) < 10):
+            raise CorruptRecord(f"{self!r}: key {SCHEMA!r} holds {shown(found)}, which is not as evalpool writes it.")
         if int(found) > SCHEMA_VERSION:
             raise NewerSchema(
                 f"{self!r} was written by a later evalpool: schema {int(found)}, and this one knows "
@@ -326,5 +331,7 @@ def _open(server: dict[str, Any] | None, url: str | None, timeout: float, on_mal
 
 def _following(entry: bytes) -> str:
     """The smallest id behind this one; ranges that exclude their start came with Redis 6.2."""
-    time_part, _, sequence = entry.partition(b"-")
-    return f"{time_part.decode()}-{int(sequence) + 1}"
+    time_part, sequence = map(int, entry.split(b"-"))
+    if sequence < LAST_SEQUENCE:
+        return f"{time_part}-{sequence + 1}"
+    return f"{min(time_part + 1, LAST_SEQUENCE)}-0"  # behind the very last comes that one again, and is known

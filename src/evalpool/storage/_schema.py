@@ -32,25 +32,29 @@ else:
 # As far as every store, and JSON everywhere, keeps whole numbers exactly.
 _Number = Annotated[int, Field(ge=0, le=LARGEST)]
 _Attempt = Annotated[int, Field(ge=1, le=LARGEST)]
+# Thirty million years: differences and sums of such times are numbers still.
+_Time = Annotated[float, Field(ge=-1e15, le=1e15)]
+# A float, or a whole number that is one.
+_Budget: TypeAlias = Annotated[int, Field(ge=-(10**308), le=10**308)] | float
 
 
 @_strict
 class _Search(TypedDict):
-    start: float
+    start: _Time
     schema: _Number
 
 
 @_strict
 class _Lease(TypedDict):
     owner: str
-    expires: float
+    expires: _Time
 
 
 @_strict
 class _Created(TypedDict, total=False):
     args: Any
     kwargs: dict[str, Any] | None
-    submit: float | None
+    submit: _Time | None
     owner: str | None
 
 
@@ -62,7 +66,7 @@ class _In(TypedDict):
 
 @_strict
 class _Started(TypedDict, total=False):
-    start: float | None
+    start: _Time | None
     attempt: _Attempt
     worker: str | None
     host: str | None
@@ -72,7 +76,7 @@ class _Started(TypedDict, total=False):
 
 @_strict
 class _Recorded(TypedDict):
-    budget: int | float
+    budget: _Budget
     objective: Any
     attempt: NotRequired[_Attempt]
     owner: NotRequired[str]
@@ -89,10 +93,10 @@ class _Finished(TypedDict, total=False):
     attempts: _Number
     attempt_errors: list[str] | None
     stopped_early: bool | None
-    timestamp_submit: float | None
-    timestamp_start: float | None
-    timestamp_end: float | None
-    timestamp_gather: float | None
+    timestamp_submit: _Time | None
+    timestamp_start: _Time | None
+    timestamp_end: _Time | None
+    timestamp_gather: _Time | None
     worker: str | None
     host: str | None
     pid: _Number | None
@@ -108,7 +112,7 @@ class _Queued(TypedDict):
 
 @_strict
 class _Gathered(TypedDict):
-    timestamp_gather: float | None
+    timestamp_gather: _Time | None
 
 
 @_strict

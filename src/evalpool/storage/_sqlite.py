@@ -18,14 +18,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from evalpool._checks import is_real
-from evalpool.errors import BadArgument, UnknownSearch
+from evalpool._text import shown
+from evalpool.errors import BadArgument, CorruptRecord, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
-from evalpool.storage._counters import refuse
+from evalpool.storage._counters import check_next, refuse
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import Event
 from evalpool.storage._fold import JobState
 from evalpool.storage._lost import CursorLost
+from evalpool.storage._schema import LARGEST
 from evalpool.storage._sqlite_file import SQLiteFile
 from evalpool.storage._written import Encoder
 
@@ -77,10 +79,7 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         with self._read_lock:
             # From the last row that was read: a file that was set back has none in its place, or another.
-            rows = self._reading.query(
-                "SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id",
-                (0 if after is None else after[0],),
-            )
+            rows = self._reading.events(0 if after is None else after[0])
         if after is not None:
             if not rows or _mark(rows[0]) != after:
                 raise CursorLost(f"{self._path} no longer holds event {after[0]} as it was read.")
@@ -92,7 +91,7 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
         with self._writer.commit_lock, self._writing.transaction() as db:
             found = db.execute("SELECT next FROM counters WHERE search_id = ?", (search_id,)).fetchone()
             if found is not None:
-                first: int = found[0]
+                first = check_next(found[0], n, f"{self._path}, search {search_id}")
                 if cap is not None and first + n > cap:
                     raise refuse(search_id, first, n, cap)
                 db.execute("UPDATE counters SET next = ? WHERE search_id = ?", (first + n, search_id))
@@ -110,6 +109,9 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
         rows = [row for batch in batches for row in batch]
         with self._writing.transaction() as db:
             (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+            if not (type(last) is int and last <= LARGEST):
+                raise CorruptRecord(f"{self._path} has an event number {shown(last)}: none can follow it.")
+            last = max(last, 0)  # ours begin behind 0, where reading begins
             db.executemany(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
                 [

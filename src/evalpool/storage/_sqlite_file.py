@@ -12,22 +12,26 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
 from evalpool._clock import monotonic
+from evalpool._text import shown
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageError, StorageUnavailable
 from evalpool.storage._events import SCHEMA_VERSION
 from evalpool.storage._fork import abandon
 from evalpool.storage._mounts import network_file_system
 from evalpool.storage._place import Place
+from evalpool.storage._sqlite_check import Steps, check_tables, guard
 
 __all__ = ["SQLiteFile"]
 
 APPLICATION_ID = 0x65766C70  # "evlp", by which we, and `file`, know the file
 _POLL = 0.01
+_PAGE = 1000
+"""Rows after which we take note that a statement gets on."""
 
 # Numbers of events, where a column ends in _event; so that the JSON of a job stands in the file once.
 _TABLES = f"""
@@ -94,26 +98,44 @@ class SQLiteFile:
         self._closed = False
         self._places: list[Place] = []  # of the file, and of its log once there is one; those that we write
         self._written: tuple[int, int] | None = None  # size and time of the file itself, when last used
+        self._steps = Steps()
         self._looks_at: tuple[int, ...] | None = None  # the state of a file that we may not write, when it was opened
         self._db: sqlite3.Connection | None = self._open()
 
-    def query(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        """All rows of a SELECT, of one moment."""
+    def events(self, first: int) -> list[Any]:
+        """All rows of the events from number `first` on, in their order and of one moment."""
         with self._in_words():
             if self._looks_at is not None and self._looks_at != self._state():
                 self._reopen()
             db = self._connection()
             try:
-                return db.execute(statement, values).fetchall()
+                return self._rows(db, first)
             except sqlite3.OperationalError as error:
                 if "decode to UTF-8" not in str(error):
                     raise
             # Bytes that are no text, which only another program writes: the row is reported, not all refused.
             try:
                 db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-                return db.execute(statement, values).fetchall()
+                return self._rows(db, first)
             finally:
                 db.text_factory = str
+
+    def _rows(self, db: sqlite3.Connection, first: int) -> list[Any]:
+        self._steps.begin()
+        rows: list[Any] = []
+        before = first - 1
+        # Each number is above the one before, else the file's pages form a circle and there is no end of them.
+        for row in db.execute(
+            "SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id", (first,)
+        ):
+            number = row[0]
+            if type(number) is not int or number <= before:
+                raise CorruptRecord(f"{self._path} is damaged: event {shown(number)} follows event {before}.")
+            before = number
+            rows.append(row)
+            if not len(rows) % _PAGE:
+                self._steps.begin()
+        return rows
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -126,6 +148,7 @@ class SQLiteFile:
             db = self._connection()
             try:
                 # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
+                self._steps.begin()
                 db.execute("BEGIN IMMEDIATE")
                 if len(self._places) == 2:
                     self.check_still_there()
@@ -227,6 +250,7 @@ class SQLiteFile:
             if not is_ours:
                 self._create(db)
             db.execute("PRAGMA synchronous = NORMAL")
+            guard(db, self._steps)
         except BaseException:
             db.close()
             raise
@@ -252,13 +276,14 @@ class SQLiteFile:
         (application,) = db.execute("PRAGMA application_id").fetchone()
         if application == APPLICATION_ID:
             (schema,) = db.execute("PRAGMA user_version").fetchone()
-            if schema > SCHEMA_VERSION:
+            if schema > SCHEMA_VERSION:  # first: a later one may have other tables
                 raise NewerSchema(
                     f"{self._path} was written by a later evalpool: schema {schema}, and this one knows "
                     f"{SCHEMA_VERSION}. Upgrade evalpool to use it."
                 )
+            check_tables(db, self._path, _TABLES)
             return True
-        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master LIMIT 3")]
+        names = [str(name) for (name,) in db.execute("SELECT name FROM sqlite_master LIMIT 3")]
         if names or application:
             raise CorruptRecord(
                 f"{self._path} is the database of another program, with {', '.join(names) or 'its own mark'}. "
@@ -304,14 +329,15 @@ class SQLiteFile:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise self._error(error) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes names of the file, which may be no text
+            # A traceback shows the cause as it is, and the terminal obeys it.
+            raise self._error(error) from (error if str(error).isprintable() else None)
 
-    def _error(self, error: sqlite3.Error) -> StorageError:
+    def _error(self, error: sqlite3.Error | UnicodeDecodeError) -> StorageError:
         text = str(error)
         if "not a database" in text:
             return CorruptRecord(f"{self._path} is no SQLite database. {_ELSEWHERE}")
-        if "malformed" in text:
+        if "malformed" in text or isinstance(error, UnicodeDecodeError):
             return CorruptRecord(
                 f"{self._path} is damaged: SQLite says {text!r}. `sqlite3 {self._path} .recover` may help."
             )
@@ -320,6 +346,10 @@ class SQLiteFile:
                 f"{self._path} has been locked by another process for {self._timeout:g} seconds; end the one "
                 "that holds it, or give a longer timeout."
             )
+        if "not authorized" in text or "prohibited" in text:
+            return CorruptRecord(f"{self._path} has got views or triggers in the place of our tables: {text}.")
+        if text == "interrupted":
+            return CorruptRecord(f"{self._path} is damaged: a look at it found no end.")
         if "full" in text:
             return StorageUnavailable(f"the disk of {self._path} is full; free some space.")
         if _is_unwritable(text):

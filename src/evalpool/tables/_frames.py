@@ -39,7 +39,9 @@ def frame_of(records: Iterable[JobRecord], job_type: str | None = None) -> Any:
     except ImportError as error:
         raise MissingExtra.of("Data frames need pandas", "pandas") from error
     columns, rows = table_of(records, job_type)
-    return pandas.DataFrame(rows, columns=list(columns))
+    # pandas keeps text as UTF-8, too, if pyarrow is there.
+    values = [[_encodable(row.get(name)) for name in columns] for row in rows]
+    return pandas.DataFrame(values, columns=_unlike(map(_encodable, columns)))
 
 
 def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], job_type: str | None = None) -> Path:
@@ -64,3 +66,20 @@ def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], jo
     with replacing(target) as file:
         frame.to_parquet(file)
     return target
+
+
+def _encodable(value: Any) -> Any:
+    """As in the CSV files: halves of surrogate pairs, as in names of files that are no UTF-8, are written out."""
+    if type(value) is not str or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _unlike(names: Iterable[str]) -> list[str]:
+    """The names, none of them twice."""
+    known: dict[str, None] = {}
+    for name in names:
+        while name in known:
+            name += "_"
+        known[name] = None
+    return list(known)
