@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["lead", "monotonic", "perf_counter", "thread_time", "unix_time", "unix_time_ns"]
+__all__ = ["awake_or_not", "lead", "monotonic", "perf_counter", "thread_time", "unix_time", "unix_time_ns"]
 
 
 def _copy_of_time() -> ModuleType:
@@ -43,6 +43,16 @@ unix_time: Callable[[], float] = _time.time
 """Seconds since 1970, as other hosts have them."""
 unix_time_ns: Callable[[], int] = _time.time_ns
 """The same in nanoseconds."""
+
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def awake_or_not() -> float:
+        """Seconds that also pass while the machine is suspended, unlike those of `monotonic`; nobody sets them back."""
+        reading: float = _time.clock_gettime(_time.CLOCK_BOOTTIME)
+        return reading
+
+else:
+    awake_or_not = monotonic
 
 
 def lead(loop: asyncio.AbstractEventLoop) -> None:

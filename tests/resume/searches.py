@@ -6,9 +6,11 @@ known when it is killed. It goes on when the test writes a line to it, and ends 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from typing import Any
 from evalpool import Evaluator, MaximumJobsSpawnReached, RunningJob, optimize
 from evalpool.callbacks import Callback
 from evalpool.errors import StorageUnavailable
+from evalpool.evaluator import _resume
 from evalpool.storage import storage_from_url
 
 
@@ -132,6 +135,75 @@ def hold(url: str, retries: str = "0") -> None:
             wait_for("end")
 
 
+def stand_still(url: str, rounds: str) -> None:
+    """In round n stop at the n-th step between a search and its storage, for longer than the lease.
+
+    Each round is a search of its own: three jobs, one of them gathered, one more, all gathered, closed.
+    """
+    _resume.TTL = 0.15
+    for n in range(int(rounds)):
+        with storage_from_url(url) as storage:
+            kwargs = {"num_workers": 2, "storage": storage}
+            with Evaluator.create(lambda job: float(job["x"]), "thread", kwargs) as evaluator:
+                stop_at_step(storage, n)
+                evaluator.submit([{"x": x} for x in range(3)])
+                jobs = evaluator.gather("BATCH", 1)
+                evaluator.submit([{"x": 3}])
+                jobs += evaluator.gather()
+                others = [job.number for job in evaluator.gather_other_jobs_done()]
+            jobs += evaluator.gather()
+        facts = [[job.number, job.objective, job.status.name, job.attempts] for job in jobs]
+        say("round", json.dumps([facts, others]))
+        wait_for("next")
+
+
+def stop_at_step(storage: Any, n: int) -> None:
+    """Stop this process before the n-th call from now of one of the storage's primitives."""
+    steps, this_thread = itertools.count(), threading.local()
+
+    def stopping(call: Any) -> Any:
+        def step(*arguments: Any) -> Any:
+            # Stopped amidst a step, or a write of another thread, it would hold the file's lock.
+            if not getattr(this_thread, "is_inside", False) and next(steps) == n:
+                with storage._writer.commit_lock:
+                    say("stops")
+                    os.kill(os.getpid(), signal.SIGSTOP)
+            outer, this_thread.is_inside = getattr(this_thread, "is_inside", False), True
+            try:
+                return call(*arguments)
+            finally:
+                this_thread.is_inside = outer
+
+        return step
+
+    for name in ("append", "append_soon", "read", "reserve"):
+        setattr(storage, name, stopping(getattr(storage, name)))
+
+
+def wait_or_stopped(job: RunningJob) -> float:
+    """A run-function that lasts until it is asked to stop, or, from its second attempt on, no time at all."""
+    say("runs", job["job_id"], job.attempt)
+    while job.attempt == 1 and not job.stopped():
+        time.sleep(0.005)
+    return float(job["x"])
+
+
+def owner(url: str, method: str) -> None:
+    """Gather four jobs that never end, of which two run; then submit another one, and say what all gave."""
+    _resume.TTL = 0.3
+    with storage_from_url(url) as storage:
+        with Evaluator.create(wait_or_stopped, method, {"num_workers": 2, "storage": storage}) as evaluator:
+            evaluator.submit([{"x": x} for x in range(4)])
+            say("gathers", evaluator._owner)
+            jobs = evaluator.gather()
+            say("gathered", json.dumps([[job.number, job.objective, job.attempts] for job in jobs]))
+            others = evaluator.gather_other_jobs_done()
+            (job,) = evaluator.submit([{"x": 4}])
+            job.cancel()
+            evaluator.gather()
+            say("last", job.number, job.objective, [job.number for job in others])
+
+
 def member(client: str, search_id: str, cap: str) -> None:
     """Take part in a search up to its cap, one job after the other; say own jobs and those seen of others."""
     import pickle
@@ -168,16 +240,20 @@ def fill(url: str, limit: str) -> None:
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("evalpool").addHandler(handler)
-    release = threading.Event()
+    running, release = threading.Semaphore(0), threading.Event()
 
     def run(job: RunningJob) -> dict[str, Any]:
         if job["x"] < 0:
+            running.release()
             release.wait()
         return {"objective": 0.0, "text": "y" * 3000}
 
     with storage_from_url(url) as storage:
         with Evaluator.create(run, "thread", {"num_workers": 8, "storage": storage}) as evaluator:
             evaluator.submit([{"x": -1} for _ in range(8)])  # out when the disk fills up
+            for _ in range(8):
+                running.acquire()
+            storage.flush()  # their starts are written
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
             try:
                 while True:

@@ -44,10 +44,11 @@ from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
+from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._own_storage import OwnStorage
-from evalpool.evaluator._resume import Lease, resume
+from evalpool.evaluator._resume import resume
 from evalpool.evaluator._stop_control import HELD_UP, STOP_TEXT, decide, stopped_outcome
 from evalpool.evaluator._submission import enter
 from evalpool.evaluator._watchdog import Watchdog
@@ -281,6 +282,9 @@ class Evaluator(abc.ABC):
     _jobs_are_isolated = False
     """Each job runs in a process of its own: one that ends its process ends neither the evaluator nor other jobs."""
 
+    _may_await = True
+    """A job that another evaluator claimed may be given back later than it was asked for, with that one's result."""
+
     _wakes_at_every_report = False
     """Somebody waits for the end of one attempt, not for jobs: `close`, or an engine that waits for its thread."""
 
@@ -334,7 +338,7 @@ class Evaluator(abc.ABC):
         self._failing = False  # the storage, when last written to
         self._blind = False  # to what other clients do
         self._rests_until = -math.inf
-        self._lease = Lease(self)
+        self._fence = Fence(self)
         self._follower: Follower | None = None
         self._just_gathered: list[Job[Any]] = []
         if self._durable:
@@ -433,7 +437,7 @@ class Evaluator(abc.ABC):
         if to_json:
             jsonable(checked, "configurations")  # before any number is taken
         if self._durable:
-            self._lease.take()
+            self._fence.take()
         if self._cap is None:
             jobs = enter(self, checked, inbox)
         else:  # one after the other: see `evalpool.storage._abandoned`
@@ -982,9 +986,30 @@ class Evaluator(abc.ABC):
         if size == ALL:
             size = max(1, inbox.outstanding)
         keep_installed()
+        deadline = None if timeout is None else monotonic() + timeout
         if len(inbox.done) < inbox.needed(size):
-            self._wait(inbox, size, None if timeout is None else monotonic() + timeout)
-        return self._finish(inbox)
+            self._wait(inbox, size, deadline)
+        jobs = self._finish(inbox)
+        if self._fence.was_needed and len(jobs) < size:
+            return self._gather_more(jobs, inbox, size, deadline)
+        return jobs
+
+    def _gather_more(self, jobs: list[Job[Any]], inbox: Inbox, size: int, deadline: float | None) -> list[Job[Any]]:
+        """As `gather`, with `jobs` already taken: some that were done turned out to be another evaluator's."""
+        try:
+            while len(jobs) < size and inbox.outstanding and not self._closed:
+                if deadline is not None and monotonic() >= deadline:
+                    break
+                self._wait(inbox, size - len(jobs), deadline)
+                if len(inbox.done) < inbox.needed(size - len(jobs)):
+                    self._fence.wait(inbox, deadline)
+                jobs.extend(self._finish(inbox))
+        except BaseException:
+            with Shielded(), self._lock:
+                inbox.put_back(jobs)
+                self._num_gathered -= len(jobs)
+            raise
+        return jobs
 
     def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
@@ -1005,8 +1030,14 @@ class Evaluator(abc.ABC):
         rest = check_wait("timeout", timeout)
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
-        await self._await(self._inbox, wanted, None if rest is None else monotonic() + rest)
-        return self._finish(self._inbox)
+        deadline = None if rest is None else monotonic() + rest
+        await self._await(self._inbox, wanted, deadline)
+        jobs = self._finish(self._inbox)
+        if self._fence.was_needed and len(jobs) < wanted:
+            import asyncio
+
+            return await asyncio.to_thread(self._gather_more, jobs, self._inbox, wanted, deadline)
+        return jobs
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         import asyncio
@@ -1070,9 +1101,13 @@ class Evaluator(abc.ABC):
         """Record jobs and tell the callbacks, each once; also the news of other clients."""
         if self._notices:  # what these jobs recorded before they ended
             self._deliver_notices()
+        fenced = self._durable
+        if fenced:
+            self._fence.sift(jobs)
+            claims = self._fence.seen
         now = self._now()
         fresh = [job for job in jobs if job._gathered is None]
-        if self._suspends:
+        if self._suspends or self._fence.was_needed:
             fresh = self._record_suspended(fresh)
         if fresh:
             self._first_failures.look(fresh)
@@ -1087,6 +1122,10 @@ class Evaluator(abc.ABC):
                     for job in fresh:
                         job._gathered = None
                     raise
+                if fenced and (claims is not self._fence.seen or not self._fence.holds()):
+                    # Held up amidst: what others had claimed before is theirs.
+                    self._fence.sift(jobs)
+                    fresh = [job for job in fresh if job._gathered is not None]
             if self._hooks.on_done:
                 self._undelivered.extend(("on_done", 0, (job,)) for job in fresh)
         try:
@@ -1210,7 +1249,16 @@ class Evaluator(abc.ABC):
 
     def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
         """From a backend's thread: hand outcomes to the storage's own writer, but what gather was faster to record."""
+        if self._fence.holds():
+            self._hand_outcomes_over(jobs)
+        else:
+            self._fence.hold_back(jobs)
+
+    def _hand_outcomes_over(self, jobs: list[Job[Any]]) -> None:
+        """As `_record_outcomes_soon`, of jobs that are ours."""
         with self._record_lock:
+            if claimed := self._fence.claimed:
+                jobs = [job for job in jobs if job.number not in claimed]
             early = self._recorded_early
             self._unrecorded.difference_update(job.number for job in jobs)
             if early:
@@ -1330,7 +1378,7 @@ class Evaluator(abc.ABC):
         self._followed = now
         try:
             follower = self._follow()
-            jobs = [self._foreign_job(record) for record in follower.look()]
+            jobs = [self._foreign_job(record) for record in follower.look() if not self._fence.is_ours(record)]
         except StorageError as error:
             self._rest(now)
             if at_once:
@@ -1419,7 +1467,7 @@ class Evaluator(abc.ABC):
         if not self._resumed or not self._keeps:
             return 0
         self._start_up()
-        self._lease.take()
+        self._fence.take()
         found = resume(self, None if self._jobs_are_isolated else max_lost)
         with Shielded(), self._lock:
             self._inbox.done.extend(found.restored)
@@ -1515,6 +1563,8 @@ class Evaluator(abc.ABC):
                     self._settle(job, failed(FailureKind.CANCELLED, "cancelled before it ran"))
                     settled.append(job)
                     count += 1
+                elif self._fence.leave([job], "it was cancelled here"):
+                    count += 1
                 elif job._status not in FINAL:
                     running.append((job, job.attempts))
         if settled and self._durable:
@@ -1537,12 +1587,13 @@ class Evaluator(abc.ABC):
         """End what waits, ask what runs to stop (see `_stop_running`); returns those that waited."""
         with self._lock:
             ended = self._settle_ready(kind, reason)
+            left = self._fence.leave(list(self._fence.awaited.values()), reason)
             running = [(job, job.attempts) for job in self._running.values()]
         if ended and self._durable:
             self._record_outcomes_soon(ended)
         for job, attempt in running:
             self._stop_running(job, attempt, kind, asked)
-        return ended
+        return ended + left
 
     @property
     def timeout(self) -> float | None:
@@ -1644,7 +1695,7 @@ class Evaluator(abc.ABC):
             if self._unwritten:
                 self._rests_until = -math.inf
                 self._write([])
-            self._lease.give_up()
+            self._fence.close()
             self._storage.flush()
         except StorageError as error:
             logger.error("The records of search %s are not all written: %s", self._search_id, error)

@@ -7,6 +7,7 @@ never are, also when its search thinks for an hour. On the same host the owner's
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._clock import unix_time
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.models import JobRecord
 
-__all__ = ["TTL", "Lease", "PastJob", "resume"]
+__all__ = ["TTL", "Lease", "PastJob", "given_up", "resume"]
 
 TTL = 30.0
 """Seconds for which a lease is given; renewed every third of it, so that two renewals may fail."""
@@ -27,25 +28,42 @@ TTL = 30.0
 class Lease:
     """Keeps an evaluator's lease on its jobs while it is open."""
 
-    def __init__(self, evaluator: Evaluator) -> None:
+    def __init__(self, evaluator: Evaluator, sent: Callable[[float, float], None]) -> None:
         self._evaluator = evaluator
+        self._sent = sent  # told each renewal: its end, seconds since the epoch, and for how many seconds it is
         self._held = False
 
-    def take(self) -> None:
-        """Take the lease and see to its renewal. Raises `StorageError`. Idempotent."""
-        if not self._held:
-            evaluator = self._evaluator
-            evaluator._storage.lease(evaluator._search_id, evaluator._owner, TTL)
-            self._held = True
-            evaluator._watchdog.after(TTL / 3, self._renew)
+    @property
+    def ttl(self) -> float:
+        """Seconds for which it is given."""
+        return TTL
+
+    def take(self) -> bool:
+        """Take the lease and see to its renewal; False if it is held already. Raises `StorageError`."""
+        if self._held:
+            return False
+        self.renew_now()
+        self._held = True
+        self._evaluator._watchdog.after(TTL / 3, self._renew)
+        return True
+
+    def renew_now(self) -> None:
+        """Renew it, and return when the storage has that. Raises `StorageError`."""
+        self._evaluator._storage.append([self._renewal()])
+
+    def _renewal(self) -> Event:
+        evaluator, expires = self._evaluator, unix_time() + TTL
+        self._sent(expires, TTL)
+        return Event("lease", evaluator._search_id, None, {"owner": evaluator._owner, "expires": expires})
 
     def _renew(self) -> None:
         evaluator = self._evaluator
         if not self._held or evaluator._closed:
             return
         # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
-        data = {"owner": evaluator._owner, "expires": unix_time() + TTL}
-        evaluator._storage.append_soon([Event("lease", evaluator._search_id, None, data)])
+        if not evaluator._fence.holds():
+            evaluator._fence.look_soon()
+        evaluator._storage.append_soon([self._renewal()])
         evaluator._watchdog.after(TTL / 3, self._renew)
 
     def give_up(self) -> None:
@@ -94,11 +112,12 @@ def resume(evaluator: Evaluator, max_lost: int | None) -> Resumed:
     for record in lost:
         job = _lost_job(evaluator, record)
         if max_lost is not None and record.lost >= max_lost:
-            found.given_up.append((job, _given_up(record)))
+            found.given_up.append((job, given_up(record)))
         elif max_lost is not None and record.lost and record.lost == max_lost - 1:
             found.last_chances.append(job)
         else:
             found.again.append(job)
+    evaluator._fence.take_up([*found.again, *found.last_chances, *(job for job, _ in found.given_up)])
     return found
 
 
@@ -117,7 +136,8 @@ def _lost_job(evaluator: Evaluator, record: JobRecord) -> Job[Any]:
     return job
 
 
-def _given_up(record: JobRecord) -> Outcome:
+def given_up(record: JobRecord) -> Outcome:
+    """What a job ends as that was lost too often."""
     times = "once" if record.lost == 1 else f"{record.lost} times"
     return failed(
         FailureKind.WORKER_DIED,

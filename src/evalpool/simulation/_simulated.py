@@ -138,6 +138,8 @@ class SimulatedEvaluator(Evaluator):
         """The clock: seconds of virtual time."""
         return self._kernel.clock
 
+    _may_await = False  # virtual time does not wait for other programs
+
     def _now(self) -> float:
         return self._kernel.clock if self._moment is None else self._moment
 

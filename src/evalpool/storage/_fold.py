@@ -194,9 +194,13 @@ class SearchState:
         finished: the numbers of jobs in the order in which they ended, each once.
         next_number: behind the largest number that was heard of.
         leases: owner -> until when it lives for sure, seconds since the epoch.
+        claims: how many ``queued`` were read; it grows with each job that changes its owner.
     """
 
-    __slots__ = ("finished", "jobs", "leases", "listed", "next_number", "start", "unfinished", "value_places", "values")
+    __slots__ = (
+        "claims", "finished", "jobs", "leases", "listed", "next_number", "start", "unfinished", "value_places",
+        "values",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.start: float | None = None
@@ -208,6 +212,7 @@ class SearchState:
         self.listed: set[int] = set()  # in `finished`, of those jobs whose end was once withdrawn
         self.leases: dict[str, float] = {}
         self.next_number = 0
+        self.claims = 0
 
     def apply_job(self, event: Event) -> None:
         number = event.number
@@ -222,6 +227,8 @@ class SearchState:
             _JOB_RULES[event.kind](job, event.data)
         else:
             job = self._apply_in_place(job, event)
+        if event.kind == "queued":
+            self.claims += 1
         if job.status in FINAL:
             if not was_final:
                 self.unfinished.pop(number, None)

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import uuid
+from collections.abc import Container
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,13 @@ def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
     storage.append([Event("lease", search_id, None, {"owner": owner, "expires": expires})])
 
 
-def claim_lost(storage: Storage, search_id: str, owner: str) -> list[JobRecord]:
-    """See `Storage.claim_lost`. Costs the jobs that have not finished."""
+def claim_lost(storage: Storage, search_id: str, owner: str, numbers: Container[int] | None = None) -> list[JobRecord]:
+    """See `Storage.claim_lost`; of these jobs, or of all. Costs the jobs that have not finished."""
     with storage._fold_lock:
         search = storage._search(search_id)
         claims = {}
-        for number, attempt in [(job.number, job.attempt + 1) for job in _lost(search, owner)]:
+        lost = [job for job in _lost(search, owner) if numbers is None or job.number in numbers]
+        for number, attempt in [(job.number, job.attempt + 1) for job in lost]:
             claimed = storage._claim(search_id, number, attempt, owner)
             if claimed is not None:
                 claims[number] = claimed

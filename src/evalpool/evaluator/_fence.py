@@ -1,0 +1,409 @@
+"""An owner that was held up for longer than its lease finds out whose its jobs are, before it says anything of them.
+
+A program may stand still: SIGSTOP, a suspended laptop, C code that holds the GIL, a server that was away. Its lease
+expires meanwhile, and whoever calls `resume` claims its jobs. When it goes on:
+
+::
+
+    outcome of a job, gather, submit ──► holds()?  one comparison with the end of the lease
+                                           │ no
+                                           ▼
+                            renew the lease, read the storage     nobody claimed: nothing was lost
+                                           │ claimed
+                                           ▼
+                 waits here: left to the claimant      runs here: asked to stop
+                                           └──────┬─────┘
+                                                  ▼
+                          awaited: its result is the claimant's, as the storage holds it;
+                          when the claimant is gone, too, the job is ours again
+
+So each job that was submitted here is given back by `gather` once, and with what the storage holds. Only the lease that
+was read from the storage counts, not the one that was sent: a storage that was out of reach looks like a program that
+stood still. While a storage cannot be asked at all, results are given back as they come.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+from evalpool._clock import awake_or_not, monotonic, unix_time
+from evalpool._guard import Guard, start_guarded
+from evalpool._interrupts import Shielded
+from evalpool._log import get_logger
+from evalpool.errors import StorageError
+from evalpool.evaluator._resume import Lease, given_up
+from evalpool.outcomes import FINAL, FailureKind, JobStatus, failed
+from evalpool.storage._leases import claim_lost
+from evalpool.storage._records import job_record
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.jobs._inbox import Inbox
+    from evalpool.jobs._job import Job
+    from evalpool.storage._fold import SearchState
+
+__all__ = ["Fence"]
+
+logger = get_logger()
+
+LOOK = 0.25
+"""Seconds between two looks for claims by a caller that gathers: not only the clock may have ended a lease."""
+FIRST_REST, LAST_REST = 0.05, 1.0
+"""Seconds between two looks for the results of claimants: doubled from the first to the last."""
+MAX_LOST = 3
+"""As the default of `Evaluator.resume`."""
+
+
+class Fence:
+    """Between an evaluator and its storage; its methods are safe from any thread.
+
+    Attributes:
+        claimed: jobs of ours that are another's by what the storage says, by number; those that were given back, too.
+        awaited: those of them whose claimant has not finished.
+        was_needed: was a job of ours ever claimed? Then gather may have to wait once more.
+        seen: the claims that were read; another object after each further claim.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self.lease = Lease(evaluator, self._sent)
+        self._until = self._until_elapsed = self._look_at = math.inf  # there is no lease yet
+        self._terms: dict[float, float] = {}  # of leases that were sent: when they end by either clock
+        self._alert_until = -math.inf
+        self.seen: tuple[SearchState | None, int] = (None, 0)
+        self._taken_up: set[int] = set()  # numbers of jobs that `resume` made ours
+        self._left: set[int] = set()  # given back although their claimants had not finished
+        self.claimed: dict[int, Job[Any]] = {}
+        self.awaited: dict[int, Job[Any]] = {}
+        self._held_back: list[Job[Any]] = []  # their outcomes are to be recorded if they are still ours
+        self.was_needed = False
+        self._changes = 0
+        self._work = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    # The lease.
+
+    def holds(self) -> bool:
+        """Does the lease last, as far as the storage has said? Else nothing is recorded before `check`."""
+        return awake_or_not() < self._until_elapsed and unix_time() < self._until
+
+    def _sent(self, expires: float, ttl: float) -> None:
+        """A renewal of the lease was sent, which may arrive or not."""
+        self._terms[expires] = awake_or_not() + ttl
+
+    def take(self) -> None:
+        """Hold a lease that lasts, before jobs are recorded. Raises `StorageError`."""
+        if self.lease.take() or not self.holds():
+            self.check()
+
+    def check(self) -> None:
+        """Make sure of the lease, and look for claims. Raises `StorageError`."""
+        self._read()
+        if not self.holds():
+            late = unix_time() - self._until
+            self.lease.renew_now()
+            # Who read the old lease before may claim by it a little later; until then each step is looked at.
+            self._alert_until = awake_or_not() + self.lease.ttl
+            logger.debug("The lease on the jobs of search %s had ended %.1f s ago.", self._search_id, late)
+            self._read()
+
+    @property
+    def _search_id(self) -> str:
+        return self._evaluator._search_id
+
+    def _read(self) -> None:
+        """Look into the storage: until when the lease lasts, and which jobs were claimed."""
+        evaluator = self._evaluator
+        storage = evaluator._storage
+        with storage._fold_lock:
+            search = storage._search(self._search_id)
+            expires = search.leases.get(evaluator._owner, 0.0)
+            news = self.seen[0] is not search or self.seen[1] != search.claims
+            if news:  # before the lease: who sees that it lasts shall also see what was claimed while it did not
+                self.seen = search, search.claims
+            self._until = expires
+            self._until_elapsed = self._terms.get(expires, math.inf if expires else -math.inf)
+            for known in [known for known in self._terms if known < expires]:
+                self._terms.pop(known, None)
+            now = awake_or_not()
+            self._look_at = -math.inf if now < self._alert_until else now + LOOK
+        if news:
+            self._disown()
+
+    # Jobs that were claimed.
+
+    def _is_anothers(self, search: SearchState, job: Job[Any]) -> bool:
+        """Under the fold's lock: was this job of ours claimed from us?"""
+        if job._evaluator is not self._evaluator:  # restored, or of another client from the beginning
+            return False
+        state = search.jobs.get(job.number)
+        return state is not None and state.owner is not None and state.owner != self._evaluator._owner
+
+    def _disown(self) -> None:
+        """Somebody has claimed something: let go of what waits or runs here and is another's."""
+        evaluator = self._evaluator
+        if not evaluator._may_await:
+            return
+        with evaluator._lock:
+            jobs = {*evaluator._running.values(), *evaluator._ready, *evaluator._last_chances}
+        with evaluator._storage._fold_lock:
+            search = evaluator._storage._search(self._search_id)
+            jobs = {job for job in jobs if self._is_anothers(search, job)}
+        if not jobs:
+            return
+        running = []
+        waiting = 0
+        with Shielded(), evaluator._lock:
+            for job in jobs:
+                if job.number in self.claimed or job._status in FINAL:
+                    continue
+                self.claimed[job.number] = job
+                if evaluator._running.get(job.number) is job:
+                    running.append((job, job.attempts))
+                    continue
+                waiting += 1
+                for queue in (evaluator._ready, evaluator._last_chances):
+                    if job in queue:
+                        queue.remove(job)
+                self._await(job)
+        for job, attempt in running:
+            evaluator._stop_running(job, attempt, FailureKind.CANCELLED)
+        if waiting or running:
+            logger.warning(
+                "This program was held up for longer than its lease on search %s, and others have claimed %d of its "
+                "jobs: %d that ran here are stopped; the results of all are those of the others.",
+                self._search_id, waiting + len(running), len(running),
+            )  # fmt: skip
+            self._start()
+
+    def _await(self, job: Job[Any]) -> None:
+        """Under the evaluator's lock: whatever the job gave here does not count; its claimant's result will."""
+        job._outcome = job._metadata = job._gathered = job._stop = None
+        job._status = JobStatus.RUNNING
+        self.claimed[job.number] = self.awaited[job.number] = job
+        self._evaluator._unrecorded.discard(job.number)
+
+    def _adopt(self, job: Job[Any], result: Job[Any]) -> None:
+        """Under the evaluator's lock: the claimant's result is the job's."""
+        evaluator, outcome = self._evaluator, result._outcome
+        assert outcome is not None
+        origin = evaluator._origin
+        job._outcome = outcome._replace(
+            start=None if outcome.start is None else outcome.start + origin,
+            end=None if outcome.end is None else outcome.end + origin,
+        )
+        job._status = outcome.status
+        job._errors, job._metadata, job._extra, job._stop = result._errors, None, None, None
+        if (job.number, job.attempts) not in evaluator._disowned:  # which is known by that number when it ends
+            job.attempts = result.attempts
+        self.claimed[job.number] = job
+        self.awaited.pop(job.number, None)
+        evaluator._unrecorded.discard(job.number)
+
+    def _leave(self, job: Job[Any], reason: str) -> None:
+        """Under the evaluator's lock: nobody waits for the claimant's result any more."""
+        job._outcome = failed(FailureKind.SUSPENDED, f"left to the evaluator that claimed it: {reason}")
+        job._status = job._outcome.status
+        job._metadata = None
+        self.claimed[job.number] = job
+        self.awaited.pop(job.number, None)
+        self._left.add(job.number)
+        self._evaluator._unrecorded.discard(job.number)
+
+    def leave(self, jobs: list[Job[Any]], reason: str) -> list[Job[Any]]:
+        """Under the evaluator's lock: give back those of `jobs` that are awaited, CANCELLED; returns them."""
+        left = [job for job in jobs if self.awaited.get(job.number) is job]
+        for job in left:
+            self._leave(job, reason)
+            if job._inbox is not None:
+                self._evaluator._put(job._inbox, job)
+        self._changes += 1
+        return left
+
+    # What gather gives back.
+
+    def sift(self, jobs: list[Job[Any]]) -> None:
+        """Leave in `jobs`, in place, what may be given back: ours, and claimed ones with their claimants' results.
+
+        In the caller's thread, before they are recorded, and after that where the lease ended meanwhile.
+        """
+        evaluator = self._evaluator
+        if not jobs:
+            return
+        if (awake_or_not() >= self._look_at or not self.holds()) and not evaluator._rests():
+            began = monotonic()
+            try:
+                self.check()
+            except StorageError as error:
+                evaluator._rest(began)
+                logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
+        search = self.seen[0]
+        if search is None or not search.claims:
+            return
+        results = self._anothers(jobs)
+        if not results:
+            return
+        self.was_needed = True
+        with Shielded(), evaluator._lock:
+            for job, result in results:
+                if result is not None:
+                    self._adopt(job, result)
+                elif job.number in self._left:
+                    continue
+                elif evaluator._closed or evaluator._out_of_time or not evaluator._may_await:
+                    self._leave(job, "this one has ended")
+                else:
+                    jobs.remove(job)
+                    assert job._inbox is not None
+                    job._inbox.outstanding += 1
+                    evaluator._num_gathered -= 1
+                    self._await(job)
+        if self.awaited:
+            self._start()
+
+    def _anothers(self, jobs: list[Job[Any]]) -> list[tuple[Job[Any], Job[Any] | None]]:
+        """Those of `jobs` that were claimed, each with what became of it, None if that is not known yet."""
+        evaluator = self._evaluator
+        found = []
+        with evaluator._storage._fold_lock:
+            search = evaluator._storage._state.searches.get(self._search_id)
+            for job in jobs:
+                if search is not None and self._is_anothers(search, job):
+                    state = search.jobs[job.number]
+                    found.append((job, job_record(self._search_id, state) if state.is_final else None))
+        return [(job, None if record is None else evaluator._foreign_job(record)) for job, record in found]
+
+    def is_ours(self, record: Any) -> bool:
+        """Is this job, which another finished, given back by our own gather? Then it is no news of others."""
+        if record.number in self._taken_up:
+            return True
+        storage = self._evaluator._storage
+        with storage._fold_lock:
+            search = storage._state.searches.get(self._search_id)
+            state = None if search is None else search.jobs.get(record.number)
+            return state is not None and (state.created or {}).get("owner") == self._evaluator._owner
+
+    def take_up(self, jobs: list[Job[Any]]) -> None:
+        """`resume` has made these ours."""
+        self._taken_up.update(job.number for job in jobs)
+
+    def wait(self, inbox: Inbox, deadline: float | None) -> None:
+        """Wait until a job is done, or an awaited one is ours again, for those whose thread does the work itself."""
+        evaluator = self._evaluator
+        with Shielded(), evaluator._condition:
+            changes = self._changes
+            inbox.enter(1)
+            try:
+                while self.awaited and self._changes == changes and not inbox.done and not evaluator._closed:
+                    rest = None if deadline is None else deadline - monotonic()
+                    if rest is not None and rest <= 0:
+                        return
+                    evaluator._condition.wait(rest)
+            finally:
+                inbox.leave(1)
+
+    # The thread that looks while the program has other things to do; it lives while there is something to see.
+
+    def hold_back(self, jobs: list[Job[Any]]) -> None:
+        """Outcomes of jobs of which it is not known whether they are ours; recorded as soon as it is."""
+        with Shielded(), self._work:
+            self._held_back.extend(jobs)
+        self._start()
+
+    def look_soon(self) -> None:
+        """Look whether jobs were claimed, in a thread of its own."""
+        self._start()
+
+    def _start(self) -> None:
+        with Shielded(), self._work:
+            if self._closed:
+                return
+            if self._thread is None:
+                guard = Guard("The thread that looks for claimed jobs")
+                name = f"evalpool-claims-{self._evaluator._owner[:6]}"
+                self._rest = FIRST_REST
+                self._thread = start_guarded(name, guard, self._turn)
+            else:
+                self._work.notify()
+
+    def _turn(self) -> bool:
+        try:
+            if not self.holds() or self.awaited:
+                self.check()
+            self._record()
+            self._look_for_results()
+        except StorageError as error:
+            logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
+        with self._work:
+            if self._closed or not (self.awaited or self._held_back or not self.holds()):
+                self._thread = None
+                return False
+            self._work.wait(self._rest)
+            self._rest = min(2 * self._rest, LAST_REST)
+        return True
+
+    def _record(self) -> None:
+        with self._work:
+            jobs, self._held_back = self._held_back, []
+        if jobs:
+            claimed = {job for job, _ in self._anothers(jobs)}
+            self._evaluator._hand_outcomes_over([job for job in jobs if job not in claimed])
+
+    def _look_for_results(self) -> None:
+        """Give back what claimants have finished; take back what claimants have lost."""
+        evaluator = self._evaluator
+        awaited = list(self.awaited.values())
+        if not awaited:
+            return
+        results = self._anothers(awaited)
+        with evaluator._lock:
+            for job, result in results:
+                if result is not None and self.awaited.get(job.number) is job:
+                    self._adopt(job, result)
+                    self._changes += 1
+                    if job._inbox is not None:
+                        evaluator._put(job._inbox, job)
+        if self.awaited:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Claim what was claimed from us, where the claimant is gone."""
+        evaluator = self._evaluator
+        again: list[Job[Any]] = []
+        lost_too_often: list[Job[Any]] = []
+        numbers = set(self.awaited)
+        for record in claim_lost(evaluator._storage, self._search_id, evaluator._owner, numbers):
+            with evaluator._lock:
+                job = self.awaited.pop(record.number, None)
+                self.claimed.pop(record.number, None)
+                if job is None:
+                    continue
+                self._changes += 1
+                job._status = JobStatus.READY
+                job.attempts, job._errors, job._extra = record.attempts, list(record.attempt_errors) or None, None
+                if record.lost >= MAX_LOST and not evaluator._jobs_are_isolated:
+                    evaluator._settle(job, given_up(record))
+                    lost_too_often.append(job)
+                else:
+                    evaluator._ready.append(job)
+                    again.append(job)
+        if lost_too_often:
+            evaluator._hand_outcomes_over(lost_too_often)
+        if again:
+            evaluator._pump()
+            with evaluator._lock:
+                evaluator._condition.notify_all()
+
+    def close(self) -> None:
+        """End the thread, hand over what it held back, and give up the lease. Raises `StorageError`."""
+        with self._work:
+            self._closed = True
+            thread = self._thread
+            self._work.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self._record()
+        self.lease.give_up()
