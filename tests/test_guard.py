@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import evalpool
 from evalpool._guard import TOO_MANY, Guard, describe, start_guarded
 from evalpool._log import get_logger
 
@@ -99,3 +102,16 @@ def test_an_exception_that_cannot_be_printed_is_still_described() -> None:
 def test_a_message_of_ours_names_the_line_that_said_it(caplog: pytest.LogCaptureFixture) -> None:
     get_logger().warning("here")
     assert sys.version_info < (3, 11) or caplog.records[-1].filename == "test_guard.py"
+
+
+def test_every_thread_of_ours_is_made_by_the_guard() -> None:
+    source = Path(evalpool.__file__).parent
+    found = []
+    for path in source.rglob("*.py"):
+        if path.name == "_guard.py" or path.parent.name == "testing":  # the suites' threads are a test's own
+            continue
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        named = [(call.lineno, ast.unparse(call.func)) for call in calls]
+        threads = ("threading.Thread", "Thread", "threading.Timer", "_thread.start_new_thread")
+        found += [f"{path.relative_to(source)}:{line}" for line, name in named if name in threads]
+    assert not found, "use evalpool._guard.start_guarded or guarded_thread"

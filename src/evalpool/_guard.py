@@ -26,7 +26,7 @@ from typing import Any
 from evalpool._clock import monotonic
 from evalpool._log import get_logger
 
-__all__ = ["Guard", "describe", "start_guarded"]
+__all__ = ["Guard", "describe", "guarded_thread", "start_guarded"]
 
 logger = get_logger()
 
@@ -90,9 +90,17 @@ class Guard:
                     return
 
 
+def guarded_thread(name: str, guard: Guard, turn: Callable[[], Any]) -> threading.Thread:
+    """A daemon thread of this name that will go through `turn` under `guard`, until it returns False.
+
+    Every thread of ours is made here.
+    """
+    return threading.Thread(target=guard.loop, args=(turn,), name=name, daemon=True)
+
+
 def start_guarded(name: str, guard: Guard, turn: Callable[[], Any]) -> threading.Thread:
-    """Start a daemon thread of this name that goes through `turn` under `guard`."""
-    thread = threading.Thread(target=guard.loop, args=(turn,), name=name, daemon=True)
+    """A `guarded_thread` that is started."""
+    thread = guarded_thread(name, guard, turn)
     thread.start()
     return thread
 

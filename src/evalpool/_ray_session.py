@@ -8,8 +8,10 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
+from evalpool._guard import Guard, start_guarded
 from evalpool._patched import refuse_if_patched
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
@@ -104,15 +106,14 @@ class _LastingThread:
     def __init__(self, call: Callable[[], None]) -> None:
         self._made: Future[None] = Future()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(call,), name="evalpool-ray", daemon=True)
-        self._thread.start()
+        self._thread = start_guarded("evalpool-ray", Guard("The thread that started Ray"), partial(self._run, call))
         try:
             self._made.result()
         except BaseException:
             self.end()
             raise
 
-    def _run(self, call: Callable[[], None]) -> None:
+    def _run(self, call: Callable[[], None]) -> bool:
         try:
             call()
         except BaseException as error:  # noqa: BLE001  raised in the thread that waits
@@ -120,6 +121,7 @@ class _LastingThread:
         else:
             self._made.set_result(None)
         self._over.wait()
+        return False
 
     def end(self) -> None:
         self._over.set()

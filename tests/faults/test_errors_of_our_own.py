@@ -1,4 +1,4 @@
-"""An error of our own, at whatever line of the loops that run jobs: gather ends, and every job has an outcome.
+"""An error of our own, at whatever line of the loops that see to workers: gather ends, and every job has an outcome.
 
 Each line of these functions in turn raises once, in whichever thread comes to it, while jobs run. What the jobs end as
 depends on what was torn; that they end, and that the jobs after them are done, does not.
@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
-from evalpool import Job, ThreadPoolEvaluator
+from evalpool import Job, ProcessPoolEvaluator, ThreadPoolEvaluator
+from evalpool.backends._pool._ahead import Ahead, Seat
+from evalpool.backends._pool._sockets import OverSockets
+from evalpool.backends._process._supervisor import Supervisor
 from evalpool.backends._thread import Threads
 from evalpool.evaluator import Evaluator
 from evalpool.evaluator._watchdog import Watchdog
@@ -87,11 +90,51 @@ def all_end(evaluator: Evaluator, first: int, where: tuple[str, int]) -> None:
     """A handful of jobs, submitted and gathered in both ways; all have an outcome."""
     jobs: list[Job[Any]] = evaluator.submit([{"x": first + n} for n in range(5)])
     threading.Event().wait(0.003)  # the caller is away: the thread of our own takes over
-    gathered = evaluator.gather("ALL", timeout=30)
+    gathered = evaluator.gather("ALL", timeout=20)
     assert len(gathered) == len(jobs), where
     assert {job.number for job in gathered} == {job.number for job in jobs}, where
     for job in gathered:
         assert job.objective == float(job.args["x"]) or "Unforeseen" in (job.error or ""), where
+
+
+def in_the_threads_of(evaluator: ProcessPoolEvaluator, fault: Fault) -> None:
+    """Python traces a thread no longer in which a trace function raised: so begin anew."""
+    sys.settrace(fault.trace)
+    supervisor = evaluator._supervisor
+    assert supervisor is not None
+    begun = threading.Event()
+
+    def begin() -> None:
+        sys.settrace(fault.trace)
+        begun.set()
+
+    supervisor._command(begin)
+    assert begun.wait(30)
+
+
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.stress)])
+def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault], None], every: int) -> None:
+    fault = Fault(
+        Ahead._conclude_turn, Ahead._tell_owner, Ahead._house, Ahead._take, Ahead._on_record,
+        Ahead._balance, Ahead._given_back, Ahead._learn, Ahead._feed, Seat.add, Ahead.dispatch, Ahead._assign_to,
+        OverSockets._handle_events, OverSockets._on_data, OverSockets._on_control, OverSockets._woken,
+        OverSockets._send, Supervisor._send, Evaluator._report_all, Evaluator._take_ready,
+    )  # fmt: skip
+    traced(fault)
+    struck = 0
+    lines = fault.lines[::every]
+    with ProcessPoolEvaluator(run, num_workers=2) as evaluator:
+        evaluator.submit([{"x": 0}])
+        evaluator.gather()
+        for count, (name, line, code) in enumerate(lines):
+            in_the_threads_of(evaluator, fault)
+            fault.arm(code, line)
+            all_end(evaluator, 10 * count, (name, line))
+            struck += fault.struck
+            fault.disarm()
+        evaluator.submit([{"x": 7}])
+        assert [job.objective for job in evaluator.gather("ALL", timeout=20)] == [7.0]
+    assert struck > len(lines) / 3
 
 
 def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Fault], None]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evalpool.errors import StorageUnavailable
+from evalpool.errors import StorageError, StorageUnavailable
 from evalpool.storage import _writer
 from evalpool.storage._writer import Writer
 
@@ -194,3 +194,34 @@ for number in range(20):
 
     with SQLiteStorage(tmp_path / "results.db") as storage:
         assert len(storage.load_all_job_ids("0")) == 20
+
+
+def test_a_batch_that_cannot_be_written_keeps_no_other_back(caplog: pytest.LogCaptureFixture) -> None:
+    written: list[int] = []
+    errors = {3: MemoryError("just now")}
+
+    def commit(batches: list[int]) -> None:
+        if 2 in batches:
+            raise TypeError("nobody foresaw this")
+        for batch in batches:
+            if batch in errors:
+                raise errors.pop(batch)
+        written.extend(batches)
+
+    writer = Writer(commit, "disk")
+    with writer.commit_lock:  # so that they gather
+        for batch in range(1, 6):
+            writer.append_soon(batch)
+    writer.close()
+    assert written == [1, 3, 4, 5]
+    assert any("these records are lost: 2" in record.getMessage() for record in caplog.records)
+
+
+def test_what_a_commit_raises_is_a_storage_error_for_who_waits() -> None:
+    def commit(batches: list[int]) -> None:
+        raise TypeError("nobody foresaw this")
+
+    writer = Writer(commit, "disk")
+    with pytest.raises(StorageError, match="disk could not write: TypeError: nobody foresaw this"):
+        writer.append(1)
+    writer.close()

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from evalpool._clock import monotonic
 from evalpool._descriptors import can_read, make_room
 from evalpool._fork import Order, at_fork
+from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
 from evalpool._net._proof import REFUSED, VERDICT_BYTES, Challenge, ProofFailed
 from evalpool._net._sockets import close_listening, trusted, user_at
@@ -252,20 +253,13 @@ class Listener:
             lambda sock: self._selector.register(sock, selectors.EVENT_READ),
             self._selector.unregister,
         )
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = guarded_thread(name, Guard("A listener of evalpool", self._wait_a_little), self._turn)
         self._thread.start()
         _all.add(self)
 
-    def _run(self) -> None:
-        while not self._closing:
-            try:
-                self._turn()
-            except Exception:
-                # Whatever it is, the next peer is let in; not at once, for it may come again.
-                logger.exception("A listener of evalpool met an error, and goes on.")
-                time.sleep(ACCEPT_AGAIN)
-
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        if self._closing:
+            return False
         deadline = self._handshakes.deadline()
         timeout = None if deadline == math.inf else max(0.0, deadline - monotonic())
         for key, _ in self._selector.select(timeout):
@@ -273,6 +267,11 @@ class Listener:
             if peer is not None:
                 self._hand_over(peer)
         self._handshakes.expire()
+        return True
+
+    def _wait_a_little(self, error: BaseException) -> None:
+        """Whatever it is, the next peer is let in; not at once, for it may come again."""
+        time.sleep(ACCEPT_AGAIN)
 
     def _hand_over(self, peer: Peer) -> None:
         try:

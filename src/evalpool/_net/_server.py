@@ -7,9 +7,11 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 
 from evalpool._fork import Order, at_fork
+from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
 from evalpool._net._listener import Listener, Peer
 from evalpool._net._sockets import listen_locally
@@ -37,6 +39,7 @@ class Server:
 
     def __init__(self, answer: Callable[[bytes], bytes], name: str) -> None:
         self._answer, self._name = answer, name
+        self._guard = Guard("A thread that answers other programs")
         self._lock = threading.Lock()
         self._served: dict[Connection, threading.Thread] = {}
         listening, self.address = listen_locally()
@@ -46,7 +49,7 @@ class Server:
 
     def _take(self, peer: Peer) -> None:
         connection = Connection(peer.socket.detach())
-        thread = threading.Thread(target=self._serve, args=(connection,), name=self._name, daemon=True)
+        thread = guarded_thread(self._name, self._guard, partial(self._serve, connection))
         with self._lock:
             self._served[connection] = thread
             try:
@@ -56,14 +59,16 @@ class Server:
                 connection.close()
                 raise
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection) -> bool:
+        """Answer one peer until it has gone, or what it asked raises: then it is told by the end. Returns False."""
         try:
             while True:
                 connection.send_bytes(self._answer(connection.recv_bytes()))
         except (OSError, EOFError):
-            pass  # the peer has gone, or we close
+            return False  # the peer has gone, or we close
         except Exception:
             logger.exception("A question to evalpool could not be answered; who asked it is told by the end.")
+            return False
         finally:
             with self._lock:  # `close` must not shut down what has this number next
                 self._served.pop(connection, None)

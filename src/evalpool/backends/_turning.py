@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import threading
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from evalpool._clock import lead, monotonic
+from evalpool._guard import Guard, start_guarded
 from evalpool._interrupts import SLICE, Opened, Shielded
 
 __all__ = ["TurningLoop"]
@@ -127,15 +127,14 @@ class TurningLoop:
             return
         raised: list[BaseException] = []
 
-        def beside() -> None:
+        def beside() -> bool:
             try:
                 call()
             except BaseException as error:  # noqa: BLE001  it is raised where the call was made
                 raised.append(error)
+            return False
 
-        thread = threading.Thread(target=beside, name="evalpool-serial-loop")
-        thread.start()
-        thread.join()
+        start_guarded("evalpool-serial-loop", Guard("The thread of the event loop"), beside).join()
         if raised:
             raise raised[0]
 

@@ -11,9 +11,10 @@ import io
 import os
 import selectors
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import TextIO
+
+from evalpool._guard import Guard, start_guarded
 
 __all__ = ["Captured", "is_ours", "stdout_on_stderr"]
 
@@ -57,8 +58,11 @@ class Captured:
         os.dup2(write, STDOUT)
         os.close(write)
         self._over, self._end = os.pipe()
-        self._thread = threading.Thread(target=self._read, name="evalpool-prints", daemon=True)
-        self._thread.start()
+        self._rest = b""
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._selector.register(self._over, selectors.EVENT_READ)
+        self._thread = start_guarded("evalpool-prints", Guard("The thread that reads what is printed"), self._turn)
 
     def close(self) -> None:
         """Give standard output back; what was printed until now has been shown."""
@@ -66,27 +70,20 @@ class Captured:
         os.dup2(self._kept, STDOUT)
         os.close(self._end)  # what is in the pipe is read, and nothing is waited for
         self._thread.join()
-        os.close(self._kept)
+        self._selector.close()
+        for fd in (self._pipe, self._over, self._kept):
+            os.close(fd)
 
-    def _read(self) -> None:
-        rest = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._pipe, selectors.EVENT_READ)
-            selector.register(self._over, selectors.EVENT_READ)
-            while True:
-                ready = {key.fd for key, _ in selector.select()}
-                if self._pipe not in ready:
-                    break
-                data = os.read(self._pipe, 1 << 16)
-                if not data:
-                    break
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    self._tell(line)
-        if rest:
-            self._tell(rest)
-        os.close(self._pipe)
-        os.close(self._over)
+    def _turn(self) -> bool:
+        """Show what is there to be read; False at the end. Whatever `show` raises, who prints never waits for us."""
+        ready = {key.fd for key, _ in self._selector.select()}
+        data = os.read(self._pipe, 1 << 16) if self._pipe in ready else b""
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop() if data else b""
+        for line in lines:
+            if line or data:
+                self._tell(line)
+        return bool(data)
 
     def _tell(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]  # of a line that was redrawn, the last

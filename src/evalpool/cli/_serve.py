@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
 from evalpool.cli._feed import Feed
 from evalpool.cli._stores import Awaited
@@ -89,9 +90,7 @@ class Server:
             self._http = _Http(port, self._token, self._feed, page)
         except (OSError, OverflowError) as error:
             raise BackendError(f"port {port} of 127.0.0.1 cannot be had ({error}); give another, or none.") from error
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.2}, name="evalpool-serve", daemon=True
-        )
+        self._thread = guarded_thread("evalpool-serve", Guard("The thread that serves the page"), self._serve)
 
     @property
     def url(self) -> str:
@@ -101,6 +100,10 @@ class Server:
     def wait(self) -> None:
         """Block until the thread that serves ends, or an interrupt comes."""
         self._thread.join()
+
+    def _serve(self) -> bool:
+        self._http.serve_forever(poll_interval=0.2)
+        return False
 
     def __enter__(self) -> Self:
         self._thread.start()

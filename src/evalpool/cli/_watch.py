@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from evalpool._clock import monotonic
+from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
 from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
@@ -84,7 +85,8 @@ class LiveView:
         self._interval = interval
         self._display = _display(plain, sys.stderr if file is None else file)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="evalpool-live", daemon=True)
+        self._has_ended = False
+        self._thread = guarded_thread("evalpool-live", Guard("The live view"), self._work)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -96,17 +98,22 @@ class LiveView:
         self._over.set()
         self._thread.join()
 
-    def _work(self) -> None:
+    def _work(self) -> bool:
+        if self._has_ended:  # and closing the display raised
+            return False
+        self._has_ended = True
         try:
             while not self._over.wait(self._interval):
                 if self._follower.look():
                     self._display.show(self._follower.summaries(), last=False)
             self._follower.look()
             self._display.show(self._follower.summaries(), last=True)
-        except StorageError as error:  # what cannot be read concerns the view, not the search beside it
-            logger.warning("The live view ends: %s", error)
+        except Exception as error:  # what cannot be read, or shown, concerns the view, not the search beside it
+            foreseen = isinstance(error, StorageError)
+            logger.warning("The live view ends: %s", error, exc_info=None if foreseen else error)
         finally:
             self._display.close()
+        return False
 
 
 def watch(

@@ -39,7 +39,16 @@ from evalpool._checks import check_choice, check_number, check_seconds, check_wa
 from evalpool._clock import monotonic, unix_time
 from evalpool._fork import Order, at_fork
 from evalpool._guard import describe
-from evalpool._interrupts import Condition, Opened, Shielded, install, keep_installed, uninstall, when_told_to_end
+from evalpool._interrupts import (
+    Condition,
+    Opened,
+    Shielded,
+    from_a_handler,
+    install,
+    keep_installed,
+    uninstall,
+    when_told_to_end,
+)
 from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
@@ -844,8 +853,7 @@ class Evaluator(abc.ABC):
             if event.kind == "recorded":  # all else of a job it makes from the job itself
                 self._own_storage.append([event])
             kept = None
-        elif self._durable:
-            self._storage.append_soon([event])
+        elif self._durable and self._append_soon([event]):
             kept = None
         if kept is not None or getattr(self._hooks, hook):
             self._notices.append((kept, hook, arguments))
@@ -1266,8 +1274,8 @@ class Evaluator(abc.ABC):
                 early.difference_update(job.number for job in known)
             if self._suspends:  # a job that never ran stands in the storage as it should
                 jobs = [job for job in jobs if job.attempts or job.kind is not FailureKind.SUSPENDED]
-            if jobs:
-                self._storage.append_soon([self._outcome_event(job) for job in jobs])
+            if jobs and not self._append_soon([self._outcome_event(job) for job in jobs]):
+                self._unrecorded.update(job.number for job in jobs)  # `gather` commits them itself
 
     def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
         if self._own_storage is not None:
@@ -1311,10 +1319,12 @@ class Evaluator(abc.ABC):
         began = monotonic()
         try:
             self._append_anyhow(events)
-        except StorageError as error:
+        except Exception as error:  # of a client of somebody else's it may be any
+            if from_a_handler(error):
+                raise
             self._rest(began)
-            if not self._durable and not self._failing:
-                logger.error("%s Records are kept in memory and written when it is possible.", error)
+            if not self._durable or not isinstance(error, StorageError):
+                self._say_failing(error)
             self._failing = True
             self._keep_back(events)
         else:
@@ -1328,10 +1338,29 @@ class Evaluator(abc.ABC):
             self._storage.append([event._replace(data=plain(event.data, lenient=True)) for event in events])
 
     def _keep_back(self, events: list[Event]) -> None:
-        if self._durable:
-            self._storage.append_soon(events)  # keeps them, tries again, and says so once
-        else:
+        # The storage keeps them, tries again, and says so once.
+        if not (self._durable and self._append_soon(events)):
             self._unwritten = events
+
+    def _append_soon(self, events: list[Event]) -> bool:
+        """Give events to the storage's own writer; False where a client of somebody else's raises. Any thread."""
+        try:
+            self._storage.append_soon(events)
+        except Exception as error:
+            if from_a_handler(error):
+                raise
+            self._say_failing(error)
+            return False
+        return True
+
+    def _say_failing(self, error: Exception) -> None:
+        """The storage could not write; once until it can again."""
+        if not self._failing:
+            foreseen = isinstance(error, StorageError)
+            text = str(error) if foreseen else f"{type(self._storage).__name__} raised {type(error).__name__}."
+            text = f"{text} Records are kept in memory and written when it is possible."
+            logger.error("%s", text, exc_info=None if foreseen else error)
+        self._failing = True
 
     def _rest(self, began: float) -> None:
         """The storage failed after it was asked at `began`: leave it alone for a while.
@@ -1379,7 +1408,9 @@ class Evaluator(abc.ABC):
         try:
             follower = self._follow()
             jobs = [self._foreign_job(record) for record in follower.look() if not self._fence.is_ours(record)]
-        except StorageError as error:
+        except Exception as error:  # as in `_write`
+            if from_a_handler(error):
+                raise
             self._rest(now)
             if at_once:
                 raise
@@ -1697,8 +1728,11 @@ class Evaluator(abc.ABC):
                 self._write([])
             self._fence.close()
             self._storage.flush()
-        except StorageError as error:
-            logger.error("The records of search %s are not all written: %s", self._search_id, error)
+        except Exception as error:  # as in `_write`
+            if from_a_handler(error):
+                raise
+            trace = None if isinstance(error, StorageError) else error
+            logger.error("The records of search %s are not all written: %s", self._search_id, error, exc_info=trace)
 
     @property
     def _close_grace(self) -> float:

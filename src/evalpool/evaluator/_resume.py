@@ -63,7 +63,7 @@ class Lease:
         # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
         if not evaluator._fence.holds():
             evaluator._fence.look_soon()
-        evaluator._storage.append_soon([self._renewal()])
+        evaluator._append_soon([self._renewal()])
         evaluator._watchdog.after(TTL / 3, self._renew)
 
     def give_up(self) -> None:

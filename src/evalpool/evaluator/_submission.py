@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evalpool._interrupts import Opened, Shielded
+from evalpool._interrupts import Opened, Shielded, from_a_handler
 from evalpool.evaluator._numbers import take_numbers
 from evalpool.jobs._job import Job
 from evalpool.storage._events import Event
@@ -42,9 +42,9 @@ def enter(evaluator: Evaluator, configurations: list[dict[str, Any]], inbox: Inb
                     for job in jobs:
                         evaluator._hooks.call("on_launch", job)
             evaluator._accept(jobs, inbox)
-    except Exception:
-        raise  # the storage's word that it does not have them
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, Exception) and not from_a_handler(error):
+            raise  # the storage's word that it does not have them
         with Shielded():
             if recording and not _are_in(evaluator, jobs):
                 _record_again(evaluator, jobs)
@@ -67,4 +67,5 @@ def _record_again(evaluator: Evaluator, jobs: list[Job[Any]]) -> None:
         evaluator._record_created(jobs)
     elif evaluator._keeps:
         events: list[Event] = [evaluator._created_event(job) for job in jobs]
-        evaluator._storage.append_soon(events)
+        if not evaluator._append_soon(events):
+            evaluator._unwritten = [*evaluator._unwritten, *events]

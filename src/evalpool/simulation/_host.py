@@ -11,9 +11,11 @@ import os
 import threading
 import uuid
 import weakref
+from functools import partial
 from typing import Any
 
 from evalpool._fork import Order, at_fork
+from evalpool._guard import Guard, start_guarded
 from evalpool._json import from_json, to_json
 from evalpool._log import get_logger
 from evalpool._net._connect import connect
@@ -132,10 +134,9 @@ class _Engine:
         self.open()
         with self._lock:
             if self._thread is None and self._server is not None:
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._server, self._presence), name="evalpool-coordinator", daemon=True
-                )
-                self._thread.start()
+                assert self._presence is not None
+                serve = partial(_serve, self._server, self._presence)
+                self._thread = start_guarded("evalpool-coordinator", Guard("The coordinator"), serve)
 
     def close(self) -> None:
         """End the run for all who have not ended. Idempotent; does nothing in a forked child."""
@@ -159,7 +160,7 @@ class _Engine:
             self._server.abandon()
 
 
-def _serve(server: Server, presence: Presence) -> None:
+def _serve(server: Server, presence: Presence) -> bool:
     try:
         server.run()
     except Exception:
@@ -167,6 +168,7 @@ def _serve(server: Server, presence: Presence) -> None:
     finally:
         server.close()
         presence.close()
+    return False
 
 
 _engines: weakref.WeakSet[_Engine] = weakref.WeakSet()

@@ -11,6 +11,10 @@ commits a batch costs. The thread lives while there is something to write and a 
 
 A commit that fails fails whoever waits for it. What nobody waits for stays queued, in order and before
 anything newer, and is tried again until it is written: a full disk or a lost server loses no outcome.
+
+A commit that raises something else than a `StorageError` has met what nobody foresaw, maybe in one of its batches. So
+these are then written one by one, and the one that raises again and again is given up and told: it would keep back all
+that come behind it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
-from evalpool._interrupts import Opened, Shielded
+from evalpool._guard import Guard, start_guarded
+from evalpool._interrupts import Opened, Shielded, from_a_handler
 from evalpool._log import get_logger
 from evalpool.errors import StorageError
 
@@ -36,18 +41,26 @@ _log = get_logger("evalpool.storage")
 IDLE = 1.0
 """Seconds that the thread waits for more before it ends."""
 
+GIVEN_UP = 3
+"""So many times a batch may raise, by itself, what nobody foresaw."""
+
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
 """Seconds between attempts to write what is kept back: doubled from the first to the last."""
 
 
+class _Unforeseen(StorageError):
+    """A commit raised something else than a `StorageError`."""
+
+
 class _Entry(Generic[Batch]):
-    __slots__ = ("batch", "done", "error", "waited_for")
+    __slots__ = ("batch", "done", "error", "failures", "waited_for")
 
     def __init__(self, batch: Batch, waited_for: bool) -> None:
         self.batch = batch
         self.waited_for = waited_for
         self.done = False
         self.error: StorageError | None = None
+        self.failures = 0  # by itself, with an error that nobody foresaw
 
 
 class Writer(Generic[Batch]):
@@ -77,6 +90,7 @@ class Writer(Generic[Batch]):
         self._work = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._failing = False
+        self._guard = Guard(f"The thread that writes to {self._name}", self._pause)
 
     def after_fork(self) -> None:
         """In a forked child: what is queued is the parent's to write."""
@@ -98,17 +112,21 @@ class Writer(Generic[Batch]):
         with Shielded(), self._lock:
             self._queue.append(_Entry(batch, False))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"evalpool-writer {self._name}", daemon=True)
-                self._thread.start()
+                self._retry = FIRST_RETRY
+                try:
+                    self._thread = start_guarded(f"evalpool-writer {self._name}", self._guard, self._turn)
+                except RuntimeError as error:  # the system gives no more threads: the next call, or `flush`, sees to it
+                    _log.warning("Records wait to be written to %s: %s", self._name, error)
             self._work.notify()
 
     def flush(self) -> None:
         """Wait until the queue is committed. Raises what prevents it; the queue is then still kept."""
         with self.commit_lock:
-            if self._queue:
+            error = self._drain()
+            while isinstance(error, _Unforeseen):  # `GIVEN_UP` times a batch, which keeps back those behind it
                 error = self._drain()
-                if error is not None:
-                    raise error
+            if error is not None:
+                raise error
 
     def close(self) -> None:
         """Flush, and end the thread. Raises what prevents the flush; then what is queued is lost."""
@@ -129,22 +147,52 @@ class Writer(Generic[Batch]):
                 entries = list(self._queue)
             if not entries:
                 return None
-            error: StorageError | None = None
-            try:
-                with Opened() if self._remote else nullcontext():
-                    self._commit([entry.batch for entry in entries])
-            except StorageError as caught:
-                error = caught
+            through, error = self._commit_all(entries)
             with self._lock:
                 # Only this thread takes from the queue; others have appended behind what was committed.
                 for entry in entries:
                     self._queue.popleft()
-                    entry.done, entry.error = True, error
-                if error is not None:
-                    self._queue.extendleft(entry for entry in reversed(entries) if not entry.waited_for)
+                    entry.done = True
+                behind = entries[through:]
+                for entry in behind:
+                    entry.error = error
+                self._queue.extendleft(entry for entry in reversed(behind) if not entry.waited_for)
                 kept = len(self._queue)
         self._tell(error, kept)
         return error
+
+    def _commit_all(self, entries: list[_Entry[Batch]]) -> tuple[int, StorageError | None]:
+        """How many of them are dealt with, and what prevents the others."""
+        try:
+            self._commit_some(entries)
+        except StorageError as error:
+            return 0, error
+        except Exception as error:
+            if from_a_handler(error):
+                raise
+        else:
+            return len(entries), None
+        for place, entry in enumerate(entries):
+            try:
+                self._commit_some([entry])
+            except StorageError as error:
+                return place, error
+            except Exception as error:
+                if from_a_handler(error):
+                    raise
+                entry.error = _Unforeseen(f"{self._name} could not write: {type(error).__name__}: {error}")
+                entry.error.__cause__ = error
+                entry.failures += 1
+                if not entry.waited_for:
+                    if entry.failures < GIVEN_UP:
+                        return place, entry.error
+                    _log.error("%s could not write in %d attempts; these records are lost: %.1000r",
+                               self._name, GIVEN_UP, entry.batch, exc_info=error)  # fmt: skip
+        return len(entries), None
+
+    def _commit_some(self, entries: list[_Entry[Batch]]) -> None:
+        with Opened() if self._remote else nullcontext():
+            self._commit([entry.batch for entry in entries])
 
     def _tell(self, error: StorageError | None, kept: int) -> None:
         """Once when writing begins to fail with something to keep, once when it works again."""
@@ -156,27 +204,32 @@ class Writer(Generic[Batch]):
             text = str(error).rstrip(".")
             _log.error("%s. Records are kept in memory and written when it is possible.", text)
 
-    def _run(self) -> None:
+    def _turn(self) -> bool:
+        """Wait for something to write, and write it; False at the thread's end."""
         me = threading.current_thread()
-        retry = FIRST_RETRY
-        while True:
-            with self._lock:
-                if self._thread is me and not self._queue:
-                    self._work.wait(IDLE)
-                if self._thread is not me:
-                    return
-                if not self._queue:
-                    self._thread = None
-                    return
-            with self.commit_lock:
-                error = self._drain()
-            if error is None:
-                retry = FIRST_RETRY
-                continue
-            with self._lock:
-                # Whoever appends meanwhile notifies; more events do not make a full disk emptier.
-                self._work.wait_for(lambda: self._thread is not me, retry)
-            retry = min(2 * retry, LAST_RETRY)
+        with self._lock:
+            if self._thread is me and not self._queue:
+                self._work.wait(IDLE)
+            if self._thread is not me:
+                return False
+            if not self._queue:
+                self._thread = None
+                return False
+        with self.commit_lock:
+            error = self._drain()
+        if error is None:
+            self._retry = FIRST_RETRY
+            return True
+        self._pause(error)
+        return True
+
+    def _pause(self, error: BaseException) -> None:
+        """The thread could not write: not at once again."""
+        me = threading.current_thread()
+        with self._lock:
+            # Whoever appends meanwhile notifies; more events do not make a full disk emptier.
+            self._work.wait_for(lambda: self._thread is not me, self._retry)
+        self._retry = min(2 * self._retry, LAST_RETRY)
 
 
 _writers: weakref.WeakSet[Writer[Any]] = weakref.WeakSet()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from evalpool._clock import perf_counter
+from evalpool._guard import Guard, guarded_thread
 from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
 from evalpool._mpi._patience import Patience
 from evalpool.backends._mpi._exits import exits_that_tell
@@ -241,7 +242,7 @@ class Rank:
         Whatever would end this rank without the root's knowledge ends all ranks, with a word: nobody must wait for it.
         """
         self._over.clear()
-        listener = threading.Thread(target=self._listen, name="evalpool-mpi-orders", daemon=True)
+        listener = guarded_thread("evalpool-mpi-orders", Guard("The thread that hears orders"), self._listen)
         with self._signals(), exits_that_tell(self.crew, self._describe_exit):
             self.is_serving = True
             listener.start()
@@ -310,11 +311,12 @@ class Rank:
 
     # Orders.
 
-    def _listen(self) -> None:
+    def _listen(self) -> bool:
         try:
             self._obey_orders()
         except BaseException as error:  # noqa: BLE001  who hears no orders would never go home
             self._give_up(error)
+        return False
 
     def _obey_orders(self) -> None:
         interrupted = 0.0

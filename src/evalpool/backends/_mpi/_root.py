@@ -79,11 +79,12 @@ class Root(Ahead):
         self._wake()
         self._thread.join(10.0)
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
         try:
             self._serve()
         finally:
             self._lead.close()
+        return False
 
     def _wake(self) -> None:
         self._patience.wake()
@@ -102,9 +103,13 @@ class Root(Ahead):
         count = 0
         crew, status = self._crew, self._status
         while found and count < MOST_AT_ONCE:
-            data = crew.receive(crew.work, status)
-            frames = heard.setdefault(status.Get_source(), [])
-            _wire.FrameReader.parse(memoryview(data), frames)
+            source = status.Get_source()
+            try:
+                data = crew.receive(crew.work, status)
+                _wire.FrameReader.parse(memoryview(data), heard.setdefault(source, []))
+            except BaseException as error:  # noqa: BLE001  no memory is left: what others have said is still taken
+                self._went_wrong(self._seats.get(source), error)
+                break
             count += 1
             found = self._look()
         if heard:

@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from evalpool._clock import monotonic
-from evalpool._guard import Guard, describe
+from evalpool._guard import Guard, describe, guarded_thread
 from evalpool._interrupts import SLICE, Opened, Shielded, from_a_handler
 from evalpool._log import get_logger
 from evalpool.backends._pool import _logs, _wire
@@ -157,7 +157,7 @@ class Ahead(abc.ABC):
         self._reports: list[tuple[Job[Any], Outcome]] = []
         self._slots = 0  # change of the evaluator's slots that is to be told
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = guarded_thread(name, self._guard, self._run)
 
     _hears_between_jobs: ClassVar[bool] = False
     """Workers look for withdrawals before they begin another job after a long one."""
@@ -165,8 +165,8 @@ class Ahead(abc.ABC):
     # What an engine adds.
 
     @abc.abstractmethod
-    def _run(self) -> None:
-        """The I/O thread."""
+    def _run(self) -> bool:
+        """The I/O thread, from its first to its last act. Returns False."""
 
     @abc.abstractmethod
     def _wake(self) -> None:

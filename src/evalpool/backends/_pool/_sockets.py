@@ -155,7 +155,7 @@ class OverSockets(Ahead):
 
     # The I/O thread.
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
         self._command(lambda: self._start_workers(0))
         self._serve()
         for last in (self._end_workers, self._lead.close, self._close_selector, self._release):
@@ -163,6 +163,7 @@ class OverSockets(Ahead):
                 last()
             except BaseException:
                 logger.exception("The end of %s's workers did not go as it should.", type(self._owner).__name__)
+        return False
 
     def _close_selector(self) -> None:
         self._selector.close()

@@ -18,10 +18,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
+from evalpool._guard import Guard, start_guarded
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._tree import descendants
 from evalpool.outcomes import FailureKind, Outcome, failed
@@ -233,7 +234,7 @@ class Serving:
         self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
         listener = _Listener(control, channel, self._turn)
         self._turn.catch_up = listener.catch_up
-        threading.Thread(target=listener.run, name="evalpool-control", daemon=True).start()
+        start_guarded("evalpool-control", Guard("The thread that hears requests to stop", _end), listener.turn)
         if setup.get("levels") is not None:
             from evalpool.backends._pool._logs import forward
 
@@ -392,6 +393,18 @@ def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
+def _end(error: BaseException | None = None) -> NoReturn:
+    """End this worker and all that it has started, at once."""
+    try:
+        for pid in descendants(os.getpid()):  # also those in sessions of their own
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.killpg(os.getpid(), signal.SIGKILL)
+    finally:
+        os._exit(1)
+
+
 class _Listener:
     """What comes in on control: read by a thread that sleeps there, or by the main thread between two jobs."""
 
@@ -400,10 +413,9 @@ class _Listener:
         self._reader = _wire.FrameReader(control)
         self._lock = threading.Lock()
 
-    def run(self) -> None:
-        while True:
-            can_read(self._control, timeout=None)
-            self.catch_up()
+    def turn(self) -> None:
+        can_read(self._control, timeout=None)
+        self.catch_up()
 
     def catch_up(self) -> None:
         """Do what has been asked by now."""
@@ -413,12 +425,7 @@ class _Listener:
                 if self._reader.at_end:
                     # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
                     self._channel.gone = True
-                    for pid in descendants(os.getpid()):  # also those in sessions of their own
-                        with contextlib.suppress(OSError):
-                            os.kill(pid, signal.SIGKILL)
-                    with contextlib.suppress(OSError):
-                        os.killpg(os.getpid(), signal.SIGKILL)
-                    os._exit(1)
+                    _end()
 
     def _take(self, frames: list[_wire.Frame]) -> None:
         for kind, payload, _ in frames:
