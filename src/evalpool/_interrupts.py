@@ -11,9 +11,10 @@ runs behind a shield: a Ctrl-C is noted there and raised at its end, or where th
             ...
                                      raised here if one was noted
 
-While an evaluator is open our handler of SIGINT stands before the user's and calls it unless the shield is up;
-putting it in place for every shield instead costs as much as all else that is done for a job. Other threads pass
-through: Python's signal handlers run in the main thread only.
+So may the handler of any other signal raise: SIGALRM that bounds a wait, SIGUSR1 of a batch system. While an evaluator
+is open a `_Handler` stands before each handler of the user's and calls it unless the shield is up; putting them in
+place for every shield instead costs as much as all else that is done for a job. Other threads pass through: Python's
+signal handlers run in the main thread only.
 """
 
 from __future__ import annotations
@@ -86,14 +87,33 @@ class _State:
     main = threading.main_thread().ident
     up = False  # the shield
     noted: list[Callable[[], None]]  # what handlers would have done that came behind it
-    previous: dict[int, Any]  # the user's handlers
+    seen: list[Any]  # the handlers of `LOOKED_AT`, when we looked last
     users = 0
     ended_by = 0  # the last signal that told the program to end
 
 
-_State.noted, _State.previous = [], {}
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_State.noted, _State.seen = [], []
+
+ALL = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 """Those whose handlers may raise, or close an evaluator, amidst the code that they interrupt."""
+CRASHES = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGSTKFLT"}
+LOOKED_AT = [number for number in ALL if number < 32 and getattr(number, "name", "") not in CRASHES]
+"""Those of which a new handler is noticed while evaluators are open; of the others, when the first one is opened."""
+
+
+class _Handler:
+    """Stands before one handler of the user's: who puts back what `signal.signal` gave finds that very one beneath."""
+
+    __slots__ = ("theirs",)
+
+    def __init__(self, theirs: Callable[[int, FrameType | None], Any]) -> None:
+        self.theirs = theirs
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if _State.up:
+            _State.noted.append(functools.partial(self.theirs, number, None))
+        else:
+            self.theirs(number, frame)
 
 
 def _after_fork() -> None:
@@ -112,46 +132,45 @@ def install() -> bool:
     if threading.get_ident() != _State.main:
         return False
     _State.users += 1
-    keep_installed()
+    _stand_before(ALL)
     return True
 
 
 def keep_installed() -> None:
-    """If a handler was set meanwhile, stand before that one. A look costs a tenth of a microsecond."""
-    if threading.get_ident() == _State.main and _State.users > 0:
-        for number in SIGNALS:
-            current = _signal.getsignal(number)
-            if current is not _handle and callable(current):
-                _State.previous[number] = current
-                signal.signal(number, _handle)
+    """If a handler was set meanwhile, stand before that one. A look costs half a microsecond."""
+    if _State.users <= 0 or threading.get_ident() != _State.main:
+        return
+    if list(map(_signal.getsignal, LOOKED_AT)) != _State.seen:
+        _stand_before(LOOKED_AT)
+
+
+def _stand_before(numbers: list[signal.Signals]) -> None:
+    for number in numbers:
+        current = _signal.getsignal(number)
+        if callable(current) and type(current) is not _Handler:
+            signal.signal(number, _Handler(current))
+    _State.seen = list(map(_signal.getsignal, LOOKED_AT))
 
 
 def uninstall() -> None:
     """An evaluator that installed it is closed; after the last one the user's handlers have their places back."""
     _State.users -= 1
     if _State.users <= 0 and threading.get_ident() == _State.main:
-        for number in SIGNALS:
-            if signal.getsignal(number) is _handle:
-                signal.signal(number, _State.previous[number])
+        for number in ALL:
+            current = _signal.getsignal(number)
+            if type(current) is _Handler:
+                signal.signal(number, current.theirs)
 
 
 def replace_handler(number: int, handler: Any) -> Any:
     """Set the user's handler of a signal, beneath ours if that is there; returns the one before. In the main thread.
 
-    `signal.signal` would return ours then, and to put that back when no evaluator is open any more would bring back
-    whatever it once stood before.
+    `signal.signal` would return ours then.
     """
-    if number in SIGNALS and signal.getsignal(number) is _handle and _State.users > 0:
-        before, _State.previous[number] = _State.previous[number], handler
-        return before
-    return signal.signal(number, handler)
-
-
-def _handle(number: int, frame: FrameType | None) -> None:
-    if _State.up:
-        _State.noted.append(lambda: _State.previous[number](number, None))
-    else:
-        _State.previous[number](number, frame)
+    before = signal.signal(number, handler)
+    if _State.users > 0:
+        _stand_before(ALL)
+    return before.theirs if type(before) is _Handler else before
 
 
 def _deliver() -> None:
@@ -163,7 +182,7 @@ def from_a_handler(error: BaseException) -> bool:
     """Was this raised by a handler of the user's that ours called, rather than by the code that it interrupted?"""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code in (_handle.__code__, _deliver.__code__):
+        if trace.tb_frame.f_code in (_Handler.__call__.__code__, _deliver.__code__):
             return True
         trace = trace.tb_next
     return False

@@ -106,14 +106,19 @@ def test_a_second_ctrl_c_only_hastens_the_end(program: Start, method: str, deed:
 STORM = """
     import random
 
-    method, where, seed = sys.argv[1:]
+    method, where, seed, name = sys.argv[1:]
+    signal_sent = getattr(signal, name)
+
+    class Struck(KeyboardInterrupt if name == "SIGINT" else Exception):
+        pass
+
     rng = random.Random(int(seed))
     evaluator = Evaluator.create(culprits.mostly_harmless, method, {"num_workers": 2})
     calm, interrupts, end = threading.Event(), 0, time.monotonic() + 8
 
     def storm():
         while interrupts < 150 and time.monotonic() < end and not calm.wait(rng.random() * 0.003):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal_sent)
 
     def on_interrupt(number, frame):
         # Only amidst a call of the evaluator: what a caller does with jobs that it has got is the caller's.
@@ -122,12 +127,12 @@ STORM = """
         while frame is not None:
             if frame.f_code.co_name in where.split() and "evalpool" in frame.f_code.co_filename:
                 interrupts += 1
-                raise KeyboardInterrupt
+                raise Struck
             frame = frame.f_back
 
     evaluator.submit([{"x": -1}])
     evaluator.gather()
-    signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal_sent, on_interrupt)  # while it is open
     thread = threading.Thread(target=storm)
     thread.start()
     lost, twice = 0, 0
@@ -135,12 +140,12 @@ STORM = """
         wanted = set()
         try:
             wanted = {job.number for job in evaluator.submit([{"x": n} for n in range(40)])}
-        except KeyboardInterrupt:
+        except Struck:
             pass
         while True:
             try:
                 numbers = [job.number for job in evaluator.gather("BATCH", 5, timeout=2)]
-            except KeyboardInterrupt:
+            except Struck:
                 continue
             if not numbers:
                 break
@@ -151,7 +156,7 @@ STORM = """
         lost += len(wanted)
     calm.set()
     thread.join()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal_sent, signal.SIG_IGN)
     say("lost", lost, "twice", twice)
     say("outstanding", evaluator.num_jobs_submitted - evaluator.num_jobs_gathered)
     evaluator.close()
@@ -159,9 +164,14 @@ STORM = """
 """
 
 
-@pytest.mark.parametrize("method", ["serial", "thread", "process"])
-def test_interrupts_at_any_moment_of_gather_lose_no_job_and_give_none_twice(program: Start, method: str) -> None:
-    search = program(STORM, method, "gather", 1, environment={"PYTHONWARNINGS": "ignore"})
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("serial", "SIGINT"), ("thread", "SIGINT"), ("process", "SIGINT"), ("thread", "SIGALRM"), ("process", "SIGUSR1")],
+)
+def test_interrupts_at_any_moment_of_gather_lose_no_job_and_give_none_twice(
+    program: Start, method: str, name: str
+) -> None:
+    search = program(STORM, method, "gather", 1, name, environment={"PYTHONWARNINGS": "ignore"})
     assert search.expect("lost") == "0 twice 0"
     assert search.expect("outstanding") == "0"
     search.expect("closed after")
@@ -171,7 +181,7 @@ def test_interrupts_at_any_moment_of_gather_lose_no_job_and_give_none_twice(prog
 
 @pytest.mark.parametrize("method", ["serial", "thread", "process"])
 def test_interrupts_at_any_moment_of_a_search_leave_an_evaluator_that_closes(program: Start, method: str) -> None:
-    search = program(STORM, method, "submit gather", 2, environment={"PYTHONWARNINGS": "ignore"})
+    search = program(STORM, method, "submit gather", 2, "SIGINT", environment={"PYTHONWARNINGS": "ignore"})
     search.expect("lost")
     search.expect("closed after")
     assert search.wait() == 0

@@ -1858,7 +1858,9 @@ class _Hooks:
         """As `call`, of one callback."""
         try:
             getattr(callback, name)(*args)
-        except Exception:
+        except Exception as error:
+            if from_a_handler(error):  # it is meant for who waits, wherever it struck
+                raise
             logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)
 
 

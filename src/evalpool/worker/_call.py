@@ -20,7 +20,7 @@ from os import getpid
 from typing import Any
 
 from evalpool._clock import lead, monotonic
-from evalpool._interrupts import ToldToEnd
+from evalpool._interrupts import ToldToEnd, from_a_handler
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
 from evalpool.worker._forked import end_of_child
@@ -156,7 +156,7 @@ def is_interrupt(exception: BaseException) -> bool:
     trace = exception.__traceback__
     if not isinstance(exception, KeyboardInterrupt) or trace is None:
         return False
-    if isinstance(exception, ToldToEnd):
+    if isinstance(exception, ToldToEnd) or from_a_handler(exception):
         return True
     import dis
     import signal

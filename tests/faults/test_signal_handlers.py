@@ -1,0 +1,98 @@
+"""Handlers of any signal that raise: what they raise leaves gather, and leaves everything whole."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from evalpool import Evaluator, SerialEvaluator
+from evalpool.callbacks import Callback
+
+pytestmark = pytest.mark.timeout(60, method="thread")  # the other method uses SIGALRM itself
+
+NUMBERS = [signal.SIGALRM, signal.SIGUSR1, signal.SIGHUP]
+
+
+class Late(Exception):
+    """No `KeyboardInterrupt`: whoever catches every `Exception` would take it for its own."""
+
+
+def raises(number: int, frame: Any) -> None:
+    raise Late(signal.Signals(number).name)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run(job: Any) -> float:
+    return float(job["x"])
+
+
+def waits(job: Any) -> float:
+    while not job.stopped():
+        threading.Event().wait(0.01)
+    return float(job["x"])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_a_handler_raises_ends_a_wait_and_the_evaluator_goes_on(number: signal.Signals) -> None:
+    with Evaluator.create(waits, method="thread", method_kwargs={"num_workers": 1}) as evaluator:
+        (job,) = evaluator.submit([{"x": 1}])
+        signal.signal(number, raises)
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, number)).start()
+        with pytest.raises(Late, match=number.name):
+            evaluator.gather("ALL", timeout=30)
+        assert not job.is_done
+        job.cancel()
+        assert [job.number for job in evaluator.gather("ALL", timeout=30)] == [0]
+
+
+def test_who_puts_back_a_handler_has_its_own_back() -> None:
+    heard: list[str] = []
+
+    def first(number: int, frame: Any) -> None:
+        heard.append("first")
+
+    def second(number: int, frame: Any) -> None:
+        heard.append("second")
+
+    signal.signal(signal.SIGUSR1, first)
+    evaluator = SerialEvaluator(run)
+    evaluator.submit([{"x": 1}])
+    evaluator.gather()
+    found = signal.signal(signal.SIGUSR1, second)
+    evaluator.submit([{"x": 2}])
+    evaluator.gather()
+    signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, found)  # as libraries do that lend a signal
+    evaluator.submit([{"x": 3}])
+    evaluator.gather()
+    signal.raise_signal(signal.SIGUSR1)
+    evaluator.close()
+    signal.raise_signal(signal.SIGUSR1)
+    assert heard == ["second", "first", "first"]
+    assert signal.getsignal(signal.SIGUSR1) is first
+
+
+def test_an_alarm_in_a_callback_leaves_gather() -> None:
+    class Slow(Callback):
+        def on_done(self, job: Any) -> None:
+            signal.raise_signal(signal.SIGALRM)
+
+    with SerialEvaluator(run, callbacks=[Slow()]) as evaluator:
+        evaluator.submit([{"x": 1}])
+        signal.signal(signal.SIGALRM, raises)
+        with pytest.raises(Late):
+            evaluator.gather()
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        assert [job.objective for job in evaluator.gather()] == [1.0]
