@@ -77,13 +77,20 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
     # -- primitives ------------------------------------------------------------------------------------
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
+        first = 0 if after is None else after[0]
         with self._read_lock:
-            # From the last row that was read: a file that was set back has none in its place, or another.
-            rows = self._reading.events(0 if after is None else after[0])
-        if after is not None:
-            if not rows or _mark(rows[0]) != after:
-                raise CursorLost(f"{self._path} no longer holds event {after[0]} as it was read.")
-            del rows[0]
+            try:
+                # From the last row that was read: a file that was set back has none in its place, or another.
+                rows = self._reading.events(first)
+            except CorruptRecord:
+                rows = self._reading.readable_events(first + 1, self._report_damage)
+                if not (rows or first):
+                    raise  # nothing is left
+            else:
+                if after is not None:
+                    if not rows or _mark(rows[0]) != after:
+                        raise CursorLost(f"{self._path} no longer holds event {first} as it was read.")
+                    del rows[0]
         events = [event for row in rows if (event := self._event(row)) is not None]
         return events, _mark(rows[-1]) if rows else after
 
@@ -162,6 +169,9 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
         except Malformed as error:
             self._reporter.report(f"event {number} of {self._path}", str(error))
             return None
+
+    def _report_damage(self, place: str, reason: str) -> None:
+        self._reporter.report(f"{place} of {self._path}", reason)
 
     # -- processes -------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,7 @@ from evalpool.storage._fork import abandon
 from evalpool.storage._mounts import network_file_system
 from evalpool.storage._place import Place
 from evalpool.storage._sqlite_check import Steps, check_tables, guard
+from evalpool.storage._sqlite_salvage import readable_events
 
 __all__ = ["SQLiteFile"]
 
@@ -136,6 +137,16 @@ class SQLiteFile:
             if not len(rows) % _PAGE:
                 self._steps.begin()
         return rows
+
+    def readable_events(self, first: int, report: Callable[[str, str], None]) -> list[Any]:
+        """Of a damaged file: see `evalpool.storage._sqlite_salvage`."""
+        with self._in_words():
+            db = self._connection()
+            try:
+                db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                return readable_events(db, first, report, self._steps.begin)
+            finally:
+                db.text_factory = str
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
