@@ -62,7 +62,13 @@ def history() -> list[Row]:
             "value",
             "0",
             None,
-            {"job_type": "hpo", "max_evals": 9, "minimize": False, "run_function": "f:run", "origin": {}},
+            {
+                "job_type": "hpo",
+                "max_evals": 9,
+                "minimize": False,
+                "run_function": "f:run",
+                "origin": {"function": "f:run", "path": "/f.py", "source": "0", "space": "/s", "digest": "0"},
+            },
         ),
         Row("lease", "0", None, {"owner": OWNER, "expires": 1e9}),
     ]
@@ -133,7 +139,10 @@ def hostile(seed: int) -> list[Row]:
     return rows
 
 
-_ANYTHING = ("objective", "output", "args", "x", "metadata", "virtual_worker", "out", "note")
+_ANYTHING = (
+    "objective", "output", "args", "x", "metadata", "virtual_worker", "out", "note", "run_function", "function",
+    "space", "max_evals", "job_type", "minimize",
+)  # fmt: skip
 """Fields in which evalpool itself keeps values of every kind."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evalpool import Evaluator, best
+from evalpool.callbacks import CSVLoggerCallback, LoggerCallback, SearchEarlyStopping, TqdmCallback
 from evalpool.cli._blocks import block, console
 from evalpool.cli._campaign import Watcher
 from evalpool.cli._feed import Feed
@@ -159,12 +160,20 @@ def api(store: str) -> None:
     call(read)
 
 
-def going_on(store: str) -> None:
-    """What resumes, and retries."""
+def going_on(store: str, folder: Path) -> None:
+    """What resumes, with every callback, and what retries."""
+    (folder / "program.py").write_text("def run(job):\n    return 1.0\n")
+    (folder / "configs.jsonl").write_text('{"x": 1}\n')
+    program, configs = f"{folder / 'program.py'}:run", str(folder / "configs.jsonl")
+    command("retry", store, "--failed")
+    command("retry", store, "--failed", "--function", program)
+    command("run", program, "--configs", configs, "--storage", store, "--resume")
 
     def resume() -> None:
         with open_to_read(store) as storage:
-            with Evaluator.create(run, "serial", {"storage": storage, "search_id": "latest"}) as evaluator:
+            callbacks = [LoggerCallback(), SearchEarlyStopping(), CSVLoggerCallback(folder / "log.csv"), TqdmCallback()]
+            options = {"storage": storage, "search_id": "latest", "callbacks": callbacks}
+            with Evaluator.create(run, "serial", options) as evaluator:
                 evaluator.resume()
                 evaluator.submit([{"x": 1}])
                 for job in evaluator.gather("ALL"):

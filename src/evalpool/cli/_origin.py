@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._json import to_json
+from evalpool._text import LONGEST_LINE
 from evalpool._version import __version__
 from evalpool.cli._words import clean
 from evalpool.errors import BadArgument
@@ -70,26 +71,26 @@ def check_origin(storage: Storage, search_id: str, mine: dict[str, Any]) -> None
         except KeyError:
             return
     if not isinstance(theirs, dict):
-        return
+        return  # not as any version wrote it
     for what, same in (
         ("function", _same_function(theirs, mine)),
         ("configurations", _same(theirs, mine, "configurations") or theirs.get("digest") == mine["digest"]),
         ("space", "space" not in theirs or "space" not in mine or theirs.get("digest") == mine["digest"]),
     ):
         if not same:
+            before, now = (clean(str(origin.get(what)), LONGEST_LINE) for origin in (theirs, mine))
             raise BadArgument(
-                f"search {search_id} was begun with {what} {clean(str(theirs.get(what)))} and this command gives "
-                f"{clean(str(mine.get(what)))}: its results would stand among those of another. Begin a search of its "
-                "own, without --resume; or insist with --force."
+                f"search {search_id} was begun with {what} {before} and this command gives {now}: its results would "
+                "stand among those of another. Begin a search of its own, without --resume; or insist with --force."
             )
 
 
 def _same_function(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
-    names = [str(origin["function"]).rpartition(":")[2] for origin in (theirs, mine)]
+    names = [str(origin.get("function")).rpartition(":")[2] for origin in (theirs, mine)]
     if names[0] != names[1]:
         return False
     if theirs.get("path") is None:
-        return bool(theirs["function"] == mine["function"]) or "path" not in theirs
+        return bool(theirs.get("function") == mine["function"]) or "path" not in theirs
     return theirs["path"] == mine["path"] or (theirs.get("source") is not None and theirs["source"] == mine["source"])
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from evalpool._text import LONGEST_LINE
 from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
 from evalpool.cli._listed import Listed
@@ -79,6 +81,6 @@ def _advice(store: str, storage: Storage, search_id: str) -> str:
     except KeyError:
         return f"name the run-function: evalpool retry {store} --failed --function module:function."
     return (
-        f"name the run-function; this search was begun with {clean(str(name))}, so if you trust it: "
-        f"evalpool retry {store} --failed --function {clean(str(name))}"
+        f"name the run-function; this search was begun with {clean(str(name), LONGEST_LINE)}, so if you trust it: "
+        f"evalpool retry {store} --failed --function {shlex.quote(clean(str(name), LONGEST_LINE))}"
     )

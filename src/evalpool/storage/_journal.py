@@ -112,8 +112,11 @@ class JournalStorage(DurableStorage[list[str]]):
             raise unavailable(error, self._directory, "read the journal") from error
         return events, offsets
 
+    def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
+        self._place.check(self._directory)  # before a look at it, which cannot say what became of it
+        return super().reserve(search_id, n, cap)
+
     def _take(self, search_id: str, n: int, cap: int | None) -> int:
-        self._place.check(self._directory)
         chain = self._chains.get(search_id)
         if chain is None:
             self._search_known(search_id)
