@@ -353,3 +353,40 @@ def test_a_search_that_is_minimised_is_drawn_so() -> None:
     assert "best so far: 1" in plot_objective_over_time(storage).get_legend_handles_labels()[1]
     assert "best so far: 3" in plot_objective_over_time(storage, minimize=False).get_legend_handles_labels()[1]
     assert performance_of_searches(storage, n_points=3).best[0].tolist() == [3.0, 1.0, 1.0]
+
+
+class TestStoppedEarlyAndMinimised:
+    """Jobs that a stopper ended, and searches whose objectives are to be small, in the plots of their kinds."""
+
+    PAIRS = (*TWO, job(3, (9.0, 9.0), 1, 2, stopped_early=True), job(4, (0.5, 0.5), 1, 2, stopped_early=True))
+
+    def test_partial_objectives_are_on_no_front(self) -> None:
+        ax = plot_pareto_front(self.PAIRS)
+        assert labels(ax) == ["dominated (1)", "not dominated (2)", "stopped early (2, not shown)"]
+        assert ax.collections[1].get_offsets().tolist() == [[1.0, 5.0], [3.0, 2.0]]
+
+    def test_the_front_of_what_is_minimised_holds_the_small_ones(self) -> None:
+        ax = plot_pareto_front(self.PAIRS, minimize=True)
+        assert ax.collections[1].get_offsets().tolist() == [[1.0, 5.0], [2.0, 1.0]]
+
+    def test_partial_objectives_add_no_hypervolume(self) -> None:
+        ax = plot_hypervolume_over_time(self.PAIRS, reference=(0, 0))
+        assert list(ax.lines[0].get_ydata()) == [0, 5, 9, 9, 9]
+
+    def test_the_hypervolume_of_what_is_minimised_lies_below_the_reference(self) -> None:
+        ax = plot_hypervolume_over_time(self.PAIRS, reference=(4, 6), minimize=True)
+        # (1, 5): 3 x 1; with (3, 2), one wide and three more high: 6; with (2, 1), two wide and four more high: 11.
+        assert list(ax.lines[0].get_ydata()) == [0, 3, 6, 11, 11]
+        assert ax.get_ylabel() == "hypervolume below (4, 6)"
+
+    def test_parallel_coordinates_draw_partial_ones_apart_and_the_best_in_front(self) -> None:
+        partial = job(5, 0.99, 0, 5, stopped_early=True, configuration={"kind": "a", "lr": 1e-2, "n": 2, "same": 1})
+        drawn = {}
+        for minimize in (False, True):
+            ax = plot_parallel_coordinates([*CONFIGURED, partial], minimize=minimize)
+            lines = {each.get_label(): each for each in ax.collections if hasattr(each, "get_segments")}
+            assert len(lines["stopped early"].get_segments()) == 1
+            (done,) = [each for each in lines.values() if len(each.get_segments()) == 4]
+            drawn[minimize] = [float(segment[-1][1]) for segment in done.get_segments()]
+        assert drawn[False] == sorted(drawn[False])
+        assert drawn[True] == sorted(drawn[True], reverse=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from typing import Any
 
@@ -41,7 +45,7 @@ def run(job: Any) -> Any:
     return float(job["x"]) if job["x"] > 0 else "F_small"
 
 
-def evaluate(callback: TqdmCallback, xs: list[int]) -> None:
+def evaluate(callback: TqdmCallback, xs: list[float]) -> None:
     with SerialEvaluator(run, callbacks=[callback]) as evaluator:
         evaluator.submit([{"x": x} for x in xs])
         evaluator.gather()
@@ -57,6 +61,24 @@ def test_the_bar_shows_description_count_best_and_failures() -> None:
     assert "3/3" in line
     assert "best=5" in line
     assert "failures=1" in line
+
+
+@pytest.mark.parametrize("columns", [50, 60, 100])
+def test_best_and_failures_are_shown_in_narrow_terminals_too(columns: int) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    callback = TqdmCallback("tuning")
+    callback.set_max_evals(120)
+    with open(theirs, "w") as stderr, contextlib.redirect_stderr(stderr):
+        evaluate(callback, [5.5, *[-1] * 119])
+    shown = b""
+    with open(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # which is how its end is told
+        while got := terminal.read(4096):
+            shown += got
+    lines = [line for line in re.split(r"[\r\n]+", shown.decode()) if "120/120" in line]
+    assert lines[-1].strip().rstrip("]").endswith(", best=5.5, failures=119")
+    assert max(map(len, lines)) <= columns
+    assert ("job/s" in lines[-1]) == (columns == 100)
 
 
 def test_the_bar_is_there_before_the_first_result() -> None:

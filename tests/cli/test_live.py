@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,21 @@ def test_watch_ends_when_nobody_works_on_the_search_any_more(tmp_path: object) -
             evaluator.gather()
         watch(storage, file=file)
     assert file.getvalue().startswith("search 0, ended, 1 evaluated, best 1, ")
+
+
+def test_a_view_takes_the_url_of_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/runs.db", io.StringIO()
+    with LiveView(url, file=file):
+        with Evaluator.create(lambda job: job["x"], "serial", {"storage": url}) as evaluator:
+            evaluator.submit([{"x": 1}, {"x": 2}])
+            evaluator.gather()
+    watched = io.StringIO()
+    watch(f"{tmp_path}/runs.db", file=watched)
+    for text in (file.getvalue(), watched.getvalue()):
+        assert text.splitlines()[-1].startswith("search 0, ended, 2 evaluated, best 2, ")
+    for text, reason in (("memory://", "ends with the program"), ("nothing://there", "There is no storage 'nothing'")):
+        with pytest.raises(BadArgument, match=reason):
+            LiveView(text)
 
 
 def test_a_notebook_gets_one_output_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evalpool import Evaluator, JobRecord, best
 from evalpool.analysis._rows import read_rows
-from evalpool.errors import BadArgument
+from evalpool.errors import BadArgument, StorageUnavailable
 from evalpool.storage import NullStorage, SQLiteStorage
 
 
@@ -73,6 +73,23 @@ def test_a_storage_may_be_given_by_its_url(tmp_path: Path) -> None:
     assert [row["objective"] for row in read_rows(url)] == [1.0, 0.25, 0.5]
     with pytest.raises(BadArgument, match="sqlite:///"):
         evaluated(invert, [1], storage="runs.db")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal", "memory"])
+def test_a_storage_that_was_given_by_its_url_is_closed_with_the_evaluator_and_read_after_it(
+    kind: str, tmp_path: Path
+) -> None:
+    url = "memory://" if kind == "memory" else f"{kind}:///{tmp_path}/runs"
+    with Evaluator.create(invert, "thread", {"storage": url}) as evaluator:
+        client = evaluator.storage
+        evaluator.submit([{"x": 1}, {"x": 2}])
+    if kind != "memory":
+        with pytest.raises(StorageUnavailable):
+            client.create_new_search()
+    evaluator.gather()
+    assert len(evaluator.results()) == 2
+    assert evaluator.to_csv(tmp_path / "table.csv").read_text().count("\n") == 3
+    assert evaluator.storage is evaluator.storage
 
 
 @pytest.mark.parametrize("n", [0, -1, True, 1.5, "2", None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from evalpool import (
 )
 from evalpool.callbacks import Callback
 from evalpool.jobs._seeds import job_seed
-from evalpool.storage import MemoryStorage, SQLiteStorage
+from evalpool.storage import MemoryStorage, SQLiteStorage, storage_from_url
 
 from .oracle import Planned
 from .searches import Listed, Table, runs
@@ -606,3 +607,10 @@ class TestBadInput:
         optimizer = TellsJob(*of(1.0))
         simulate(optimizer, lambda job: job.storage, max_evals=1)
         assert "storage=MemoryStorage()" in optimizer.told[0].error
+
+
+def test_a_storage_given_by_its_url_keeps_the_simulated_jobs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    simulate(TellsJob(*of(8.0, 1.0, 2.0, 1.0)), run, num_workers=2, max_evals=2, storage=url)
+    with storage_from_url(url) as storage:
+        assert [record.objective for record in storage.results()][1:] == [1.0, 2.0]

@@ -95,8 +95,8 @@ def test_records_are_written_once_the_store_is_put_back(kind: str, tmp_path: Pat
 # -- places that may not be written --------------------------------------------------------------------------
 
 LOOKS = """
-import sys
-from evalpool.cli import main
+import sys, urllib.request
+from evalpool.cli import LiveView, Server, main
 from evalpool.errors import StorageUnavailable
 from evalpool.storage import storage_from_url
 
@@ -108,8 +108,13 @@ with storage_from_url(url) as storage:
             write()
         except StorageUnavailable as error:
             print("refused", error)
-for command in (["status", url], ["export", url, "-o", sys.argv[2]]):
-    print("exit", main(command), flush=True)
+table, plot = sys.argv[2:]
+for command in (["status"], ["export", "-o", table], ["plot", "-o", plot]):
+    print("exit", main([command[0], url, *command[1:]]), flush=True)
+with LiveView(url, file=sys.stdout):  # as `evalpool watch`, which would wait for the end of this search
+    pass
+with Server(url) as server, urllib.request.urlopen(server.url + "rows?after=0", timeout=30) as answer:
+    print("page", answer.status, flush=True)
 """
 
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
@@ -167,7 +172,7 @@ def test_a_store_that_may_not_be_written_can_be_looked_at(
         name.chmod(0o555 if name.is_dir() else 0o444)
     before = sorted(place.rglob("*"))
     done = subprocess.run(
-        [sys.executable, "-c", LOOKS, f"{kind}:///{path}", str(tmp_path / "table.csv")],
+        [sys.executable, "-c", LOOKS, f"{kind}:///{path}", str(tmp_path / "table.csv"), str(tmp_path / "p.png")],
         preexec_fn=_obey_permissions,
         capture_output=True,
         text=True,
@@ -179,7 +184,10 @@ def test_a_store_that_may_not_be_written_can_be_looked_at(
     lines = done.stdout.splitlines()
     assert lines[0] == "objectives [3.5]"
     assert sum("refused" in line and str(place) in line for line in lines) == 2
-    assert lines.count("exit 0") == 2
+    assert lines.count("exit 0") == 3
+    assert any(line.startswith("search 0") and "best 3.5" in line for line in lines)
+    assert "page 200" in lines
+    assert (tmp_path / "p.png").stat().st_size
     assert "3.5" in (tmp_path / "table.csv").read_text()
     assert sorted(place.rglob("*")) == before
 

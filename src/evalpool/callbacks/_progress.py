@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import warnings
@@ -20,6 +21,8 @@ INTERVAL = 0.1
 """Seconds between two updates of the bar: what an eye can follow, and no cost per job."""
 LOG_INTERVAL = 5.0
 """Seconds between two lines where the bar cannot be redrawn; each tenth of the whole has one, too."""
+NARROW = ("{l_bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]", "{l_bar} {n_fmt}/{total_fmt}{postfix}")
+"""What is shown where there is no room for a bar and the rate: 60 columns hold a line with a description."""
 
 
 class TqdmCallback(Callback):
@@ -132,6 +135,16 @@ def _bar_class() -> tuple[type[Any], bool]:
         from tqdm.autonotebook import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg]
+        def __str__(self) -> str:
+            # tqdm cuts what is too long at its end, where the best and the failures stand.
+            facts = self.format_dict
+            width = facts["ncols"] or math.inf
+            for form in (facts["bar_format"], *(NARROW if facts["total"] else ())):
+                facts["bar_format"] = form
+                if len(self.format_meter(**{**facts, "ncols": None})) <= width:
+                    break
+            return str(self.format_meter(**facts))
+
         # tqdm's own lock is a semaphore for processes and its monitor a thread that outlives the bar; a bar
         # that one thread draws needs neither.
         _lock = threading.RLock()

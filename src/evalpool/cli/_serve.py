@@ -18,6 +18,7 @@ import socket
 import socketserver
 import sys
 import threading
+from contextlib import ExitStack
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -28,7 +29,7 @@ from urllib.parse import parse_qs, urlsplit
 from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
 from evalpool.cli._feed import Feed
-from evalpool.cli._stores import Awaited
+from evalpool.cli._stores import Awaited, followed
 from evalpool.cli._words import clean
 from evalpool.errors import BackendError, BadArgument, StorageError
 
@@ -71,24 +72,33 @@ class Server:
     """Serves the page of a storage; in threads of its own, from `with` to its end.
 
     Args:
-        storage: what to show.
+        storage: what to show; or its URL or path, which may not be there yet.
         name: of the storage, as the page shows it; its repr if not given.
         search_id: the search that is shown first; the latest if not given.
         port: of 127.0.0.1; 0 for a free one.
 
     Raises:
         BackendError: the port cannot be had.
+        BadArgument: a text names no storage that outlives its program.
     """
 
     def __init__(
-        self, storage: Storage | Awaited, *, name: str | None = None, search_id: str | None = None, port: int = 0
+        self,
+        storage: Storage | Awaited | str,
+        *,
+        name: str | None = None,
+        search_id: str | None = None,
+        port: int = 0,
     ) -> None:
-        self._feed = Feed(storage)
+        self._opened = ExitStack()
+        self._feed = Feed(followed(storage, self._opened))
         self._token = secrets.token_urlsafe(24)
-        page = _Page(_without_password(name or repr(storage)), search_id)
+        shown = storage if isinstance(storage, str) else repr(storage)
+        page = _Page(_without_password(name or shown), search_id)
         try:
             self._http = _Http(port, self._token, self._feed, page)
         except (OSError, OverflowError) as error:
+            self._opened.close()
             raise BackendError(f"port {port} of 127.0.0.1 cannot be had ({error}); give another, or none.") from error
         self._thread = guarded_thread("evalpool-serve", Guard("The thread that serves the page"), self._serve)
 
@@ -112,10 +122,11 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._feed.close()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        with self._opened:
+            self._feed.close()
+            self._http.shutdown()
+            self._http.server_close()
+            self._thread.join()
 
 
 class _Page:

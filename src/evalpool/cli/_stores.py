@@ -11,11 +11,13 @@ from evalpool.errors import BadArgument, UnknownSearch
 from evalpool.storage._registry import storage_from_url
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from typing_extensions import Self
 
     from evalpool.storage import Cursor, Event, Storage
 
-__all__ = ["Awaited", "open_to_read", "open_to_write", "search_of"]
+__all__ = ["Awaited", "followed", "open_to_read", "open_to_write", "search_of"]
 
 _AS = "as sqlite:///results.db, journal:///directory, redis://host:6379/0, or the path of one that is there"
 _SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -98,6 +100,15 @@ class Awaited:
     ) -> None:
         if self._storage is not None:
             self._storage.close()
+
+
+def followed(storage: Storage | Awaited | str, stack: ExitStack) -> Storage | Awaited:
+    """What to look at: what was given, or what a text names, which `stack` closes and which may not be there yet.
+
+    Raises:
+        BadArgument: the text names nothing that will ever be a storage.
+    """
+    return stack.enter_context(Awaited(storage)) if isinstance(storage, str) else storage
 
 
 def search_of(storage: Storage, search_id: str | None) -> str:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -22,7 +23,7 @@ from evalpool._log import get_logger
 from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._prints import Captured, is_ours
-from evalpool.cli._stores import Awaited
+from evalpool.cli._stores import Awaited, followed
 from evalpool.cli._words import clean, example_of, line_of, write_json
 from evalpool.errors import BadArgument, StorageError, StorageUnavailable
 
@@ -59,20 +60,20 @@ class LiveView:
             optimize(evaluator, optimizer, max_evals=100)
 
     Args:
-        storage: what to follow.
+        storage: what to follow; or its URL or path, which may not be there yet.
         search_id: which search; None for those that somebody works on, or the latest.
         interval: seconds between two looks.
         plain: True: lines; False: blocks, which need rich; None: what `file` can show.
         file: stderr if None.
 
     Raises:
-        BadArgument: `interval` is not above 0.
+        BadArgument: `interval` is not above 0, or a text names no storage that outlives its program.
         MissingExtra: blocks were asked for and there is no rich.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        storage: Storage | str,
         search_id: str | None = None,
         *,
         interval: float = 0.5,
@@ -81,7 +82,8 @@ class LiveView:
     ) -> None:
         if not interval > 0:
             raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
-        self._follower = _Follower(storage, search_id)
+        self._opened = ExitStack()
+        self._follower = _Follower(followed(storage, self._opened), search_id)
         self._interval = interval
         self._display = _display(plain, sys.stderr if file is None else file)
         self._over = threading.Event()
@@ -96,7 +98,8 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        with self._opened:
+            self._thread.join()
 
     def _work(self) -> bool:
         if self._has_ended:  # and closing the display raised
@@ -117,7 +120,7 @@ class LiveView:
 
 
 def watch(
-    storage: Storage,
+    storage: Storage | str,
     search_id: str | None = None,
     *,
     interval: float = 0.5,
@@ -127,7 +130,9 @@ def watch(
     """Show how a search goes until nobody works on it any more. Arguments as `LiveView`; stdout if `file` is None."""
     if not interval > 0:
         raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
-    _show(_Follower(storage, search_id), interval, _display(plain, sys.stdout if file is None else file))
+    with ExitStack() as opened:
+        follower = _Follower(followed(storage, opened), search_id)
+        _show(follower, interval, _display(plain, sys.stdout if file is None else file))
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -133,17 +133,21 @@ class _OverStorage(_Sharing):
     """Independent processes that share a storage."""
 
     def __init__(self, run_function: Any, *, storage: Any = None, search_id: Any = None, **kwargs: Any) -> None:
-        from evalpool.storage import Sharing, Storage
+        from evalpool.storage import Sharing, Storage, storage_from_url
 
-        if not isinstance(storage, Storage) or storage.shared < Sharing.PROCESSES:
-            raise BadArgument(
-                f"storage is {storage!r}; processes that search together need one that they share: "
-                'storage=SQLiteStorage("results.db"), JournalStorage(directory) or RedisStorage(host).'
-            )
-        self.rank = 0 if search_id is None else len(_members(storage, _latest(storage, search_id)))
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(storage_from_url(storage)) if isinstance(storage, str) else storage
+            if not isinstance(client, Storage) or client.shared < Sharing.PROCESSES:
+                raise BadArgument(
+                    f"storage is {storage!r}; processes that search together need one that they share: "
+                    'storage=SQLiteStorage("results.db"), JournalStorage(directory) or RedisStorage(host).'
+                )
+            self.rank = 0 if search_id is None else len(_members(client, _latest(client, search_id)))
         super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
         self._key = f"{MEMBER}{self._owner}"
-        storage.store_search_value(self._search_id, self._key, {"since": unix_time(), "workers": self.num_workers})
+        self._storage.store_search_value(
+            self._search_id, self._key, {"since": unix_time(), "workers": self.num_workers}
+        )
 
     @property
     def size(self) -> int:  # type: ignore[override]

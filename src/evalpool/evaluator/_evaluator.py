@@ -55,6 +55,7 @@ from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, Sto
 from evalpool.evaluator import _settings
 from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
+from evalpool.evaluator._from_url import FromUrl
 from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import resume
@@ -117,7 +118,8 @@ class Evaluator(abc.ABC):
         num_workers: how many run at the same time; -1 for every usable CPU.
         callbacks: watchers, called in the caller's thread.
         run_function_kwargs: keyword arguments for every call, sent once per worker.
-        storage: where records are kept, or its URL, ``"sqlite:///results.db"``; None: in a memory of its own.
+        storage: where records are kept; or its URL, ``"sqlite:///results.db"``, for a client that is opened and closed
+            with the evaluator; None: in a memory of its own.
         search_id: an existing search of `storage` to go on with; ``"latest"`` for its last one.
         job_timeout: seconds that one job may run; then it ends as ``F_timeout``.
         retries: how often a job whose worker died or that raised is run again; a `Retries` to tell the two apart.
@@ -309,10 +311,9 @@ class Evaluator(abc.ABC):
     def _open_search(self, storage: Storage | str | None, search_id: str | None) -> None:
         from evalpool.storage import Sharing, Storage, new_owner
 
-        if isinstance(storage, str):
-            storage = _settings.storage_at(storage)
-            # Not at `close`: results can be asked for after it, as those of every storage.
-            weakref.finalize(self, storage.close)
+        self._from_url = FromUrl(storage, self) if isinstance(storage, str) else None
+        if self._from_url is not None:
+            storage = self._from_url.client
         self._own_storage = OwnStorage() if storage is None else None
         if self._own_storage is not None:
             storage = self._own_storage
@@ -1528,7 +1529,7 @@ class Evaluator(abc.ABC):
         if self._own_storage is not None:
             return best(self._own_storage.finished, n)
         jobs = [self._foreign_job(record) for record in self.results()]
-        return best(jobs, n, minimize=minimizes(self._storage, self._search_id))
+        return best(jobs, n, minimize=minimizes(self.storage, self._search_id))
 
     def results(self) -> list[JobRecord]:
         """The records of all jobs of this search, also of other clients', in the order of their numbers.
@@ -1536,7 +1537,7 @@ class Evaluator(abc.ABC):
         Raises:
             BadArgument: the storage keeps nothing.
         """
-        return self._storage.results(self._search_id)
+        return self.storage.results(self._search_id)
 
     def to_dataframe(self) -> Any:
         """`results` as a `pandas.DataFrame` with the columns of the tables (extra ``pandas``)."""
@@ -1722,12 +1723,15 @@ class Evaluator(abc.ABC):
         return unfinished
 
     def _leave_storage(self) -> None:
+        leave = self._storage.flush if self._from_url is None else self._from_url.close
         try:
-            if self._unwritten:
-                self._rests_until = -math.inf
-                self._write([])
-            self._fence.close()
-            self._storage.flush()
+            try:
+                if self._unwritten:
+                    self._rests_until = -math.inf
+                    self._write([])
+                self._fence.close()
+            finally:
+                leave()
         except Exception as error:  # as in `_write`
             if from_a_handler(error):
                 raise
@@ -1777,7 +1781,9 @@ class Evaluator(abc.ABC):
 
     @property
     def storage(self) -> Storage:
-        """Where this evaluator's records are kept."""
+        """Where this evaluator's records are kept. One that was given by its URL is opened again after `close`."""
+        if self._from_url is not None and self._closed:
+            self._storage = self._from_url.again(self)
         return self._storage
 
     @property

@@ -13,7 +13,6 @@ from evalpool.outcomes import FailureKind, JobStatus, Outcome
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
-    from evalpool.storage import Storage
 
 __all__ = [
     "check_callbacks",
@@ -122,18 +121,6 @@ def stopper_for(prototype: Any, number: int, configuration: dict[str, Any]) -> A
     import copy
 
     return copy.deepcopy(prototype)
-
-
-def storage_at(url: str) -> Storage:
-    """A new client of the storage at this URL. Raises `BadArgument`."""
-    from evalpool.storage._registry import storage_from_url
-
-    if "://" not in url:
-        raise BadArgument(
-            f"storage is {url!r} of type str; give an evalpool.storage.Storage, such as SQLiteStorage({url!r}), "
-            'or its URL, as "sqlite:///results.db".'
-        )
-    return storage_from_url(url)
 
 
 def told_by_stopper(job: Job[Any], outcome: Outcome) -> Outcome:

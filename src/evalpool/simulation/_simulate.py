@@ -46,7 +46,7 @@ def simulate(
     seed: int | None = None,
     evaluator: str | type[Evaluator] | Evaluator | None = None,
     callbacks: Iterable[Callback] | None = None,
-    storage: Storage | None = None,
+    storage: Storage | str | None = None,
 ) -> SimulationResult:
     """Run a search in simulated time: as it would have gone if each job had lasted the runtime that it declares.
 
@@ -93,7 +93,7 @@ def simulate(
             no decision in between must know their ends: in batches, with ``tell="warmup"`` or ``"fill"``, and with a
             `runtime_before` of the evaluator.
         callbacks: as those of an evaluator; they see virtual times. One whose `search_stopped` is true ends the search.
-        storage: as that of an evaluator.
+        storage: as that of an evaluator, or its URL; what was opened here is closed here.
 
     Returns:
         the schedule, the objectives in the order in which they were told, and the makespan. It keeps some hundred bytes

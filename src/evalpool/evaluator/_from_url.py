@@ -1,0 +1,48 @@
+"""A storage that an evaluator was given by its URL: opened and closed with it, and opened again for who looks later."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from evalpool.errors import BadArgument
+from evalpool.storage._registry import storage_from_url
+
+if TYPE_CHECKING:
+    from evalpool.storage import Storage
+
+__all__ = ["FromUrl"]
+
+
+class FromUrl:
+    """The client at `url`; closed with `owner` at the latest.
+
+    Raises:
+        BadArgument: `url` is the URL of no storage.
+    """
+
+    def __init__(self, url: str, owner: Any) -> None:
+        if "://" not in url:
+            raise BadArgument(
+                f"storage is {url!r} of type str; give an evalpool.storage.Storage, such as SQLiteStorage({url!r}), "
+                'or its URL, as "sqlite:///results.db".'
+            )
+        self._url = url
+        self._open(owner)
+
+    def _open(self, owner: Any) -> None:
+        self.client: Storage = storage_from_url(self._url)
+        self._closing = weakref.finalize(owner, self.client.close)
+
+    def close(self) -> None:
+        """Close what can be opened again. What is kept in this program stays for `again`, as long as the owner does."""
+        if self.client.durable:
+            self._closing()
+        else:
+            self.client.flush()
+
+    def again(self, owner: Any) -> Storage:
+        """A client that is open: this one, or after `close` a new one, which is closed when `owner` is forgotten."""
+        if not self._closing.alive:
+            self._open(owner)
+        return self.client
