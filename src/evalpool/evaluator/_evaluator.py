@@ -1354,6 +1354,11 @@ class Evaluator(abc.ABC):
             return False
         return True
 
+    def _append_or_keep(self, events: list[Event]) -> None:
+        """As `_append_soon`; what is not taken is written with the next records. In the caller's thread."""
+        if not self._append_soon(events):
+            self._unwritten = [*self._unwritten, *events]
+
     def _say_failing(self, error: Exception) -> None:
         """The storage could not write; once until it can again."""
         if not self._failing:

@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import awake_or_not, monotonic, unix_time
 from evalpool._guard import Guard, start_guarded
-from evalpool._interrupts import Shielded
+from evalpool._interrupts import Shielded, from_a_handler
 from evalpool._log import get_logger
-from evalpool.errors import StorageError
 from evalpool.evaluator._resume import Lease, given_up
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, failed
 from evalpool.storage._leases import claim_lost
@@ -237,7 +236,9 @@ class Fence:
             began = monotonic()
             try:
                 self.check()
-            except StorageError as error:
+            except Exception as error:  # of a client of somebody else's it may be any
+                if from_a_handler(error):
+                    raise
                 evaluator._rest(began)
                 logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
         search = self.seen[0]
@@ -335,7 +336,7 @@ class Fence:
                 self.check()
             self._record()
             self._look_for_results()
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001  as in `sift`
             logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
         with self._work:
             if self._closed or not (self.awaited or self._held_back or not self.holds()):

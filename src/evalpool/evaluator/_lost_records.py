@@ -34,4 +34,4 @@ def record_again(evaluator: Evaluator, lost: list[str]) -> None:
         if job._outcome is not None:
             events.append(evaluator._outcome_event(job))
     if events:
-        evaluator._storage.append_soon(events)
+        evaluator._append_or_keep(events)

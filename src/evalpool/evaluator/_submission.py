@@ -67,5 +67,4 @@ def _record_again(evaluator: Evaluator, jobs: list[Job[Any]]) -> None:
         evaluator._record_created(jobs)
     elif evaluator._keeps:
         events: list[Event] = [evaluator._created_event(job) for job in jobs]
-        if not evaluator._append_soon(events):
-            evaluator._unwritten = [*evaluator._unwritten, *events]
+        evaluator._append_or_keep(events)
