@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import services
 from evalpool.jobs._seeds import job_seed
 from evalpool.outcomes import JobStatus
 from evalpool.storage import Storage, storage_from_url
@@ -86,10 +91,17 @@ def test_searches_killed_again_and_again(url: str, seed: int) -> None:
     _survives_kills(url, rng, rng.randrange(1, 4), rng.choice(METHODS))
 
 
-def _loses_nothing_that_had_finished(url: str, rng: random.Random, method: str) -> None:
+def _loses_nothing_that_had_finished(
+    url: str, rng: random.Random, method: str, slow_flushes: Path | None = None
+) -> None:
     late = _Lateness()
-    with program("think", url, method) as thinking:
+    with ExitStack() as stack:
+        thinking = stack.enter_context(program("think", url, method))
         said = [thinking.expect("finished") for _ in range(rng.randrange(5, 200))]
+        if slow_flushes is not None:
+            has_slept = stack.enter_context(_slow_flushes(thinking.process.pid, slow_flushes))
+            while not has_slept():
+                said.append(thinking.expect("finished"))
         pause, enough = threading.Event(), time.monotonic() + 0.1 + rng.random() * 0.1
         with late:
             while time.monotonic() < enough + late.most:
@@ -100,9 +112,47 @@ def _loses_nothing_that_had_finished(url: str, rng: random.Random, method: str) 
     with storage_from_url(url) as storage:
         done = {record.number for record in storage.results() if record.status is JobStatus.DONE}
     finished = [line.split() for line in said]
-    known = {int(number) for number, when in finished if float(when) < killed - 0.1 - late.most}
+    promised = 0.1 + (FLUSH if slow_flushes else 0.0)
+    known = {int(number) for number, when in finished if float(when) < killed - promised - late.most}
     assert len(known) >= 5
     assert known <= done
+
+
+FLUSH = 0.3
+
+
+@contextmanager
+def _slow_flushes(pid: int, said: Path) -> Iterator[Callable[[], bool]]:
+    """Each flush to the disk of this process takes longer, as on a busy one; what is yielded says whether one has."""
+    inject = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:delay_enter={int(FLUSH * 1e6)}"]
+    try:
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-q", *inject, "-o", str(said), "-p", str(pid)], stderr=subprocess.PIPE
+        )
+    except FileNotFoundError as error:
+        services.missing("strace", error)
+
+    def has_slept() -> bool:
+        if tracer.poll() is not None:
+            assert tracer.stderr is not None
+            services.missing("strace", OSError(tracer.stderr.read().decode()))
+        return said.exists() and "(DELAYED)" in said.read_text()
+
+    try:
+        yield has_slept
+    finally:
+        tracer.terminate()
+        tracer.wait(60)
+        assert tracer.stderr is not None
+        tracer.stderr.close()
+
+
+def test_while_flushes_are_slow_what_finished_a_flush_and_a_tenth_of_a_second_before_the_kill_is_kept(
+    tmp_path: Path,
+) -> None:
+    """As the page says: outcomes that end while a flush is under way are written when it is over."""
+    url = f"journal:///{tmp_path}/runs"
+    _loses_nothing_that_had_finished(url, random.Random(0), "process", tmp_path / "strace")
 
 
 class _Lateness:

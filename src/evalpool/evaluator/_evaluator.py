@@ -1336,7 +1336,12 @@ class Evaluator(abc.ABC):
             self._storage.append(events)
         except NotJSON as error:
             logger.warning("%s. What is not JSON is kept as its text in the records.", error)
-            self._storage.append([event._replace(data=plain(event.data, lenient=True)) for event in events])
+            events = [event._replace(data=plain(event.data, lenient=True)) for event in events]
+            if self._durable:  # also what is too large: it keeps of it what it can
+                self._storage.append_soon(events)
+                self._storage.flush()
+            else:
+                self._storage.append(events)
 
     def _keep_back(self, events: list[Event]) -> None:
         # The storage keeps them, tries again, and says so once.

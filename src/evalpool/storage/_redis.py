@@ -38,7 +38,7 @@ from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fork import abandon
 from evalpool.storage._lost import CursorLost
-from evalpool.storage._written import Encoder
+from evalpool.storage._written import SMALL, Encoder
 
 __all__ = ["RedisStorage"]
 
@@ -218,9 +218,28 @@ class RedisStorage(DurableStorage[Batch]):
 
     def _pack(self, events: Sequence[Event], encoder: Encoder) -> Batch | None:
         parts = (events[start : start + ENTRY] for start in range(0, len(events), ENTRY))
-        entries = [entry for part in parts if (entry := to_wire(part, encoder)) != "[]"]
+        entries = [entry for part in parts for entry in self._entries(part, encoder)]
         searches = [event.search_id for event in events if event.kind == "search"]
         return Batch(entries, searches) if entries else None
+
+    def _entries(self, part: Sequence[Event], encoder: Encoder) -> list[str]:
+        """In one entry, or in several where it is too large."""
+        entry = to_wire(part, encoder)
+        if entry == "[]":
+            return []
+        if len(part) == 1 or len(entry) <= SMALL or len(entry) <= self._largest():
+            return [entry]
+        middle = len(part) // 2
+        return self._entries(part[:middle], encoder) + self._entries(part[middle:], encoder)
+
+    def _largest(self) -> int:
+        from redis import exceptions
+
+        try:
+            found = self._redis.config_get("proto-max-bulk-len").get("proto-max-bulk-len")
+        except exceptions.RedisError:  # away, which the request itself is to say, or asking is not allowed
+            found = None
+        return (int(found) if found is not None else 512 * 1024 * 1024) - 10_000
 
     def _commit(self, batches: list[Batch]) -> None:
         """In one request."""

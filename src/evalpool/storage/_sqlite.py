@@ -106,6 +106,10 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
         self._search_known(search_id)  # raises, with the searches there are
         raise UnknownSearch(f"search {search_id!r} of {self._path} has lost its counter.")
 
+    def _largest(self) -> int:
+        # Of a row, of which the rest is short. What was compiled in, or a smaller one that was set.
+        return self._writing.longest() - 10_000
+
     # -- writing ---------------------------------------------------------------------------------------
 
     def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[_Row] | None:

@@ -172,6 +172,12 @@ class SQLiteFile:
                     db.execute("ROLLBACK")
                 raise
 
+    def longest(self) -> int:
+        """Bytes that a row may have."""
+        limit = getattr(self._connection(), "getlimit", None)
+        # Python 3.10 cannot ask: as SQLite is compiled, if nobody chose otherwise. 0 is SQLITE_LIMIT_LENGTH.
+        return 1_000_000_000 if limit is None else int(limit(0))
+
     def check_still_there(self) -> None:
         """Raise `StorageUnavailable` if the path no longer names the file that this connection has written to."""
         for place in self._places:

@@ -13,13 +13,16 @@ its own locks and writer.
 from __future__ import annotations
 
 import abc
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from evalpool.errors import StorageUnavailable
+from evalpool._json import jsonable
+from evalpool._log import get_logger
+from evalpool.errors import NotJSON, StorageUnavailable
 from evalpool.storage._base import Storage
-from evalpool.storage._codec import Reporter, encode, encode_anyhow, from_wire, to_wire
+from evalpool.storage._codec import Reporter, dumps, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._events import Event
 from evalpool.storage._fork import renew_after_fork
 from evalpool.storage._writer import Writer
@@ -27,6 +30,11 @@ from evalpool.storage._writer import Writer
 __all__ = ["Encoder", "WireStorage", "WrittenStorage"]
 
 Batch = TypeVar("Batch")
+
+_log = get_logger("evalpool.storage")
+
+SMALL = 500_000
+"""Bytes that every store takes as one value."""
 
 Encoder: TypeAlias = Callable[[Event], str | None]
 """`encode`, which raises, or `encode_anyhow`, which gives None for what is no event."""
@@ -72,14 +80,38 @@ class WrittenStorage(Storage, Generic[Batch]):
     # -- over these ------------------------------------------------------------------------------------
 
     def append(self, events: Sequence[Event]) -> None:
-        batch = self._pack(events, encode)
+        batch = self._pack(events, self._encode)
         if batch is not None:
             self._writer.append(batch)
 
     def append_soon(self, events: Sequence[Event]) -> None:
-        batch = self._pack(events, encode_anyhow)
+        batch = self._pack(events, self._encode_anyhow)
         if batch is not None:
             self._writer.append_soon(batch)
+
+    def _largest(self) -> int:
+        """Bytes that an event's data may have at the most. Asked for large ones only."""
+        return sys.maxsize
+
+    def _encode(self, event: Event) -> str:
+        data = encode(event)
+        if len(data) > SMALL and len(data) > (largest := self._largest()):
+            raise NotJSON(
+                f"{event.kind} of job {event.search_id}.{event.number} has {len(data)} bytes as JSON, and {self!r} "
+                f"keeps {largest} at the most. Write it to a file and give its name."
+            )
+        return data
+
+    def _encode_anyhow(self, event: Event) -> str | None:
+        data = encode_anyhow(event)
+        if data is None or len(data) <= SMALL or len(data) <= (largest := self._largest()):
+            return data
+        cut = dumps(_cut(loads(data), max(largest // 1000, 1000)))
+        _log.warning(
+            "job %s.%s: %d bytes are more than %r keeps (%d): of its largest values only the beginning is kept.",
+            event.search_id, event.number, len(data), self, largest,
+        )  # fmt: skip
+        return cut if len(cut) <= largest else None
 
     def flush(self) -> None:
         self._writer.flush()
@@ -117,3 +149,11 @@ class WireStorage(WrittenStorage[str]):
     def _pack(self, events: Sequence[Event], encoder: Encoder) -> str | None:
         batch = to_wire(events, encoder)
         return None if batch == "[]" else batch
+
+
+def _cut(value: Any, largest: int) -> Any:
+    """The value, and of what is larger in it only the beginning of its text."""
+    if isinstance(value, dict):
+        return {key: _cut(one, largest) for key, one in value.items()}
+    text = value if isinstance(value, str) else dumps(jsonable(value)) if isinstance(value, list) else ""
+    return value if len(text) <= largest else f"{text[:1000]}... ({len(text)} characters are too many for this storage)"
