@@ -8,6 +8,7 @@ The validated form of the same facts, for records that are kept, is `evalpool.mo
 from __future__ import annotations
 
 import enum
+import itertools
 import os
 import re
 from typing import Any, NamedTuple
@@ -173,13 +174,38 @@ def failed(
 
 
 LONGEST_ERROR = 100_000
-"""Characters at the end of an error's text that are looked at: a traceback has some thousands."""
+"""Characters of an error's text that are looked at: a traceback has some thousands."""
+_TRACEBACK = "Traceback (most recent call last):"
+_CHAINED = re.compile(
+    "\n(?:The above exception was the direct cause of the following exception"
+    "|During handling of the above exception, another exception occurred):\n\n"
+)
 
 
 def last_line(error: str | None) -> str:
-    """The line that says what went wrong: of a traceback its last one. Empty if there is no text."""
-    lines = (error or "")[-LONGEST_ERROR:].strip().splitlines()
-    return printable(lines[-1].strip(), LONGEST_LINE) if lines else ""
+    """An error in one line: of a traceback the exception with all of its message, else the whole text.
+
+    What is too long is cut in its middle: the end of a worker's or a command's standard error says most.
+    """
+    text = error or ""
+    if len(text) > LONGEST_ERROR:
+        text = text[: LONGEST_ERROR // 2] + "\n" + text[-LONGEST_ERROR // 2 :]
+    text = " ".join(_message_of(text).split())
+    if len(text) > LONGEST_LINE:
+        text = text[: 2 * LONGEST_LINE // 3] + "…" + text[1 - LONGEST_LINE // 3 :]
+    return printable(text)
+
+
+def _message_of(error: str) -> str:
+    """What stands below the last frame of a traceback: a message and notes may have several lines."""
+    first, *below = _CHAINED.split(error)[-1].strip("\n").splitlines() or [""]
+    if first == f"  + Exception Group {_TRACEBACK}":
+        # Of a group its own message; those of its members stand behind lines of dashes.
+        below = [line[4:] for line in itertools.takewhile(lambda line: line.startswith("  | "), below)]
+    elif first != _TRACEBACK:
+        return error
+    begins = next((index for index, line in enumerate(below) if line and not line.startswith(" ")), None)
+    return error if begins is None else "\n".join(below[begins:])
 
 
 def place_of(error: str | None) -> str:

@@ -44,7 +44,7 @@ class FirstFailures:
                 continue
             self._told.add(text)
             logger.warning(
-                "Job %s failed: %s%s. Of this sort no other is logged; job.error has all of it.",
+                "Job %s failed: %s%s. Later ones of this sort are not logged. job.error has the whole error.",
                 job.id,
                 printable(text),
                 _because(outcome.error),
