@@ -107,7 +107,8 @@ def test_a_failure_is_shown_with_its_reason_and_its_place(evalpool: Command) -> 
 def test_a_search_whose_first_evaluations_all_fail_ends(evalpool: Command) -> None:
     arguments = ["--configs", "grid.jsonl", "--out", "out.csv", "--max-failures", "3", "--progress", "off"]
     done = evalpool("run", "program:fail", *arguments, code=3)
-    assert "the first 3 evaluations all failed" in done.stderr
+    assert "the first 3 evaluations all failed (--max-failures 3)" in done.stderr
+    assert "state       ended" in done.stdout  # it waits for nobody
     assert len(read_table(evalpool.directory / "out.csv")) < 8
     assert read_table(evalpool.directory / "out.csv")[0]["m:error"] == "RuntimeError: always"
     evalpool("run", "program:run", *arguments)  # one that fails behind one that succeeded ends nothing

@@ -56,6 +56,7 @@ def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ([*RUN, "--backend", "executor"], "use it from Python"),
         ([*RUN, "--num-workers", "0"], "num_workers is 0"),
         ([*RUN, "--resume"], "--resume needs the --storage"),
+        ([*RUN, "--storage", "sqlite:///nowhere.db", "--resume"], "there is no 'nowhere.db'"),
         ([*RUN, "--search-id", "0"], "--search-id says which search to --resume"),
         ([*RUN, "--max-evals", "3"], "belong to --search"),
         ([*RUN, "--storage", "memory://"], "ends with the program that made it"),

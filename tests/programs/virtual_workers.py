@@ -2,7 +2,7 @@
 
 Prints:
 
-    workers       40 have finished a job
+    workers       40 finished jobs
 """
 
 import subprocess

@@ -72,7 +72,8 @@ def _one(summary: dict[str, Any]) -> RenderableType:
         row(
             "best",
             Text(number(best["objective"]), "bold"),
-            f"  job {best['job_id']}: {short(best['configuration'], SHORT)}",
+            (", the smallest" if summary["minimize"] else "")
+            + f"  job {best['job_id']}: {short(best['configuration'], SHORT)}",
         )
     for name, value in () if best is not None else summary["standing"].items():
         row(name, value)

@@ -137,7 +137,11 @@ class Evaluation:
             evaluator.storage.store_search_value(evaluator.search_id, "max_evals", before + max_evals)
         jobs = []
         try:
-            with self._progress(), evaluator:  # workers end before the view that shows what they print
+            with (
+                self._progress(),
+                self._said_to_be_over(),
+                evaluator,
+            ):  # workers end before the view that shows what they print
                 if max_evals != 0:
                     jobs = optimize(evaluator, optimizer, max_evals, self._arguments.timeout)
                 if isinstance(optimizer, SharedList):
@@ -148,7 +152,10 @@ class Evaluation:
             raise
         self._conclude()
         if self._stop is not None and self._stop.search_stopped:
-            sys.stderr.write(f"evalpool: ended, for the first {self._stop.failures} evaluations all failed.\n")
+            sys.stderr.write(
+                f"evalpool: ended early: the first {self._stop.failures} evaluations all failed (--max-failures "
+                f"{self._arguments.max_failures}). Mend what the failures above say, then run it again.\n"
+            )
             return NO_RESULT
         if max_evals is not None and len(jobs) < max_evals:
             return INCOMPLETE
@@ -175,6 +182,15 @@ class Evaluation:
         watcher = Watcher(evaluator.storage)
         watcher.look()
         self._tell(watcher.campaigns[evaluator.search_id])
+
+    @contextlib.contextmanager
+    def _said_to_be_over(self) -> Iterator[None]:
+        """A search in memory has no lease that is given up at its end; without one it seems to wait for more jobs."""
+        try:
+            yield
+        finally:
+            if not getattr(self._arguments, "storage", None) and not getattr(self._arguments, "store", None):
+                self.evaluator.storage.lease(self.evaluator.search_id, "evalpool run", 0.0)
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[None]:

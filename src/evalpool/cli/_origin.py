@@ -78,11 +78,21 @@ def check_origin(storage: Storage, search_id: str, mine: dict[str, Any]) -> None
         ("space", "space" not in theirs or "space" not in mine or theirs.get("digest") == mine["digest"]),
     ):
         if not same:
-            before, now = (clean(str(origin.get(what)), LONGEST_LINE) for origin in (theirs, mine))
             raise BadArgument(
-                f"search {search_id} was begun with {what} {before} and this command gives {now}: its results would "
-                "stand among those of another. Begin a search of its own, without --resume; or insist with --force."
+                f"search {search_id} was begun with {_named(theirs, what)}, and this command has "
+                f"{_named(mine, what)}: results of both would stand in one search. Leave --resume out to begin a new "
+                "search, or go on all the same with --force."
             )
+
+
+def _named(origin: dict[str, Any], what: str) -> str:
+    """What the search was given: `what`, or a space in the place of a file, or a file in that of a space."""
+    other = {"configurations": "space", "space": "configurations"}.get(what, what)
+    name = what if origin.get(what) is not None else other
+    return f"{_WORDS[name]} {clean(str(origin.get(name)), LONGEST_LINE)}"
+
+
+_WORDS = {"function": "the function", "configurations": "the configurations of", "space": "the space of"}
 
 
 def _same_function(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
 from evalpool.cli._listed import Listed, SharedList
 from evalpool.cli._origin import ORIGIN, check_origin, origin_of
-from evalpool.cli._stores import open_to_write
+from evalpool.cli._stores import open_to_read, open_to_write, search_of
 from evalpool.errors import BadArgument
 from evalpool.search._minimizing import Minimizing
 from evalpool.storage._records import MINIMIZE, minimizes
@@ -36,11 +36,12 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
     with contextlib.ExitStack() as stack:
         storage = None
         if arguments.storage:
-            storage = stack.enter_context(open_to_write(arguments.storage))
+            opened = open_to_read if arguments.resume else open_to_write  # what is resumed is there already
+            storage = stack.enter_context(opened(arguments.storage))
         search_id = None
         if arguments.resume:
             assert storage is not None
-            search_id = arguments.search_id or storage.latest_search()
+            search_id = search_of(storage, arguments.search_id)
             if not arguments.force:
                 check_origin(storage, search_id, origin)
         stack.enter_context(clean_end())

@@ -71,7 +71,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         left = summary["seconds_left"]
         rows.append(("speed", rate(summary["rate"]) + (f", {duration(left)} left" if left is not None else "")))
     if summary["workers"]:
-        rows.append(("workers", f"{len(summary['workers'])} have finished a job"))
+        rows.append(("workers", f"{len(summary['workers'])} finished jobs"))
     for index, job in enumerate(summary["running"][:MOST_JOBS]):
         rows.append(("running" if index == 0 else "", running_line(job)))
     left_out = len(summary["running"]) - MOST_JOBS

@@ -169,7 +169,9 @@ class Storage(abc.ABC):
         """The id of the newest search. Raises `UnknownSearch` if there is none."""
         ids = self.load_all_search_ids()
         if not ids:
-            raise UnknownSearch(f"{self!r} holds no search yet; create_new_search() makes one.")
+            raise UnknownSearch(
+                f"{self!r} holds no search yet; begin one first. In a program, create_new_search() does."
+            )
         return ids[-1]
 
     def search_start(self, search_id: str) -> float:

@@ -61,7 +61,7 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
 def _loss(started: dict[str, Any] | None) -> str:
     """What became of an attempt that was claimed from its owner."""
     if started is None:
-        return "[lost] it waited when its evaluator was gone"
+        return "[lost] it did not run: it waited when its evaluator had ended, or had been suspended"
     worker, host, pid = (started.get(key) for key in _PLACE)
     place = f" on {worker} of {host} (process {pid})" if worker is not None else ""
     return f"[lost] attempt {started.get('attempt', 1)} ran{place} when its evaluator was gone"

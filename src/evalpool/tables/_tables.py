@@ -359,13 +359,13 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         raise BadArgument(f"path is {path!r} of type {type(path).__name__}; give a file name.") from None
     directory = target.parent
     if not directory.is_dir():
-        raise BadArgument(f"No directory {str(directory)!r} for the table {str(path)!r}; make it first.")
+        raise BadArgument(f"No directory {str(directory)!r} for {str(path)!r}; make it first.")
     if target.is_dir():
         raise BadArgument(f"{str(path)!r} is a directory; give a file in it, such as {str(target / 'results.csv')!r}.")
     if target.exists() and not target.is_file():
-        raise BadArgument(f"{str(path)!r} is no regular file; give another name for the table.")
+        raise BadArgument(f"{str(path)!r} is no regular file; give another name.")
     if not os.access(directory, os.W_OK):
-        raise BadArgument(f"The directory {str(directory)!r} of the table is not writable; choose another.")
+        raise BadArgument(f"The directory {str(directory)!r} is not writable; choose another for {target.name!r}.")
     return target
 
 
