@@ -49,7 +49,7 @@ def test_what_others_finished_is_given_once_wherever_an_interrupt_strikes(url: s
         functions = [
             type(mine).read, Storage._sync, Storage._search, State.apply, SearchState.apply_job, JobState.apply,
             Follower.look, Follower.take, Evaluator._look_for_others, Evaluator.gather_other_jobs_done,
-            SQLiteFile.query, JournalReader.read,
+            SQLiteFile.events, JournalReader.read,
         ]  # fmt: skip
         with (
             Evaluator.create(lambda job: 1.0, "thread", {"storage": mine, **options}) as me,

@@ -49,6 +49,25 @@ def test_a_job_that_ends_each_resumed_program_is_given_up_alone_and_with_its_his
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_job_that_ends_its_program_before_its_start_is_recorded_is_given_up_too(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first end its start may be unknown; from then on it is recorded before the job runs."""
+    monkeypatch.setenv("AT_ONCE", "1")
+    url = f"{kind}:///{tmp_path}/results"
+    codes = []
+    while not codes or codes[-1] == -signal.SIGKILL:
+        assert len(codes) < 5, "it ends each resumed program"
+        code, jobs = program(url, "serial")
+        codes.append(code)
+    assert codes[-1] == 0
+    assert {number: job[0] for number, job in jobs.items() if job[0] != 1.0} == {str(CULPRIT): "F_worker_died"}
+    assert "3 times" in jobs[str(CULPRIT)][2]
+    assert len(jobs) == 12
+
+
+@pytest.mark.slow
 def test_where_jobs_are_isolated_a_lost_job_runs_however_often_it_was_lost(tmp_path: Path) -> None:
     """Its worker dies, and the program goes on: it is no longer a matter of the program's end."""
     url = f"journal:///{tmp_path}/runs"

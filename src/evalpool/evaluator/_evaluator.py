@@ -840,6 +840,8 @@ class Evaluator(abc.ABC):
             data["worker"], data["host"], data["pid"] = worker
         event = Event("started", self._search_id, job.number, data)
         self._note(event, "on_start", job)
+        if job.number in self._fence.taken_up:
+            self._fence.keep_start()
 
     def _note(self, event: Event, hook: str, *arguments: Any) -> None:
         """Something happened to a running job. Any thread.

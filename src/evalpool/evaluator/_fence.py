@@ -59,6 +59,7 @@ class Fence:
     """Between an evaluator and its storage; its methods are safe from any thread.
 
     Attributes:
+        taken_up: numbers of jobs that `resume` made ours.
         claimed: jobs of ours that are another's by what the storage says, by number; those that were given back, too.
         awaited: those of them whose claimant has not finished.
         was_needed: was a job of ours ever claimed? Then gather may have to wait once more.
@@ -72,7 +73,7 @@ class Fence:
         self._terms: dict[float, float] = {}  # of leases that were sent: when they end by either clock
         self._alert_until = -math.inf
         self.seen: tuple[SearchState | None, int] = (None, 0)
-        self._taken_up: set[int] = set()  # numbers of jobs that `resume` made ours
+        self.taken_up: set[int] = set()
         self._left: set[int] = set()  # given back although their claimants had not finished
         self.claimed: dict[int, Job[Any]] = {}
         self.awaited: dict[int, Job[Any]] = {}
@@ -279,7 +280,7 @@ class Fence:
 
     def is_ours(self, record: Any) -> bool:
         """Is this job, which another finished, given back by our own gather? Then it is no news of others."""
-        if record.number in self._taken_up:
+        if record.number in self.taken_up:
             return True
         storage = self._evaluator._storage
         with storage._fold_lock:
@@ -289,7 +290,22 @@ class Fence:
 
     def take_up(self, jobs: list[Job[Any]]) -> None:
         """`resume` has made these ours."""
-        self._taken_up.update(job.number for job in jobs)
+        self.taken_up.update(job.number for job in jobs)
+
+    def keep_start(self) -> None:
+        """Wait until the start of a job that was lost before is recorded; in the thread that is about to run it.
+
+        Else a job that ends its program at once ends each resumed one, and no start of it is ever known to have been
+        lost. Of jobs that were not lost before nobody waits for the start: one such end of a program is not counted.
+        """
+        evaluator = self._evaluator
+        if not evaluator._jobs_are_isolated:
+            try:
+                evaluator._storage.flush()
+            except Exception as error:  # as in `sift`; the records are kept, and the storage tells what prevents them
+                if from_a_handler(error):
+                    raise
+                logger.debug("The start of a job that was lost before is not recorded yet: %s", error)
 
     def wait(self, inbox: Inbox, deadline: float | None) -> None:
         """Wait until a job is done, or an awaited one is ours again, for those whose thread does the work itself."""
