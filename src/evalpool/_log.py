@@ -32,9 +32,14 @@ def get_logger(name: str = "evalpool") -> SafeLogger:
     return SafeLogger(logging.getLogger(name), {})
 
 
-def handle_safely(logger: logging.Logger, record: logging.LogRecord) -> None:
-    """Give a record to a logger of the program's; what its filters and handlers raise is shown and nothing else."""
+def handle_safely(facts: dict[str, Any]) -> None:
+    """Give a record of these attributes to the program's logger of its name.
+
+    What the program's record factory, filters and handlers raise is shown, and nothing else.
+    """
     try:
+        record = logging.makeLogRecord(facts)
+        logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)
     except Exception:  # noqa: BLE001  as above

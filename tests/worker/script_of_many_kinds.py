@@ -10,7 +10,7 @@ import functools
 import multiprocessing
 import pickle
 import sys
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, NewType, TypeVar
 
 import pydantic
 
@@ -111,6 +111,52 @@ def fibonacci(n: int) -> int:
     return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
 
 
+class Slotted:
+    __slots__ = ("__secret", "width")
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.__secret = width + 1
+
+    def secret(self) -> int:
+        return self.__secret
+
+
+class Lazy:
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    @functools.cached_property
+    def area(self) -> int:
+        return self.width**2
+
+
+@functools.singledispatch
+def kind_of(x: object) -> str:
+    return "object"
+
+
+@kind_of.register
+def _(x: Layer) -> str:
+    return "layer"
+
+
+def counted(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(x: float) -> float:
+        return 1 + function(x)
+
+    return wrapper
+
+
+@counted
+def decorated(x: float) -> float:
+    return x
+
+
+Width = NewType("Width", int)
+
+
 def never_named(x: float) -> float:
     return twice(x) + Never.weight
 
@@ -133,6 +179,11 @@ def values() -> dict[str, Any]:
         "list": [Optimiser.ADAM, {Optimiser.SGD: Layer}],
         "cached": fibonacci,
         "lambda": lambda x: isinstance(x, Layer),
+        "slots": Slotted(3),
+        "lazy": Lazy(3),
+        "generic function": kind_of,
+        "decorated": decorated,
+        "new type": Width,
     }
 
 
@@ -148,6 +199,11 @@ def wrong(got: dict[str, Any]) -> list[str]:
         "nested": lambda v: type(v) is Outer.Inner.Deepest,
         "error": lambda v: type(v) is Diverged and v.step == 3,
         "singleton": lambda v: v is MISSING,
+        "slots": lambda v: type(v) is Slotted and v.secret() == 4 and not hasattr(v, "__dict__"),
+        "lazy": lambda v: type(v) is Lazy and v.area == 9,
+        "generic function": lambda v: v is kind_of and v(Layer(1)) == "layer" and v(1) == "object",
+        "decorated": lambda v: v is decorated and v(1.0) == 2.0,
+        "new type": lambda v: v is Width,
         "function": lambda v: v is twice and v(2.0) == 4.0,
         "partial": lambda v: v.func is twice and v() == 8.0,
         "method": lambda v: type(v.__self__) is Outer and v(1.0) == 2.0,

@@ -7,6 +7,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecuto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from evalpool._interrupts import from_a_handler
 from evalpool._patched import refuse_if_patched
 from evalpool.backends._remote import Line, RemoteCall, on_our_clock, read_outcome
 from evalpool.backends._thread import LocalChannel
@@ -16,12 +17,16 @@ from evalpool.evaluator._parcel import pack
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import describe_exception
-from evalpool.worker._pickling import dump_whole
+from evalpool.worker._pickling import dump_whole, unpicklable
 
 if TYPE_CHECKING:
     from evalpool.storage import Sharing
 
 __all__ = ["ExecutorEvaluator"]
+
+
+class _Unpicklable(Exception):
+    """The configuration is; the pool is well."""
 
 
 class ExecutorEvaluator(Evaluator):
@@ -90,7 +95,13 @@ class ExecutorEvaluator(Evaluator):
         return outcome
 
     def _call_there(self, job: Job[Any]) -> Any:
-        return self._executor.submit(self._remote, job.number, job.attempts, dump_whole((job.args, job._extra or None)))
+        try:
+            given = dump_whole((job.args, job._extra or None))
+        except BaseException as error:
+            if from_a_handler(error):
+                raise
+            raise _Unpicklable(unpicklable(error)) from error
+        return self._executor.submit(self._remote, job.number, job.attempts, given)
 
     def _dispatch(self, job: Job[Any]) -> None:
         if self._unpicklable:
@@ -101,12 +112,11 @@ class ExecutorEvaluator(Evaluator):
             self._started(job)
         try:
             future = self._call(job)
+        except _Unpicklable as error:
+            self._report(job, failed(FailureKind.UNPICKLABLE, str(error)))
+            return
         except (BrokenExecutor, RuntimeError) as error:  # broken, or shut down
             self._report(job, failed(FailureKind.WORKER_DIED, self._about_pool(error)))
-            return
-        except Exception as error:  # noqa: BLE001  a configuration's own code may raise anything
-            text = f"The configuration could not be pickled: {type(error).__name__}: {error}"
-            self._report(job, failed(FailureKind.UNPICKLABLE, text))
             return
         self._futures[job.number] = future
         future.add_done_callback(partial(self._on_future, job, attempt))

@@ -200,11 +200,12 @@ def check_configuration(value: Any, to_json: bool = False) -> dict[str, Any]:
     for key, item in value.items():
         if type(key) is not str and not isinstance(key, str):
             raise BadArgument(f"A configuration has the key {key!r} of type {type(key).__name__}; keys are text.")
-        if type(item) not in _IMMUTABLE and isinstance(item, (list, dict, set, bytearray)):
-            import copy
-
+        if type(item) not in _IMMUTABLE:
             try:
-                copied[key] = copy.deepcopy(item)
+                if isinstance(item, (list, dict, set, bytearray)):  # a proxy's `__class__` may raise
+                    import copy
+
+                    copied[key] = copy.deepcopy(item)
             except Exception as error:  # of a value's own methods, or it is nested too deeply
                 if to_json:
                     jsonable(item, key)

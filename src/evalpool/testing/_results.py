@@ -72,6 +72,16 @@ def _refuse() -> None:
     raise ValueError("cannot be unpickled")
 
 
+class Refusing:
+    """Raises this as it is pickled."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        raise self.error
+
+
 def _recurse(n: int) -> int:
     return _recurse(n + 1) + 1
 
@@ -198,6 +208,16 @@ class Results(Bench):
         assert [job.objective for job in jobs] == [1.0, "F_unpicklable", "F_unpicklable", 1.0, 1.0]
         assert "lock" in jobs[1].error
         assert "cannot be unpickled" in jobs[2].error
+
+    def test_a_configuration_whose_own_code_raises_anything_fails_its_own_job(self, make: Make) -> None:
+        if not self.pickles:
+            pytest.skip("nothing is pickled")
+        evaluator = make(lambda job: 1.0, num_workers=2)
+        errors = RuntimeError("no copy of me"), SystemExit(3), Unprintable()
+        jobs = evaluator.submit([{"x": 1}, *({"x": Refusing(error)} for error in errors), {"x": 4}])
+        evaluator.gather()
+        assert [job.objective for job in jobs] == [1.0, *["F_unpicklable"] * 3, 1.0]
+        assert "no copy of me" in jobs[1].error
 
     def test_an_unpicklable_result_fails_its_own_job(self, make: Make) -> None:
         if not self.pickles:

@@ -7,12 +7,14 @@ function that stands in the script, is wrapped so that the receiver makes it onc
 
 from __future__ import annotations
 
+import enum
+import functools
 import io
 import marshal
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -22,12 +24,14 @@ from evalpool.worker._script import (
     at_its_place,
     cached,
     came_from_elsewhere,
+    dispatching,
     fill,
     find,
     home_of,
     instance,
     make,
     pickled_so_far,
+    register_all,
     set_attributes,
     token_of,
 )
@@ -49,10 +53,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(obj, _DEFINITIONS):
             if isinstance(obj, types.CodeType):  # cloudpickle forgets its file, which tracebacks name
                 return marshal.loads, (marshal.dumps(obj),)
+            if type(obj) is functools.cached_property:  # before Python 3.12 it holds a lock
+                facts = {name: value for name, value in vars(obj).items() if name != "lock"}
+                return functools.cached_property, (obj.func,), facts
             return NotImplemented
         if self._back and came_from_elsewhere(obj):
             return find, (token_of(obj), home_of(obj), obj.__qualname__)
-        reduced = _reduce_cached(obj) if isinstance(obj, CACHED) else super().reducer_override(obj)
+        if isinstance(obj, CACHED):
+            reduced = _reduce_cached(obj)
+        elif getattr(obj, "__code__", None) is _DISPATCH:
+            reduced = _reduce_dispatcher(obj)
+        else:
+            reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) != 6:  # found by import, or built in
             return reduced
         placed = at_its_place(obj)
@@ -62,9 +74,19 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if placed and self._alone not in (None, obj.__qualname__.partition(".")[0]):
             return find, (token, module, obj.__qualname__)
         maker, args, state, _, _, setter = reduced
+        if isinstance(obj, type) and _has_slots(obj):
+            # cloudpickle sets them when the class is there, which is too late: instances would have a `__dict__`.
+            args = *args[:3], {**args[3], "__slots__": vars(obj)["__slots__"]}, *args[4:]
         name = obj.__qualname__
         same = definition(obj) if placed and (isinstance(obj, type) or "." not in name) else ""
         return make, (token, module, name, placed, same, maker, args), (setter, state), None, None, fill
+
+
+def _has_slots(cls: type) -> bool:
+    """Does the body of this class name its slots? An enum has none, and `NamedTuple` sets them itself."""
+    if "__slots__" not in vars(cls) or isinstance(cls, enum.EnumMeta):
+        return False
+    return NamedTuple not in vars(cls).get("__orig_bases__", ())
 
 
 def _reduce_cached(function: Any) -> Any:
@@ -74,6 +96,23 @@ def _reduce_cached(function: Any) -> Any:
     options = function.cache_parameters()
     args = function.__wrapped__, options["maxsize"], options["typed"]
     return cached, args, vars(function), None, None, set_attributes
+
+
+_generic: Any = functools.singledispatch(len)
+_DISPATCH = _generic.__code__
+"""Of each function that `functools.singledispatch` made: it holds weak references, which do not travel."""
+
+
+def _reduce_dispatcher(function: Any) -> Any:
+    """A generic function of the script, with all that was registered for it, and an empty cache."""
+    if home_of(function) not in ("__main__", *cloudpickle.list_registry_pickle_by_value()):
+        return NotImplemented
+    own = {name: value for name, value in vars(function).items() if name not in _OF_DISPATCHERS}
+    state = dict(function.registry), {**own, "__name__": function.__name__, "__doc__": function.__doc__}
+    return dispatching, (function.__module__, function.__qualname__), state, None, None, register_all
+
+
+_OF_DISPATCHERS = frozenset(vars(_generic))
 
 
 def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None, back: bool = False) -> bytes:
@@ -123,8 +162,8 @@ class _Named:
 
 
 def _pickles_by_name(value: Any, name: str) -> bool:
-    if type(value).__module__ not in ("__main__", "__mp_main__") or not hasattr(value, "__dict__"):
-        return False
+    if type(value).__module__ not in ("__main__", "__mp_main__", "typing") or not hasattr(value, "__dict__"):
+        return False  # of typing: what `NewType` makes
     try:
         return bool(value.__reduce_ex__(5) == name)
     except Exception:  # noqa: BLE001  it cannot be pickled, which is told to whoever tries

@@ -7,7 +7,7 @@ from typing import Any
 
 from evalpool.worker._script import refers_to_the_script
 
-__all__ = ["dump", "dump_whole", "load"]
+__all__ = ["dump", "dump_whole", "load", "unpicklable"]
 
 
 def dump(value: Any, back: bool = False) -> tuple[bytes, list[memoryview]]:
@@ -47,3 +47,11 @@ def dump_whole(value: Any, back: bool = False) -> bytes:
 def load(payload: bytes | memoryview, buffers: list[memoryview]) -> Any:
     """What `dump` was given."""
     return pickle.loads(payload, buffers=buffers)
+
+
+def unpicklable(error: BaseException) -> str:
+    """What a job fails with whose configuration's own code raised this as it was pickled."""
+    import traceback
+
+    reason = traceback.format_exception_only(type(error), error)[-1].strip()  # also where its `str` raises
+    return f"The configuration could not be pickled: {reason}"

@@ -94,9 +94,12 @@ def _names(code: types.CodeType) -> set[str]:
 def _function(function: Any, seen: set[Any]) -> Any:
     if isinstance(function, CACHED):
         function = function.__wrapped__
-    if not isinstance(function, types.FunctionType) or function.__closure__:
+    if not isinstance(function, types.FunctionType):
         raise _Unknown
-    used = []
+    try:
+        used = [("", _used(cell.cell_contents, seen)) for cell in function.__closure__ or ()]  # what a decorator wraps
+    except ValueError as error:  # a cell is empty yet
+        raise _Unknown from error
     for name in sorted(_names(function.__code__)):
         if name in function.__globals__:
             used.append((name, _used(function.__globals__[name], seen)))

@@ -197,6 +197,27 @@ def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
+def dispatching(module: str, qualname: str) -> Any:
+    """A generic function for which nothing is registered yet."""
+
+    def nothing(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(qualname)
+
+    function: Any = functools.singledispatch(nothing)
+    function.__module__, function.__qualname__ = module, qualname
+    return function
+
+
+def register_all(function: Any, state: tuple[dict[type, Any], dict[str, Any]]) -> None:
+    """Complete what `dispatching` made."""
+    registered, facts = state
+    for cls, implementation in registered.items():
+        function.register(cls, implementation)
+    vars(function).update({name: value for name, value in facts.items() if name not in ("__name__", "__doc__")})
+    function.__name__, function.__doc__ = facts["__name__"], facts["__doc__"]
+    function.__wrapped__ = registered[object]
+
+
 def set_attributes(thing: Any, facts: dict[str, Any]) -> None:
     """Complete what `cached` made."""
     vars(thing).update(facts)

@@ -31,6 +31,7 @@ from evalpool.backends._pool._shortage import Shortage
 from evalpool.backends._remote import on_our_clock
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
+from evalpool.worker._pickling import unpicklable
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -224,9 +225,10 @@ class Ahead(abc.ABC):
             try:
                 source = encode(job)
                 encoded.append((job, source, self._message(source)))
-            except Exception as error:  # noqa: BLE001  a configuration's own code may raise anything
-                text = f"The configuration could not be pickled: {type(error).__name__}: {error}"
-                self._owner._report(job, failed(FailureKind.UNPICKLABLE, text))
+            except BaseException as error:  # a configuration's own code may raise anything
+                if from_a_handler(error):
+                    raise
+                self._owner._report(job, failed(FailureKind.UNPICKLABLE, unpicklable(error)))
         begun: list[tuple[Job[Any], Worker]] = []
         with self._lock:
             self._assign(encoded, begun)
@@ -623,8 +625,10 @@ class Ahead(abc.ABC):
         number, attempt = _wire.JOB.unpack_from(payload)
         try:
             budget, objective, count = _wire.load(payload[_wire.JOB.size :], buffers)
-        except Exception:
-            logger.exception("A record of job %d could not be unpickled; it is left out.", number)
+        except BaseException as error:  # a value's own code may raise anything
+            if from_a_handler(error):
+                raise
+            logger.error("A record of job %d could not be unpickled; it is left out.", number, exc_info=error)
             return
         stop = self._owner._recorded(number, attempt, budget, objective)
         if self._decides or stop:

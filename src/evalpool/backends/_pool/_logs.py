@@ -12,6 +12,7 @@ import logging
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from evalpool._interrupts import from_a_handler
 from evalpool._log import handle_safely
 from evalpool.backends._pool import _wire
 from evalpool.worker._pickling import dump_whole
@@ -25,7 +26,7 @@ __all__ = ["forward", "levels", "show"]
 
 _SENT = ("name", "levelno", "levelname", "created", "msecs", "pathname", "filename", "module", "lineno", "funcName",
          "thread", "threadName", "process", "stack_info", "exc_text")  # fmt: skip
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 """What each record has; all else was given with ``extra=``, or by a record factory or a filter of the program's."""
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
@@ -102,8 +103,9 @@ def show(payload: memoryview, worker: Worker) -> None:
     for name, (pickled, text) in strange.items():
         try:
             facts[name] = pickle.loads(pickled) if pickled else text
-        except Exception:  # noqa: BLE001  a class that is not known here, or whose own code raises
+        except BaseException as error:  # a class that is not known here, or whose own code raises
+            if from_a_handler(error):
+                raise
             facts[name] = text
-    record = logging.makeLogRecord(facts)
-    record.processName = worker.name
-    handle_safely(logging.getLogger(record.name), record)
+    facts["processName"] = worker.name
+    handle_safely(facts)
