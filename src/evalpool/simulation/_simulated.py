@@ -354,7 +354,7 @@ class SimulatedEvaluator(Evaluator):
 
     def _mark_records(self, number: int, job: Job[Any], records: list[tuple[float, Any]], start: float) -> None:
         """Let the records of a job be seen at their virtual times."""
-        if self._stopper is None and not self._hooks.on_record and self._own_storage is not None:
+        if self._stopper is None and not self._hooks.on_record and not self._keeps:
             return
         charged = self._kernel._trace.charged[number]
         times = record_times(records, start, start + charged)

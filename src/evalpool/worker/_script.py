@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import pickle
 import sys
 import types
-import uuid
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -124,7 +124,7 @@ def token_of(thing: Any) -> str:
     """The name of a class or function over all processes."""
     token = _tokens.get(thing)
     if token is None:
-        token = _tokens.setdefault(thing, uuid.uuid4().hex)
+        token = _tokens.setdefault(thing, os.urandom(16).hex())
         _objects[token] = thing
     return token
 
