@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evalpool._json import plain
+from evalpool.outcomes import FailureKind
 from evalpool.storage._fold import JobState
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
     if attempts is None:
         attempts = job.attempt if job.begun else job.attempt - 1
     others = {key: plain(result[key], lenient=True) for key in _FROM_RESULT if result.get(key) is not None}
+    if "kind" in others:
+        others["kind"] = FailureKind(others["kind"])  # pydantic refuses half a surrogate pair in the name of a member
     if job.losses and "attempt_errors" not in others:
         others["attempt_errors"] = [_loss(started) for started in job.losses]
     return JobRecord(
