@@ -172,9 +172,12 @@ PROGRAM = """
 import sys, time
 from evalpool import Evaluator, optimize, profile, stops_on_sigterm
 from evalpool.storage import SQLiteStorage
+def say(line):  # in one write: `print` makes two where PYTHONUNBUFFERED is set, and search and worker share the pipe
+    sys.stdout.write(line + "\\n")
+    sys.stdout.flush()
 def run(job):
     if job["x"]:
-        print("hangs", flush=True)
+        say("hangs")
         time.sleep(60)
     return 1.0
 class Counts:
@@ -183,15 +186,15 @@ class Counts:
         self.x += 1
         return {"x": self.x}
     def tell(self, job):
-        print("has one", flush=True)
+        say("has one")
 def gather(evaluator):
     evaluator.submit([{"x": 0}, {"x": 1}, {"x": 2}])
     evaluator.gather("BATCH", size=1)
-    print("has one", flush=True)
+    say("has one")
     evaluator.gather()
 def as_completed(evaluator):
     for job in evaluator.as_completed([{"x": 0}, {"x": 1}, {"x": 2}]):
-        print("has one", flush=True)
+        say("has one")
 def loop(evaluator):
     optimize(evaluator, Counts(), max_evals=3, max_pending=2)
 method, how, path, *more = sys.argv[1:]
@@ -199,7 +202,7 @@ if more == ["profiled"]:
     run = profile(memory=True)(run)
 if more == ["own handler"]:
     import signal
-    signal.signal(signal.SIGINT, lambda number, frame: print("a Ctrl-C, as the program understands it", flush=True))
+    signal.signal(signal.SIGINT, lambda number, frame: say("a Ctrl-C, as the program understands it"))
 with SQLiteStorage(path) as storage:
     with stops_on_sigterm(), Evaluator.create(run, method, {"num_workers": 1, "storage": storage}) as evaluator:
         globals()[how](evaluator)
