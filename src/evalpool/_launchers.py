@@ -8,10 +8,11 @@ program that was started by hand: one rank, alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-__all__ = ["child_environment", "launched_tasks"]
+__all__ = ["as_no_rank", "child_environment", "launched_tasks"]
 
 _RANK = (
     "PMI_RANK", "PMI_FD", "PMI_PORT", "PMI_ID", "PMI2_RANK", "PMIX_RANK", "PMIX_NAMESPACE", "OMPI_COMM_WORLD_RANK",
@@ -42,6 +43,19 @@ def child_environment(**more: str) -> dict[str, str]:
     if any(name in here for name in _RANK):
         return {**{name: value for name, value in here.items() if not name.startswith(_IDENTITY)}, **more}
     return {**here, **more}
+
+
+@contextlib.contextmanager
+def as_no_rank() -> Iterator[None]:
+    """Inside, this process's own environment is that of `child_environment`: for libraries that start processes."""
+    kept = child_environment()
+    hidden = {name: value for name, value in os.environ.items() if name not in kept}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def launched_tasks() -> int:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from evalpool._guard import Guard, start_guarded
+from evalpool._launchers import as_no_rank
 from evalpool._patched import refuse_if_patched
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
@@ -143,7 +144,8 @@ def _in_a_thread_that_lasts(call: Callable[[], None]) -> _LastingThread | None:
 def _init(ray: Any, address: str, kwargs: dict[str, Any]) -> None:
     _check_reachable(address)
     try:
-        ray.init(address=address, **kwargs)
+        with as_no_rank():  # its daemons and workers inherit this environment
+            ray.init(address=address, **kwargs)
     except (ValueError, TypeError) as error:
         raise BadArgument(f"Ray refuses address={address!r}, {kwargs}: {error}") from error
     except Exception as error:

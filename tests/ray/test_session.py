@@ -39,13 +39,15 @@ def test_the_last_evaluator_stops_the_ray_that_the_first_one_started(small: dict
 
 
 def environment(job: RunningJob) -> Any:
-    return {"objective": 1.0, "output": os.environ.get("OF_THIS_EVALUATOR")}
+    return {"objective": 1.0, "output": (os.environ.get("OF_THIS_EVALUATOR"), os.environ.get("PMIX_RANK"))}
 
 
 @pytest.mark.slow
 def test_an_evaluator_made_in_a_thread_lives_on_after_it_and_others_choose_their_runtime_env(
-    small: dict[str, Any], tmp_path: Path
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the program is a rank of MPI, which Ray's workers are not."""
+    monkeypatch.setenv("PMIX_RANK", "0")
     made: list[RayEvaluator] = []
 
     def make() -> None:
@@ -61,7 +63,8 @@ def test_an_evaluator_made_in_a_thread_lives_on_after_it_and_others_choose_their
         own = {"runtime_env": {"env_vars": {"OF_THIS_EVALUATOR": "yes"}}}
         with RayEvaluator(environment, num_workers=1, ray_kwargs=own) as second:
             second.submit([{}])
-            assert [job.output["output"] for job in second.gather()] == ["yes"]
+            assert [job.output["output"] for job in second.gather()] == [("yes", None)]
+        assert os.environ["PMIX_RANK"] == "0"
         with pytest.raises(BadArgument, match="only supported at the job level"):
             RayEvaluator(double, num_workers=1, ray_kwargs={"runtime_env": {"working_dir": str(tmp_path)}})
         assert len(daemons) == 2
