@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from evalpool import BadArgument, Evaluator, ProcessPoolEvaluator, RunningJob
+from evalpool import BadArgument, Evaluator, ProcessPoolEvaluator, RunningJob, SerialEvaluator, profile
 from evalpool.testing._bench import wait_until
 
 pytestmark = pytest.mark.slow
@@ -74,24 +75,52 @@ def upload_at_exit(job: RunningJob) -> float:
     return 1.0
 
 
+def make_process(exit_timeout: float) -> Evaluator:
+    return ProcessPoolEvaluator(upload_at_exit, exit_timeout=exit_timeout)
+
+
+def make_profile(exit_timeout: float) -> Evaluator:
+    return SerialEvaluator(profile(memory=True, exit_timeout=exit_timeout)(upload_at_exit))
+
+
+@pytest.mark.parametrize("make", [make_process, make_profile])
 def test_what_a_run_function_registered_with_atexit_has_time_and_is_told_when_it_is_cut(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[float], Evaluator]
 ) -> None:
     fifo, uploaded = tmp_path / "fifo", tmp_path / "uploaded"
     os.mkfifo(fifo)
     job = {"fifo": str(fifo), "uploaded": str(uploaded)}
-    with writing(fifo, "done"), ProcessPoolEvaluator(upload_at_exit) as evaluator:
+    with writing(fifo, "done"), make(5.0) as evaluator:
         evaluator.submit([job])
         evaluator.gather()
     assert uploaded.read_text() == "done"
     assert "atexit" not in caplog.text
-    with ProcessPoolEvaluator(upload_at_exit, exit_timeout=0.1) as evaluator:
+    with make(0.1) as evaluator:
         evaluator.submit([job])
         evaluator.gather()
     assert "had not ended 0.1 s after its last job, and was killed: what it had registered with atexit" in caplog.text
     for wrong in (-1, "5", float("nan")):
         with pytest.raises(BadArgument, match="exit_timeout is"):
-            Evaluator.create(upload_at_exit, "process", {"exit_timeout": wrong})
+            make(wrong)  # type: ignore[arg-type]
+
+
+def chatty_at_exit(job: RunningJob) -> float:
+    import atexit
+    import sys
+
+    atexit.register(lambda: sys.stderr.write("x" * 1_000_000 + "uploaded\n"))
+    return 1.0
+
+
+def test_what_is_said_at_the_end_holds_no_worker_up(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """More than its pipe to us takes."""
+    with ProcessPoolEvaluator(chatty_at_exit, num_workers=1) as evaluator:
+        evaluator.submit([{}])
+        evaluator.gather()
+    assert capfd.readouterr().err.endswith("uploaded\n")
+    assert "atexit" not in caplog.text
 
 
 def writing(fifo: Path, text: str) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ from typing import Any
 from tests.mpi.programs import double, say
 
 from evalpool import MPICommEvaluator
+from evalpool.testing._stopping import StopAfterThree
 
 
 @contextlib.contextmanager
@@ -222,6 +223,84 @@ def many_files() -> None:
             evaluator.submit([{"x": 1}])
             (job,) = evaluator.gather()
             say(got=job.objective, error=job.error)
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def odd_jobs() -> None:
+    """On ranks and in their children: a forked child that comes back, an early stop; in children a crash as well."""
+
+    def run(job: Any) -> float:
+        if job["how"] == "crashes":
+            crash()
+        if job["how"] == "forks":
+            pid = os.fork()
+            return -1.0 if pid == 0 else float(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        budget = 0
+        while not job.stopped() and budget < 9:
+            budget += 1
+            job.record(budget, 0.5)
+        return budget
+
+    for isolation, hows in ((None, ["forks", "stops"]), ("process", ["forks", "stops", "crashes"])):
+        with MPICommEvaluator(run, num_workers=1, isolation=isolation, stopper=StopAfterThree()) as evaluator:
+            jobs = evaluator.submit([{"how": how} for how in hows])
+            evaluator.gather()
+            say(got=[(job.objective, job.stopped_early) for job in jobs], error=jobs[-1].error)
+
+
+def uploads() -> None:
+    """What isolated jobs registered with `atexit`: in its time, and cut."""
+
+    def run(job: Any) -> float:
+        import atexit
+
+        def upload() -> None:
+            if job["hangs"]:
+                threading.Event().wait(60)
+            Path("uploaded").write_text("done")
+
+        atexit.register(upload)
+        return 1.0
+
+    for hangs, exit_timeout in ((False, None), (True, 0.1)):
+        with MPICommEvaluator(run, num_workers=1, isolation="process", exit_timeout=exit_timeout) as evaluator:
+            evaluator.submit([{"hangs": hangs}])
+            evaluator.gather()
+    try:
+        MPICommEvaluator(run, exit_timeout=1.0)
+    except ValueError as error:
+        say(error=str(error))
+
+
+def waits_for_ranks() -> None:
+    """An evaluator whose ranks are all busy for another one."""
+    import logging
+
+    import evalpool.backends._pool._shortage as shortage
+
+    said_so = threading.Event()
+
+    class Tells(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(warning=record.getMessage())
+            said_so.set()
+            Path("go").touch()
+
+    def run(job: Any) -> float:
+        Path("begun").touch()
+        wait_for("go")
+        return double(job)
+
+    logging.getLogger("evalpool").addHandler(Tells())
+    with MPICommEvaluator(run) as first, MPICommEvaluator(double) as second:
+        first.submit([{"x": 1}])
+        wait_for("begun")
+        shortage.NO_WORKER_FOR = 0.2
+        second.submit([{"x": 2}])
+        say(got=[second.gather()[0].objective, first.gather()[0].objective], said=said_so.is_set())
 
 
 def finalizes() -> None:

@@ -96,6 +96,39 @@ def test_more_than_1024_open_files_hinder_no_rank_and_no_child_of_it(engine: Eng
     assert said(ended) == [{"got": 2.0, "error": None}] * 3, ended.err
 
 
+def test_odd_jobs_answer_for_themselves_on_ranks_and_in_their_children(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "odd_jobs", tmp_path, 2)
+    on_rank, in_child = said(ended)
+    assert on_rank["got"] == [(0.0, False), (3.0, True)], ended.err
+    assert in_child["got"] == [(0.0, False), (3.0, True), ("F_worker_died", False)], ended.err
+    assert f'File "{PROGRAMS}"' in in_child["error"]
+    assert "in crash" in in_child["error"]
+    assert "Extension modules" not in in_child["error"]
+    assert ended.code == 0
+
+
+def test_what_isolated_jobs_registered_with_atexit_has_time_and_is_told_when_it_is_cut(
+    engine: Engine, tmp_path: Path
+) -> None:
+    ended = on_root(engine, "uploads", tmp_path, 2)
+    assert (tmp_path / "uploaded").read_text() == "done", ended.err
+    assert ended.err.count("had not ended 0.1 s after its last job, and was killed") == 1, ended.err
+    (refused,) = said(ended)
+    assert 'exit_timeout is 1.0: it is for the processes of isolation="process"' in refused["error"]
+    assert ended.code == 0
+
+
+def test_an_evaluator_whose_ranks_are_busy_for_another_says_which_jobs_they_run(engine: Engine, tmp_path: Path) -> None:
+    ended = on_root(engine, "waits_for_ranks", tmp_path, 2)
+    *warnings, got = said(ended)
+    assert len(warnings) == 1, ended.err
+    assert "has had no worker for 0.2 s" in warnings[0]["warning"]
+    assert "Rank 1 of 2 has not said that it is ready" in warnings[0]["warning"]
+    assert "rank 1 runs job 0.0 of another evaluator of this program" in warnings[0]["warning"]
+    assert got == {"got": [4.0, 2.0], "said": True}
+    assert ended.code == 0
+
+
 def test_a_script_that_finalizes_mpi_itself_lets_all_ranks_go(engine: Engine, tmp_path: Path) -> None:
     ended = on_root(engine, "finalizes_at_the_end", tmp_path)
     assert said(ended) == [{"got": 2.0}, {"closed": 1}], ended.err

@@ -56,6 +56,11 @@ they are run. A Ray worker takes a second or two to start, so here they are run 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = os.path.dirname(__file__)
+    # Those on the common cluster first, so that it is started once: a process can be in one only.
+    ours = [item for item in items if str(item.path).startswith(here)]
+    in_order = iter(sorted(ours, key=lambda item: "cluster" not in getattr(item, "fixturenames", ())))
+    places = set(ours)
+    items[:] = [next(in_order) if item in places else item for item in items]
     for item in items:
         if str(item.path).startswith(here):
             for line in RAYS_OWN:
@@ -85,10 +90,17 @@ def small() -> dict[str, Any]:
 def nodes() -> Iterator[Any]:
     """A cluster of two nodes on this machine, to which others can be added."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    end_common()
     from ray.cluster_utils import Cluster
 
     memory = SMALL["object_store_memory"]
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
+    head = {
+        "num_cpus": 1,
+        "object_store_memory": memory,
+        # A node that has died is missed by five looks, one a second; Ray's own pace is 25 s.
+        "_system_config": {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500},
+    }
+    made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1, object_store_memory=memory)
     start_here(made.address)
     import ray
@@ -106,12 +118,28 @@ def start_here(address: str) -> None:
         ray.init(address=address, log_to_driver=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
     """A Ray that this process started and will stop: evaluators find it running."""
     ray = start_ray(num_cpus=6, resources={"licence": 2})
+    _common.append(ray)
     yield ray
-    ray.shutdown()
+    end_common()
+
+
+_common: list[Any] = []
+
+
+def end_common() -> None:
+    """Stop the Ray of `cluster`, so that a test can start another one."""
+    while _common:
+        _common.pop().shutdown()
+
+
+@pytest.fixture(autouse=True)
+def one_ray_at_a_time(request: pytest.FixtureRequest) -> None:
+    if "cluster" not in request.fixturenames:
+        end_common()
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,13 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from evalpool._checks import check_real
 from evalpool._interrupts import ended_by
 from evalpool._mpi._crew import crew_of
 from evalpool.backends._mpi._rank import Rank
 from evalpool.backends._mpi._root import Root
 from evalpool.backends._pool import _wire
+from evalpool.backends._pool._ends import EXIT_TIMEOUT
 from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.batch._deadline import suspends_on_sigterm
 from evalpool.errors import BadArgument, EvaluatorClosed
@@ -56,6 +58,8 @@ class MPICommEvaluator(SupervisedEvaluator):
             crash costs one job. The run-function then cannot use MPI. Costs 0.1 ms a job.
         busy_wait: look for messages without a pause. False: sleep in between, at most 2 ms, when nothing came for
             half a millisecond; a rank that waits then takes about 1 % of a core.
+        exit_timeout: with isolation: seconds that the child of a rank may take to end when the evaluator is closed,
+            as on the process backend; None for 5.
 
     Raises:
         MissingExtra, BackendError: there is no mpi4py, no MPI library, one rank only, too low a thread level, or
@@ -73,12 +77,17 @@ class MPICommEvaluator(SupervisedEvaluator):
         num_workers: int | None = None,
         isolation: str | None = None,
         busy_wait: bool = False,
+        exit_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
         if isolation not in (None, "process"):
             raise BadArgument(f'isolation is {isolation!r}; give None or "process".')
         if not isinstance(busy_wait, bool):
             raise BadArgument(f"busy_wait is {busy_wait!r}; give True or False.")
+        if exit_timeout is not None and isolation is None:
+            raise BadArgument(f'exit_timeout is {exit_timeout!r}: it is for the processes of isolation="process".')
+        exit_timeout = EXIT_TIMEOUT if exit_timeout is None else exit_timeout
+        self._exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
         self._crew = crew = crew_of(comm, root)
         self._tag = crew.next_tag()
         self._isolated, self._busy_wait = isolation == "process", busy_wait
@@ -155,6 +164,7 @@ class MPICommEvaluator(SupervisedEvaluator):
             "advice": parcel.advice,
             "decides": self._stopper is not None,
             "isolated": self._isolated,
+            "exit_timeout": self._exit_timeout,
             "busy_wait": self._busy_wait,
             "holds": not self._watches_starts,
         }

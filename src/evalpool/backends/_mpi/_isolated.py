@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from evalpool.backends._pool._isolated import TICK, Helper
+from evalpool.backends._pool._isolated import TICK, Helper, end_idle
 from evalpool.outcomes import WorkerFailure
 
 __all__ = ["Isolated"]
@@ -18,8 +18,9 @@ class Isolated:
     The child is a fresh interpreter without MPI: its run-function must not use the rank's communicators.
     """
 
-    def __init__(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], kwargs: dict[str, Any], exit_timeout: float) -> None:
         self._function = functools.partial(function, **kwargs) if kwargs else function  # sent once
+        self._exit_timeout = exit_timeout
         self._helper: Helper | None = None
 
     def prepare(self, channel: Any) -> None:
@@ -43,7 +44,7 @@ class Isolated:
                 self._helper = helper
             else:
                 helper.close()
-        if not alive:
+        if not alive and not job._channel.gone:  # else no job follows
             self.prepare(job._channel)
         if outcome.kind is not None:
             raise WorkerFailure(outcome)
@@ -52,7 +53,7 @@ class Isolated:
         return outcome.objective
 
     def release(self) -> None:
-        """End the child."""
+        """End the child, which has no job."""
         if self._helper is not None:
-            self._helper.close()
+            end_idle([self._helper], self._exit_timeout)
             self._helper = None

@@ -159,7 +159,7 @@ class _Desk:
             self._broken = describe_exception(error, error.__traceback__)
         else:
             if setup["isolated"]:
-                isolated = Isolated(task.run_function, task.kwargs)
+                isolated = Isolated(task.run_function, task.kwargs, setup["exit_timeout"])
                 isolated.prepare(self.channel)
                 task.run_function, task.kwargs = isolated, {}
             task.run_function = _Interruptible(self._rank, self.tag, task.run_function)

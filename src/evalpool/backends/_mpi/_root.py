@@ -67,9 +67,11 @@ class Root(Ahead):
             for rank, seat in list(other._seats.items())
             if other._crew is self._crew and rank in silent and (head := seat.head()) is not None
         ]
+        one = len(silent) == 1
         return (
-            f"{'Rank' if len(silent) == 1 else 'Ranks'} {', '.join(map(str, silent))} of {self._crew.size} have not "
-            "said that they are ready: each imports what the run-function needs, when it has ended what it runs"
+            f"{'Rank' if one else 'Ranks'} {', '.join(map(str, silent))} of {self._crew.size} "
+            f"{'has not said that it is' if one else 'have not said that they are'} ready: "
+            f"{'it' if one else 'each'} imports what the run-function needs, when it has ended what it runs"
             + (f"; {', '.join(busy)}." if busy else ".")
         )
 

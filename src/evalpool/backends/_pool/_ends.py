@@ -18,8 +18,14 @@ import threading
 
 from evalpool._descriptors import make_room
 from evalpool._launchers import child_environment
+from evalpool._log import get_logger
 
-__all__ = ["Reaper", "kill_tree"]
+__all__ = ["EXIT_TIMEOUT", "Reaper", "kill_tree", "tell_of_cut"]
+
+logger = get_logger()
+
+EXIT_TIMEOUT = 5.0
+"""Seconds that a worker without a job may take to end, unless the user says otherwise."""
 
 _SCRIPT = """
 trap '' INT TERM HUP
@@ -152,6 +158,16 @@ def kill_tree(pid: int) -> None:
             process.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
+
+
+def tell_of_cut(who: str, exit_timeout: float) -> None:
+    """Say that a worker did not end in its time."""
+    logger.warning(
+        "%s had not ended %g s after its last job, and was killed: what it had registered with atexit, such as an "
+        "upload, is cut. Give exit_timeout more seconds.",
+        who,
+        exit_timeout,
+    )
 
 
 kill_lock = threading.Lock()

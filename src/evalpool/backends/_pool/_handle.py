@@ -8,7 +8,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 
+from evalpool._clock import monotonic
 from evalpool._descriptors import advice, can_read, can_write, make_room, restore_limit_of
 from evalpool._launchers import child_environment
 from evalpool.backends._pool._exit_status import ExitStatus
@@ -18,10 +20,12 @@ from evalpool.backends._pool._stderr import ErrorTail
 from evalpool.outcomes import Worker
 from evalpool.worker._path import boot_text, understood_path
 
-__all__ = ["Handle", "spawn"]
+__all__ = ["Handle", "spawn", "wait_for_ends"]
 
 DESCRIPTORS = 16
 """More than starting a worker takes for a moment; five stay: three sockets, its standard error, its end."""
+LOOK_EVERY = 0.02
+"""Seconds between two looks for the ends of processes, where the system tells of none."""
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -99,6 +103,26 @@ class Handle(Peer):
         """In a forked child of this process: let go of the worker, which is the parent's."""
         self.close()
         self.process.returncode = 0  # nobody here waits for it, or warns that nobody did
+
+
+def wait_for_ends(handles: Iterable[Handle], within: float) -> list[Handle]:
+    """Wait until workers have ended that were told to, at most so many seconds; those that have not.
+
+    What they say meanwhile is passed on: a worker whose standard error nobody reads waits when the pipe is full.
+    """
+    deadline = monotonic() + within
+    running = list(handles)
+    speaking = set(running)
+    while running := [handle for handle in running if not handle.exit.wait()]:
+        rest = deadline - monotonic()
+        if rest <= 0:
+            break
+        ends = [handle.exit.pidfd for handle in running if handle.exit.pidfd is not None]
+        speaking = {handle for handle in running if handle in speaking and handle.read_stderr()}
+        if len(ends) < len(running):  # there is no pidfd: look again and again
+            rest = min(rest, LOOK_EVERY)
+        can_read(*ends, *(handle.stderr for handle in speaking), timeout=rest)
+    return running
 
 
 def spawn(index: int, threads: int) -> Handle:

@@ -20,8 +20,8 @@ from evalpool._fork import Order, at_fork
 from evalpool._patched import refuse_if_patched
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import load_outcome
-from evalpool.backends._pool._ends import Reaper, kill_tree
-from evalpool.backends._pool._handle import Handle, spawn
+from evalpool.backends._pool._ends import Reaper, kill_tree, tell_of_cut
+from evalpool.backends._pool._handle import Handle, spawn, wait_for_ends
 from evalpool.backends._pool._profile import memory_failure
 from evalpool.backends._pool._tree import descendants
 from evalpool.batch._cpus import usable_cpus
@@ -32,7 +32,7 @@ from evalpool.worker._origin import describe
 from evalpool.worker._pickling import dump_whole
 from evalpool.worker._running_job import RunningJob
 
-__all__ = ["Helper"]
+__all__ = ["Helper", "end_idle"]
 
 STOP_GRACE = 0.1
 """Seconds from a request to stop to force: less than the evaluator's grace, so that its thread need not be given up."""
@@ -183,12 +183,14 @@ class Helper:
         return None
 
     def close(self) -> None:
-        """End the helper process."""
+        """End the helper process, at once if it has not ended."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            handle.data.close()
-            kill_tree(handle.process.pid)
-            handle.exit.wait(None)
+            if not handle.exit.wait():
+                kill_tree(handle.process.pid)
+                handle.exit.wait(None)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(handle.process.pid, signal.SIGKILL)  # what it left behind
             handle.close()
         if self._reaper is not None:
             self._reaper.close()
@@ -201,6 +203,21 @@ class Helper:
         if self._reaper is not None:
             self._reaper.close_in_fork()
         self._handle = self._reaper = None
+
+
+def end_idle(helpers: list[Helper], exit_timeout: float) -> None:
+    """Let helper processes that have no job end by themselves, all at the same time.
+
+    In so many seconds they run what the function has registered with `atexit`; who takes longer is killed, and that is
+    said.
+    """
+    handles = [helper._handle for helper in helpers if helper._handle is not None]
+    for handle in handles:
+        handle.data.close()
+    for handle in wait_for_ends(handles, exit_timeout):
+        tell_of_cut(f"The helper process {handle.process.pid}", exit_timeout)
+    for helper in helpers:
+        helper.close()
 
 
 _helpers: weakref.WeakSet[Helper] = weakref.WeakSet()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, overload
 
+from evalpool._checks import check_real
 from evalpool._clock import monotonic, unix_time
 from evalpool.errors import BadArgument
 from evalpool.outcomes import Failure, FailureKind, Outcome, WorkerFailure, failed
@@ -25,6 +26,7 @@ def profile(
     memory_limit: float = -1,
     memory_tracing_interval: float = 0.1,
     raise_exception: bool = False,
+    exit_timeout: float = 5.0,
 ) -> Callable[[Callable[..., Any]], Profiled]: ...
 def profile(
     function: Callable[..., Any] | None = None,
@@ -34,6 +36,7 @@ def profile(
     memory_limit: float = -1,
     memory_tracing_interval: float = 0.1,
     raise_exception: bool = False,
+    exit_timeout: float = 5.0,
 ) -> Any:
     """Decorate a run-function, sync or async, so that its time and memory are measured.
 
@@ -57,6 +60,8 @@ def profile(
             Implies `memory`. -1 for none.
         memory_tracing_interval: seconds between two looks.
         raise_exception: raise at the limit, instead of returning the failure as output.
+        exit_timeout: seconds that helper processes may take to end when the evaluator is closed; in this time they run
+            what the function registered with `atexit`. One that takes longer is killed, with a warning.
 
     Raises:
         BadArgument: an argument has a wrong value.
@@ -65,6 +70,7 @@ def profile(
         raise BadArgument(f"memory_limit is {memory_limit!r}; give bytes above 0, or -1 for no limit.")
     if not memory_tracing_interval > 0:
         raise BadArgument(f"memory_tracing_interval is {memory_tracing_interval!r}; give seconds above 0.")
+    exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
 
     def decorate(function: Callable[..., Any]) -> Profiled:
         if not callable(function):
@@ -72,7 +78,9 @@ def profile(
         is_async = inspect.iscoroutinefunction(function)
         cls = ProfiledAsync if is_async else Profiled
         limit = None if memory_limit == -1 else float(memory_limit)
-        return cls(function, bool(memory) or limit is not None, limit, memory_tracing_interval, raise_exception)
+        return cls(
+            function, bool(memory) or limit is not None, limit, memory_tracing_interval, raise_exception, exit_timeout
+        )
 
     return decorate if function is None else decorate(function)
 
@@ -87,9 +95,10 @@ class Profiled:
         limit: float | None,
         interval: float,
         raise_exception: bool,
+        exit_timeout: float,
     ) -> None:
-        self._options = (function, memory, limit, interval, raise_exception)
-        self._function, self._memory, self._limit, self._interval, self._raise = self._options
+        self._options = (function, memory, limit, interval, raise_exception, exit_timeout)
+        self._function, self._memory, self._limit, self._interval, self._raise, self._exit_timeout = self._options
         self._helpers: list[Any] = []  # idle ones
         self._lock = threading.Lock()
         functools.update_wrapper(self, function)
@@ -142,8 +151,8 @@ class Profiled:
         """End the helper processes that are idle."""
         with self._lock:
             helpers, self._helpers = self._helpers, []
-        for helper in helpers:
-            helper.close()
+        if helpers:
+            importlib.import_module("evalpool.backends._pool._isolated").end_idle(helpers, self._exit_timeout)
 
 
 class ProfiledAsync(Profiled):

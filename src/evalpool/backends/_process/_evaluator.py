@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from evalpool._checks import check_real
 from evalpool.backends._pool import _wire
+from evalpool.backends._pool._ends import EXIT_TIMEOUT
 from evalpool.backends._pool._logs import levels
 from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.backends._process._supervisor import Supervisor
@@ -36,7 +37,7 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
     _workers_are: ClassVar[str] = "processes"
     _jobs_are_isolated = True
 
-    def __init__(self, run_function: Any, *, exit_timeout: float = 5.0, **kwargs: Any) -> None:
+    def __init__(self, run_function: Any, *, exit_timeout: float = EXIT_TIMEOUT, **kwargs: Any) -> None:
         self._exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
         super().__init__(run_function, **kwargs)
 

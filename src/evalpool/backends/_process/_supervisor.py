@@ -14,13 +14,12 @@ import selectors
 import sys
 from typing import TYPE_CHECKING, Any
 
-from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
 from evalpool._guard import describe
 from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
-from evalpool.backends._pool._ends import Reaper, kill_lock, kill_tree
-from evalpool.backends._pool._handle import Handle, spawn
+from evalpool.backends._pool._ends import Reaper, kill_lock, kill_tree, tell_of_cut
+from evalpool.backends._pool._handle import Handle, spawn, wait_for_ends
 from evalpool.backends._pool._sockets import OverSockets
 from evalpool.batch._cpus import usable_cpus
 
@@ -194,18 +193,12 @@ class Supervisor(OverSockets):
 
     def _end_workers(self) -> None:
         """Wait for the ends of all workers, each bounded, and for none longer than that."""
-        deadline = monotonic() + self._exit_timeout
-        for handle in list(self._seats.values()):
-            if not handle.exit.wait(max(0.0, deadline - monotonic())):
-                logger.warning(
-                    "Worker %d (process %d) had not ended %g s after its last job, and was killed: what it had "
-                    "registered with atexit, such as an upload, is cut. Give exit_timeout more seconds.",
-                    handle.index,
-                    handle.process.pid,
-                    self._exit_timeout,
-                )
-                self._kill(handle)
-                handle.exit.wait(None)
+        handles = list(self._seats.values())
+        for handle in wait_for_ends(handles, self._exit_timeout):
+            tell_of_cut(f"Worker {handle.index} (process {handle.process.pid})", self._exit_timeout)
+            self._kill(handle)
+            handle.exit.wait(None)
+        for handle in handles:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(handle.process.pid, 9)
             while handle.read_stderr() and can_read(handle.stderr):

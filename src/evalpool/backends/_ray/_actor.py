@@ -21,7 +21,7 @@ from evalpool.backends._pool._worker import Serving, SocketChannel
 from evalpool.backends._ray import _ring
 from evalpool.backends._ray._reach import Reach, connect_from, connect_locally, host_identity
 
-__all__ = ["enter", "versions", "worker_class"]
+__all__ = ["enter", "leave", "versions", "worker_class"]
 
 
 def versions() -> tuple[str, str]:
@@ -66,8 +66,10 @@ def worker_class() -> type:
         def go_on(self) -> None:
             try:
                 self._serving.run()
-            except SystemExit:  # the evaluator hung up; it kills this actor next
-                return
+            except SystemExit:  # the evaluator hung up
+                from evalpool.backends._ray._actor import leave
+
+                leave(self._serving)
 
     return EvalpoolWorker
 
@@ -106,6 +108,14 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
             stream.reconfigure(line_buffering=True)
     rings = None if lender is None else _ring.receive(lender)
     return _Serving(data, control, setup, lender, rings)
+
+
+def leave(serving: Serving) -> None:
+    """End this actor and its process as a program that is done: what run-functions registered with `atexit` is run."""
+    from ray.actor import exit_actor
+
+    serving.release()
+    exit_actor()  # type: ignore[no-untyped-call]
 
 
 def _for_this_host(setup: dict[str, Any], host: str) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evalpool._checks import is_whole
+from evalpool._checks import check_real, is_whole
 from evalpool._log import get_logger
 from evalpool._ray_session import Session
+from evalpool.backends._pool._ends import EXIT_TIMEOUT
 from evalpool.backends._pool._supervised import SupervisedEvaluator
 from evalpool.backends._ray._actor import worker_class
 from evalpool.backends._ray._reach import host_identity
@@ -51,6 +52,7 @@ class RayEvaluator(SupervisedEvaluator):
         memory_per_task: bytes that Ray sets aside for each worker. Ray starts no more workers than fit; it ends none
             that takes more, for which there is `profile`.
         ray_kwargs: for `ray.init`, as ``runtime_env``.
+        exit_timeout: seconds that workers may take to end when the evaluator is closed, as on the process backend.
         **kwargs: as for every evaluator.
 
     Raises:
@@ -76,9 +78,11 @@ class RayEvaluator(SupervisedEvaluator):
         resources_per_task: dict[str, float] | None = None,
         memory_per_task: float | None = None,
         ray_kwargs: dict[str, Any] | None = None,
+        exit_timeout: float = EXIT_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         _settings.check_run_function(run_function)
+        self._exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
         self._follows = num_workers is None or (is_whole(num_workers) and num_workers == -1)
         wanted = None if self._follows else _settings.check_workers(num_workers)
         self._needs = Needs(num_cpus_per_task, num_gpus_per_task, resources_per_task, memory_per_task)
@@ -155,6 +159,7 @@ class RayEvaluator(SupervisedEvaluator):
             LOOPBACK if self._session.is_local else self._ray.util.get_node_ip_address(),
             self._actor_class,
             self._follows and bool(self._needs.amounts),
+            self._exit_timeout,
         )
 
     def close(self) -> list[Job[Any]]:

@@ -20,6 +20,7 @@ from evalpool._descriptors import can_read
 from evalpool._log import get_logger
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._ahead import Pickled
+from evalpool.backends._pool._ends import tell_of_cut
 from evalpool.backends._pool._sockets import OverSockets, Peer
 from evalpool.backends._pool._stderr import REPORT, ErrorTail
 from evalpool.backends._ray import _holders, _ring
@@ -77,12 +78,22 @@ class Actors(OverSockets):
         host: where they reach us.
         actor_class: theirs, with its options.
         follow: have as many as the cluster's nodes hold, whoever joins and leaves.
+        exit_timeout: seconds that workers may take to end at the close.
     """
 
     def __init__(
-        self, owner: Evaluator, ray: Any, setup: Any, needs: Needs, host: str, actor_class: Any, follow: bool
+        self,
+        owner: Evaluator,
+        ray: Any,
+        setup: Any,
+        needs: Needs,
+        host: str,
+        actor_class: Any,
+        follow: bool,
+        exit_timeout: float,
     ) -> None:
         super().__init__(owner, "evalpool-ray-io")
+        self._exit_timeout = exit_timeout
         self._ray, self._setup, self._needs = ray, setup, needs
         self._shelf = Shelf(ray)
         self._failed_starts = 0
@@ -269,18 +280,22 @@ class Actors(OverSockets):
 
     def _begin_to_stop(self, now: bool) -> None:
         self._stopping = True
+        for peer in list(self._seats.values()):
+            if peer.ready and not peer.in_flight and not peer.ending:
+                with contextlib.suppress(OSError):  # it has just ended
+                    peer.data.shutdown(socket.SHUT_WR)
+            else:
+                self._kill(peer)
 
     def _end_workers(self) -> None:
         self._listener.close()
         peers = list(self._seats.values())
+        idle = [peer for peer in peers if peer.ready and not peer.in_flight and not peer.ending]
+        for peer in _wait_for_ends(idle, self._exit_timeout):
+            tell_of_cut(f"Worker {peer.index} (process {peer.worker.pid} on {peer.worker.host})", self._exit_timeout)
         for peer in peers:
             self._kill(peer)
-        deadline = monotonic() + END_WITHIN
-        alive = {peer.data.fileno(): peer for peer in peers if peer.joined and not peer.ending}
-        while alive and (rest := deadline - monotonic()) > 0:
-            for fd in can_read(*alive, timeout=rest):
-                if _at_end(alive[fd].data):
-                    del alive[fd]
+        _wait_for_ends([peer for peer in peers if peer.joined and not peer.ending], END_WITHIN)
         with self._lock:
             self._seats.clear()
             self._hungry.clear()
@@ -334,6 +349,17 @@ def _descendants(peer: Actor) -> list[psutil.Process]:
         return list(psutil.Process(peer.worker.pid).children(recursive=True))
     except psutil.Error:
         return []
+
+
+def _wait_for_ends(peers: list[Actor], within: float) -> list[Actor]:
+    """Wait until workers have ended, at most so many seconds; those that have not."""
+    deadline = monotonic() + within
+    alive = {peer.data.fileno(): peer for peer in peers}
+    while alive and (rest := deadline - monotonic()) > 0:
+        for fd in can_read(*alive, timeout=rest):
+            if _at_end(alive[fd].data):
+                del alive[fd]
+    return list(alive.values())
 
 
 def _at_end(sock: socket.socket) -> bool:
