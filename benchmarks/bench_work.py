@@ -22,28 +22,6 @@ from _tables import heading
 from evalpool import Evaluator
 from evalpool.storage import NullStorage
 
-_real_lock = threading.Lock
-
-
-class CountingLock:
-    """A lock that counts how often it is taken; a real one does the work."""
-
-    taken = 0
-
-    def __init__(self) -> None:
-        self._lock = _real_lock()
-        self.locked, self.release = self._lock.locked, self._lock.release
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        CountingLock.taken += 1
-        return self._lock.acquire(blocking, timeout)
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
-
 
 def workloads() -> Any:
     """The module of the tests' workloads."""
@@ -54,19 +32,20 @@ def workloads() -> Any:
 def measured(work: Any, method: str, way: Any, jobs: int, storage: Any) -> tuple[float, float]:
     """Calls and locks per job."""
     run, in_bulk, calls = work.run, work.in_bulk, work.calls
+    lock, real_lock = work.CountingLock, threading.Lock
     kwargs = {"num_workers": 2, "storage": storage()}
     with Evaluator.create(run, method, kwargs) as evaluator:
         in_bulk(evaluator, 50)
         called = calls(lambda: way(evaluator, jobs)) / jobs
-    threading.Lock = CountingLock  # type: ignore[assignment,misc]
+    threading.Lock = lock  # type: ignore[assignment,misc]
     try:
         with Evaluator.create(run, method, {**kwargs, "storage": storage()}) as evaluator:
             in_bulk(evaluator, 50)
-            before = CountingLock.taken
+            before = lock.taken
             way(evaluator, jobs)
-            taken = (CountingLock.taken - before) / jobs
+            taken = (lock.taken - before) / jobs
     finally:
-        threading.Lock = _real_lock  # type: ignore[misc]
+        threading.Lock = real_lock  # type: ignore[misc]
     return called, taken
 
 

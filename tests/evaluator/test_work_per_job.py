@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from workloads import as_a_search, calls, in_bulk, run
+from workloads import CountingLock, as_a_search, calls, in_bulk, run
 
 from evalpool import Evaluator
 from evalpool.backends._pool import _wire
@@ -21,29 +21,6 @@ from evalpool.storage import Event, MemoryStorage, NullStorage
 pytestmark = pytest.mark.slow
 
 COUNT = 2_000
-
-
-class CountingLock:
-    """A lock that knows how often it was taken. A real one does the work."""
-
-    taken = 0
-
-    def __init__(self) -> None:
-        self._lock = _real_lock()
-        self.locked, self.release = self._lock.locked, self._lock.release
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        CountingLock.taken += 1
-        return self._lock.acquire(blocking, timeout)
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
-
-
-_real_lock = threading.Lock
 
 
 @pytest.fixture

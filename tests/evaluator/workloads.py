@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -65,3 +66,26 @@ def calls(action: Callable[[], Any]) -> int:
         sys.setprofile(None)
         gc.enable()
     return count
+
+
+_real_lock = threading.Lock
+
+
+class CountingLock:
+    """A lock that knows how often it was taken. A real one does the work."""
+
+    taken = 0
+
+    def __init__(self) -> None:
+        self._lock = _real_lock()
+        self.locked, self.release = self._lock.locked, self._lock.release
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        CountingLock.taken += 1
+        return self._lock.acquire(blocking, timeout)
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
