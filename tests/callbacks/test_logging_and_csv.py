@@ -45,7 +45,7 @@ def test_a_failure_is_a_warning_with_its_reason(caplog: pytest.LogCaptureFixture
             first, second = evaluator.submit([{"x": -1}, {"x": 0}])
             evaluator.gather()
     assert messages(caplog, logging.WARNING) == [
-        f"[1] Job {first.id} failed: F_ValueError (and so on: -1)",
+        f"[1] Job {first.id} failed: F_ValueError (ValueError: negative and so on: -1)",
         f"[2] Job {second.id} failed: F_zero",
     ]
 

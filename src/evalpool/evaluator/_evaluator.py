@@ -1123,7 +1123,8 @@ class Evaluator(abc.ABC):
         if fresh:
             self._first_failures.look(fresh)
             own = fresh if self._inbox_has_only_own else [job for job in fresh if self._lacks_gather(job)]
-            self._just_gathered = fresh
+            if self._durable:
+                self._just_gathered = fresh
             for job in fresh:
                 job._gathered = now
             if self._keeps and own:
