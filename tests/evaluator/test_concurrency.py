@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evalpool import Evaluator, EvaluatorClosed, JobStatus
+from evalpool import Evaluator, EvaluatorClosed, JobStatus, ThreadPoolEvaluator
 from evalpool.callbacks import Callback
 
 Make = Callable[..., Any]
@@ -327,3 +327,20 @@ def test_killing_a_job_ends_the_evaluator_within(make: Make) -> None:
     evaluator = make(outer, "process", num_workers=1, job_timeout=1.5)
     evaluator.submit([{}])
     assert [job.objective for job in evaluator.gather()] == ["F_timeout"]  # and nothing of it is left behind
+
+
+@pytest.mark.parametrize("way", ["gather", "agather"])
+def test_jobs_behind_those_whose_dispatch_was_interrupted_run_at_the_next_gather(way: str) -> None:
+    class Interrupted(ThreadPoolEvaluator):
+        def _dispatch_all(self, jobs: list[Any]) -> None:
+            if jobs[0].number == 0:
+                raise KeyboardInterrupt
+            super()._dispatch_all(jobs)
+
+    with Interrupted(run, num_workers=1) as evaluator:
+        with pytest.raises(KeyboardInterrupt):
+            evaluator.submit([{"x": x} for x in range(4)])
+        jobs = evaluator.gather("ALL") if way == "gather" else asyncio.run(evaluator.agather("ALL"))
+    assert [job.status for job in sorted(jobs, key=lambda job: job.number)] == [
+        JobStatus.CANCELLED, *[JobStatus.DONE] * 3
+    ]  # fmt: skip

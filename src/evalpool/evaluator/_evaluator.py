@@ -547,6 +547,11 @@ class Evaluator(abc.ABC):
         if self._unsaid:
             self._say()
 
+    def _pump_what_is_left(self) -> None:
+        """Go on with jobs that an interrupt, which struck while those before them were handed over, left in the queue."""
+        if self._ready and self._free > 0:
+            self._pump()
+
     def _take_and_dispatch(self) -> bool:
         """Under the lock, which is let go of meanwhile: hand over what the slots can hold; False if that is nothing."""
         try:
@@ -999,6 +1004,7 @@ class Evaluator(abc.ABC):
         keep_installed()
         deadline = None if timeout is None else monotonic() + timeout
         if len(inbox.done) < inbox.needed(size):
+            self._pump_what_is_left()
             self._wait(inbox, size, deadline)
         jobs = self._finish(inbox)
         if self._fence.was_needed and len(jobs) < size:
@@ -1042,6 +1048,7 @@ class Evaluator(abc.ABC):
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
         deadline = None if rest is None else monotonic() + rest
+        self._pump_what_is_left()
         await self._await(self._inbox, wanted, deadline)
         jobs = self._finish(self._inbox)
         if self._fence.was_needed and len(jobs) < wanted:
