@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from evalpool import Evaluator, Job
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.evaluator._numbers import take_numbers
 from evalpool.evaluator._submission import enter
-from evalpool.storage import Storage, storage_from_url
+from evalpool.storage import SharedMemoryStorage, Storage, storage_from_url
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._follow import Follower
+from evalpool.storage._hub import Link
 from evalpool.storage._journal_files import JournalReader
 from evalpool.storage._sqlite_file import SQLiteFile
 from evalpool.tables import _tables
@@ -131,3 +133,20 @@ def test_a_table_has_each_row_once_wherever_an_interrupt_strikes(name: str, tmp_
             assert [int(row["job_id"]) for row in read_rows(path)] == [0, 1, 2, 3], line.struck
         which += 1
     assert which > 20
+
+
+def test_each_answer_belongs_to_its_request_wherever_an_interrupt_strikes() -> None:
+    """An interrupt between a request and its answer leaves no answer that the next request would take for its own."""
+    with SharedMemoryStorage() as storage:
+        search = storage.create_new_search()
+        with pickle.loads(pickle.dumps(storage)) as client:
+            which, struck = 0, True
+            while struck:
+                with interrupt_at(which, Link.ask, Link._exchange) as line, contextlib.suppress(KeyboardInterrupt):
+                    client.store_search_value(search, "which", which)
+                assert client.load_all_search_ids() == [search], line.struck
+                client.store_search_value(search, "which", -which)
+                assert client.load_search_value(search, "which") == -which, line.struck
+                struck = line.struck is not None
+                which += 1
+            assert which > 5

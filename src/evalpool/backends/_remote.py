@@ -113,23 +113,33 @@ class _RemoteChannel:
 
     def _ask(self, *question: Any) -> bool:
         with self._lock:
-            if self._line is None:
-                return False
-            try:
-                if self._connection is None:
-                    address, key = self._line
-                    self._connection = Connection(connect(address, key).detach())
-                self._connection.send_bytes(dump_whole(question, back=True))
-                return bool(pickle.loads(self._connection.recv_bytes()))
-            except (OSError, EOFError) as error:
-                logger.warning(
-                    "The evaluator cannot be reached at %s (%s): what this worker records is lost, and jobs here "
-                    "cannot be asked to stop.",
-                    self._line[0],
-                    error,
-                )
-                self._line = None
-                return False
+            return self._exchange(question)
+
+    def _exchange(self, question: tuple[Any, ...]) -> bool:
+        """Under the lock: one question and its answer; no, where nobody can be asked."""
+        if self._line is None:
+            return False
+        try:
+            if self._connection is None:
+                address, key = self._line
+                self._connection = Connection(connect(address, key).detach())
+            self._connection.send_bytes(dump_whole(question, back=True))
+            return bool(pickle.loads(self._connection.recv_bytes()))
+        except (OSError, EOFError) as error:
+            logger.warning(
+                "The evaluator cannot be reached at %s (%s): what this worker records is lost, and jobs here "
+                "cannot be asked to stop.",
+                self._line[0],
+                error,
+            )
+            self._line = None
+            return False
+        except BaseException:
+            # Interrupted: the answer may still come, and must not be taken for that of another question.
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+            raise
 
 
 class Line:

@@ -548,7 +548,7 @@ class Evaluator(abc.ABC):
             self._say()
 
     def _pump_what_is_left(self) -> None:
-        """Go on with jobs that an interrupt, which struck while those before them were handed over, left in the queue."""
+        """Go on with jobs that an interrupt amidst the handing over of those before them left in the queue."""
         if self._ready and self._free > 0:
             self._pump()
 

@@ -56,18 +56,25 @@ class Link:
     def ask(self, request: bytes) -> Any:
         """Send a request, as JSON text, and return the answer. Raises what the hub raised, or `StorageUnavailable`."""
         with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = Connection(connect(self.address, self.key).detach())
-                self._connection.send_bytes(request)
-                reply = loads(self._connection.recv_bytes())
-            except (OSError, EOFError) as error:
-                self._close()
-                raise StorageUnavailable(
-                    "the process that serves this SharedMemoryStorage has ended, or has closed it "
-                    f"({type(error).__name__}); what it held is gone."
-                ) from error
+            reply = self._exchange(request)
         return read_reply(reply)
+
+    def _exchange(self, request: bytes) -> Any:
+        """Under the lock: one request and its answer."""
+        try:
+            if self._connection is None:
+                self._connection = Connection(connect(self.address, self.key).detach())
+            self._connection.send_bytes(request)
+            return loads(self._connection.recv_bytes())
+        except (OSError, EOFError) as error:
+            self._close()
+            raise StorageUnavailable(
+                "the process that serves this SharedMemoryStorage has ended, or has closed it "
+                f"({type(error).__name__}); what it held is gone."
+            ) from error
+        except BaseException:
+            self._close()  # interrupted: the answer may still come, and must not be taken for that of another request
+            raise
 
     def close(self) -> None:
         """Disconnect; the next request connects again."""

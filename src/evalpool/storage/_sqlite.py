@@ -77,22 +77,27 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
     # -- primitives ------------------------------------------------------------------------------------
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
-        first = 0 if after is None else after[0]
         with self._read_lock:
-            try:
-                # From the last row that was read: a file that was set back has none in its place, or another.
-                rows = self._reading.events(first)
-            except CorruptRecord:
-                rows = self._reading.readable_events(first + 1, self._report_damage)
-                if not (rows or first):
-                    raise  # nothing is left
-            else:
-                if after is not None:
-                    if not rows or _mark(rows[0]) != after:
-                        raise CursorLost(f"{self._path} no longer holds event {first} as it was read.")
-                    del rows[0]
+            rows = self._rows(after)
         events = [event for row in rows if (event := self._event(row)) is not None]
         return events, _mark(rows[-1]) if rows else after
+
+    def _rows(self, after: Cursor | None) -> list[Any]:
+        """Under the lock of reading: the rows behind the cursor."""
+        first = 0 if after is None else after[0]
+        try:
+            # From the last row that was read: a file that was set back has none in its place, or another.
+            rows = self._reading.events(first)
+        except CorruptRecord:
+            rows = self._reading.readable_events(first + 1, self._report_damage)
+            if not (rows or first):
+                raise  # nothing is left
+            return rows
+        if after is not None:
+            if not rows or _mark(rows[0]) != after:
+                raise CursorLost(f"{self._path} no longer holds event {first} as it was read.")
+            del rows[0]
+        return rows
 
     def _take(self, search_id: str, n: int, cap: int | None) -> int:
         with self._writer.commit_lock, self._writing.transaction() as db:
