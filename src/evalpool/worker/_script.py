@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalpool.worker._same import PLAIN, definition
+from evalpool.worker._spawned import spec_for_children
 
 __all__ = ["Table", "adopt", "at_its_place", "home_of", "pickled_so_far", "refers_to_the_script"]
 
@@ -47,6 +48,14 @@ _ours: set[str] = set()
 
 class _Script(types.ModuleType):
     """In place of a module of the program's that is not run here."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        if name == "__main__":
+            self.__spec__ = spec_for_children()
+
+    def __repr__(self) -> str:  # by default that of its spec, which names another module
+        return f"<module {self.__name__!r}>"
 
     def __getattr__(self, name: str) -> Any:
         return _give(self.__name__, name)
