@@ -212,6 +212,8 @@ def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
         serving.run()
     finally:
         serving.release()
+        if lender is not None and not setup.get("lends"):
+            lender.close()  # nobody else knows it, so it would be found unclosed when the interpreter ends
 
 
 class Serving:
