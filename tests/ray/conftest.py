@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -75,7 +76,9 @@ def start_ray(**kwargs: Any) -> Any:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home directory
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(**{**SMALL, **kwargs})
+        signal.signal(signal.SIGTERM, before)  # Ray's own would be inherited by what other tests fork
     return ray
 
 
@@ -115,7 +118,9 @@ def start_here(address: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(address=address, log_to_driver=False)
+        signal.signal(signal.SIGTERM, before)  # Ray's own would be inherited by what other tests fork
 
 
 @pytest.fixture(scope="session")
