@@ -22,18 +22,20 @@ def end_of_child(exception: BaseException | None) -> NoReturn:
     Its standard error tells why, its exit code is that of an interpreter that ends so. What its parent registered for
     its own end (`atexit`, `finally`) is not done here.
     """
-    code = 0
-    with contextlib.suppress(OSError, ValueError):
+    code = 1
+    try:
         if isinstance(exception, SystemExit):
             code = exit_code(exception)
-        elif exception is not None:
-            code = 1
+        elif exception is None:
+            code = 0
+        else:
             sys.stderr.write(f"A child process ({os.getpid()}) that the run-function had forked raised:\n")
             traceback.print_exception(type(exception), exception, exception.__traceback__)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none
-            stream.flush()
-    os._exit(code)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none
+                stream.flush()
+    finally:
+        os._exit(code)  # in any case: the streams are the program's, and may be None or raise anything
 
 
 def exit_code(end: SystemExit) -> int:
