@@ -32,6 +32,7 @@ def hang(job: Any) -> None:
     Path(f"begun-{job['x']}").touch()
     with open("held", "rb") as file:
         ctypes.PyDLL(None).flock(file.fileno(), fcntl.LOCK_EX)
+    Path(f"let-go-{job['x']}").touch()
 
 
 def wait_for(*files: str) -> None:
@@ -54,6 +55,7 @@ def blames() -> None:
             with held():
                 evaluator.submit([{"x": n, "bad": bad} for n in range(40)])
                 jobs = evaluator.gather()
+            wait_for(f"let-go-{bad}")  # else the next round may take the lock first, and two ranks hang
             say(bad=bad, failed=[(job.args["x"], job.objective) for job in jobs if job.objective != double(job.args)])
 
 

@@ -159,8 +159,8 @@ def test_claimed_jobs_that_nobody_waits_for_any_more_are_left_to_their_claimant(
         assert evaluator.cancel(jobs[2]) == 1
         assert evaluator.gather("BATCH", 1) == [jobs[2]]
         left = evaluator.close()
+        left += evaluator.gather()  # the one that ran, if it stopped before the evaluator was closed
 
-        assert left == jobs[:2]
+        assert sorted(left, key=lambda job: job.number) == jobs[:2]
         assert {(job.status, job.kind) for job in jobs} == {(JobStatus.CANCELLED, FailureKind.SUSPENDED)}
-        assert evaluator.gather() == []
     assert {(record.status, record.owner) for record in durable.results()} == {(JobStatus.READY, claimant)}
