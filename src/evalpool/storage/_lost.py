@@ -29,7 +29,7 @@ _NAMED = 50
 
 
 class CursorLost(StorageUnavailable):
-    """What a cursor stands behind is no longer in the store. `Storage.read` raises it; `Storage._sync` reads anew."""
+    """What a cursor stands behind is no longer in the store. `Storage.read` raises it; `FoldedLog._sync` reads anew."""
 
 
 class WentBack(StorageUnavailable):
