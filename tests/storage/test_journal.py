@@ -292,7 +292,7 @@ def test_a_marker_that_is_not_ours_is_refused(path: Path) -> None:
     JournalStorage(path).close()
     for text in ("{}", "[]", "", '{"format":"evalpool journal","schema":"1"}'):
         (path / "evalpool-journal.json").write_text(text)
-        with pytest.raises(CorruptRecord, match="not as evalpool writes it"):
+        with pytest.raises(CorruptRecord, match="not a valid evalpool journal"):
             JournalStorage(path)
 
 

@@ -1,4 +1,4 @@
-"""Ends a search that has stopped to improve."""
+"""Ends a search that has stopped improving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._checks import check_number, is_real
 from evalpool._log import get_logger
 from evalpool.callbacks._base import Callback
-from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.callbacks._incumbent import Incumbent, is_evaluation
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class SearchEarlyStopping(Callback):
         self._objective_func = objective_func
         self._threshold = threshold
         self._verbose = verbose
-        self._standing = Standing()
+        self._incumbent = Incumbent()
         self._best: float | None = None  # of objective_func
         self._in_vain = 0
         self.search_stopped = False
@@ -75,7 +75,7 @@ class SearchEarlyStopping(Callback):
 
     def _improves(self, job: Job[Any]) -> bool:
         if self._objective_func is None:
-            return self._standing.take(job)
+            return self._incumbent.take(job)
         if job.kind is not None:
             return False
         value = self._objective_func(job)
@@ -87,7 +87,7 @@ class SearchEarlyStopping(Callback):
     def _above_threshold(self) -> bool:
         if self._threshold is None:
             return True
-        best = self._best if self._objective_func is not None else self._standing.best
+        best = self._best if self._objective_func is not None else self._incumbent.best
         if best is None and self._objective_func is None:
-            best = self._standing.hypervolume
+            best = self._incumbent.hypervolume
         return best is not None and best > self._threshold

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._log import get_logger
 from evalpool._text import brief, printable
 from evalpool.callbacks._base import Callback
-from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.callbacks._incumbent import Incumbent, is_evaluation
 from evalpool.outcomes import last_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class LoggerCallback(Callback):
     tells_failures = True
 
     def __init__(self) -> None:
-        self._standing = Standing()
+        self._incumbent = Incumbent()
 
     def on_done(self, job: Job[Any]) -> None:
         self._log(job, "")
@@ -44,22 +44,22 @@ class LoggerCallback(Callback):
         if not is_evaluation(job):
             logger.info("Job %s%s was cancelled.", job.id, whose)
             return
-        standing = self._standing
-        standing.take(job)
+        incumbent = self._incumbent
+        incumbent.take(job)
         if job.kind is not None:
             logger.warning(
                 "[%d] Job %s%s failed: %s%s",
-                standing.evaluations,
+                incumbent.evaluations,
                 job.id,
                 whose,
                 printable(str(job.objective), LONGEST),
                 _reason(job),
             )
             return
-        best = "".join(f", {name} {value}" for name, value in standing.summary().items())
-        if standing.best_job is not None:
-            best += f" (job {standing.best_job})"
-        logger.info("[%d] Job %s%s: %s%s", standing.evaluations, job.id, whose, _result(job), best)
+        best = "".join(f", {name} {value}" for name, value in incumbent.summary().items())
+        if incumbent.best_job is not None:
+            best += f" (job {incumbent.best_job})"
+        logger.info("[%d] Job %s%s: %s%s", incumbent.evaluations, job.id, whose, _result(job), best)
 
 
 def _result(job: Job[Any]) -> str:

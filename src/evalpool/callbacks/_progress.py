@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool._clock import monotonic
 from evalpool.callbacks._base import Callback
-from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.callbacks._incumbent import Incumbent, is_evaluation
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -41,7 +41,7 @@ class TqdmCallback(Callback):
         self._description = description
         self._disable = disable
         self._total: int | None = None
-        self._standing = Standing()
+        self._incumbent = Incumbent()
         self._bar: Any = None
         self._hidden = False
         self._in_lines = False
@@ -62,12 +62,12 @@ class TqdmCallback(Callback):
     def on_done(self, job: Job[Any]) -> None:
         if not is_evaluation(job):
             return
-        self._standing.take(job)
+        self._incumbent.take(job)
         if self._bar is None and not self._hidden:
             self._open()
         if self._bar is None:
             return
-        now, done = monotonic(), self._standing.evaluations
+        now, done = monotonic(), self._incumbent.evaluations
         milestone = self._total is not None and done % max(1, self._total // 10) == 0
         if now - self._shown >= INTERVAL or milestone or done == self._total:
             self._shown = now
@@ -83,16 +83,16 @@ class TqdmCallback(Callback):
     def on_close(self) -> None:
         if self._bar is not None:
             self._update_text()
-            if self._in_lines and self._lined != self._standing.evaluations:
+            if self._in_lines and self._lined != self._incumbent.evaluations:
                 self._bar.refresh()
             self._bar.close()
             self._bar = None
         self._hidden = True
 
     def _update_text(self) -> None:
-        facts = self._standing.summary()
-        if self._standing.failures:
-            facts["failures"] = str(self._standing.failures)
+        facts = self._incumbent.summary()
+        if self._incumbent.failures:
+            facts["failures"] = str(self._incumbent.failures)
         self._bar.set_postfix(facts, refresh=False)
 
     def _open(self) -> None:

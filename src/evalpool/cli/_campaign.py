@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._clock import unix_time
 from evalpool._text import LONGEST_LINE, printable
-from evalpool.callbacks._standing import Standing, is_evaluation
+from evalpool.callbacks._incumbent import Incumbent, is_evaluation
 from evalpool.errors import UnknownJob
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, last_line, place_of
@@ -50,7 +50,7 @@ MOST_EXAMPLES = 5
 
 
 class Ended(NamedTuple):
-    """What is asked of a job that ended; as much of a `Job` as `Standing` looks at."""
+    """What is asked of a job that ended; as much of a `Job` as `Incumbent` looks at."""
 
     id: str
     status: JobStatus
@@ -70,7 +70,7 @@ class Campaign:
     def _reset(self) -> None:
         self._known: dict[int, JobStatus] = {}
         self._counts: Counter[JobStatus] = Counter()
-        self._standing = Standing(minimize=self.minimizes)
+        self._incumbent = Incumbent(minimize=self.minimizes)
         self._kinds: Counter[str] = Counter()
         self._texts: Counter[str] = Counter()
         self._examples: dict[str, int] = {}  # text -> the first job that failed so
@@ -82,7 +82,7 @@ class Campaign:
 
     def update(self, numbers: Iterable[int]) -> None:
         """Take in that these jobs changed; constant cost for each."""
-        if self._standing.minimize is not self.minimizes:
+        if self._incumbent.minimize is not self.minimizes:
             self._count_again()  # which of them is the best was said after the first of them
             return
         for number in numbers:
@@ -132,7 +132,7 @@ class Campaign:
                 if is_evaluation(looked_at):
                     self._examples.setdefault(text, job.number)
         if is_evaluation(looked_at):
-            self._standing.take(looked_at)
+            self._incumbent.take(looked_at)
 
     # -- what is shown ---------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Campaign:
     @property
     def evaluated(self) -> int:
         """How many jobs ended in their own way."""
-        return self._standing.evaluations
+        return self._incumbent.evaluations
 
     @property
     def state(self) -> str:
@@ -215,13 +215,13 @@ class Campaign:
         """
         now = (unix_time() if now is None else now) - self.start
         state = self.state
-        standing = self._standing
+        incumbent = self._incumbent
         best = None
-        if standing.best_job is not None:
+        if incumbent.best_job is not None:
             best = {
-                "job_id": standing.best_job,
-                "objective": standing.best,
-                "configuration": self._configuration(standing.best_job),
+                "job_id": incumbent.best_job,
+                "objective": incumbent.best,
+                "configuration": self._configuration(incumbent.best_job),
             }
         running = [self._running_job(job, now) for _, job in sorted(self._running.items())]
         counts = self._counts
@@ -235,15 +235,15 @@ class Campaign:
                 "all": sum(counts.values()),
                 "waiting": counts[JobStatus.READY],
                 "running": counts[JobStatus.RUNNING] + counts[JobStatus.CANCELLING],
-                "succeeded": self.evaluated - standing.failures,
-                "failed": standing.failures,
+                "succeeded": self.evaluated - incumbent.failures,
+                "failed": incumbent.failures,
                 "cancelled": counts[JobStatus.CANCELLED],
             },
-            "stopped_early": standing.stopped_early,
+            "stopped_early": incumbent.stopped_early,
             "minimize": self.minimizes,
             "evaluated": self.evaluated,
             "best": best,
-            "standing": standing.summary(),
+            "standing": incumbent.summary(),
             "failures": dict(self._kinds.most_common(MOST_KINDS)),
             "failure_texts": dict(self._texts.most_common(MOST_EXAMPLES)),
             "failure_examples": [

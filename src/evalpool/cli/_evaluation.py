@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.callbacks import Callback
-from evalpool.callbacks._standing import is_evaluation
+from evalpool.callbacks._incumbent import is_evaluation
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._export import check_out, export
 from evalpool.cli._listed import SharedList

@@ -41,7 +41,7 @@ class Inbox:
         self._update()
 
     def leave(self, size: int) -> None:
-        """It has ended to wait."""
+        """It has stopped waiting."""
         self.waiting.remove(size)
         self._update()
 

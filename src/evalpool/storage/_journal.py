@@ -242,7 +242,9 @@ class JournalStorage(DurableStorage[list[str]]):
         except (ValueError, TypeError, KeyError):
             schema = None
         if type(schema) is not int:
-            raise CorruptRecord(f"{self._path(MARKER)} is not as evalpool writes it; is this another's directory?")
+            raise CorruptRecord(
+                f"{self._path(MARKER)} is not a valid evalpool journal; does the directory belong to another program?"
+            )
         if schema > SCHEMA_VERSION:
             raise NewerSchema(
                 f"{self._directory} was written by a later evalpool: schema {schema}, and this one knows "

@@ -277,7 +277,10 @@ class RedisStorage(DurableStorage[Batch]):
 
         found = self._ask(look, patience=patience)
         if found is None or not (found.isdigit() and len(found) < 10):
-            raise CorruptRecord(f"{self!r}: key {SCHEMA!r} holds {shown(found)}, which is not as evalpool writes it.")
+            raise CorruptRecord(
+                f"{self!r}: key {SCHEMA!r} holds {shown(found)}, which is no schema of evalpool; "
+                "does the database belong to another program?"
+            )
         if int(found) > SCHEMA_VERSION:
             raise NewerSchema(
                 f"{self!r} was written by a later evalpool: schema {int(found)}, and this one knows "

@@ -1,4 +1,4 @@
-"""How a search stands: its best so far, its failures. What logger, progress bar and early stopping share."""
+"""The incumbent of a search, its best job so far, with counts; for logger, progress bar and early stopping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalpool.outcomes import JobStatus
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
 
-__all__ = ["Standing", "is_evaluation"]
+__all__ = ["Incumbent", "is_evaluation"]
 
 MAX_SHOWN_OBJECTIVES = 3
 """Beyond these an exact hypervolume can take seconds, which a progress bar must not."""
@@ -25,7 +25,7 @@ def is_evaluation(job: Job[Any]) -> bool:
     return job.status is not JobStatus.CANCELLED
 
 
-class Standing:
+class Incumbent:
     """Counts evaluations and failures and keeps the best; constant cost per job with one objective.
 
     With several objectives the best is the front of those that no other dominates; its size is
