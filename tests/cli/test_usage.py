@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import PROGRAM, Command
-from evalpool.cli import main
+from evalpool.cli import commands, main
 from evalpool.errors import CorruptRecord
 
 RUN = ["run", "program:run", "--configs", "grid.jsonl", "--out", "out.csv"]
@@ -126,3 +126,8 @@ def test_help_loads_nothing_that_takes_time(evalpool: Command) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=evalpool.environment)
     assert done.stdout.endswith("loaded []\n"), done.stdout + done.stderr
+
+
+def test_every_command_has_a_file_and_every_file_is_a_command() -> None:
+    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert files - {"__init__"} == set(commands.COMMANDS)

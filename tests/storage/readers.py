@@ -19,10 +19,10 @@ from evalpool import Evaluator, best
 from evalpool.callbacks import CSVLoggerCallback, LoggerCallback, SearchEarlyStopping, TqdmCallback
 from evalpool.cli._blocks import block, console
 from evalpool.cli._campaign import Watcher
+from evalpool.cli._display import Lines
 from evalpool.cli._feed import Feed
 from evalpool.cli._main import main
 from evalpool.cli._stores import open_to_read
-from evalpool.cli._watch import _Lines
 from evalpool.errors import EvalpoolError
 
 UNSHOWN = re.compile(r"[^\n\t\x20-\x7e\xa0-\ufffd\U00010000-\U0010ffff]|[\ud800-\udfff\u202a-\u202e]")
@@ -124,7 +124,7 @@ def views(store: str) -> None:
             with _as_terminal() as written:
                 summaries = [one.summary() for one in watcher.campaigns.values()]
                 console(sys.stdout).print(block(summaries))
-                _Lines(sys.stdout).show(summaries, last=True)
+                Lines(sys.stdout).show(summaries, last=True)
             check_text(written())
             feed = Feed(storage)
             feed.close()

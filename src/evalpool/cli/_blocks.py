@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._status import running_line
+from evalpool.cli._summary import running_line
 from evalpool.cli._words import clean, duration, example_of, number, rate, short
 from evalpool.errors import MissingExtra
 

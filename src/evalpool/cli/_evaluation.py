@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from evalpool.callbacks import Callback
 from evalpool.callbacks._incumbent import is_evaluation
 from evalpool.cli._campaign import Campaign, Watcher
+from evalpool.cli._exit_codes import INCOMPLETE, NO_RESULT
 from evalpool.cli._export import check_out, export
 from evalpool.cli._listed import SharedList
-from evalpool.cli._main import INCOMPLETE, NO_RESULT
 from evalpool.cli._prints import stdout_on_stderr
-from evalpool.cli._status import print_summary
+from evalpool.cli._summary import print_summary
 from evalpool.cli._words import paint, write_json
 from evalpool.errors import BadArgument
 

@@ -1,15 +1,12 @@
-"""``evalpool export``: the results as a file for other tools."""
+"""The jobs of a search as a file for other tools, in the form that its name says."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evalpool._json import to_json
-from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument
 from evalpool.tables._frames import check_parquet
 from evalpool.tables._tables import check_path, replace_file
@@ -17,21 +14,9 @@ from evalpool.tables._tables import check_path, replace_file
 if TYPE_CHECKING:
     from evalpool.storage import Storage
 
-__all__ = ["KINDS", "check_out", "export", "main"]
+__all__ = ["KINDS", "check_out", "export", "lines"]
 
 KINDS = (".csv", ".parquet", ".jsonl")
-
-
-def main(arguments: argparse.Namespace) -> int:
-    if arguments.out != "-":
-        check_out(arguments.out)
-    with open_to_read(arguments.store) as storage:
-        search_id = search_of(storage, arguments.search_id)
-        if arguments.out == "-":
-            sys.stdout.writelines(_lines(storage, search_id))
-        else:
-            export(storage, search_id, arguments.out)
-    return 0
 
 
 def check_out(path: str) -> None:
@@ -51,9 +36,10 @@ def export(storage: Storage, search_id: str, path: str) -> None:
     elif kind == ".parquet":
         storage.to_parquet(path, search_id)
     else:
-        replace_file(check_path(path), "", _lines(storage, search_id))
+        replace_file(check_path(path), "", lines(storage, search_id))
 
 
-def _lines(storage: Storage, search_id: str) -> Iterator[str]:
+def lines(storage: Storage, search_id: str) -> Iterator[str]:
+    """Each job as a line of JSON."""
     for record in storage.results(search_id):
         yield to_json(record.model_dump()) + "\n"

@@ -1,29 +1,20 @@
 """From the command line to a command, and from an error to one line and an exit code.
 
-Each command is a module of this room with a ``main(arguments) -> int``; it is imported when it is asked for, so that
-``evalpool --help`` costs little more than Python itself.
+Each command is a module of `commands`, which is imported when it is asked for, so that ``evalpool --help`` costs little
+more than Python itself.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-from evalpool.cli._parser import build_parser
+from evalpool.cli._exit_codes import FAILED, USAGE
+from evalpool.cli._parser import build_parser, command_of
 
-__all__ = ["FAILED", "INCOMPLETE", "NO_RESULT", "USAGE", "main"]
-
-FAILED = 1
-"""Something outside failed: a storage, a worker, a file."""
-USAGE = 2
-"""The command line, or a file it names, is wrong; as argparse has it."""
-NO_RESULT = 3
-"""Everything was evaluated and every evaluation failed."""
-INCOMPLETE = 4
-"""The time was up before everything was evaluated."""
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments behind the program's name; None for those of this process.
     """
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser(words).parse_args(words)
     from evalpool.errors import BadArgument, EvalpoolError
 
     try:
@@ -40,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from evalpool.logging import set_level
 
             set_level(arguments.log_level)
-        command = importlib.import_module(f"evalpool.cli._{arguments.command}")
-        code: int = command.main(arguments)
+        code: int = command_of(arguments.command).main(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

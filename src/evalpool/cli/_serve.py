@@ -8,7 +8,6 @@ holds is shown as text only, under a policy that runs no script but the page's o
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import enum
 import hmac
@@ -16,7 +15,6 @@ import json
 import secrets
 import socket
 import socketserver
-import sys
 import threading
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -30,7 +28,6 @@ from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
 from evalpool.cli._feed import Feed
 from evalpool.cli._stores import Awaited, followed
-from evalpool.cli._words import clean
 from evalpool.errors import BackendError, BadArgument, StorageError
 
 if TYPE_CHECKING:
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
     from evalpool.storage import Storage
 
-__all__ = ["Server", "main"]
+__all__ = ["Server"]
 
 logger = get_logger("evalpool.serve")
 
@@ -49,23 +46,6 @@ IDLE = 60
 STRANGERS = 32
 """Connections at a time that have not shown the secret. Each takes a thread and a descriptor: when there are more, the
 oldest makes room, so that whoever opens many and says nothing keeps nobody out. A browser opens six at the most."""
-
-
-def main(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, which is how it is meant to end."""
-    with Awaited(arguments.store) as storage:
-        storage.search_of(arguments.search_id)
-        with Server(storage, name=arguments.store, search_id=arguments.search_id, port=arguments.port) as server:
-            sys.stdout.write(f"{server.url}\n")
-            sys.stdout.flush()
-            sys.stderr.write("Open this address in a browser of this machine; it is a secret. Ctrl-C ends.\n")
-            if not storage.is_there:
-                sys.stderr.write(f"There is no {clean(arguments.store)} yet; the page shows it when it is there.\n")
-            try:
-                server.wait()
-            except KeyboardInterrupt:
-                sys.stderr.write("\n")
-    return 0
 
 
 class Server:

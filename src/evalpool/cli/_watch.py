@@ -6,25 +6,19 @@ bell that rings in another process. The same view is shown by ``run``, by ``watc
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import io
-import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool._clock import monotonic
 from evalpool._guard import Guard, guarded_thread
 from evalpool._log import get_logger
-from evalpool.cli._blocks import block
 from evalpool.cli._campaign import Campaign, Watcher
-from evalpool.cli._prints import Captured, is_ours
+from evalpool.cli._display import Display, display_on
 from evalpool.cli._stores import Awaited, followed
-from evalpool.cli._words import clean, example_of, line_of, write_json
 from evalpool.errors import BadArgument, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -32,22 +26,12 @@ if TYPE_CHECKING:
 
     from evalpool.storage import Storage
 
-__all__ = ["LiveView", "main", "watch"]
+__all__ = ["Follower", "LiveView", "show_until_over", "until_over", "watch"]
 
 logger = get_logger()
 
-LINES_EVERY = 30.0
-"""Seconds between two lines where a view cannot be redrawn, but for the first and the last."""
 MOST_BLOCKS = 4
 """Searches that are shown at the same time."""
-
-
-class _Display(Protocol):
-    """Where summaries are shown."""
-
-    def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class LiveView:
@@ -83,9 +67,9 @@ class LiveView:
         if not interval > 0:
             raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
         self._opened = ExitStack()
-        self._follower = _Follower(followed(storage, self._opened), search_id)
+        self._follower = Follower(followed(storage, self._opened), search_id)
         self._interval = interval
-        self._display = _display(plain, sys.stderr if file is None else file)
+        self._display = display_on(plain, sys.stderr if file is None else file)
         self._over = threading.Event()
         self._has_ended = False
         self._thread = guarded_thread("evalpool-live", Guard("The live view"), self._work)
@@ -131,38 +115,19 @@ def watch(
     if not interval > 0:
         raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
     with ExitStack() as opened:
-        follower = _Follower(followed(storage, opened), search_id)
-        _show(follower, interval, _display(plain, sys.stdout if file is None else file))
+        follower = Follower(followed(storage, opened), search_id)
+        show_until_over(follower, interval, display_on(plain, sys.stdout if file is None else file))
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """``evalpool watch``."""
-    with Awaited(arguments.store) as storage:
-        storage.search_of(arguments.search_id)
-        if not storage.is_there:
-            sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends.\n")
-        follower = _Follower(storage, arguments.search_id)
-        if not arguments.json:
-            _show(follower, arguments.interval, _display(None, sys.stdout))
-            return 0
-        shown: dict[str, Any] = {}
-        for summaries, _ in _until_over(follower, arguments.interval):
-            for summary in summaries:
-                news = {key: summary[key] for key in ("state", "jobs", "best", "standing")}
-                if shown.get(summary["search_id"]) != news:
-                    shown[summary["search_id"]] = news
-                    write_json(summary)
-                    sys.stdout.flush()
-    return 0
-
-
-def _show(follower: _Follower, interval: float, display: _Display) -> None:
+def show_until_over(follower: Follower, interval: float, display: Display) -> None:
+    """Show them until nobody works on them any more, and close the display."""
     with contextlib.closing(display):
-        for summaries, last in _until_over(follower, interval):
+        for summaries, last in until_over(follower, interval):
             display.show(summaries, last=last)
 
 
-def _until_over(follower: _Follower, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+def until_over(follower: Follower, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    """Summaries at each look, and whether they are the last."""
     pause = threading.Event()
     while True:
         follower.look()
@@ -173,7 +138,7 @@ def _until_over(follower: _Follower, interval: float) -> Iterator[tuple[list[dic
         pause.wait(interval)  # never set: nobody tells us that another process wrote
 
 
-class _Follower:
+class Follower:
     """Which searches are shown, and how they stand."""
 
     def __init__(self, storage: Storage | Awaited, search_id: str | None) -> None:
@@ -210,103 +175,3 @@ class _Follower:
         for summary in found:
             summary["trouble"] = self.trouble
         return found
-
-
-def _display(plain: bool | None, file: TextIO) -> _Display:
-    notebook = _in_notebook()
-    if plain is None:
-        plain = not notebook and (not file.isatty() or os.environ.get("TERM") in ("dumb", None, "unknown"))
-        if not plain:
-            try:
-                import rich  # noqa: F401
-            except ImportError:
-                plain = True
-    if plain:
-        return _Lines(file)
-    return _Notebook() if notebook else _Blocks(file)
-
-
-class _Lines:
-    """A line for each search, now and then."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._due = 0.0
-        self._told: set[tuple[str, str]] = set()
-
-    def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
-        new = [[one for one in summary["failure_examples"] if self._is_new(summary, one)] for summary in summaries]
-        if last or monotonic() >= self._due or any(new):  # a failure of a new sort is told at once
-            self._due = monotonic() + LINES_EVERY
-            for summary, examples in zip(summaries, new, strict=True):
-                failures = [f"; job {one['job_id']}: {example_of(one)}" for one in examples]
-                self._file.write(line_of(summary) + "".join(failures) + "\n")
-            self._file.flush()
-
-    def _is_new(self, summary: dict[str, Any], example: dict[str, Any]) -> bool:
-        key = summary["search_id"], example["objective"]
-        is_new = key not in self._told
-        self._told.add(key)
-        return is_new
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class _Blocks:
-    """Blocks that are redrawn in their place."""
-
-    def __init__(self, file: TextIO) -> None:
-        # Redrawn by us alone, when there is something new: rich's own thread would do it whether or not.
-        from rich.live import Live
-
-        from evalpool.cli._blocks import console
-
-        # What this process prints goes above the block; into a file, if it goes into one.
-        on_terminal = sys.stdout.isatty()
-        self._live = Live(console=console(file), auto_refresh=False, transient=False, redirect_stdout=on_terminal)
-        self._live.start()
-        # So does what workers print, who write to the descriptor.
-        self._prints = Captured(self._print) if on_terminal and is_ours() and self._live.console.is_terminal else None
-
-    def _print(self, line: str) -> None:
-        from rich.text import Text
-
-        self._live.console.print(Text.from_ansi(line), soft_wrap=True)
-
-    def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
-        self._live.update(block(summaries), refresh=True)
-
-    def close(self) -> None:
-        if self._prints is not None:
-            self._prints.close()
-        self._live.stop()
-
-
-class _Notebook:
-    """The same blocks, as one output of a cell that is replaced."""
-
-    def __init__(self) -> None:
-        self._handle: Any = None
-
-    def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
-        from IPython.display import HTML, display
-
-        from evalpool.cli._blocks import console
-
-        page = console(io.StringIO(), record=True)
-        page.print(block(summaries))
-        html = HTML(page.export_html(inline_styles=True, code_format='<pre style="line-height:1.2">{code}</pre>'))
-        if self._handle is None:
-            self._handle = display(html, display_id=True)
-        else:
-            self._handle.update(html)
-
-    def close(self) -> None:
-        """The cell keeps what was shown last."""
-
-
-def _in_notebook() -> bool:
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

@@ -11,6 +11,7 @@ from evalpool._text import LONGEST_LINE
 from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
 from evalpool.cli._listed import Listed
+from evalpool.cli._options import add_execution, add_results, add_store
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, write_json
 from evalpool.errors import BadArgument
@@ -21,7 +22,30 @@ if TYPE_CHECKING:
     from evalpool.models import JobRecord
     from evalpool.storage import Storage
 
-__all__ = ["main", "to_retry"]
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
+
+
+SUMMARY = "Run again what failed."
+HELP = """\
+Run the failed (or cancelled) jobs of a search again, as new jobs of the same search. A configuration that a later job
+evaluated, or is about to, is left out; one that failed several times runs once.
+
+The run-function must be named again: a storage holds data, and nothing in it is ever executed. Where the search was
+begun by `evalpool run`, the name it was given then is shown if it is missing here.
+
+examples:
+  evalpool retry results.db --failed --function train.py:run
+  evalpool retry results.db --failed --cancelled --function train.py:run -n 4 --job-timeout 10m
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument("--function", metavar="FUNCTION", help="the run-function, as for `evalpool run`; needed")
+    parser.add_argument("--failed", action="store_true", help="jobs that failed")
+    parser.add_argument("--cancelled", action="store_true", help="jobs that were cancelled, or out of time")
+    add_execution(parser)
+    add_results(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

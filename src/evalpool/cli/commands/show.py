@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._text import LONGEST_LINE
 from evalpool.cli._campaign import Watcher
+from evalpool.cli._options import STORE, add_json, add_store
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, cut, duration, for_browser, number, paint, pretty, write_json
 from evalpool.errors import BadArgument
@@ -15,9 +16,24 @@ from evalpool.errors import BadArgument
 if TYPE_CHECKING:
     from evalpool.models import JobRecord
 
-__all__ = ["main"]
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 MOST_RECORDS = 50
+
+
+SUMMARY = "Say everything about one job: configuration, result, error."
+HELP = f"""\
+{STORE}
+examples:
+  evalpool show results.db 0.7
+  evalpool show results.db 7 --json | jq -r .error
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument("job", metavar="JOB", help="its id, as 0.7, or its number in the search")
+    add_json(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -7,14 +7,33 @@ import functools
 import os
 from typing import Any
 
+from evalpool.cli._options import STORE, add_store
 from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.storage._records import minimizes
 from evalpool.tables._tables import check_path
 
-__all__ = ["main"]
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 KINDS = (".png", ".svg", ".pdf")
+
+
+SUMMARY = "Draw the results."
+HELP = f"""\
+{STORE}
+examples:
+  evalpool plot results.db -o figure.png
+  evalpool plot results.db --kind workers -o workers.pdf
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument("-o", "--out", metavar="FILE", required=True, help="the picture: .png, .svg or .pdf")
+    parser.add_argument(
+        "--kind", choices=("all", "objective", "workers"), default="all",
+        help="objective over time, what the workers did, or both (default)",
+    )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 from evalpool._launchers import child_environment
 from evalpool._version import __version__
-from evalpool.cli._main import FAILED
+from evalpool.cli._exit_codes import FAILED
+from evalpool.cli._options import add_json
 from evalpool.cli._words import clean, paint, write_json
 from evalpool.errors import BadArgument, EvalpoolError
 
-__all__ = ["main"]
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 PATIENCE = 60.0
 """Seconds that an engine may take to answer."""
@@ -40,6 +41,22 @@ class Finding(NamedTuple):
 
     works: bool | None
     text: str
+
+
+SUMMARY = "Say what works on this machine, and why the rest does not."
+HELP = """\
+examples:
+  evalpool doctor
+  evalpool doctor --backend ray --json
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", metavar="NAME", action="append",
+        help="only this one; the exit code is 1 if it does not work. May be repeated",
+    )  # fmt: skip
+    add_json(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -1,45 +1,16 @@
-"""``evalpool status``: how a search stands, once."""
+"""How a search stands, in a few lines for people."""
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import sys
 from typing import Any
 
-from evalpool.cli._campaign import Watcher
-from evalpool.cli._stores import open_to_read, search_of
-from evalpool.cli._words import clean, duration, example_of, number, paint, rate, short, write_json
+from evalpool.cli._words import clean, duration, example_of, number, paint, rate, short
 
-__all__ = ["main", "print_summary"]
+__all__ = ["print_summary", "running_line"]
 
 MOST_JOBS = 10
 """Running jobs that are listed."""
-
-
-def main(arguments: argparse.Namespace) -> int:
-    with open_to_read(arguments.store) as storage:
-        search_id = search_of(storage, arguments.search_id)
-        watcher = Watcher(storage)
-        watcher.look()
-        summary = watcher.campaigns[search_id].summary()
-        others = len(watcher.campaigns) - 1
-    if arguments.json:
-        write_json(summary)
-        return 0
-    of = f", one of {others + 1}" if others else ""
-    sys.stdout.write(paint(f"{arguments.store}: search {search_id}{of}", "bold") + "\n")
-    print_summary(summary)
-    if summary["failure_examples"]:
-        job_id = summary["failure_examples"][0]["job_id"]
-        sys.stdout.write(f"\nAll of a job: evalpool show {shlex.quote(clean(arguments.store))} {job_id}\n")
-    if summary["state"] in ("abandoned", "suspended"):
-        sys.stdout.write(
-            f"\n{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
-            "go on with `evalpool run ... --resume`, or Evaluator.resume().\n"
-        )
-    return 0
-
 
 _STATES = {"running": "green", "waiting": "yellow", "ended": "bold", "suspended": "yellow", "abandoned": "red"}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._configurations import read_configurations, read_space_file
 from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
 from evalpool.cli._listed import Listed, SharedList
+from evalpool.cli._options import add_execution, add_results, whole
 from evalpool.cli._origin import ORIGIN, check_origin, origin_of
 from evalpool.cli._stores import open_to_read, open_to_write, search_of
 from evalpool.errors import BadArgument
@@ -19,7 +21,57 @@ from evalpool.storage._records import MINIMIZE, minimizes
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
 
-__all__ = ["main"]
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
+
+
+SUMMARY = "Evaluate a file of configurations, or search."
+HELP = """\
+Evaluate every configuration of a file, or let a search propose them. FUNCTION is module:function (the working
+directory is looked in first) or path/to/file.py:function; it gets one job and returns a number, which is maximised.
+
+examples:
+  evalpool run train.py:run --configs grid.csv -n 4 --out results.csv
+  evalpool run model:train --configs grid.jsonl --storage sqlite:///results.db
+  evalpool run model:train --configs grid.jsonl --storage sqlite:///results.db --resume
+  evalpool run train.py:run --search random --space space.json --max-evals 100 -n -1 --out results.csv
+  mpirun -n 8 python -m evalpool.mpi -m evalpool run model:train --configs grid.csv --backend mpi --out results.csv
+
+configurations: a .jsonl file has a JSON object per line; a .csv file a column per name (of a table that evalpool wrote,
+its p: columns count). A space is a JSON object: {"lr": {"low": 1e-5, "high": 0.1, "log": true}, "layers":
+{"low": 1, "high": 4}, "optimizer": ["adam", "sgd"]}; a list is one of its values, and bounds without a point are
+whole numbers.
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("function", metavar="FUNCTION", help="module:function or path/to/file.py:function")
+    what = parser.add_argument_group("what to evaluate")
+    which = what.add_mutually_exclusive_group(required=True)
+    which.add_argument("--configs", metavar="FILE", help="configurations: .jsonl or .csv")
+    which.add_argument("--search", choices=("random", "optuna"), help="who proposes configurations")
+    what.add_argument("--space", metavar="FILE", help="with --search: the search space, a .json file")
+    what.add_argument("--max-evals", metavar="N", type=whole(1), help="with --search: how many evaluations")
+    what.add_argument(
+        "--minimize", action="store_true",
+        help="smaller objectives are better; kept with the search, so that all that shows it knows",
+    )  # fmt: skip
+    what.add_argument("--seed", metavar="N", type=whole(0), help="of the search and of the jobs")
+    add_execution(parser)
+    parser.add_argument_group("what becomes of the results").add_argument(
+        "--storage", metavar="STORE", default=os.environ.get("EVALPOOL_STORAGE") or None,
+        help="keep everything here: survives a crash, can be watched and resumed",
+    )  # fmt: skip
+    add_results(parser)
+    again = parser.add_argument_group("going on")
+    again.add_argument(
+        "--resume", action="store_true",
+        help="go on with a search of the storage: evaluate what is missing of the file, or up to --max-evals",
+    )  # fmt: skip
+    again.add_argument("--search-id", metavar="ID", help="with --resume: which one; the latest if not given")
+    again.add_argument(
+        "--force", action="store_true",
+        help="with --resume: also with another function, space or file than the search was begun with",
+    )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:

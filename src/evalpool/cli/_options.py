@@ -1,0 +1,89 @@
+"""Options that several commands have, and what their values may be."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+
+__all__ = ["STORE", "add_execution", "add_json", "add_results", "add_store", "seconds", "whole"]
+
+STORE = """\
+A STORE is a URL (sqlite:///results.db, sqlite:////absolute/path.db, journal:///directory, redis://host:6379/0)
+or the path of an SQLite file or a journal's directory that is there.
+"""
+"""What the help of commands says of their STORE."""
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    default = os.environ.get("EVALPOOL_STORAGE") or None
+    if default:
+        parser.add_argument("store", metavar="STORE", nargs="?", default=default, help=f"default: {default}")
+    else:
+        parser.add_argument("store", metavar="STORE", help="where the results are")
+    parser.add_argument("--search-id", metavar="ID", help="which search; the latest if not given")
+
+
+def add_json(parser: argparse.ArgumentParser, text: str = "for programs") -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to evaluate")
+    group.add_argument(
+        "--backend", metavar="NAME", default=os.environ.get("EVALPOOL_BACKEND") or "process",
+        help="serial, thread, process (default), ray or mpi; `evalpool doctor` says what works here",
+    )  # fmt: skip
+    group.add_argument(
+        "-n", "--num-workers", metavar="N", type=whole(-1), default=os.environ.get("EVALPOOL_NUM_WORKERS") or None,
+        help="how many jobs at a time; -1 for every CPU (default: 1; on ray and mpi all there are)",
+    )  # fmt: skip
+    group.add_argument(
+        "--timeout", metavar="TIME", type=seconds, help="for everything: seconds, or as 90s, 15m, 2h, 1d"
+    )
+    group.add_argument("--job-timeout", metavar="TIME", type=seconds, help="for one job; then it is F_timeout")
+    group.add_argument(
+        "--retries", metavar="N", type=whole(0), default=0,
+        help="how often to run a job again at once that raised or whose worker died (default: 0)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-failures", metavar="N", type=whole(1),
+        help="end if the first N evaluations all failed; then the exit code is 3",
+    )  # fmt: skip
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--out", metavar="FILE",
+        help="write a table: .csv as results come; .parquet or .jsonl at the end",
+    )  # fmt: skip
+    parser.add_argument(
+        "--progress", choices=("auto", "live", "lines", "off"), default="auto",
+        help="on stderr: a live view, a line now and then, or nothing (default: live in a terminal, else lines)",
+    )  # fmt: skip
+    add_json(parser, "the summary at the end for programs")
+
+
+def whole(least: int) -> Callable[[str], int]:
+    def checked(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is below {least}")
+        return value
+
+    return checked
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text)
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds above 0, or as 90s, 15m, 2h, 1d")
+    return seconds

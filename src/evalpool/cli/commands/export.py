@@ -1,0 +1,40 @@
+"""``evalpool export``: the results as a file for other tools."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from evalpool.cli._export import check_out, export, lines
+from evalpool.cli._options import STORE, add_store
+from evalpool.cli._stores import open_to_read, search_of
+
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
+
+SUMMARY = "Write the results to a file."
+HELP = f"""\
+{STORE}
+examples:
+  evalpool export results.db -o results.csv
+  evalpool export results.db --search-id 0 -o results.parquet
+  evalpool export results.db -o - | jq .objective
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", required=True, help=".csv, .parquet or .jsonl; - for JSON lines on stdout"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    if arguments.out != "-":
+        check_out(arguments.out)
+    with open_to_read(arguments.store) as storage:
+        search_id = search_of(storage, arguments.search_id)
+        if arguments.out == "-":
+            sys.stdout.writelines(lines(storage, search_id))
+        else:
+            export(storage, search_id, arguments.out)
+    return 0

@@ -1,0 +1,52 @@
+"""``evalpool status``: how a search stands, once."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from evalpool.cli._campaign import Watcher
+from evalpool.cli._options import STORE, add_json, add_store
+from evalpool.cli._stores import open_to_read, search_of
+from evalpool.cli._summary import print_summary
+from evalpool.cli._words import clean, paint, write_json
+
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
+
+SUMMARY = "Say how a search stands."
+HELP = f"""\
+{STORE}
+examples:
+  evalpool status results.db
+  evalpool status redis://localhost --json
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    add_json(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    with open_to_read(arguments.store) as storage:
+        search_id = search_of(storage, arguments.search_id)
+        watcher = Watcher(storage)
+        watcher.look()
+        summary = watcher.campaigns[search_id].summary()
+        others = len(watcher.campaigns) - 1
+    if arguments.json:
+        write_json(summary)
+        return 0
+    of = f", one of {others + 1}" if others else ""
+    sys.stdout.write(paint(f"{arguments.store}: search {search_id}{of}", "bold") + "\n")
+    print_summary(summary)
+    if summary["failure_examples"]:
+        job_id = summary["failure_examples"][0]["job_id"]
+        sys.stdout.write(f"\nAll of a job: evalpool show {shlex.quote(clean(arguments.store))} {job_id}\n")
+    if summary["state"] in ("abandoned", "suspended"):
+        sys.stdout.write(
+            f"\n{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
+            "go on with `evalpool run ... --resume`, or Evaluator.resume().\n"
+        )
+    return 0

@@ -1,0 +1,53 @@
+"""``evalpool watch``: how the searches of a storage go, until nobody works on them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from evalpool.cli._display import display_on
+from evalpool.cli._options import STORE, add_json, add_store, seconds
+from evalpool.cli._stores import Awaited
+from evalpool.cli._watch import Follower, show_until_over, until_over
+from evalpool.cli._words import clean, write_json
+
+__all__ = ["HELP", "SUMMARY", "add_options", "main"]
+
+SUMMARY = "Show how a search goes, live."
+HELP = f"""\
+{STORE}
+Waits for a store that is not there yet. Ends when nobody works on the search any more.
+
+examples:
+  evalpool watch results.db
+  evalpool watch results.db --json | jq .jobs
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=seconds, default=0.5, help="between two looks (default: 0.5)"
+    )
+    add_json(parser, "a line of JSON at each change")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    with Awaited(arguments.store) as storage:
+        storage.search_of(arguments.search_id)
+        if not storage.is_there:
+            sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends.\n")
+        follower = Follower(storage, arguments.search_id)
+        if not arguments.json:
+            show_until_over(follower, arguments.interval, display_on(None, sys.stdout))
+            return 0
+        shown: dict[str, Any] = {}
+        for summaries, _ in until_over(follower, arguments.interval):
+            for summary in summaries:
+                news = {key: summary[key] for key in ("state", "jobs", "best", "standing")}
+                if shown.get(summary["search_id"]) != news:
+                    shown[summary["search_id"]] = news
+                    write_json(summary)
+                    sys.stdout.flush()
+    return 0
