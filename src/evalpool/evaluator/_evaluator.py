@@ -56,6 +56,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._from_url import FromUrl
+from evalpool.evaluator._hook_queue import HookQueue
 from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import resume
@@ -188,13 +189,12 @@ class Evaluator(abc.ABC):
         self._budget_suspends = False
         self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
         self._stopper_lock = threading.Lock()
-        self._notices: deque[tuple[Any, ...]] = deque()
+        self._noted: deque[Event] = deque()  # of running jobs, for a storage that hears of them in the caller's thread
         self._others: deque[Job[Any]] = deque()
-        self._undelivered: deque[tuple[str, int, tuple[Any, ...]]] = deque()  # hooks that are due
         self._followed = -math.inf
         self._started_up = False
         self._start_lock = threading.Lock()
-        self._hooks = _Hooks(self._callbacks)
+        self._hooks = HookQueue(self._callbacks)
         self._first_failures = FirstFailures(self._callbacks)
         for callback in self._callbacks:
             callback.on_open()
@@ -455,7 +455,7 @@ class Evaluator(abc.ABC):
                 jobs = enter(self, checked, inbox)
         if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
-        if self._notices:
+        if self._hooks.notices or self._noted:
             self._deliver_notices()
         return jobs
 
@@ -854,17 +854,12 @@ class Evaluator(abc.ABC):
         Hooks are called in the caller's thread. So is the storage, unless it is a durable one: who watches it sees
         what happens while the search waits.
         """
-        kept: Event | None = event
-        if not self._keeps:
-            kept = None
-        elif self._own_storage is not None:
+        if self._own_storage is not None:
             if event.kind == "recorded":  # all else of a job it makes from the job itself
                 self._own_storage.append([event])
-            kept = None
-        elif self._durable and self._append_soon([event]):
-            kept = None
-        if kept is not None or getattr(self._hooks, hook):
-            self._notices.append((kept, hook, arguments))
+        elif self._keeps and not (self._durable and self._append_soon([event])):
+            self._noted.append(event)
+        self._hooks.notice(hook, *arguments)
 
     def _overtime(self, job: Job[Any], attempt: int, due: float = math.inf) -> None:
         if monotonic() - due > HELD_UP:  # what came meanwhile is read first
@@ -950,20 +945,20 @@ class Evaluator(abc.ABC):
 
     def _deliver_notices(self) -> None:
         """Tell callbacks and storage, in the caller's thread, what backends' threads saw."""
-        events = []
-        notices = self._notices
         try:
-            while notices:
-                try:
-                    event, hook, arguments = notices.popleft()
-                except IndexError:  # another caller's thread was faster
-                    break
-                if event is not None:
-                    events.append(event)
-                self._hooks.call(hook, *arguments)
+            self._hooks.deliver_notices()
         finally:
-            if events:
-                self._write(events)
+            if self._noted:
+                self._write_noted()
+
+    def _write_noted(self) -> None:
+        events = []
+        try:
+            while self._noted:
+                with contextlib.suppress(IndexError):  # another caller's thread was faster
+                    events.append(self._noted.popleft())
+        finally:
+            self._write(events)
 
     # Waiting.
 
@@ -997,7 +992,7 @@ class Evaluator(abc.ABC):
         return size
 
     def _gather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
-        if self._notices:
+        if self._hooks.notices or self._noted:
             self._deliver_notices()
         if size == ALL:
             size = max(1, inbox.outstanding)
@@ -1117,7 +1112,7 @@ class Evaluator(abc.ABC):
 
     def _conclude(self, jobs: list[Job[Any]]) -> None:
         """Record jobs and tell the callbacks, each once; also the news of other clients."""
-        if self._notices:  # what these jobs recorded before they ended
+        if self._hooks.notices or self._noted:  # what these jobs recorded before they ended
             self._deliver_notices()
         fenced = self._durable
         if fenced:
@@ -1146,17 +1141,17 @@ class Evaluator(abc.ABC):
                     self._fence.sift(jobs)
                     fresh = [job for job in fresh if job._gathered is not None]
             if self._hooks.on_done:
-                self._undelivered.extend(("on_done", 0, (job,)) for job in fresh)
+                self._hooks.add_each("on_done", fresh)
         try:
             others = self._look_for_others(at_once=False)
         except BaseException:  # interrupted: what is gathered is told nevertheless
-            if fresh and self._hooks.on_gather:
-                self._undelivered.append(("on_gather", 0, (fresh, [])))
+            if fresh:
+                self._hooks.add("on_gather", fresh, [])
             raise
         if (fresh or others) and self._hooks.on_gather:
-            self._undelivered.append(("on_gather", 0, (fresh, others)))
-        if self._undelivered:
-            self._deliver_hooks()
+            self._hooks.add("on_gather", fresh, others)
+        if self._hooks.due:
+            self._hooks.deliver()
 
     def _record_suspended(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
         """Jobs that are left to be resumed have not ended: no hook hears of them. Returns the others."""
@@ -1165,28 +1160,6 @@ class Evaluator(abc.ABC):
         if events:
             self._write(events)
         return [job for job in jobs if job.kind is not FailureKind.SUSPENDED] if left else jobs
-
-    def _deliver_hooks(self) -> None:
-        """Call the hooks that are due, each once: what an interrupt leaves uncalled, the next gather or close calls."""
-        due = self._undelivered
-        while due:
-            with Shielded():
-                try:
-                    name, called, facts = due.popleft()
-                except IndexError:  # another caller's thread was faster
-                    return
-                hooks = getattr(self._hooks, name)
-                try:
-                    while called < len(hooks):
-                        called += 1
-                        with Opened():
-                            self._hooks.call_one(hooks[called - 1], name, facts)
-                except BaseException:
-                    if called and getattr(hooks[called - 1], "_repeats", False):
-                        called -= 1
-                    if called < len(hooks):
-                        due.appendleft((name, called, facts))
-                    raise
 
     def _lacks_gather(self, job: Job[Any]) -> bool:
         """Is it for us to record that this job was given back? Of the restored ones, those that nobody had gathered."""
@@ -1403,10 +1376,9 @@ class Evaluator(abc.ABC):
     def gather_other_jobs_done(self) -> list[Job[Any]]:
         """Return what other clients of this search finished since the last call, each job once."""
         news = self._look_for_others(at_once=True)
-        if news and self._hooks.on_gather:
-            self._undelivered.append(("on_gather", 0, ([], news)))
-        if self._undelivered:
-            self._deliver_hooks()
+        if news:
+            self._hooks.add("on_gather", [], news)
+        self._hooks.deliver()
         jobs: list[Job[Any]] = []
         try:
             while self._others:
@@ -1449,8 +1421,7 @@ class Evaluator(abc.ABC):
                 while len(self._others) > taken:
                     self._others.pop()
             raise
-        if self._hooks.on_done_other:
-            self._undelivered.extend(("on_done_other", 0, (job,)) for job in jobs)
+        self._hooks.add_each("on_done_other", jobs)
         return jobs
 
     def _follow(self) -> Follower:
@@ -1730,11 +1701,10 @@ class Evaluator(abc.ABC):
             self._inbox.outstanding = len(rest)
             self._num_gathered += len(finished) - len(rest)
             self._wake_waiting(self._inbox)
-        if self._notices:
+        if self._hooks.notices or self._noted:
             self._deliver_notices()
         self._conclude(finished)
-        if self._hooks.on_close:
-            self._hooks.call("on_close")
+        self._hooks.call("on_close")
         self._leave_storage()
         release(self._run_function)
         if self._shields:
@@ -1855,41 +1825,6 @@ class Evaluator(abc.ABC):
         return f"{type(self).__name__}(num_workers={self._num_workers}, search_id={self._search_id!r}, {state})"
 
 
-class _Hooks:
-    """The callbacks that really implement a hook, by hook: a no-op is not called a million times."""
-
-    NAMES = ("on_launch", "on_start", "on_record", "on_done", "on_done_other", "on_gather", "on_close")
-
-    on_launch: list[Callback]
-    on_start: list[Callback]
-    on_record: list[Callback]
-    on_done: list[Callback]
-    on_done_other: list[Callback]
-    on_gather: list[Callback]
-    on_close: list[Callback]
-
-    def __init__(self, callbacks: list[Any]) -> None:
-        from evalpool.callbacks import Callback
-
-        for name in self.NAMES:
-            own = [c for c in callbacks if getattr(type(c), name) is not getattr(Callback, name) or name in vars(c)]
-            setattr(self, name, own)
-
-    def call(self, name: str, *args: Any) -> None:
-        """Call one hook of all; what raises is logged with its name and stops nobody."""
-        for callback in getattr(self, name):
-            self.call_one(callback, name, args)
-
-    def call_one(self, callback: Callback, name: str, args: tuple[Any, ...]) -> None:
-        """As `call`, of one callback."""
-        try:
-            getattr(callback, name)(*args)
-        except Exception as error:
-            if from_a_handler(error):  # it is meant for who waits, wherever it struck
-                raise
-            logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)
-
-
 @when_told_to_end
 def let_go_of_all() -> None:
     """The program is told to end: every open evaluator leaves what is unfinished to be resumed; signals' handlers."""
@@ -1913,11 +1848,11 @@ def _leave_to_the_parent() -> None:
         for told in (
             evaluator._ready,
             evaluator._running,
-            evaluator._notices,
+            evaluator._noted,
             evaluator._others,
-            evaluator._undelivered,
         ):
             told.clear()
+        evaluator._hooks.forget()
         evaluator._unwritten = []
     _open_evaluators.clear()
 

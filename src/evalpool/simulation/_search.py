@@ -315,8 +315,6 @@ class EvaluatorSearch(Search):
         evaluator = self._evaluator
         if job in evaluator._jobs:  # a batch's have been given back
             evaluator._happened(job)
-        if evaluator._notices:
-            evaluator._deliver_notices()
         evaluator._finish(self._inbox)
         ended = self._jobs.pop(job)
         assert ended._outcome is not None

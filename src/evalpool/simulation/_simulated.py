@@ -469,8 +469,7 @@ class SimulatedEvaluator(Evaluator):
     # Waiting.
 
     def _gather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
-        if self._notices:
-            self._deliver_notices()
+        self._deliver_notices()
         with self._virtual:
             if self._closed:
                 return self._finish(inbox)
@@ -480,8 +479,6 @@ class SimulatedEvaluator(Evaluator):
                     pass
             while self._step(self._kernel.clock):  # what ends at this very moment, too
                 pass
-        if self._notices:
-            self._deliver_notices()
         return self._finish(inbox)
 
     async def agather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:

@@ -1,0 +1,127 @@
+"""The hooks of callbacks that are due, each called once, in the caller's thread.
+
+::
+
+    a backend's thread     notice("on_start", job)          ──► notices ──► deliver_notices()
+    gather                 add("on_gather", jobs, others)   ──► due     ──► deliver()
+
+Notices are what happened to jobs that run; they come before the hooks of the jobs that `gather` gives back. A callback
+that raises is logged and stops nobody. An interrupt of the user's amidst a hook is raised, and what it leaves uncalled
+stays due: the next call delivers it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from evalpool._interrupts import Opened, Shielded, from_a_handler
+from evalpool._log import get_logger
+
+if TYPE_CHECKING:
+    from evalpool.callbacks import Callback
+
+__all__ = ["HookQueue"]
+
+logger = get_logger()
+
+NAMES = ("on_launch", "on_start", "on_record", "on_done", "on_done_other", "on_gather", "on_close")
+
+
+class HookQueue:
+    """The hooks that are due, and who implements them. `notice` is for any thread, all else for the caller's.
+
+    Args:
+        callbacks: of the evaluator, in the order in which they are called.
+
+    Attributes:
+        on_launch, on_start, ...: the callbacks that really implement this hook; a hook of nobody's need not be added,
+            so that no-ops are not called a million times.
+        notices: hooks of jobs that run, with their arguments.
+        due: hooks with how many callbacks have been called, and their arguments.
+    """
+
+    on_launch: list[Callback]
+    on_start: list[Callback]
+    on_record: list[Callback]
+    on_done: list[Callback]
+    on_done_other: list[Callback]
+    on_gather: list[Callback]
+    on_close: list[Callback]
+
+    def __init__(self, callbacks: Iterable[Any]) -> None:
+        from evalpool.callbacks import Callback
+
+        callbacks = list(callbacks)
+        for name in NAMES:
+            own = [c for c in callbacks if getattr(type(c), name) is not getattr(Callback, name) or name in vars(c)]
+            setattr(self, name, own)
+        self.notices: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self.due: deque[tuple[str, int, tuple[Any, ...]]] = deque()
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a hook of all now."""
+        for callback in getattr(self, name):
+            _call(callback, name, arguments)
+
+    def notice(self, name: str, *arguments: Any) -> None:
+        """Something happened to a job that runs. Any thread."""
+        if getattr(self, name):
+            self.notices.append((name, arguments))
+
+    def deliver_notices(self) -> None:
+        """Call the hooks of what happened to jobs that run."""
+        while self.notices:
+            try:
+                name, arguments = self.notices.popleft()
+            except IndexError:  # another caller's thread was faster
+                return
+            self.call(name, *arguments)
+
+    def add(self, name: str, *arguments: Any) -> None:
+        """A hook is due."""
+        if getattr(self, name):
+            self.due.append((name, 0, arguments))
+
+    def add_each(self, name: str, jobs: Iterable[Any]) -> None:
+        """A hook is due for each of these jobs."""
+        if getattr(self, name):
+            self.due.extend((name, 0, (job,)) for job in jobs)
+
+    def deliver(self) -> None:
+        """Call the hooks that are due, each once: what an interrupt leaves uncalled stays due."""
+        due = self.due
+        while due:
+            with Shielded():
+                try:
+                    name, called, arguments = due.popleft()
+                except IndexError:  # another caller's thread was faster
+                    return
+                callbacks = getattr(self, name)
+                try:
+                    while called < len(callbacks):
+                        called += 1
+                        with Opened():
+                            _call(callbacks[called - 1], name, arguments)
+                except BaseException:
+                    if called and getattr(callbacks[called - 1], "_repeats", False):
+                        called -= 1
+                    if called < len(callbacks):
+                        due.appendleft((name, called, arguments))
+                    raise
+
+    def forget(self) -> None:
+        """In a forked child: what is due is the parent's to tell."""
+        self.notices.clear()
+        self.due.clear()
+
+
+def _call(callback: Callback, name: str, arguments: tuple[Any, ...]) -> None:
+    """Call a hook of one callback; what raises is logged with its name and stops nobody."""
+    try:
+        getattr(callback, name)(*arguments)
+    except Exception as error:
+        if from_a_handler(error):  # it is meant for who waits, wherever it struck
+            raise
+        logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)

@@ -1,0 +1,128 @@
+"""Each hook that is due is called once, in order, whatever a callback raises and wherever an interrupt strikes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+import pytest
+
+from evalpool.callbacks import Callback
+from evalpool.evaluator._hook_queue import HookQueue
+from faults.lines import interrupt_at
+
+
+class Told(Callback):
+    """Notes what it is told; raises what it is told to, once."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.raises: BaseException | None = None
+
+    def hear(self, *facts: Any) -> None:
+        self.heard.append(facts)
+        error, self.raises = self.raises, None
+        if error is not None:
+            raise error
+
+    def on_record(self, job: Any, budget: float, objective: Any) -> None:
+        self.hear("record", job, budget, objective)
+
+    def on_done(self, job: Any) -> None:
+        self.hear("done", job)
+
+    def on_gather(self, jobs: list[Any], other_jobs: list[Any]) -> None:
+        self.hear("gather", jobs, other_jobs)
+
+
+def test_only_what_somebody_implements_is_queued() -> None:
+    told, own = Told(), Callback()
+    own.on_launch = told.hear  # type: ignore[method-assign]  # of this object alone
+    queue = HookQueue([told, own, Callback()])
+    assert queue.on_done == [told]
+    assert queue.on_launch == [own]
+    queue.notice("on_start", 1)
+    queue.add("on_done_other", 1)
+    assert not queue.on_start
+    assert not queue.notices
+    assert not queue.due
+    queue.call("on_launch", "job")
+    assert told.heard == [("job",)]
+
+
+def test_hooks_are_called_in_the_order_in_which_they_became_due() -> None:
+    one, other = Told(), Told()
+    queue = HookQueue([one, other])
+    queue.add_each("on_done", [1, 2])
+    queue.add("on_gather", [1, 2], [])
+    queue.notice("on_record", 1, 0.5, 3.0)
+    assert one.heard == []
+    queue.deliver_notices()
+    queue.deliver()
+    queue.deliver()
+    assert one.heard == other.heard == [("record", 1, 0.5, 3.0), ("done", 1), ("done", 2), ("gather", [1, 2], [])]
+
+
+def test_a_callback_that_raises_is_logged_and_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    one, other = Told(), Told()
+    queue = HookQueue([one, other])
+    one.raises = ValueError("wrong")
+    with caplog.at_level(logging.ERROR, logger="evalpool"):
+        queue.add("on_done", 1)
+        queue.deliver()
+    assert one.heard == other.heard == [("done", 1)]
+    assert [record.getMessage() for record in caplog.records] == ["Told.on_done raised; the search goes on."]
+
+
+def test_what_an_interrupt_in_a_hook_leaves_uncalled_is_called_next_time() -> None:
+    one, two, three = Told(), Told(), Told()
+    queue = HookQueue([one, two, three])
+    queue.add_each("on_done", [1, 2])
+    two.raises = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        queue.deliver()
+    assert (one.heard, two.heard, three.heard) == ([("done", 1)], [("done", 1)], [])
+    queue.deliver()
+    assert one.heard == two.heard == three.heard == [("done", 1), ("done", 2)]
+
+
+def test_a_callback_that_can_go_on_where_it_was_interrupted_is_called_again() -> None:
+    told = Told()
+    told._repeats = True
+    queue = HookQueue([told])
+    queue.add("on_done", 1)
+    told.raises = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        queue.deliver()
+    queue.deliver()
+    assert told.heard == [("done", 1), ("done", 1)]
+
+
+def test_each_hook_is_called_once_wherever_an_interrupt_strikes_a_callback() -> None:
+    which, struck = 0, True
+    while struck:
+        one, other = Told(), Told()
+        queue = HookQueue([one, other])
+        queue.add_each("on_done", [1, 2])
+        with interrupt_at(which, Told.hear) as line, contextlib.suppress(KeyboardInterrupt):
+            queue.deliver()
+        queue.deliver()
+        for told in (one, other):
+            assert told.heard == sorted(set(told.heard)), line.struck
+        missing = 4 - len(one.heard) - len(other.heard)
+        assert missing <= (line.struck is not None), line.struck  # the interrupted one had its call
+        struck = line.struck is not None
+        which += 1
+    assert which > 10
+
+
+def test_a_forked_child_tells_nobody() -> None:
+    told = Told()
+    queue = HookQueue([told])
+    queue.add("on_done", 1)
+    queue.notice("on_record", 1, 0.5, 3.0)
+    queue.forget()
+    queue.deliver_notices()
+    queue.deliver()
+    assert told.heard == []
