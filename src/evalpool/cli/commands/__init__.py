@@ -1,4 +1,8 @@
-"""The commands, one file each: what it says of itself, its options, and ``main(arguments) -> int``."""
+"""The commands, one file each: what it says of itself, its options, and ``main(arguments) -> int``.
+
+What takes time to import is imported in the functions that need it, so that help and mistakes cost little more than
+Python itself.
+"""
 
 from __future__ import annotations
 

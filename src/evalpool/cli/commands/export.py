@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from evalpool.cli._export import check_out, export, lines
 from evalpool.cli._options import STORE, add_store
-from evalpool.cli._stores import open_to_read, search_of
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
@@ -29,6 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._export import check_out, export, lines
+    from evalpool.cli._stores import open_to_read, search_of
+
     if arguments.out != "-":
         check_out(arguments.out)
     with open_to_read(arguments.store) as storage:

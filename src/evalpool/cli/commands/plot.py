@@ -8,10 +8,7 @@ import os
 from typing import Any
 
 from evalpool.cli._options import STORE, add_store
-from evalpool.cli._stores import open_to_read, search_of
 from evalpool.errors import BadArgument, MissingExtra
-from evalpool.storage._records import minimizes
-from evalpool.tables._tables import check_path
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
@@ -37,6 +34,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._stores import open_to_read, search_of
+    from evalpool.storage._records import minimizes
+    from evalpool.tables._tables import check_path
+
     if os.path.splitext(arguments.out)[1].lower() not in KINDS:
         raise BadArgument(f"--out is {arguments.out!r}; give a file that ends with {', '.join(KINDS)}.")
     target = check_path(arguments.out)

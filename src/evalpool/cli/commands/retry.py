@@ -8,15 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool._text import LONGEST_LINE
-from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
-from evalpool.cli._listed import Listed
 from evalpool.cli._options import add_execution, add_results, add_store
-from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, write_json
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
-from evalpool.search._random_search import configuration_key
 
 if TYPE_CHECKING:
     from evalpool.models import JobRecord
@@ -49,6 +45,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._evaluation import apart, check_results
+
     statuses = set()
     if arguments.failed:
         statuses.add(JobStatus.FAILED)
@@ -62,6 +60,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO) -> int:
+    from evalpool.cli._evaluation import Evaluation, clean_end
+    from evalpool.cli._listed import Listed
+    from evalpool.cli._stores import open_to_read, search_of
+
     with open_to_read(arguments.store) as storage, clean_end():
         search_id = search_of(storage, arguments.search_id)
         if arguments.function is None:
@@ -88,6 +90,8 @@ def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[dict[st
 
     A job that returned a failure counts as failed. Costs the jobs of the search.
     """
+    from evalpool.search._random_search import configuration_key
+
     last: dict[str, JobRecord] = {}
     for record in records:
         last[configuration_key(record.configuration)] = record  # in the order of the first, with the value of the last

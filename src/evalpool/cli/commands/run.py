@@ -7,16 +7,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._configurations import read_configurations, read_space_file
-from evalpool.cli._evaluation import Evaluation, apart, check_results, clean_end
 from evalpool.cli._functions import load_function
-from evalpool.cli._listed import Listed, SharedList
 from evalpool.cli._options import add_execution, add_results, whole
 from evalpool.cli._origin import ORIGIN, check_origin, origin_of
-from evalpool.cli._stores import open_to_read, open_to_write, search_of
 from evalpool.errors import BadArgument
 from evalpool.search._minimizing import Minimizing
-from evalpool.storage._records import MINIMIZE, minimizes
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -75,12 +70,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._evaluation import apart
+
     _check(arguments)
     with apart(arguments) as out:
         return _run(arguments, out)
 
 
 def _run(arguments: argparse.Namespace, out: TextIO) -> int:
+    from evalpool.cli._configurations import read_configurations, read_space_file
+    from evalpool.cli._evaluation import Evaluation, clean_end
+    from evalpool.cli._listed import Listed, SharedList
+    from evalpool.cli._stores import open_to_read, open_to_write, search_of
+
     configurations = read_configurations(arguments.configs) if arguments.configs else []
     optimizer = None if arguments.configs else _optimizer(arguments)
     function = load_function(arguments.function)
@@ -116,6 +118,8 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
 
 def _direction(evaluator: Evaluator, arguments: argparse.Namespace) -> bool:
     """Are smaller objectives better? What is said when a search begins stays with it."""
+    from evalpool.storage._records import MINIMIZE, minimizes
+
     storage, search_id = evaluator.storage, evaluator.search_id
     known = minimizes(storage, search_id)
     if arguments.minimize and not known:
@@ -129,6 +133,8 @@ def _direction(evaluator: Evaluator, arguments: argparse.Namespace) -> bool:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from evalpool.cli._evaluation import check_results
+
     if arguments.search and not (arguments.space and (arguments.max_evals or arguments.timeout)):
         raise BadArgument("--search needs --space FILE, and --max-evals or --timeout to end.")
     if arguments.configs and (arguments.space or arguments.max_evals):
@@ -147,6 +153,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _optimizer(arguments: argparse.Namespace) -> Any:
+    from evalpool.cli._configurations import read_space_file
+
     space = read_space_file(arguments.space)
     if arguments.search == "random":
         from evalpool.search._random_search import RandomSearch

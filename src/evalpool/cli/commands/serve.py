@@ -6,8 +6,6 @@ import argparse
 import sys
 
 from evalpool.cli._options import STORE, add_store, whole
-from evalpool.cli._serve import Server
-from evalpool.cli._stores import Awaited
 from evalpool.cli._words import clean
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
@@ -31,6 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C, which is how it is meant to end."""
+    from evalpool.cli._serve import Server
+    from evalpool.cli._stores import Awaited
+
     with Awaited(arguments.store) as storage:
         storage.search_of(arguments.search_id)
         with Server(storage, name=arguments.store, search_id=arguments.search_id, port=arguments.port) as server:

@@ -7,9 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from evalpool._text import LONGEST_LINE
-from evalpool.cli._campaign import Watcher
 from evalpool.cli._options import STORE, add_json, add_store
-from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._words import clean, cut, duration, for_browser, number, paint, pretty, write_json
 from evalpool.errors import BadArgument
 
@@ -37,6 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._campaign import Watcher
+    from evalpool.cli._stores import open_to_read, search_of
+
     with open_to_read(arguments.store) as storage:
         asked, _, job = arguments.job.rpartition(".")
         if not (job.isascii() and job.isdigit()):

@@ -6,9 +6,7 @@ import argparse
 import shlex
 import sys
 
-from evalpool.cli._campaign import Watcher
 from evalpool.cli._options import STORE, add_json, add_store
-from evalpool.cli._stores import open_to_read, search_of
 from evalpool.cli._summary import print_summary
 from evalpool.cli._words import clean, paint, write_json
 
@@ -29,6 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._campaign import Watcher
+    from evalpool.cli._stores import open_to_read, search_of
+
     with open_to_read(arguments.store) as storage:
         search_id = search_of(storage, arguments.search_id)
         watcher = Watcher(storage)

@@ -6,10 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from evalpool.cli._display import display_on
 from evalpool.cli._options import STORE, add_json, add_store, seconds
-from evalpool.cli._stores import Awaited
-from evalpool.cli._watch import Follower, show_until_over, until_over
 from evalpool.cli._words import clean, write_json
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
@@ -34,6 +31,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._display import display_on
+    from evalpool.cli._stores import Awaited
+    from evalpool.cli._watch import Follower, show_until_over, until_over
+
     with Awaited(arguments.store) as storage:
         storage.search_of(arguments.search_id)
         if not storage.is_there:
