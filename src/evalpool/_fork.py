@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from evalpool._log import get_logger
 
-__all__ = ["Order", "at_fork"]
+__all__ = ["Order", "at_fork", "process"]
 
 logger = get_logger()
 
@@ -38,6 +38,21 @@ class _Part(NamedTuple):
     in_parent: Callable[[], None] | None
 
 
+class _Process:
+    """This process, to be told from its forked children and from its parent.
+
+    Attributes:
+        generation: how many forks it is away from the process that imported this; the child's is another one than its
+            parent's. To read it costs nothing, where `os.getpid` is a call into the system.
+    """
+
+    __slots__ = ("generation",)
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+
+process = _Process()
 _parts: list[_Part] = []
 
 
@@ -78,6 +93,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
+    process.generation += 1
     _call("in the child of", [part.in_child for part in _parts])
 
 

@@ -24,6 +24,7 @@ import functools
 import signal
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -63,18 +64,18 @@ def end_by_signal(number: int) -> None:
 
     Called by the handler of the signal that says so.
     """
-    _State.ended_by = number
+    _state.ended_by = number
     for call in _when_told:
         call()
-    if _State.up:
-        _State.noted.append(functools.partial(_raise, number))
+    if _state.up:
+        _state.noted.append(functools.partial(_raise, number))
     else:
         _raise(number)
 
 
 def ended_by() -> int:
     """The last signal that told the program to end; 0: none has."""
-    return _State.ended_by
+    return _state.ended_by
 
 
 def _raise(number: int) -> None:
@@ -82,17 +83,24 @@ def _raise(number: int) -> None:
 
 
 class _State:
-    """Of the main thread."""
+    """Of the main thread.
 
-    main = threading.main_thread().ident
-    up = False  # the shield
-    noted: list[Callable[[], None]]  # what handlers would have done that came behind it
-    seen: list[Any]  # the handlers of `LOOKED_AT`, when we looked last
-    users = 0
-    ended_by = 0  # the last signal that told the program to end
+    Its attributes are of an object and not of the class: a class that is written to loses what the interpreter has
+    cached of it, and the next readings of a shield, of which a job has six, take twice as long.
+    """
+
+    __slots__ = ("ended_by", "main", "noted", "seen", "up", "users")
+
+    def __init__(self) -> None:
+        self.main = threading.main_thread().ident
+        self.up = False  # the shield
+        self.noted: list[Callable[[], None]] = []  # what handlers would have done that came behind it
+        self.seen: list[Any] = []  # the handlers of `LOOKED_AT`, when we looked last
+        self.users = 0
+        self.ended_by = 0  # the last signal that told the program to end
 
 
-_State.noted, _State.seen = [], []
+_state = _State()
 
 ALL = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 """Those whose handlers may raise, or close an evaluator, amidst the code that they interrupt."""
@@ -110,18 +118,18 @@ class _Handler:
         self.theirs = theirs
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if _State.up:
-            _State.noted.append(functools.partial(self.theirs, number, None))
+        if _state.up:
+            _state.noted.append(functools.partial(self.theirs, number, None))
         else:
             self.theirs(number, frame)
 
 
 def _after_fork() -> None:
     """In a forked child the forking thread is the main one, and no evaluator is open."""
-    _State.up = False
-    _State.noted = []
-    _State.main = threading.get_ident()
-    _State.users = 0
+    _state.up = False
+    _state.noted = []
+    _state.main = get_ident()
+    _state.users = 0
 
 
 at_fork(Order.INTERRUPTS, _after_fork)
@@ -129,18 +137,18 @@ at_fork(Order.INTERRUPTS, _after_fork)
 
 def install() -> bool:
     """Stand before the user's handlers; in the main thread. False elsewhere."""
-    if threading.get_ident() != _State.main:
+    if get_ident() != _state.main:
         return False
-    _State.users += 1
+    _state.users += 1
     _stand_before(ALL)
     return True
 
 
 def keep_installed() -> None:
     """If a handler was set meanwhile, stand before that one. A look costs half a microsecond."""
-    if _State.users <= 0 or threading.get_ident() != _State.main:
+    if _state.users <= 0 or get_ident() != _state.main:
         return
-    if list(map(_signal.getsignal, LOOKED_AT)) != _State.seen:
+    if list(map(_signal.getsignal, LOOKED_AT)) != _state.seen:
         _stand_before(LOOKED_AT)
 
 
@@ -149,13 +157,13 @@ def _stand_before(numbers: list[signal.Signals]) -> None:
         current = _signal.getsignal(number)
         if callable(current) and type(current) is not _Handler:
             signal.signal(number, _Handler(current))
-    _State.seen = list(map(_signal.getsignal, LOOKED_AT))
+    _state.seen = list(map(_signal.getsignal, LOOKED_AT))
 
 
 def uninstall() -> None:
     """An evaluator that installed it is closed; after the last one the user's handlers have their places back."""
-    _State.users -= 1
-    if _State.users <= 0 and threading.get_ident() == _State.main:
+    _state.users -= 1
+    if _state.users <= 0 and get_ident() == _state.main:
         for number in ALL:
             current = _signal.getsignal(number)
             if type(current) is _Handler:
@@ -168,14 +176,14 @@ def replace_handler(number: int, handler: Any) -> Any:
     `signal.signal` would return ours then.
     """
     before = signal.signal(number, handler)
-    if _State.users > 0:
+    if _state.users > 0:
         _stand_before(ALL)
     return before.theirs if type(before) is _Handler else before
 
 
 def _deliver() -> None:
-    while _State.noted:
-        _State.noted.pop(0)()
+    while _state.noted:
+        _state.noted.pop(0)()
 
 
 def from_a_handler(error: BaseException) -> bool:
@@ -194,14 +202,16 @@ class Shielded:
     __slots__ = ("_was",)
 
     def __enter__(self) -> None:
-        self._was = _State.up or threading.get_ident() != _State.main
-        if not self._was:
-            _State.up = True
+        if _state.up or get_ident() != _state.main:
+            self._was = True
+        else:
+            self._was = False
+            _state.up = True
 
     def __exit__(self, *exception: object) -> None:
         if not self._was:
-            _State.up = False
-            if _State.noted:
+            _state.up = False
+            if _state.noted:
                 _deliver()
 
 
@@ -211,16 +221,16 @@ class Opened:
     __slots__ = ("_was",)
 
     def __enter__(self) -> None:
-        self._was = _State.up and threading.get_ident() == _State.main
+        self._was = _state.up and get_ident() == _state.main
         if self._was:
-            _State.up = False
-            if _State.noted:
-                _State.up = True
+            _state.up = False
+            if _state.noted:
+                _state.up = True
                 _deliver()
 
     def __exit__(self, *exception: object) -> None:
         if self._was:
-            _State.up = True
+            _state.up = True
 
 
 class Condition(threading.Condition):

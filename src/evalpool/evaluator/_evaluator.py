@@ -532,20 +532,24 @@ class Evaluator(abc.ABC):
             if fresh is not None and inbox is not None:
                 # In one line, so that an interrupt finds all of it done or nothing.
                 self._ready.extend(fresh); inbox.outstanding += len(fresh); self._num_submitted += new  # noqa: E702  # fmt: skip
-            if self._pumping:
-                return
-            self._pumping = True
-            try:
-                while self._free > 0 and (self._ready or self._last_chances) and self._take_and_dispatch():
-                    pass
-            except BaseException:
-                self._give_up_dispatch(FailureKind.CANCELLED, "interrupted while it was handed to a worker")
-                raise
-            finally:
-                self._pumping = False
-                self._handing = []
+            self._fill()
         if self._unsaid:
             self._say()
+
+    def _fill(self) -> None:
+        """Under the lock, which is let go of meanwhile: hand over what the free slots can hold."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._free > 0 and (self._ready or self._last_chances) and self._take_and_dispatch():
+                pass
+        except BaseException:
+            self._give_up_dispatch(FailureKind.CANCELLED, "interrupted while it was handed to a worker")
+            raise
+        finally:
+            self._pumping = False
+            self._handing = []
 
     def _pump_what_is_left(self) -> None:
         """Go on with jobs that an interrupt amidst the handing over of those before them left in the queue."""
@@ -714,13 +718,16 @@ class Evaluator(abc.ABC):
                     self._end_torn(job, error)
             if self._closed or self._wakes_at_every_report:
                 self._condition.notify_all()
-            pump = bool(self._ready or self._last_chances) and not self._closed
-        if settled and self._durable:
-            self._record_outcomes_soon(settled)
+            pump = (self._ready or self._last_chances) and not self._closed
+            if pump and not self._durable:  # in the same hold: shield and lock cost as much as all this
+                self._fill()
+        if self._durable:  # what has ended is recorded before what starts now
+            if settled:
+                self._record_outcomes_soon(settled)
+            if pump:
+                self._pump()
         if self._unsaid:
             self._say()
-        if pump:
-            self._pump()
 
     def _end_torn(self, job: Job[Any], error: BaseException) -> None:
         """Under the lock: taking a job's outcome raised; the job ends all the same, and its slot is free."""

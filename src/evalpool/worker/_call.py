@@ -16,10 +16,10 @@ from __future__ import annotations
 import traceback
 import types
 from collections.abc import Callable
-from os import getpid
 from typing import Any
 
 from evalpool._clock import lead, monotonic
+from evalpool._fork import process
 from evalpool._interrupts import ToldToEnd, from_a_handler
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
@@ -36,6 +36,9 @@ MAX_ERROR_TEXT = 64_000
 
 SEED_NUMBER = "_evalpool_seed_number"
 """Among a job's own keyword arguments: the number of the job whose seed it has; never seen by the run-function."""
+
+PLAIN = frozenset({float, int, str, tuple, list, dict, type(None)})
+"""Types of which no value can be awaited; to ask another one for its `__await__` takes as long as reading the clock."""
 
 clock = monotonic
 """The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
@@ -88,19 +91,19 @@ class Task:
         """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
         job = self.running(number, attempt, configuration, channel)
         before = current_job.set((self.search, number))
-        process = getpid()
+        generation = process.generation
         start = clock()
         try:
             if extra is None:
                 value = self.run_function(job, **self.kwargs)
             else:
                 value = self.run_function(job, **self._with(extra, job))
-            if type(value) is types.CoroutineType or hasattr(value, "__await__"):
+            if type(value) not in PLAIN and (type(value) is types.CoroutineType or hasattr(value, "__await__")):
                 value = run_to_completion(value)
-            if getpid() != process:
+            if process.generation != generation:
                 end_of_child(None)
         except BaseException as exception:
-            if getpid() != process:
+            if process.generation != generation:
                 end_of_child(exception)
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
@@ -130,16 +133,16 @@ class Task:
         """As `call`, inside a running event loop, so that several jobs interleave."""
         job = self.running(number, attempt, configuration, channel)
         current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
-        process = getpid()
+        generation = process.generation
         start = clock()
         try:
             value = self.run_function(job, **self._with(extra or {}, job))
             if hasattr(value, "__await__"):
                 value = await value
-            if getpid() != process:
+            if process.generation != generation:
                 end_of_child(None)
         except BaseException as exception:
-            if getpid() != process:
+            if process.generation != generation:
                 end_of_child(exception)
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
@@ -178,17 +181,17 @@ def run_to_completion(awaitable: Any) -> Any:
     """Run an awaitable on a loop of its own, in this thread or, where one is running here, in another."""
     import asyncio
 
-    process = getpid()
+    generation = process.generation
 
     async def main() -> Any:
         lead(asyncio.get_running_loop())
         try:
             value = await awaitable
         except BaseException as exception:
-            if getpid() != process:  # seen here, since the thread beside would not return in a forked child
+            if process.generation != generation:  # seen here: the thread beside would not return in a forked child
                 end_of_child(exception)
             raise
-        if getpid() != process:
+        if process.generation != generation:
             end_of_child(None)
         return value
 
