@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from evalpool.evaluator import queued as queued
     from evalpool.jobs import HPOJob as HPOJob
     from evalpool.jobs import Job as Job
+    from evalpool.jobs import JobOptions as JobOptions
+    from evalpool.jobs import Submission as Submission
     from evalpool.jobs import best as best
     from evalpool.models import FailureKind as FailureKind
     from evalpool.models import JobRecord as JobRecord
@@ -123,6 +125,7 @@ __getattr__, __dir__, __all__ = attach(
         "FailureKind": "outcomes",
         "HPOJob": "jobs",
         "Job": "jobs",
+        "JobOptions": "jobs",
         "JobRecord": "models",
         "JobStatus": "outcomes",
         "MPICommEvaluator": "backends",
@@ -136,6 +139,7 @@ __getattr__, __dir__, __all__ = attach(
         "RunningJob": "worker",
         "SerialEvaluator": "backends",
         "SkoptOptimizer": "search",
+        "Submission": "jobs",
         "ThreadPoolEvaluator": "backends",
         "best": "jobs",
         "distributed": "evaluator",

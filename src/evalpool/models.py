@@ -6,12 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.outcomes import FINAL, TRANSITIONS, FailureKind, JobStatus, Outcome, Worker
 
 __all__ = [
     "FINAL",
     "TRANSITIONS",
     "FailureKind",
+    "JobOptions",
     "JobRecord",
     "JobStatus",
     "Outcome",
@@ -34,6 +36,7 @@ class JobRecord(BaseModel):
     status: JobStatus = JobStatus.READY
     configuration: dict[str, Any] = Field(default_factory=dict)
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    options: JobOptions = Field(default=NO_OPTIONS, description="what it was given beside its configuration")
     objective: Any = None
     output: Any = None
     error: str | None = None

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalpool.errors import BadArgument
-from evalpool.models import FailureKind, JobRecord, JobStatus
+from evalpool.models import FailureKind, JobOptions, JobRecord, JobStatus
 from evalpool.tables._tables import TableWriter, cell, read_table, row_of, table_of, write_table
 
 ALWAYS = ["m:timestamp_submit", "m:timestamp_start", "m:timestamp_end", "m:timestamp_gather", "m:worker"]
@@ -47,6 +47,24 @@ def header(path: Path) -> list[str]:
 
 
 # Columns.
+
+
+def test_options_have_columns_only_where_a_job_has_some(tmp_path: Path) -> None:
+    plain = record(0, {"x": 1})
+    chosen = record(1, {"x": 2}, options=JobOptions(priority=2, job_timeout=0.0, tags=("a", "b, c")))
+    assert table_of([plain])[0] == ("p:x", "objective", "job_id", "job_status", *ALWAYS)
+    names, rows = table_of([plain, chosen])
+    assert names[-3:] == ("m:priority", "m:job_timeout", "m:tags")
+    assert [rows[1][name] for name in names[-3:]] == [2, 0.0, ["a", "b, c"]]
+    writer = TableWriter(tmp_path / "table.csv")
+    writer.append([plain])
+    writer.append([chosen])
+    assert [line["m:tags"] for line in raw(tmp_path / "table.csv")] == ["", '["a", "b, c"]']
+
+
+def test_metadata_of_the_run_function_stand_in_the_place_of_options() -> None:
+    told = record(0, {}, options=JobOptions(tags=("a",)), metadata={"tags": "its own"})
+    assert row_of(told).metadata["m:tags"] == "its own"
 
 
 def test_the_columns_stand_in_the_order_of_the_contract() -> None:

@@ -15,6 +15,7 @@ from evalpool import (
     RandomSearch,
     RunningJob,
     SerialEvaluator,
+    Submission,
     ThreadPoolEvaluator,
     distributed,
     optimize,
@@ -67,6 +68,16 @@ def searches(evaluator: Evaluator) -> None:
     reveal_type(evaluator.gather("BATCH", 1))  # list[Job[Any]]
     result = simulate(RandomSearch({"x": (0, 9)}), run, max_evals=3)
     reveal_type(result.makespan)  # float
+
+
+def options(evaluator: Evaluator, configurations: list[dict[str, Any]]) -> None:
+    evaluator.submit(configurations)
+    evaluator.submit([{"x": 1}, Submission({"x": 2}, priority=1, job_timeout=3, tags=["warm"])])
+    (job,) = evaluator.as_completed([Submission({"x": 2}, tags=("warm",))])
+    reveal_type(job.options.tags)  # tuple[str, ...]
+    reveal_type(job.options.job_timeout)  # float | None
+    Submission({"x": 1}, tags=3)  # type: ignore[arg-type]
+    Submission({"x": 1}).priority = 3  # type: ignore[misc]
 
 
 def a_task(job: Job[list[int]]) -> None:

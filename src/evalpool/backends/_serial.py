@@ -63,7 +63,7 @@ class SerialEvaluator(Evaluator):
         with self._turn:
             if self._async:
                 self._turn_loop(inbox, size, deadline)
-            elif self._job_timeout is not None or self._timeout is not None:
+            elif self._has_deadlines or self._timeout is not None:
                 self._work_beside(inbox, size, deadline)
             else:
                 self._work(inbox, size, deadline)
@@ -83,6 +83,9 @@ class SerialEvaluator(Evaluator):
             if deadline is not None and monotonic() >= deadline:
                 return
             if not queue:
+                return
+            if self._has_deadlines:  # a job with a time limit came meanwhile
+                self._work_beside(inbox, size, deadline)
                 return
             job = queue[0]  # it stays there until it has been reported: an interrupt must not lose it
             attempt = job.attempts

@@ -101,7 +101,7 @@ class Threads:
                     return False
                 attempt = job.attempts
                 seat.job = job
-                if watched:
+                if watched or evaluator._has_deadlines:
                     evaluator._started(job, worker)
                 outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
                 seat.job = None

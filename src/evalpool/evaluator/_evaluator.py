@@ -66,6 +66,7 @@ from evalpool.evaluator._watchdog import Watchdog
 from evalpool.jobs._best import best
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job, PastJob
+from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 from evalpool.jobs._seeds import fresh_seed
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
@@ -122,7 +123,7 @@ class Evaluator(abc.ABC):
         storage: where records are kept; or its URL, ``"sqlite:///results.db"``, for a client that is opened and closed
             with the evaluator; None: in a memory of its own.
         search_id: an existing search of `storage` to go on with; ``"latest"`` for its last one.
-        job_timeout: seconds that one job may run; then it ends as ``F_timeout``.
+        job_timeout: seconds that one job may run; then it ends as ``F_timeout``. A `Submission` may say otherwise.
         retries: how often a job whose worker died or that raised is run again; a `Retries` to tell the two apart.
         on_error: ``"record"`` keeps a failure as that job's outcome; ``"raise"`` makes `gather` raise `JobError`.
         seed: of the search; each job's own seed derives from it and the job's number.
@@ -157,6 +158,7 @@ class Evaluator(abc.ABC):
         self._callbacks = _settings.check_callbacks(callbacks)
         self._run_function_kwargs = _settings.check_kwargs(run_function_kwargs)
         self._job_timeout = check_seconds("job_timeout", job_timeout)
+        self._has_deadlines = self._job_timeout is not None  # or a job came that has one of its own
         self._retries = _settings.check_retries(retries)
         self._on_error = check_choice("on_error", on_error, ("record", "raise"))
         self._job_type = check_choice("job_type", job_type, ("hpo", "task"))
@@ -411,14 +413,14 @@ class Evaluator(abc.ABC):
 
     # Submission.
 
-    def submit(self, configurations: Iterable[dict[str, Any]]) -> list[Job[Any]]:
+    def submit(self, configurations: Iterable[dict[str, Any] | Submission]) -> list[Job[Any]]:
         """Submit configurations for evaluation; work starts at once. Returns at once.
 
         Args:
-            configurations: dicts with text keys; they are copied.
+            configurations: dicts with text keys, which are copied; or each a `Submission`, a dict with options.
 
         Raises:
-            BadArgument: one of them is not a dict with text keys; none has been taken.
+            BadArgument: one of them is neither such a dict nor a `Submission`; none has been taken.
             EvaluatorClosed: after `close`.
             KeyboardInterrupt: either all have been taken, and `gather` returns them, or none has.
             MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been taken.
@@ -427,7 +429,7 @@ class Evaluator(abc.ABC):
         """
         return self._submit(configurations, self._inbox)
 
-    def _submit(self, configurations: Iterable[dict[str, Any]], inbox: Inbox) -> list[Job[Any]]:
+    def _submit(self, configurations: Iterable[dict[str, Any] | Submission], inbox: Inbox) -> list[Job[Any]]:
         if self._closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to submit more jobs.")
         if type(configurations) is not list and (
@@ -439,7 +441,8 @@ class Evaluator(abc.ABC):
             )
         check = _settings.check_configuration
         to_json = self._needs_json
-        checked = [check(configuration, to_json) for configuration in configurations]
+        options: dict[int, JobOptions] = {}
+        checked = [check(configuration, to_json, options) for configuration in configurations]
         if not self._started_up:
             self._start_up()
         if not checked:
@@ -449,10 +452,10 @@ class Evaluator(abc.ABC):
         if self._durable:
             self._fence.take()
         if self._cap is None:
-            jobs = enter(self, checked, inbox)
+            jobs = enter(self, checked, options, inbox)
         else:  # one after the other: see `evalpool.storage._abandoned`
             with self._enter_lock:
-                jobs = enter(self, checked, inbox)
+                jobs = enter(self, checked, options, inbox)
         if self._is_closed():  # by another thread meanwhile: it may not have seen these
             self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._hooks.notices or self._noted:
@@ -478,7 +481,7 @@ class Evaluator(abc.ABC):
         return Task(self._run_function, self._run_function_kwargs, self._search_id, self._job_type, self._seed)
 
     def as_completed(
-        self, configurations: Iterable[dict[str, Any]], max_pending: int | None = None
+        self, configurations: Iterable[dict[str, Any] | Submission], max_pending: int | None = None
     ) -> Iterator[Job[Any]]:
         """Evaluate configurations and yield each job when it is done.
 
@@ -490,7 +493,7 @@ class Evaluator(abc.ABC):
         limit = check_number("max_pending", max_pending, 1)
         return self._as_completed(iter(configurations), limit)
 
-    def _as_completed(self, configurations: Iterator[dict[str, Any]], limit: int) -> Iterator[Job[Any]]:
+    def _as_completed(self, configurations: Iterator[dict[str, Any] | Submission], limit: int) -> Iterator[Job[Any]]:
         inbox = Inbox()
         out: dict[int, Job[Any]] = {}
         fresh: deque[Job[Any]] = deque()
@@ -692,7 +695,7 @@ class Evaluator(abc.ABC):
         """As `_report`, for several jobs at once."""
         settled: list[Job[Any]] = []
         stops_early = self._stopper is not None
-        limited = self._job_timeout is not None or self._budget_end < math.inf
+        limited = self._has_deadlines or self._budget_end < math.inf
         with Shielded(), self._lock:
             running = self._running
             for job, outcome in reports:
@@ -829,7 +832,7 @@ class Evaluator(abc.ABC):
     @property
     def _watches_starts(self) -> bool:
         """Must the backend tell when a job starts? It costs a call per job, so only if somebody wants to know."""
-        return self._job_timeout is not None or self._notes_starts
+        return self._has_deadlines or self._notes_starts
 
     @property
     def _notes_starts(self) -> bool:
@@ -838,9 +841,8 @@ class Evaluator(abc.ABC):
     def _started(self, job: Job[Any], worker: Worker | None = None) -> None:
         """A job begins to run; called by the backend, from any thread."""
         job._started = monotonic() - self._origin
-        if self._job_timeout is not None:
-            due = monotonic() + self._job_timeout
-            self._watchdog.after(self._job_timeout, self._overtime, job, job.attempts, due)
+        if self._has_deadlines and (limit := job.options.limit(self._job_timeout)) is not None:
+            self._watchdog.after(limit, self._overtime, job, job.attempts, monotonic() + limit)
         if self._notes_starts:
             self._note_start(job, job._started, job.attempts, worker)
 
@@ -1212,6 +1214,8 @@ class Evaluator(abc.ABC):
 
     def _created_event(self, job: Job[Any]) -> Event:
         data = {"args": job.args, "submit": job._submitted, "owner": self._owner}
+        if job.options is not NO_OPTIONS:
+            data["options"] = job.options.chosen()
         return Event("created", self._search_id, job.number, data)
 
     def _outcome_event(self, job: Job[Any]) -> Event:
@@ -1467,6 +1471,8 @@ class Evaluator(abc.ABC):
         job._gathered = record.timestamp_gather
         job.attempts = record.attempts
         job._errors = record.attempt_errors or None
+        if record.options is not NO_OPTIONS:
+            job.options = record.options
         names = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
         job._history = {**record.metadata, **{name: getattr(record, name) for name in names}}
         return job

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._clock import unix_time
+from evalpool.evaluator._submission import take_options
 from evalpool.jobs._job import Job, PastJob
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
@@ -42,6 +43,8 @@ class Lease:
         """Take the lease and see to its renewal; False if it is held already. Raises `StorageError`."""
         if self._held:
             return False
+        if self._evaluator._resumed:
+            self._evaluator._storage._go_on_with(self._evaluator._search_id)
         self.renew_now()
         self._held = True
         self._evaluator._watchdog.after(TTL / 3, self._renew)
@@ -133,6 +136,7 @@ def _lost_job(evaluator: Evaluator, record: JobRecord) -> Job[Any]:
     )
     job.attempts = record.attempts
     job._errors = list(record.attempt_errors) or None
+    take_options(evaluator, job, record.options)
     return job
 
 

@@ -9,10 +9,12 @@ from evalpool._checks import check_number, is_whole
 from evalpool._json import jsonable
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
+from evalpool.jobs._options import Submission
 from evalpool.outcomes import FailureKind, JobStatus, Outcome
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
+    from evalpool.jobs._options import JobOptions
 
 __all__ = [
     "check_callbacks",
@@ -184,8 +186,13 @@ def unpicklable_task(run_function: Any, error: Exception) -> str:
 _IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
 
 
-def check_configuration(value: Any, to_json: bool = False) -> dict[str, Any]:
+def check_configuration(
+    value: Any, to_json: bool = False, options: dict[int, JobOptions] | None = None
+) -> dict[str, Any]:
     """Return a copy that shares no container with `value`.
+
+    Of a `Submission`, which is refused without `options`, that of its configuration; its options are put into them
+    under the `id` of the copy: so plain dicts pay nothing for them.
 
     Lists, dicts and sets in it are copied deeply; other objects, arrays among them, are taken as they are: a
     copy of a 10 MB array per job costs more than the dispatch of a thousand jobs.
@@ -193,6 +200,10 @@ def check_configuration(value: Any, to_json: bool = False) -> dict[str, Any]:
     Raises `BadArgument`; for what cannot be copied `NotJSON`, if it is to become JSON (`to_json`) and cannot.
     """
     if type(value) is not dict and not isinstance(value, dict):
+        if options is not None and isinstance(value, Submission):
+            copied = check_configuration(value.configuration, to_json)
+            options[id(copied)] = value.options
+            return copied
         raise BadArgument(
             f"A configuration is {value!r} of type {type(value).__name__}; give a dict: submit([{{'x': 1}}])."
         )

@@ -43,7 +43,7 @@ def decide(evaluator: Evaluator, job: Job[Any], outcome: Outcome) -> Outcome:
     stop = job._stop
     if outcome.start is None or outcome.end is None or outcome.kind in FORCED:
         return outcome if stop is None else stopped_outcome(job, outcome)
-    timeout = evaluator._job_timeout
+    timeout = job.options.limit(evaluator._job_timeout)
     duration = outcome.end - outcome.start
     if stop is None:
         # Jobs in threads of this process were held up with it: theirs is the timer's word.
@@ -81,7 +81,7 @@ def stopped_outcome(job: Job[Any], outcome: Outcome | None, now: float | None = 
     origin = evaluator._origin if evaluator is not None else 0.0
     reason = STOP_TEXT[kind]
     if kind is FailureKind.TIMEOUT and evaluator is not None:
-        reason = f"ran over its job timeout of {evaluator._job_timeout} s"
+        reason = f"ran over its job timeout of {job.options.limit(evaluator._job_timeout)} s"
     elif kind in (FailureKind.CANCELLED, FailureKind.SUSPENDED) and evaluator is not None and evaluator._out_of_time:
         reason = evaluator._budget_text()
     if outcome is None:

@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Any
 from evalpool._interrupts import Opened, Shielded, from_a_handler
 from evalpool.evaluator._numbers import take_numbers
 from evalpool.jobs._job import Job
+from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.storage._events import Event
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.jobs._inbox import Inbox
 
-__all__ = ["enter"]
+__all__ = ["enter", "take_options"]
 
 
-def enter(evaluator: Evaluator, configurations: list[dict[str, Any]], inbox: Inbox) -> list[Job[Any]]:
-    """Make jobs of checked configurations, record and queue them. Raises what prevents it; then none is taken."""
+def enter(
+    evaluator: Evaluator, configurations: list[dict[str, Any]], options: dict[int, JobOptions], inbox: Inbox
+) -> list[Job[Any]]:
+    """Make jobs of checked configurations, record and queue them. Raises what prevents it; then none is taken.
+
+    Args:
+        options: by the `id` of a configuration; of those that have any.
+    """
     first: int | None = None
     recording = False
     jobs: list[Job[Any]] = []
@@ -33,6 +40,9 @@ def enter(evaluator: Evaluator, configurations: list[dict[str, Any]], inbox: Inb
             Job(evaluator, inbox, search, number, configuration, job_type, now)
             for number, configuration in enumerate(configurations, first)
         ]
+        if options:
+            for job in jobs:
+                take_options(evaluator, job, options.get(id(job.args), NO_OPTIONS))
         with Shielded():
             recording = True
             if evaluator._keeps:
@@ -53,6 +63,14 @@ def enter(evaluator: Evaluator, configurations: list[dict[str, Any]], inbox: Inb
                 evaluator._spare_numbers.append((first, len(configurations)))
         raise
     return jobs
+
+
+def take_options(evaluator: Evaluator, job: Job[Any], options: JobOptions) -> None:
+    """Give a job its options, before it waits: from the first time limit on the evaluator keeps deadlines."""
+    if options is not NO_OPTIONS:
+        job.options = options
+        if options.job_timeout:
+            evaluator._has_deadlines = True
 
 
 def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:

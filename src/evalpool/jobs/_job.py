@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, Worker, last_line
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Job(Generic[OutputT]):
     Attributes:
         number: n of the id ``"<search>.<n>"``; from 0 per search over all clients.
         args: the configuration; a copy of what was submitted.
+        options: what it was given beside that by `Submission`: `priority`, `job_timeout`, `tags`.
     """
 
     __slots__ = (
@@ -46,6 +48,9 @@ class Job(Generic[OutputT]):
         "_outcome", "_search", "_seed_number", "_started", "_status", "_stop", "_stopper", "_submitted",
         "_virtual", "args", "attempts", "job_type", "number",
     )  # fmt: skip
+
+    # The class's, for most jobs have none. One that has keeps them in its `__dict__`, which goes into its pickles.
+    options: JobOptions = NO_OPTIONS
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job
+from evalpool.jobs._options import Submission
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations, check_continuation
@@ -195,10 +196,11 @@ class SimulatedEvaluator(Evaluator):
 
     # Submission.
 
-    def _submit(self, configurations: Iterable[dict[str, Any]], inbox: Inbox) -> list[Job[Any]]:
+    def _submit(self, configurations: Iterable[dict[str, Any] | Submission], inbox: Inbox) -> list[Job[Any]]:
         if self._fidel_key is not None and isinstance(configurations, Iterable):
             configurations = list(configurations)
-            for configuration in configurations:
+            for given in configurations:
+                configuration = given.configuration if isinstance(given, Submission) else given
                 if isinstance(configuration, dict):
                     self._identify(configuration)
         with self._virtual:

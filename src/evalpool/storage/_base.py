@@ -142,6 +142,13 @@ class Storage(FoldedLog):
         self.append([Event("search", search_id, None, {"start": start, "schema": SCHEMA_VERSION})])
         return search_id
 
+    def _go_on_with(self, search_id: str) -> None:
+        """New records of this schema will follow in the search: who knows only an earlier one must refuse it."""
+        with self._fold_lock:
+            search = self._search(search_id)
+        if search.schema < SCHEMA_VERSION:
+            self.append([Event("search", search_id, None, {"start": search.start, "schema": SCHEMA_VERSION})])
+
     def load_all_search_ids(self) -> list[str]:
         """The ids of all searches, oldest first."""
         with self._fold_lock:

@@ -3,7 +3,8 @@
 ::
 
     search      {"start", "schema"}                  a search was created; start in seconds since the epoch
-    created     {"args", "kwargs", "submit", "owner"}           a job was submitted
+    created     {"args", "kwargs", "submit", "owner"[, "options"]}  a job was submitted; options: any of
+                {"priority", "job_timeout", "tags"}, those that are not the default
     in          {"args", "kwargs"}                   its configuration, from someone who keeps jobs by hand
     started     {"start", "attempt", "worker", "host", "pid"[, "owner"]}  an attempt at it began
     recorded    {"budget", "objective"[, "attempt", "owner"]}   an intermediate objective
@@ -19,6 +20,11 @@
 Times without "epoch" are seconds since the start of the search. An attempt is numbered from 1; a
 ``finished`` without ``attempt`` ends the attempt of its ``attempts`` (how many were begun), or the one that
 is on. What the events add up to is `evalpool.storage._fold`.
+
+Fields, and options, that are not named here are of a later version with the same schema: they are kept in the log, and
+what is known of such an event counts. A larger `SCHEMA_VERSION` is for what an earlier version would misunderstand.
+Version 2 brought ``options`` and ``stopped_early``: who knows only 1 would leave out the events that have them, and so
+must refuse the store.
 """
 
 from __future__ import annotations
@@ -27,8 +33,9 @@ from typing import Any, NamedTuple
 
 __all__ = ["JOB_KINDS", "KINDS", "SCHEMA_VERSION", "SEARCH_KINDS", "Event"]
 
-SCHEMA_VERSION = 1
-"""Of the records and events in a storage. A store with a larger one is refused."""
+SCHEMA_VERSION = 2
+"""Of the records and events in a storage. A store with a larger one is refused; one with a smaller one is read, and its
+searches become searches of this one when they are gone on with."""
 
 SEARCH_KINDS = frozenset({"search", "value", "lease"})
 JOB_KINDS = frozenset(

@@ -194,16 +194,18 @@ class SearchState:
         finished: the numbers of jobs in the order in which they ended, each once.
         next_number: behind the largest number that was heard of.
         leases: owner -> until when it lives for sure, seconds since the epoch.
+        schema: the largest that one who worked on it knew.
         claims: how many ``queued`` were read; it grows with each job that changes its owner.
     """
 
     __slots__ = (
-        "claims", "finished", "jobs", "leases", "listed", "next_number", "start", "unfinished", "value_places",
-        "values",
+        "claims", "finished", "jobs", "leases", "listed", "next_number", "schema", "start", "unfinished",
+        "value_places", "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.start: float | None = None
+        self.schema = 1
         self.values: dict[str, Any] = {}
         self.value_places: dict[str, tuple[int, str, int]] = {}
         self.jobs: dict[int, JobState] = {}
@@ -264,6 +266,7 @@ class SearchState:
         if event.kind == "search":
             if self.start is None:
                 self.start = data["start"]
+            self.schema = max(self.schema, data.get("schema", 1))
         elif event.kind == "value":
             for key, value in data.items():
                 if event.at is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evalpool._json import plain
+from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.outcomes import FailureKind
 from evalpool.storage._fold import JobState
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from evalpool.models import JobRecord
     from evalpool.storage._base import Storage
 
-__all__ = ["MINIMIZE", "job_dict", "job_metadata", "job_objective", "job_out", "job_record", "minimizes"]
+__all__ = ["MINIMIZE", "job_dict", "job_metadata", "job_objective", "job_options", "job_out", "job_record", "minimizes"]
 
 MINIMIZE = "minimize"
 """A search's value of this name is True where smaller objectives are better."""
@@ -47,6 +48,7 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
         status=job.status,
         configuration=plain(args if isinstance(args, dict) else {"args": args}, lenient=True),
         kwargs=plain(inputs.get("kwargs") or {}, lenient=True),
+        options=job_options(job),
         objective=job_objective(job),
         output=job_out(job),
         metadata=plain(_own_metadata(job), lenient=True),
@@ -59,6 +61,15 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
         **others,
         **plain(_facts(job), lenient=True),
     )
+
+
+def job_options(job: JobState) -> JobOptions:
+    """What it was given beside its configuration."""
+    options = (job.created or {}).get("options")
+    if not options:
+        return NO_OPTIONS
+    tags = tuple(options.get("tags") or ())
+    return JobOptions(options.get("priority", 0), options.get("job_timeout"), tags)
 
 
 def _loss(started: dict[str, Any] | None) -> str:

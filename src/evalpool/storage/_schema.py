@@ -51,11 +51,19 @@ class _Lease(TypedDict):
 
 
 @_strict
+class _Options(TypedDict, total=False):
+    priority: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+    job_timeout: Annotated[float, Field(ge=0, le=1e15)] | None
+    tags: list[str]
+
+
+@_strict
 class _Created(TypedDict, total=False):
     args: Any
     kwargs: dict[str, Any] | None
     submit: _Time | None
     owner: str | None
+    options: _Options | None
 
 
 @_strict

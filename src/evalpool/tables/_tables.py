@@ -7,8 +7,9 @@ One row per job, for CSV files, data frames and plots alike::
                   |  o:  or  o:<key> ...  |          |              |
     configuration    result                  number     text           metadata without "_..."
 
-Of what evalpool itself knows, ``m:stopped_early`` is there where there is a stopper, and ``m:error``, the last line of
-the error, from the first failure on; a run-function's own metadata of these names stand in their place.
+Of what evalpool itself knows, ``m:stopped_early`` is there where there is a stopper, ``m:error``, the last line of the
+error, from the first failure on, and ``m:priority``, ``m:job_timeout`` and ``m:tags`` where a job has another than the
+default; a run-function's own metadata of these names stand in their place.
 
 The result is one column for a search with one objective, k columns for k objectives; for general tasks one
 column per key of a returned dict, or ``o:``. A job without a result fills every result column with its
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evalpool._files import Taken, WriterLock, remove_drafts, replacing
 from evalpool._json import plain
 from evalpool.errors import BadArgument
+from evalpool.jobs._options import NO_OPTIONS
 from evalpool.outcomes import last_line
 
 if TYPE_CHECKING:
@@ -92,6 +94,9 @@ def row_of(job: Job[Any] | JobRecord, job_type: str | None = None) -> Row:
         facts["stopped_early"] = stopped_early
     if known.kind is not None and (reason := last_line(known.error)):
         facts["error"] = reason
+    options = known.options
+    if options is not NO_OPTIONS:
+        facts.update(options.chosen())
     if facts:
         metadata = {**facts, **metadata}
     task = (job_type or getattr(known, "job_type", "hpo")) == "task"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalpool.testing._lifecycle import LifeCycle
+from evalpool.testing._options import Options
 from evalpool.testing._profiling import Profiling
 from evalpool.testing._results import Results
 from evalpool.testing._stopping import Stopping
@@ -11,7 +12,7 @@ from evalpool.testing._watching import Watching
 __all__ = ["EvaluatorContract"]
 
 
-class EvaluatorContract(LifeCycle, Results, Stopping, Watching, Profiling):
+class EvaluatorContract(LifeCycle, Results, Stopping, Options, Watching, Profiling):
     """The contract of a backend; see `evalpool.testing` for how to bind it.
 
     Set `evaluator_class`; say with `in_background`, `pickles`, `survives_crashes` and `kills` what your engine is;

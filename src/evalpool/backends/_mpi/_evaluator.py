@@ -22,6 +22,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator, _close_open_evaluators
 from evalpool.evaluator._parcel import pack
 from evalpool.jobs._job import Job
+from evalpool.jobs._options import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,7 +138,7 @@ class MPICommEvaluator(SupervisedEvaluator):
     def _reaches(self, storage: Storage) -> bool:
         return not self._isolated if storage.ranks_only else super()._reaches(storage)
 
-    def submit(self, configurations: Iterable[dict[str, Any]]) -> list[Job[Any]]:
+    def submit(self, configurations: Iterable[dict[str, Any] | Submission]) -> list[Job[Any]]:
         if self._served:
             raise EvaluatorClosed(
                 f"Rank {self._crew.rank} runs jobs and does not search. Put the search under "

@@ -25,7 +25,7 @@ from evalpool.outcomes import FailureKind, failed
 from evalpool.worker._call import Task, describe_exception, release, run_to_completion
 from evalpool.worker._origin import adopt
 
-__all__ = ["FORCE", "JobInterrupted", "Rank"]
+__all__ = ["FORCE", "TIMED", "JobInterrupted", "Rank"]
 
 LISTEN_EVERY = 0.005
 """Seconds between two looks for orders: soon enough for the jobs behind a long one, and 0.2 % of a core."""
@@ -35,6 +35,8 @@ follows leaves at the next look, which comes late where that job holds the GIL; 
 first job whose outcome the root has not seen is then the one that runs."""
 FORCE = 41
 """A frame on orders: interrupt this attempt at a job."""
+TIMED = 42
+"""A frame between those of jobs: some that follow have a time limit, see `HOLD`."""
 INTERRUPT_EVERY = 0.2
 """Seconds between two interrupts of a job that catches them."""
 EVERYTHING = 1 << 62
@@ -62,6 +64,10 @@ class _RankChannel(Channel):
 
     def set_up(self, decides: bool, advice: str, holds: bool) -> None:
         self._decides, self._advice, self._holds = decides, advice, holds
+
+    def hold_nothing(self) -> None:
+        """Between messages, where nothing is held: from now on each outcome is sent at once."""
+        self._holds = False
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
         with self._lock:
@@ -170,6 +176,8 @@ class _Desk:
         if kind == _wire.SETUP:
             if not self.channel.gone:
                 self.set_up(payload, buffers)
+        elif kind == TIMED:
+            self.channel.hold_nothing()
         elif kind == _wire.JOBS:
             with self.channel.together():
                 serve_batch(self._task, self._broken, payload, self.channel, self.turn)

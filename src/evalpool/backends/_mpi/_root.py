@@ -8,7 +8,7 @@ from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool._mpi._crew import Crew
 from evalpool._mpi._patience import Patience
-from evalpool.backends._mpi._rank import FORCE
+from evalpool.backends._mpi._rank import FORCE, TIMED
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ahead import Ahead, Entry, Seat
 from evalpool.evaluator._evaluator import Evaluator
@@ -45,6 +45,7 @@ class Root(Ahead):
         super().__init__(owner, "evalpool-mpi-io")
         self._crew, self._tag, self._isolated = crew, tag, isolated
         self._heard_at = 0.0
+        self._timed: set[int] = set()  # ranks that were told that jobs have time limits
         self._status = crew.mpi.Status()
         self._any = crew.mpi.ANY_SOURCE
         self._patience = Patience(self._look, busy_wait, self._expecting)
@@ -125,6 +126,9 @@ class Root(Ahead):
         self._conclude_turn()
 
     def _send(self, seat: Seat, pieces: list[bytes | memoryview]) -> None:
+        if self._owner._has_deadlines and seat.index not in self._timed:
+            self._timed.add(seat.index)
+            pieces = [*_wire.frame(TIMED, b""), *pieces]
         message = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._crew.send(self._crew.work, message, seat.index, self._tag)
         if self._patience.dormant:
@@ -150,7 +154,9 @@ class Root(Ahead):
 
     def _patient_for(self) -> float:
         """Seconds that jobs wait for ranks of which none says anything any more."""
-        return max(GIVE_UP_AFTER, self._owner._job_timeout or 0.0)
+        default = self._owner._job_timeout
+        entries = [entry for seat in self._seats.values() for entry in seat.in_flight.values()]
+        return max(GIVE_UP_AFTER, *(entry.job.options.limit(default) or 0.0 for entry in entries))
 
     def _lose_hope(self) -> None:
         """No rank has said anything for long: what waits for one ends, so that nobody waits for ever."""

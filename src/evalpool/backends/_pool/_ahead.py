@@ -315,7 +315,8 @@ class Ahead(abc.ABC):
     def _assign_to(
         self, batches: dict[Seat, list[Any]], encoded: list[Encoded], begun: list[tuple[Job[Any], Worker]]
     ) -> None:
-        hungry, window, watched = self._hungry, self._window, self._watched
+        hungry, window = self._hungry, self._window
+        watched = self._watched or self._owner._has_deadlines
         now = monotonic()
         for job, source, message in encoded:
             idle = self._first_idle() if self._idle else None
@@ -593,7 +594,7 @@ class Ahead(abc.ABC):
                     reports.append((entry.job, outcome))
             seat.since = now
             seat.deaf = False
-            if in_flight and self._watched:
+            if in_flight and (self._watched or self._owner._has_deadlines):
                 head = seat.head()
                 begins = head.job if head is not None else None
             self._learn(longest)
