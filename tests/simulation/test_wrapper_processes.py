@@ -331,7 +331,7 @@ def test_the_result_of_one_that_is_killed_while_it_waits_is_kept(tmp_path: Path,
     victim = fork.start(waits_for_ever, wrappers[1], None)
     host = wrappers[0]._run.host  # type: ignore[union-attr]
     assert host is not None
-    eventually(lambda: bool(host.coordinator._waiting))
+    eventually(lambda: bool(host.coordinator._waiting.calls))
     victim.kill()
     victim.join(BOUND)
     assert [wrappers[0]({"x": 0, "runtime": 2.0})["loss"] for _ in range(4)] == [0, 0, 0, SENTINEL]

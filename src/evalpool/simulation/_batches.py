@@ -17,7 +17,9 @@ import math
 from typing import Any
 
 from evalpool.errors import BadArgument, MemberLost
-from evalpool.simulation._coordinator import Call, Coordinator, Entry, Member, failure_text
+from evalpool.simulation._caller import Call, Caller, failure_text
+from evalpool.simulation._coordinator import Coordinator
+from evalpool.simulation._entry import Entry
 from evalpool.simulation._kernel import NOTHING, Kernel, check_overhead
 from evalpool.simulation._run import Begun, Over, Released, Result
 
@@ -43,10 +45,10 @@ class BatchCoordinator(Coordinator):
                 max_evals=settings.n_evals,
                 max_time=settings.max_total_eval_time,
             )
-            self._reserved = {0: 0}
+            self._places.reserved = {0: 0}
         else:
             self._kernel = Kernel.restore(state["kernel"])
-            self._reserved = dict(state["reserved"])
+            self._places.reserved = dict(state["reserved"])
 
     def _arrive(self, worker: int) -> int:
         return self._kernel.num_submitted
@@ -54,7 +56,7 @@ class BatchCoordinator(Coordinator):
     def _pump(self) -> None:
         """Nobody ever waits."""
 
-    def call(self, member: Member, overhead: float, wall: float, fields: dict[str, Any]) -> None:
+    def call(self, member: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
         with Entry(self):
             if self._goes_on(member):
                 call = self._start(member, overhead, wall, self._key_of(fields))
@@ -62,12 +64,12 @@ class BatchCoordinator(Coordinator):
                 if call is not None:
                     member.deliver(Begun(call.seed, checkpoint.fidelity if checkpoint is not None else None))
 
-    def started(self, member: Member, overhead: float, wall: float) -> None:
+    def started(self, member: Caller, overhead: float, wall: float) -> None:
         with Entry(self):
             if self._failure is None and not self._is_over() and member.job != NOTHING:
                 self._start(member, overhead, wall, None)
 
-    def finish(self, member: Member, overhead: float | None, wall: float, result: Result) -> None:
+    def finish(self, member: Caller, overhead: float | None, wall: float, result: Result) -> None:
         with Entry(self):
             if not self._goes_on(member):
                 return
@@ -83,7 +85,7 @@ class BatchCoordinator(Coordinator):
                 self._think(member, self._kernel.num_submitted)
                 member.deliver(Released(charged, member.seed, False))
 
-    def _start(self, member: Member, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
+    def _start(self, member: Caller, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
         """Run the virtual workers until this job starts; None, with the reply given, if that is too late."""
         kernel = self._kernel
         if self._filled == 0:
@@ -98,7 +100,7 @@ class BatchCoordinator(Coordinator):
         if kernel.over is None:
             job = kernel.submit(*key) if key is not None else kernel.submit()
             self._calls[job] = call
-            self._brought[0] += 1
+            self._places.brought[0] += 1
             while kernel.startable() != job and self._step():
                 pass
         if kernel.over is not None:
@@ -134,16 +136,15 @@ class BatchCoordinator(Coordinator):
             pass
         for job in self._ended:
             call = self._calls.pop(job)
-            self._log.write(self._line(job, call, self._kernel.worker_of(job), self._kernel.charged(job)))
+            self._log.write(self._line(job, call))
         self._ended.clear()
         self._filled = 0
         if self._is_over():
             self._end_run()
 
-    def _depart(self, member: Member, clean: bool, evaluating: bool) -> None:
-        if self._members.get(member.worker) is not member:
+    def _depart(self, member: Caller, clean: bool, evaluating: bool) -> None:
+        if not self._places.leave(member):
             return
-        del self._members[member.worker]
         if self._failure is not None or self._is_over():
             return
         text = f"The caller of a batch ({member.name}) {'left' if clean else 'died'}"
@@ -156,4 +157,4 @@ class BatchCoordinator(Coordinator):
             self._end(member.job, self._under_way, failure)
         self._close_batch()
         if not self._is_over():
-            self._vacant.add(member.worker)
+            self._places.vacant.add(member.worker)

@@ -23,7 +23,8 @@ from evalpool._json import from_json
 from evalpool._net._listener import Handshakes
 from evalpool.errors import BadArgument, EvalpoolError, SimulationError
 from evalpool.simulation import _protocol as protocol
-from evalpool.simulation._coordinator import Coordinator, Member, Reply
+from evalpool.simulation._caller import Caller, Reply
+from evalpool.simulation._coordinator import Coordinator
 from evalpool.simulation._protocol import Channel, Kind
 from evalpool.simulation._run import Begun, Joined, Over, Released
 
@@ -71,12 +72,12 @@ class _Connection:
     def __init__(self, channel: Channel, presence: Presence) -> None:
         self._presence = presence
         self.channel = channel
-        self.member: Member | None = None
+        self.member: Caller | None = None
 
     def join(self, content: bytes, coordinator: Coordinator) -> None:
         who = from_json(content)
         coordinator.settings.agree(who["settings"])
-        self.member = Member(who["name"], self.deliver)
+        self.member = Caller(who["name"], self.deliver)
         coordinator.join(self.member, who["worker"])
 
     def deliver(self, reply: Reply) -> None:

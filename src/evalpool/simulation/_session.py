@@ -16,7 +16,8 @@ from evalpool._clock import monotonic
 from evalpool._json import from_json
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import _protocol as protocol
-from evalpool.simulation._coordinator import Coordinator, Member, Reply
+from evalpool.simulation._caller import Caller, Reply
+from evalpool.simulation._coordinator import Coordinator
 from evalpool.simulation._protocol import Channel, Kind
 from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
 from evalpool.simulation._server import Presence
@@ -90,7 +91,7 @@ class ThreadSession:
         self._nudged = False
         self._evaluating = False
         self.closed = False
-        self.member = Member(who_am_i(), self._deliver, self._nudge)
+        self.member = Caller(who_am_i(), self._deliver, self._nudge)
         coordinator.join(self.member, worker)
         joined = self._reply()
         self.over = isinstance(joined, Over)

@@ -18,9 +18,9 @@ from typing import Any, Literal
 from evalpool._clock import perf_counter, thread_time
 from evalpool._json import plain, to_json
 from evalpool.errors import BadArgument, RunExists, SimulationError, WrongKeys
+from evalpool.simulation._caller import failure_text
 from evalpool.simulation._callers import Run
 from evalpool.simulation._checkpoints import check_fidelity, digest
-from evalpool.simulation._coordinator import failure_text
 from evalpool.simulation._files import how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType

@@ -1,0 +1,81 @@
+"""Calls of a simulated objective that wait for a reply, and how long they do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from evalpool._clock import monotonic
+from evalpool._log import get_logger
+from evalpool.errors import MemberLost
+from evalpool.simulation._caller import Call, Reply
+from evalpool.simulation._run import RunSettings
+
+__all__ = ["Waiting"]
+
+logger = get_logger()
+
+PATIENCE = 10.0
+"""Seconds that a call waits before a warning names those it waits for, as it might wait for ever."""
+
+
+class Waiting:
+    """The calls that wait, by job, the oldest first. Under the coordinator's lock."""
+
+    __slots__ = ("_settings", "_warned", "calls", "wake_at")
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self._warned = False
+        self.calls: dict[int, Call] = {}
+        self.wake_at = math.inf  # when time alone lets somebody pass
+
+    def add(self, job: int, call: Call) -> None:
+        """Its caller waits from now on."""
+        call.waits_since = monotonic()
+        self.calls[job] = call
+
+    def answer(self, job: int, call: Call, reply: Reply) -> None:
+        """Reply if the caller waits for it."""
+        if self.calls.pop(job, None) is not None:
+            call.waits_since = None
+            if call.member is not None:
+                call.member.deliver(reply)
+
+    def deadline(self) -> float:
+        """When to `look` next, on the monotonic clock; infinity for never."""
+        for call in self.calls.values():
+            assert call.waits_since is not None
+            patience = self._settings.max_waiting_time
+            if not self._warned:
+                patience = min(patience, PATIENCE)
+            return min(self.wake_at, call.waits_since + patience)  # the oldest waits longest
+        return self.wake_at
+
+    def look(self, now: float, awaited: Callable[[float], str]) -> MemberLost | None:
+        """Warn once if the oldest has waited for long; too long is an error, which is returned.
+
+        Args:
+            now: on the monotonic clock.
+            awaited: says whom everybody waits for.
+        """
+        call = next(iter(self.calls.values()), None)
+        if call is None or call.waits_since is None:
+            return None
+        waited = now - call.waits_since
+        settings = self._settings
+        if waited >= settings.max_waiting_time:
+            return MemberLost(
+                f"A call has waited for {waited:.1f} s, longer than max_waiting_time="
+                f"{settings.max_waiting_time:g} s: {awaited(now)}. There must be n_workers="
+                f"{settings.n_workers} callers, and each must go on calling until it is given the sentinel."
+            )
+        if waited >= PATIENCE and not self._warned:
+            self._warned = True
+            logger.warning(
+                "A call of a simulated objective has waited for %.0f s: %s. It waits for ever if that does not change; "
+                "with max_waiting_time it would give up.",
+                waited,
+                awaited(now),
+            )
+        return None
