@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from evalpool.simulation._simulated import SimulatedEvaluator as SimulatedEvaluator
     from evalpool.simulation._simulated import simulated as simulated
     from evalpool.simulation._wrapper import ObjectiveFuncWrapper as ObjectiveFuncWrapper
-    from evalpool.simulation._wrapper import get_multiple_wrappers as get_multiple_wrappers
+    from evalpool.simulation._wrappers import get_multiple_wrappers as get_multiple_wrappers
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "ObjectiveFuncWrapper": "_wrapper",
         "SimulatedEvaluator": "_simulated",
         "SimulationResult": "_result",
-        "get_multiple_wrappers": "_wrapper",
+        "get_multiple_wrappers": "_wrappers",
         "simulate": "_simulate",
         "simulated": "_simulated",
     },

@@ -11,31 +11,26 @@ import copy
 import json
 import math
 import os
-import traceback
 from collections.abc import Callable
 from typing import Any, Literal
 
-from evalpool._clock import perf_counter, thread_time
-from evalpool._json import plain, to_json
-from evalpool.errors import BadArgument, RunExists, SimulationError, WrongKeys
-from evalpool.simulation._caller import failure_text
+from evalpool._clock import perf_counter
+from evalpool.errors import RunExists, SimulationError
 from evalpool.simulation._callers import Run
-from evalpool.simulation._checkpoints import check_fidelity, digest
 from evalpool.simulation._files import how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType
-from evalpool.simulation._kernel import check_overhead, check_runtime
+from evalpool.simulation._objective import Objective
 from evalpool.simulation._options import Options, directory_of, is_shared
 from evalpool.simulation._run import Over, Result
 from evalpool.simulation._session import Session
+from evalpool.simulation._thinking import Overhead, Thinking
 from evalpool.simulation._wrapper_loop import AskTellRun
 
-__all__ = ["ObjectiveFuncWrapper", "get_multiple_wrappers"]
+__all__ = ["ObjectiveFuncWrapper"]
 
 SENTINEL = float(1 << 30)
 """What a call gets for each objective and for the runtime when the run is over: worse than any loss."""
-
-Overhead = Literal["measured", "cpu", "none"] | Callable[[int, int], float]
 
 
 class ObjectiveFuncWrapper:
@@ -160,32 +155,34 @@ class ObjectiveFuncWrapper:
             overhead=overhead,
             on_lost=on_lost,
         )
-        if not callable(obj_func):
-            raise BadArgument(f"obj_func is {obj_func!r} of type {type(obj_func).__name__}, which cannot be called.")
         self._settings = settings = options.settings()
-        self._obj_func = obj_func
-        self._wanted = frozenset((*settings.obj_keys, settings.runtime_key))
-        self._overhead = overhead
+        self._objective = Objective(obj_func, settings)
+        self._thinking = Thinking(overhead)
         self._n_actual_evals_in_opt = n_actual_evals_in_opt
         self._dir_name = directory_of(save_dir_name, tmp_dir)
         self._path = os.path.abspath(self._dir_name)
         self._run: Run | None = None
         self._loop: AskTellRun | None = None
-        if launch_multiple_wrappers_from_user_side:
-            os.makedirs(self._path, exist_ok=True)
-            if how_it_ended(self._path) is not None or not is_shared(self._path):
+        self._begin(options)
+
+    def _begin(self, options: Options) -> None:
+        """Take the directory, and open what the calls of this wrapper need."""
+        settings, path = self._settings, self._path
+        if options.launched:
+            os.makedirs(path, exist_ok=True)
+            if how_it_ended(path) is not None or not is_shared(path):
                 raise self._exists()
-            self._run = Run(settings, self._path, host=None, worker=worker_index, one_worker=True)
+            self._run = Run(settings, path, host=None, worker=options.worker_index, one_worker=True)
             return
         try:
-            os.makedirs(self._path)
+            os.makedirs(path)
         except FileExistsError:
             raise self._exists() from None
-        if ask_and_tell:
-            self._loop = AskTellRun(settings, self._path)
+        if options.ask_and_tell:
+            self._loop = AskTellRun(settings, path)
         else:
-            host = Host(settings, self._path)
-            self._run = Run(settings, self._path, host=host, worker=None, one_worker=settings.batch_size is not None)
+            one_worker = settings.batch_size is not None
+            self._run = Run(settings, path, host=Host(settings, path), worker=None, one_worker=one_worker)
 
     def _exists(self) -> RunExists:
         return RunExists(f"The directory `{self._dir_name}` already exists. Remove it or give another save_dir_name.")
@@ -262,7 +259,7 @@ class ObjectiveFuncWrapper:
             raise SimulationError(
                 "This wrapper is a function for workers to call; for simulate(opt) make it with ask_and_tell=True."
             )
-        self._loop.run(opt, self)
+        self._loop.run(opt, self._objective, self._thinking)
 
     def close(self) -> None:
         """Leave the run, and end it if it was made in this process. Results stay. Idempotent."""
@@ -308,9 +305,7 @@ class ObjectiveFuncWrapper:
             try:
                 return self._call(session, eval_config, fidels, config_id, data_to_scatter)
             finally:
-                session.returned = perf_counter()
-                if self._overhead == "cpu":
-                    session.returned_cpu = thread_time()
+                self._thinking.returned(session)
 
     def _call(
         self,
@@ -321,14 +316,14 @@ class ObjectiveFuncWrapper:
         data: dict[str, Any],
     ) -> dict[str, Any]:
         wall = 0.0 if session.returned is None else perf_counter() - session.returned
-        fidelity = self.check_fidels(fidels)
+        fidelity = self._objective.check_fidels(fidels)
         session.look()
         if session.over:
             return self._sentinel()
-        overhead: float | None = self._charge(session, wall)
+        overhead: float | None = self._thinking.of_call(session, wall)
         seed = session.seed
         if fidelity is not None or (config_id is not None and self._settings.config_tracking):
-            begun = session.call(overhead or 0.0, wall, self.identify(eval_config, config_id, fidelity))
+            begun = session.call(overhead or 0.0, wall, self._objective.identify(eval_config, config_id, fidelity))
             if isinstance(begun, Over):
                 session.over = True
                 return self._sentinel()
@@ -339,9 +334,9 @@ class ObjectiveFuncWrapper:
         session.calls += 1
         session.evaluating(1)
         try:
-            results, runtime, text = self.evaluate(eval_config, fidels, seed, data)
+            results, runtime, text = self._objective.evaluate(eval_config, fidels, seed, data)
         except Exception as error:
-            failure = Result(math.nan, True, self._failure(error, eval_config, fidels))
+            failure = Result(math.nan, True, self._objective.failure(error, eval_config, fidels))
             with contextlib.suppress(SimulationError):  # what the objective raised is what there is to see
                 self._finish(session, overhead, wall, failure)
             raise
@@ -351,7 +346,7 @@ class ObjectiveFuncWrapper:
         charged = self._finish(session, overhead, wall, Result(runtime, False, text))
         if charged is None:
             return self._sentinel()
-        return self.reported(results, charged)
+        return self._objective.reported(results, charged)
 
     def _finish(self, session: Session, overhead: float | None, wall: float, result: Result) -> float | None:
         """Wait for the turn; the seconds that were charged, or None if the run was over before."""
@@ -375,159 +370,13 @@ class ObjectiveFuncWrapper:
         if self._run is not None:
             self._run.leave()
 
-    def _charge(self, session: Session, wall: float) -> float:
-        """The decision's virtual seconds."""
-        overhead = self._overhead
-        if overhead == "measured":
-            return wall
-        if overhead == "none":
-            return 0.0
-        if overhead == "cpu":
-            return 0.0 if session.returned is None else max(0.0, thread_time() - session.returned_cpu)
-        assert callable(overhead)
-        return check_overhead(overhead(session.worker, session.calls))
-
-    # The objective, for calls and for `simulate`.
-
-    def check_fidels(self, fidels: dict[str, Any] | None) -> int | None:
-        """The fidelity that continuation goes by, if there is continuation. Raises for what is wrong."""
-        keys = self._settings.fidel_keys
-        if keys is None:
-            if fidels is not None:
-                raise BadArgument(
-                    f"Objective function got keyword `fidels`, {fidels!r}, but the wrapper was made without fidel_keys."
-                )
-            return None
-        if fidels is None:
-            raise BadArgument(
-                f"Objective function did not get keyword `fidels`, but the wrapper was made with "
-                f"fidel_keys={list(keys)!r}."
-            )
-        if self._settings.continual_max_fidel is not None and len(fidels) != 1:
-            raise BadArgument(
-                f"fidels must have only one element when continual_max_fidel is given, but got fidels={fidels!r}."
-            )
-        if fidels.keys() != set(keys):
-            raise WrongKeys(
-                f"The keys in fidels must be identical to fidel_keys={list(keys)!r}, but got fidels={fidels!r}."
-            )
-        if self._settings.continual_max_fidel is None:
-            return None
-        return check_fidelity(fidels[keys[0]])
-
-    def identify(self, eval_config: dict[str, Any], config_id: Any, fidelity: int | None) -> dict[str, Any]:
-        """What the coordinator is told of a configuration."""
-        if config_id is None:
-            return {"key": digest(eval_config), "fidelity": fidelity}
-        tracked = plain(eval_config, lenient=True) if self._settings.config_tracking else None
-        return {"key": str(config_id), "eval_config": tracked, "fidelity": fidelity}
-
-    def evaluate(
-        self, eval_config: dict[str, Any], fidels: dict[str, Any] | None, seed: int, data: dict[str, Any]
-    ) -> tuple[dict[str, Any], float, bytes]:
-        """Call the objective: its results, its runtime, and what is kept of them."""
-        results = self._obj_func(eval_config=eval_config, fidels=fidels, seed=seed, **data)
-        if not isinstance(results, dict) or not self._wanted <= results.keys():
-            raise WrongKeys(
-                f"The output of objective must be a superset of {sorted(self._wanted)!r}, specified in obj_keys and "
-                f"runtime_key, but got results={results!r}."
-            )
-        runtime = check_runtime(results[self._settings.runtime_key])
-        if isinstance(runtime, str):
-            raise BadArgument(f"In the output of objective, {results!r}, {runtime}.")
-        values = ",".join([_as_json(results[key]) for key in self._settings.obj_keys])
-        return results, runtime, b'"values":[' + values.encode() + b"]" + self._inputs(eval_config, fidels)
-
-    def reported(self, results: dict[str, Any], charged: float) -> dict[str, Any]:
-        """What a call returns."""
-        kept = {key: results[key] for key in self._settings.obj_keys}
-        runtime_key = self._settings.runtime_key
-        kept[runtime_key] = results[runtime_key] if self._settings.continual_max_fidel is None else charged
-        return kept
-
-    def _failure(self, error: Exception, eval_config: dict[str, Any], fidels: dict[str, Any] | None) -> bytes:
-        text = "".join(traceback.format_exception(error))
-        return failure_text(f"F_{type(error).__name__}", text) + self._inputs(eval_config, fidels)
-
-    def _inputs(self, eval_config: dict[str, Any], fidels: dict[str, Any] | None) -> bytes:
-        if not self._settings.store_config:
-            return b""
-        config, given = plain(eval_config, lenient=True), plain(fidels, lenient=True)
-        return f',"config":{to_json(config)},"fidels":{to_json(given)}'.encode()
-
-    def measures(self, wall: float, cpu: float, worker: int, call: int) -> float:
-        """The virtual seconds of a decision of `simulate`."""
-        overhead = self._overhead
-        if callable(overhead):
-            return check_overhead(overhead(worker, call))
-        return {"measured": wall, "cpu": cpu, "none": 0.0}[overhead]
-
-    def _of_worker(self, host: Host, worker: int) -> ObjectiveFuncWrapper:
-        """This wrapper for one of its workers alone."""
-        one = copy.copy(self)
-        one._run = Run(self._settings, self._path, host=host, worker=worker, one_worker=True)
-        return one
-
-
-def get_multiple_wrappers(
-    obj_func: ObjectiveFuncType | Callable[..., dict[str, Any]],
-    save_dir_name: str | None = None,
-    n_workers: int = 4,
-    n_actual_evals_in_opt: int = 105,
-    n_evals: int = 100,
-    fidel_keys: list[str] | None = None,
-    obj_keys: list[str] | None = None,
-    runtime_key: str = "runtime",
-    seed: int | None = None,
-    continual_max_fidel: int | None = None,
-    max_waiting_time: float = math.inf,
-    check_interval_time: float = 1e-4,
-    store_config: bool = False,
-    store_actual_cumtime: bool = False,
-    allow_parallel_sampling: bool = False,
-    config_tracking: bool = True,
-    max_total_eval_time: float = math.inf,
-    expensive_sampler: bool = False,
-    tmp_dir: str | None = None,
-    *,
-    overhead: Overhead = "measured",
-    on_lost: Literal["fail", "leave", "raise"] = "fail",
-) -> list[ObjectiveFuncWrapper]:
-    """One wrapper for each worker, 0 to ``n_workers - 1``, of one run; each may go to a process of its own.
-
-    For optimisers that take a worker object each. The coordinator is in this process, and the run ends with the last
-    of the wrappers here. The arguments are those of `ObjectiveFuncWrapper`.
-    """
-    whole = ObjectiveFuncWrapper(
-        obj_func,
-        save_dir_name=save_dir_name,
-        n_workers=n_workers,
-        n_actual_evals_in_opt=n_actual_evals_in_opt,
-        n_evals=n_evals,
-        fidel_keys=fidel_keys,
-        obj_keys=obj_keys,
-        runtime_key=runtime_key,
-        seed=seed,
-        continual_max_fidel=continual_max_fidel,
-        max_waiting_time=max_waiting_time,
-        check_interval_time=check_interval_time,
-        store_config=store_config,
-        store_actual_cumtime=store_actual_cumtime,
-        allow_parallel_sampling=allow_parallel_sampling,
-        config_tracking=config_tracking,
-        max_total_eval_time=max_total_eval_time,
-        expensive_sampler=expensive_sampler,
-        tmp_dir=tmp_dir,
-        overhead=overhead,
-        on_lost=on_lost,
-    )
-    assert whole._run is not None
-    host = whole._run.host
-    assert host is not None
-    return [whole._of_worker(host, worker) for worker in range(n_workers)]
-
-
-def _as_json(value: Any) -> str:
-    if value.__class__ is float and math.isfinite(value):
-        return repr(value)
-    return to_json(value)
+    def _one_per_worker(self) -> list[ObjectiveFuncWrapper]:
+        """This wrapper for each of its workers alone."""
+        assert self._run is not None
+        host = self._run.host
+        assert host is not None
+        wrappers = []
+        for worker in range(self.n_workers):
+            wrappers.append(copy.copy(self))
+            wrappers[-1]._run = Run(self._settings, self._path, host=host, worker=worker, one_worker=True)
+        return wrappers

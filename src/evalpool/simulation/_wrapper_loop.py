@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from evalpool._clock import unix_time
 from evalpool.errors import SimulationError
@@ -14,10 +14,9 @@ from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._files import CompletionLog, completion
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._loop import NO_JOB, Loop
+from evalpool.simulation._objective import Objective
 from evalpool.simulation._run import RunSettings
-
-if TYPE_CHECKING:
-    from evalpool.simulation._wrapper import ObjectiveFuncWrapper
+from evalpool.simulation._thinking import Thinking
 
 __all__ = ["AskTellRun"]
 
@@ -57,13 +56,13 @@ class AskTellRun(Loop):
         self._calls = [0] * settings.n_workers
         self._began = False
 
-    def run(self, opt: Any, wrapper: ObjectiveFuncWrapper) -> None:
+    def run(self, opt: Any, objective: Objective, thinking: Thinking) -> None:
         """See `ObjectiveFuncWrapper.simulate`."""
         if self._began:
             raise SimulationError("This wrapper has simulated an optimizer already; make another for the next.")
         self._take(opt)
         self._began = True
-        self._wrapper = wrapper
+        self._objective, self._thinking = objective, thinking
         self._started = unix_time()
         try:
             self._run()
@@ -77,14 +76,14 @@ class AskTellRun(Loop):
 
     def _charge(self, wall: float, cpu: float, batch: int | None) -> float:
         if batch is not None:
-            return self._wrapper.measures(wall, cpu, 0, batch)
+            return self._thinking.of_decision(wall, cpu, 0, batch)
         worker = self._kernel.next_worker
         call = self._calls[worker]
         self._calls[worker] += 1
-        return self._wrapper.measures(wall, cpu, worker, call)
+        return self._thinking.of_decision(wall, cpu, worker, call)
 
     def _fidelity(self, asked: Asked) -> int | None:
-        return self._wrapper.check_fidels(asked.fidels)
+        return self._objective.check_fidels(asked.fidels)
 
     def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
         self._asked[job] = asked
@@ -96,7 +95,7 @@ class AskTellRun(Loop):
         seed = self._seed_of(job)
         if checkpoint is not None and checkpoint.seed is not None:
             seed = checkpoint.seed
-        results, runtime, text = self._wrapper.evaluate(asked.eval_config, asked.fidels, seed, {})
+        results, runtime, text = self._objective.evaluate(asked.eval_config, asked.fidels, seed, {})
         kernel.finish(job, runtime, seed=seed)
         resumed = checkpoint.job if checkpoint is not None else None
         self._evaluated[job] = _Evaluated(asked, results, runtime, text, seed, resumed)
@@ -129,7 +128,7 @@ class AskTellRun(Loop):
                 left=left,
             )
         )
-        results = {**done.results, **self._wrapper.reported(done.results, charged)}
+        results = {**done.results, **self._objective.reported(done.results, charged)}
         self._tell(_job(job, asked, results, settings) if self._wants_job else NO_JOB, asked, results)
 
 
