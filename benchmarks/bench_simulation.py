@@ -5,7 +5,7 @@
 The bare loop is what one would write by hand for an optimiser that asks and is told: a heap of ends, and nothing else;
 no limits, no overhead, no trace, no ties that repeat. Both ask the same optimiser and call the same run-function, in
 alternation. The kernel is measured twice: as the loop that it offers for a run-function that is called right here
-(`Kernel.drive`), and by the single steps with which the evaluators drive it.
+(`drive`), and by the single steps with which the evaluators drive it.
 
 The wrapper is called from 4 processes that do nothing else, ours and mfhpo-simulator's: from the first start of a
 process until the last has ended, and, for ours, at several numbers of evaluations. Between two evaluations lie two
@@ -41,7 +41,7 @@ from typing import Any
 from _tables import alternate, heading, row
 
 from evalpool import simulate
-from evalpool.simulation import ObjectiveFuncWrapper
+from evalpool.simulation import ObjectiveFuncWrapper, _drive
 from evalpool.simulation._kernel import ASK, Kernel
 
 SENTINEL = 1 << 30
@@ -114,7 +114,7 @@ def bare(workers: int, count: int) -> float:
 def drive(workers: int, count: int) -> float:
     optimizer = Optimizer()
     kernel = Kernel(workers, max_evals=count)
-    kernel.drive(optimizer.ask, Objective().run, optimizer.tell)
+    _drive.drive(kernel, optimizer.ask, Objective().run, optimizer.tell)
     return kernel.clock
 
 
@@ -168,7 +168,7 @@ def million(quick: bool) -> None:
         if told % (count // 4) == 0:
             marks.append(time.perf_counter() - start)
 
-    kernel.drive(optimizer.ask, objective.run, tell)
+    _drive.drive(kernel, optimizer.ask, objective.run, tell)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     quarters = [(after - at) * 4e6 / count for at, after in zip([0.0, *marks], marks, strict=False)]
     print(

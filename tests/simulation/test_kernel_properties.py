@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalpool.simulation._drive import drive
 from evalpool.simulation._kernel import Kernel
 
 from .drivers import Late, Queue, new_kernel, search
@@ -166,7 +167,8 @@ def test_the_fast_loop_does_what_the_single_steps_do(data: st.DataObject) -> Non
     thinking = data.draw(st.lists(overheads, min_size=24, max_size=24))
     asked, told = iter(range(24)), []
     kernel = new_kernel(rules)
-    kernel.drive(
+    drive(
+        kernel,
         lambda: next(asked),
         lambda number: {"runtime": plans[number].runtime},
         lambda number, results: told.append(number),

@@ -20,8 +20,9 @@ from evalpool.errors import BadArgument, MemberLost
 from evalpool.simulation._caller import Call, Caller, failure_text
 from evalpool.simulation._coordinator import Coordinator
 from evalpool.simulation._entry import Entry
-from evalpool.simulation._kernel import NOTHING, Kernel, check_overhead
+from evalpool.simulation._kernel import NOTHING, Kernel
 from evalpool.simulation._run import Begun, Over, Released, Result
+from evalpool.simulation._seconds import check_overhead
 
 __all__ = ["BatchCoordinator"]
 

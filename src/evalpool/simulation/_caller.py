@@ -37,7 +37,7 @@ class Caller:
         self.deliver = deliver
         self.nudge = nudge
         self.worker = -1
-        self.job = NOTHING  # the number of its turn; NOTHING when the run is over for it
+        self.job: int = NOTHING  # the number of its turn; NOTHING when the run is over for it
         self.seed = 0  # of that job
         self.thinks_since = 0.0  # on the monotonic clock
 

@@ -8,7 +8,7 @@ its run-function really runs somewhere. Such a job is *open*, and nothing that i
 Three faces drive it, each with methods of its own over the same state::
 
     jobs that wait for workers     submit -> startable/start -> finish     step, advance        the decorator
-    workers that wait for jobs     poll -> ask -> finish, or all: drive    poll                 ask and tell
+    workers that wait for jobs     poll -> ask -> finish, or `drive`       poll                 ask and tell
     callers that are the workers   turn -> place (-> claim)  -> finish     release              `CallerKernel`
 
 Not for several threads at once. Every method costs a constant, plus the logarithm of the number of running jobs
@@ -17,16 +17,18 @@ where it touches the heap.
 
 from __future__ import annotations
 
+import enum
 import math
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple, TypeVar
 
-from evalpool._checks import check_choice, check_number
+from evalpool._checks import check_choice
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.outcomes import FailureKind
 from evalpool.simulation._checkpoints import Checkpoint, Checkpoints
+from evalpool.simulation._seconds import check_limit, check_overhead, check_runtime, check_time, check_whole
 from evalpool.simulation._trace import CANCELLED, DONE, FAILED, Trace, TraceRow, digest
 
 __all__ = [
@@ -36,15 +38,30 @@ __all__ = [
     "NOTHING",
     "RETRIED",
     "WAIT",
+    "Answer",
     "Kernel",
     "Verdict",
-    "check_overhead",
-    "check_runtime",
 ]
 
-ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN = -1, -2, -3, -4, -5, -6
-"""What `poll` and `step` answer when no job has ended: a proposal is due; a real result must come first; nothing
-happens any more (by then); a mark was reached; a job ended that is run again; a job that was asked for starts."""
+
+class Answer(enum.IntEnum):
+    """What `poll`, `step` and alike answer where a job's number is not the answer."""
+
+    ASK = -1
+    """a proposal is due: the search is to decide for an idle worker"""
+    WAIT = -2
+    """a real result must come first"""
+    NOTHING = -3
+    """nothing happens any more, or by the time that was given"""
+    MARK = -4
+    """a mark was reached while a job runs: that of `marked`"""
+    RETRIED = -5
+    """a job ended that is run again: `marked`"""
+    BEGIN = -6
+    """a job that was asked for starts: `marked`"""
+
+
+ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN = Answer  # names of the module: they are looked up on the path of every event
 
 INF = math.inf
 NAN = math.nan
@@ -83,16 +100,19 @@ class Kernel:
         over: which limit ended the run: ``"max_evals"``, ``"max_submits"`` or ``"max_time"``; None if none did.
         num_submitted, num_completed: counters.
         marked: after `MARK`, `BEGIN` or `RETRIED`, the job.
+        decision: after `ASK`, when the decision starts that is due.
+        job_timeout: seconds that a job may run; None for no limit.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
     """
 
     __slots__ = (
-        "_asked", "_at", "_bounds", "_by_caller", "_checkpoints", "_claims", "_decided", "_ends", "_fates", "_idle",
+        "_asked", "_bounds", "_by_caller", "_checkpoints", "_claims", "_decided", "_ends", "_fates", "_idle",
         "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue", "_serial", "_settings",
-        "_since", "_stale", "_starts", "_stopping", "_tells_from", "_timeout", "_trace", "_unknown", "clock", "ended",
-        "failure_runtime", "marked", "max_fidelity", "num_completed", "num_submitted", "num_workers", "over",
+        "_since", "_stale", "_starts", "_stopping", "_tells_from", "_trace", "_unknown", "clock", "decision",
+        "ended", "failure_runtime", "job_timeout", "marked", "max_fidelity", "num_completed", "num_submitted",
+        "num_workers", "over",
     )  # fmt: skip
 
     def __init__(
@@ -109,15 +129,15 @@ class Kernel:
         max_time: float | None = None,
     ) -> None:
         self._settings: dict[str, Any] = {
-            "num_workers": _check_whole("num_workers", num_workers, 1),
+            "num_workers": check_whole("num_workers", num_workers, 1),
             "sampling": check_choice("sampling", sampling, SAMPLINGS),
             "tell": check_choice("tell", tell, TELLS),
-            "continual_max_fidel": _check_whole("continual_max_fidel", continual_max_fidel, 1, optional=True),
-            "failure_runtime": _check_time("failure_runtime", failure_runtime),
-            "job_timeout": _check_limit("job_timeout", job_timeout),
-            "max_evals": _check_whole("max_evals", max_evals, 1, optional=True),
-            "max_submits": _check_whole("max_submits", max_submits, 1, optional=True),
-            "max_time": _check_limit("max_time", max_time),
+            "continual_max_fidel": check_whole("continual_max_fidel", continual_max_fidel, 1, optional=True),
+            "failure_runtime": check_time("failure_runtime", failure_runtime),
+            "job_timeout": check_limit("job_timeout", job_timeout),
+            "max_evals": check_whole("max_evals", max_evals, 1, optional=True),
+            "max_submits": check_whole("max_submits", max_submits, 1, optional=True),
+            "max_time": check_limit("max_time", max_time),
         }
         self.num_workers = num_workers
         self.failure_runtime: float = self._settings["failure_runtime"]
@@ -125,7 +145,7 @@ class Kernel:
         self._serial = sampling == "serial"
         # Results are told before a decision for an idle worker from this many jobs on.
         self._tells_from = {"asap": 0, "warmup": num_workers, "fill": FOREVER}[tell]
-        self._timeout: float | None = self._settings["job_timeout"]
+        self.job_timeout: float | None = self._settings["job_timeout"]
         self._max_evals = FOREVER if max_evals is None else max_evals
         self._max_submits = FOREVER if max_submits is None else max_submits
         self._max_time: float = INF if self._settings["max_time"] is None else self._settings["max_time"]
@@ -139,7 +159,7 @@ class Kernel:
         self.num_completed = 0
         self.marked = -1
         self._decided = 0.0  # the end of the last decision, with serial sampling
-        self._at: float | None = None  # when the decision starts for which `poll` said ASK
+        self.decision: float | None = None
         self._idle = deque(range(num_workers))  # first idle first: workers become idle in the order of time
         self._since = [0.0] * num_workers
         self._queue: deque[int] = deque()
@@ -191,9 +211,9 @@ class Kernel:
             charged = max(0.0, total - resumed.total)
         else:
             charged = total
-        if self._timeout is not None and charged > self._timeout:
-            message = f"the job would have run {charged!r} s of virtual time; its limit is {self._timeout!r} s"
-            charged = self._timeout
+        if self.job_timeout is not None and charged > self.job_timeout:
+            message = f"the job would have run {charged!r} s of virtual time; its limit is {self.job_timeout!r} s"
+            charged = self.job_timeout
             if not failed:
                 verdict, failed = Verdict(FailureKind.TIMEOUT, message), True
         self._trace.charged[job] = charged
@@ -396,7 +416,7 @@ class Kernel:
                 if not told or not ends or ends[0][0] > at:
                     if told and self._open and self._first_bound()[0] <= at:
                         return WAIT  # it may have ended by then
-                    self._at = at
+                    self.decision = at
                     if self.clock < at:
                         self.clock = at
                     return ASK
@@ -407,11 +427,6 @@ class Kernel:
         return answer
 
     @property
-    def decision(self) -> float | None:
-        """After `ASK`: when the decision starts that is due."""
-        return self._at
-
-    @property
     def next_worker(self) -> int:
         """After `ASK`: the worker that is decided for."""
         return self._idle[0]
@@ -420,11 +435,11 @@ class Kernel:
         """The decision that `poll` announced was made in `overhead` seconds: start the job on the first idle worker;
         returns its number. Raises `BadArgument` for an overhead that is no number of seconds.
         """
-        at = self._at
+        at = self.decision
         if at is None:
             raise SimulationError("No decision is due; call ask once after each time that poll returned ASK.")
         start = at + check_overhead(overhead)
-        self._at = None
+        self.decision = None
         if self._serial:
             self._decided = start
         job = self._new(self._idle.popleft(), start)
@@ -469,93 +484,6 @@ class Kernel:
         self.marked = job
         return BEGIN
 
-    def drive(
-        self,
-        ask: Callable[[], Any],
-        run: Callable[[Any], Any],
-        tell: Callable[[Any, Any], object],
-        *,
-        runtime: str | int = "runtime",
-        overhead: Callable[[int, int], float] | None = None,
-    ) -> None:
-        """The whole loop for a run-function that is called right here: `poll`, `ask` and `finish` in one, some three
-        times as fast. It ends when the run is over. Its rules are theirs, and the tests hold one against the other.
-
-        Args:
-            ask: gives a configuration.
-            run: takes it and gives its results, with the runtime under the key or at the position `runtime`. It may
-                `fail` the job, whose number is how many were run before.
-            tell: takes both.
-            overhead: of a decision, from the numbers of jobs asked and told; None for none.
-
-        Raises:
-            SimulationError: the kernel is not new, or has a feature that needs the single steps: continuation,
-                job_timeout. What a callable raises passes through; the trace then shows what had happened.
-        """
-        if not self._plain or self.num_submitted or self._queue or self.clock:
-            raise SimulationError("drive needs a new kernel, without continual_max_fidel and job_timeout.")
-        trace, ends, idle, since, fates = self._trace, self._ends, self._idle, self._since, self._fates
-        workers, starts, charges = trace.worker.append, trace.start.append, trace.charged.append
-        max_submits, max_time, tells_from, serial = self._max_submits, self._max_time, self._tells_from, self._serial
-        running: Any = ends  # here with the configuration and the results behind each entry
-        asked = told = 0
-        left = self._max_evals
-        end = free = decided = 0.0
-        hand = -1  # the first idle worker, taken out of the queue because it is mostly the only one; idle since `free`
-        try:
-            while left:
-                if hand < 0 and idle:
-                    hand = idle.popleft()
-                    free = since[hand]
-                if hand >= 0 and asked < max_submits:
-                    at = free if free > decided else decided
-                    if at < max_time and (not running or running[0][0] > at or asked < tells_from):
-                        configuration = ask()
-                        results = run(configuration)
-                        try:
-                            seconds = results[runtime]
-                        except (KeyError, TypeError, IndexError):
-                            seconds = None
-                        if seconds.__class__ is not float or not 0.0 <= seconds < INF:
-                            seconds = self._checked(asked, seconds)
-                        if overhead is None:
-                            start = at
-                        else:
-                            start = at + check_overhead(overhead(asked, told))
-                            if serial:
-                                decided = start
-                        workers(hand)
-                        starts(start)
-                        charges(seconds)
-                        heappush(running, (start + seconds, asked, hand, configuration, results))
-                        asked += 1
-                        hand = -1
-                        continue
-                if not running or running[0][0] > max_time:
-                    self.over = "max_submits" if not running and asked >= max_submits else "max_time"
-                    break
-                end, job, worker, configuration, results = heappop(running)
-                if hand < 0:
-                    hand, free = worker, end
-                else:
-                    since[worker] = end
-                    idle.append(worker)
-                if fates:
-                    self._settle(job)
-                told += 1
-                left -= 1
-                tell(configuration, results)
-            else:
-                self.over = "max_evals"
-        finally:
-            ends[:] = [entry[:3] for entry in running]
-            self.num_submitted, self.num_completed = asked, told
-            self.clock = self.ended = end
-            self._decided = decided
-            if hand >= 0:
-                since[hand] = free
-                idle.appendleft(hand)
-
     def fail(self, job: int) -> None:
         """The job that `drive` is running is a failure; it occupies its worker like any other."""
         self._fates[job] = FAILED
@@ -569,11 +497,6 @@ class Kernel:
     def trace_digest(self) -> str:
         """A hash of `trace`, for regression tests."""
         return digest(self._rows())
-
-    @property
-    def job_timeout(self) -> float | None:
-        """Seconds that a job may run."""
-        return self._timeout
 
     @property
     def checkpoints(self) -> dict[str, list[list[Any]]]:
@@ -591,7 +514,7 @@ class Kernel:
             "num_completed": self.num_completed,
             "marked": self.marked,
             "decided": self._decided,
-            "at": self._at,
+            "at": self.decision,
             "idle": list(self._idle),
             "since": list(self._since),
             "queue": list(self._queue),
@@ -614,7 +537,7 @@ class Kernel:
         kernel = cls(**state["settings"])
         kernel.clock, kernel.ended, kernel.over = state["clock"], state["ended"], state["over"]
         kernel.num_submitted, kernel.num_completed = state["num_submitted"], state["num_completed"]
-        kernel.marked, kernel._decided, kernel._at = state["marked"], state["decided"], state["at"]
+        kernel.marked, kernel._decided, kernel.decision = state["marked"], state["decided"], state["at"]
         kernel._idle, kernel._since = deque(state["idle"]), list(state["since"])
         kernel._queue = deque(state["queue"])
         kernel._ends = [(end, rank, worker) for end, rank, worker in state["ends"]]
@@ -746,14 +669,6 @@ class Kernel:
             self._trace.fates[job] = fate
         return False
 
-    def _checked(self, job: int, runtime: Any) -> float:
-        """The runtime of a job that starts, as `finish` would charge it."""
-        seconds = check_runtime(runtime)
-        if isinstance(seconds, str):
-            self._fates[job] = FAILED
-            return self.failure_runtime
-        return seconds
-
     def _drop_stale(self) -> None:
         """Remove from the top what is left of jobs that ended earlier: their first end, marks that came too late."""
         ends, stale, stopping = self._ends, self._stale, self._stopping
@@ -762,51 +677,3 @@ class Kernel:
             stale[job] -= 1
             if not stale[job]:
                 del stale[job]
-
-
-def check_runtime(value: Any) -> float | str:
-    """Seconds as a float, or, as text, why it is no number of seconds."""
-    if type(value) is not float:
-        seconds = NAN
-        if not isinstance(value, (str, bytes, bool)):
-            try:
-                seconds = float(value)
-            except (TypeError, ValueError, OverflowError):
-                seconds = NAN
-        if math.isnan(seconds):
-            return f"the runtime is {value!r} of type {type(value).__name__}; it must be a number of seconds"
-        value = seconds
-    if not 0.0 <= value < INF:
-        return f"the runtime is {value!r}; it must be a finite number of seconds, 0 or more"
-    return float(value)
-
-
-def check_overhead(value: Any) -> float:
-    """Seconds as a float. Raises `BadArgument` with the value."""
-    seconds = check_runtime(value)
-    if isinstance(seconds, str):
-        raise BadArgument(f"The overhead of a decision is {value!r}; give a finite number of seconds, 0 or more.")
-    return seconds
-
-
-def _check_whole(name: str, value: Any, least: int, *, optional: bool = False) -> int | None:
-    if value is None and optional:
-        return None
-    return check_number(name, value, least)
-
-
-def _check_time(name: str, value: Any) -> float:
-    seconds = check_runtime(value)
-    if isinstance(seconds, str):
-        raise BadArgument(f"{name} is {value!r}; give seconds of virtual time, 0 or more.")
-    return seconds
-
-
-def _check_limit(name: str, value: Any) -> float | None:
-    """Seconds above 0; None, as infinity, is no limit."""
-    if value is None or value == INF:
-        return None
-    seconds = check_runtime(value)
-    if isinstance(seconds, str) or seconds == 0.0:
-        raise BadArgument(f"{name} is {value!r}; give seconds of virtual time above 0, or None for no limit.")
-    return seconds

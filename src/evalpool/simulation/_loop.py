@@ -20,7 +20,8 @@ from evalpool.errors import SimulationError
 from evalpool.jobs._job import Job
 from evalpool.search._asktell import Asked, AskTell
 from evalpool.simulation._checkpoints import Configurations
-from evalpool.simulation._kernel import ASK, BEGIN, NOTHING, Kernel, check_overhead
+from evalpool.simulation._kernel import ASK, BEGIN, NOTHING, Kernel
+from evalpool.simulation._seconds import check_overhead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from evalpool._json import plain, to_json
 from evalpool.errors import BadArgument, WrongKeys
 from evalpool.simulation._caller import failure_text
 from evalpool.simulation._checkpoints import check_fidelity, digest
-from evalpool.simulation._kernel import check_runtime
 from evalpool.simulation._run import RunSettings
+from evalpool.simulation._seconds import check_runtime
 
 __all__ = ["Objective"]
 

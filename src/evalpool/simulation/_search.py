@@ -25,10 +25,12 @@ from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, Worker
 from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations
-from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, check_overhead, check_runtime
+from evalpool.simulation._drive import drive
+from evalpool.simulation._kernel import NOTHING, Kernel, Verdict
 from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
 from evalpool.simulation._result import Diary, SimulationResult
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
+from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator
 from evalpool.worker._call import SEED_NUMBER, Task
 
@@ -196,7 +198,7 @@ class LocalSearch(Search):
         def tell(job: int, result: tuple[Outcome, Any]) -> None:
             ended(job, result[0], self._job)
 
-        kernel.drive(ask, run, tell, runtime=1)
+        drive(kernel, ask, run, tell, runtime=1)
         # A decision takes no time: it begins when the job does.
         diary.ask_start = array("d", map(kernel.start_of, range(kernel.num_submitted)))
 

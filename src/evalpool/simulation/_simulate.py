@@ -14,9 +14,10 @@ from evalpool.evaluator._registry import EVALUATORS
 from evalpool.jobs._seeds import fresh_seed
 from evalpool.search._optimize import _announce, _can_stop
 from evalpool.simulation._checkpoints import check_continuation
-from evalpool.simulation._kernel import Kernel, check_overhead, check_runtime
+from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._runtimes import check_runtime_key
 from evalpool.simulation._search import EvaluatorSearch, LocalSearch, Search
+from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator, simulated
 
 if TYPE_CHECKING:
@@ -151,16 +152,23 @@ def simulate(
                     )
                 )
             assert isinstance(evaluator, SimulatedEvaluator)
-            if not evaluator.is_master:
-                raise SimulationError(
-                    "This rank has served its root, which searches. Make the evaluator before: with "
-                    "simulated(MPICommEvaluator)(run_function, num_workers=8) as evaluator: if evaluator.is_master: "
-                    "simulate(..., evaluator=evaluator)."
-                )
-            if max_evals is not None:
-                _announce(evaluator, max_evals)
-            search = EvaluatorSearch(kernel, evaluator, **settings)
+            search = _search_on(evaluator, kernel, max_evals, settings)
         return search.run(optimizer)
+
+
+def _search_on(
+    evaluator: SimulatedEvaluator, kernel: Kernel, max_evals: int | None, settings: dict[str, Any]
+) -> EvaluatorSearch:
+    """The search whose jobs this evaluator runs."""
+    if not evaluator.is_master:
+        raise SimulationError(
+            "This rank has served its root, which searches. Make the evaluator before: with "
+            "simulated(MPICommEvaluator)(run_function, num_workers=8) as evaluator: if evaluator.is_master: "
+            "simulate(..., evaluator=evaluator)."
+        )
+    if max_evals is not None:
+        _announce(evaluator, max_evals)
+    return EvaluatorSearch(kernel, evaluator, **settings)
 
 
 def _class_of(evaluator: Any) -> Any:

@@ -31,8 +31,9 @@ from evalpool.jobs._options import Submission
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations, check_continuation
-from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel, check_runtime
+from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel
 from evalpool.simulation._runtimes import check_runtime_key, judged, record_times, runtime_of, timestamps
+from evalpool.simulation._seconds import check_runtime
 from evalpool.worker._call import SEED_NUMBER, describe_exception
 
 if TYPE_CHECKING:

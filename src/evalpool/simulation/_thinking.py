@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from evalpool._clock import perf_counter, thread_time
-from evalpool.simulation._kernel import check_overhead
+from evalpool.simulation._seconds import check_overhead
 from evalpool.simulation._session import Session
 
 __all__ = ["Overhead", "Thinking"]

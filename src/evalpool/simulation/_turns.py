@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 from evalpool.errors import SimulationError
 from evalpool.simulation._checkpoints import Checkpoint
-from evalpool.simulation._kernel import NAN, NOTHING, Kernel, check_overhead
+from evalpool.simulation._kernel import NAN, NOTHING, Kernel
+from evalpool.simulation._seconds import check_overhead
 from evalpool.simulation._trace import LOST
 
 __all__ = ["CallerKernel"]
