@@ -37,7 +37,7 @@ def test_a_jobs_own_duration_decides_whether_it_timed_out(duration: float, objec
     with ByHand(lambda job: 0, job_timeout=30.0) as evaluator:
         job = one_job(evaluator)
         if fired:
-            evaluator._overtime(job, 1)
+            evaluator._stops.stop(evaluator._running[job.number], FailureKind.TIMEOUT)
             assert job.status is JobStatus.CANCELLING
         evaluator.ended(job, 100.0, 100.0 + duration)
         assert [job.objective for job in evaluator.gather()] == [objective]
@@ -75,9 +75,9 @@ def test_the_time_budget_goes_by_when_a_job_ended(fired: bool) -> None:
     with ByHand(lambda job: 0, num_workers=2) as evaluator:
         evaluator.timeout = 1000.0
         within, over = evaluator.submit([{"x": 0}, {"x": 1}])
-        end = evaluator._budget_end
+        end = evaluator._stops.budget_end
         if fired:
-            evaluator._end_all(FailureKind.CANCELLED, "", end)
+            evaluator._stops.end_all(FailureKind.CANCELLED, "", end)
             within._asked = over._asked = end
         evaluator.ended(within, end - 5.0, end)
         evaluator.ended(over, end - 5.0, end + 0.1)
@@ -88,7 +88,7 @@ def test_the_time_budget_goes_by_when_a_job_ended(fired: bool) -> None:
 def test_a_worker_that_died_of_the_stop_is_the_stops_outcome() -> None:
     with ByHand(lambda job: 0, job_timeout=30.0) as evaluator:
         job = one_job(evaluator)
-        evaluator._overtime(job, 1)
+        evaluator._stops.stop(evaluator._running[job.number], FailureKind.TIMEOUT)
         now = time.monotonic()
         dead = Outcome(JobStatus.FAILED, "F_worker_died", kind=FailureKind.WORKER_DIED, start=now, end=now)
         evaluator._report(job, dead, 1)

@@ -21,6 +21,8 @@ from evalpool.backends._pool._sockets import OverSockets
 from evalpool.backends._process._supervisor import Supervisor
 from evalpool.backends._thread import Threads
 from evalpool.evaluator import Evaluator
+from evalpool.evaluator._core import Core
+from evalpool.evaluator._ledger import JobLedger
 from evalpool.evaluator._watchdog import Watchdog
 
 pytestmark = pytest.mark.slow
@@ -118,7 +120,7 @@ def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault
         Ahead._conclude_turn, Ahead._tell_owner, Ahead._house, Ahead._take, Ahead._on_record,
         Ahead._balance, Ahead._given_back, Ahead._learn, Ahead._feed, Seat.add, Ahead.dispatch, Ahead._assign_to,
         OverSockets._handle_events, OverSockets._on_data, OverSockets._on_control, OverSockets._woken,
-        OverSockets._send, Supervisor._send, Evaluator._report_all, Evaluator._take_ready,
+        OverSockets._send, Supervisor._send, Core.report, JobLedger.end, JobLedger.take,
     )  # fmt: skip
     traced(fault)
     struck = 0
@@ -138,7 +140,7 @@ def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault
 
 
 def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Fault], None]) -> None:
-    fault = Fault(Threads._work, Watchdog._turn, Evaluator._report_all, Evaluator._started, Evaluator._take_ready)
+    fault = Fault(Threads._work, Watchdog._turn, Core.report, JobLedger.end, Evaluator._started, JobLedger.take)
     struck = 0
     for count, (name, line, code) in enumerate(fault.lines):
         traced(fault)

@@ -13,6 +13,7 @@ import pytest
 
 from evalpool import Evaluator, Job
 from evalpool.callbacks import CSVLoggerCallback
+from evalpool.evaluator._core import Core
 from evalpool.evaluator._numbers import take_numbers
 from evalpool.evaluator._submission import enter
 from evalpool.storage import SharedMemoryStorage, Storage, storage_from_url
@@ -82,7 +83,7 @@ def test_a_submission_is_taken_whole_or_not_at_all_wherever_an_interrupt_strikes
         options = {"storage": storage, "num_workers": 2, "callbacks": [CSVLoggerCallback(table)]}
         evaluator = stack.enter_context(Evaluator.create(lambda job: float(job["x"]), "thread", options))
         functions = [
-            Evaluator._submit, enter, Evaluator._record_created, take_numbers, Evaluator._accept,
+            Evaluator._submit, enter, Evaluator._record_created, take_numbers, Core.accept,
         ]  # fmt: skip
         gathered: list[Job[Any]] = []
         which, struck = 0, True

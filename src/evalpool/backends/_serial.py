@@ -63,7 +63,7 @@ class SerialEvaluator(Evaluator):
         with self._turn:
             if self._async:
                 self._turn_loop(inbox, size, deadline)
-            elif self._has_deadlines or self._timeout is not None:
+            elif self._has_deadlines or self.timeout is not None:
                 self._work_beside(inbox, size, deadline)
             else:
                 self._work(inbox, size, deadline)
@@ -113,18 +113,18 @@ class SerialEvaluator(Evaluator):
     def _work_beside(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         if self._threads is None:
             self._threads = Threads(self, 1, "serial")
-            self._wakes_at_every_report = True
+            self._core.wakes_at_every_report = True
         while len(inbox.done) < inbox.needed(size):
             try:
                 job = self._queue.popleft()
             except IndexError:
                 if not self._running:
                     return
-                job = next(iter(self._running.values()))  # left running by a gather that timed out
+                job = next(iter(self._running.values())).job  # left running by a gather that timed out
             else:
                 self._threads.put(job)
             with Shielded(), self._condition:
-                while self._running.get(job.number) is job:
+                while job.number in self._running:
                     rest = None if deadline is None else deadline - monotonic()
                     if rest is not None and rest <= 0:
                         return

@@ -78,9 +78,9 @@ class _Sharing(Evaluator):
         super().__init__(run_function, **kwargs)
 
     def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
-        if self._num_gathered - self._looked_at < self._share_freq and self._inbox.outstanding:
+        if self.num_jobs_gathered - self._looked_at < self._share_freq and self._inbox.outstanding:
             return []  # once nothing is outstanding, the next look may be the last one
-        self._looked_at = self._num_gathered
+        self._looked_at = self.num_jobs_gathered
         return super()._look_for_others(at_once)
 
 

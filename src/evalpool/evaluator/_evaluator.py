@@ -38,9 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 from evalpool._checks import check_choice, check_number, check_seconds, check_wait
 from evalpool._clock import monotonic, unix_time
 from evalpool._fork import Order, at_fork
-from evalpool._guard import describe
 from evalpool._interrupts import (
-    Condition,
     Opened,
     Shielded,
     from_a_handler,
@@ -53,15 +51,20 @@ from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
+from evalpool.evaluator._core import Core
 from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._from_url import FromUrl
 from evalpool.evaluator._hook_queue import HookQueue
+from evalpool.evaluator._inherited import InheritedBackend, Services
+from evalpool.evaluator._ledger import JobLedger
 from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._own_storage import OwnStorage
 from evalpool.evaluator._resume import resume
-from evalpool.evaluator._stop_control import HELD_UP, STOP_TEXT, decide, stopped_outcome
+from evalpool.evaluator._scheduler import HookResources, Resources
+from evalpool.evaluator._stop_control import GRACE, StopControl
 from evalpool.evaluator._submission import enter
+from evalpool.evaluator._timeline import Timeline
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.jobs._best import best
 from evalpool.jobs._inbox import Inbox
@@ -96,12 +99,7 @@ __all__ = ["Evaluator", "let_go_of_all"]
 
 logger = get_logger()
 
-READY, RUNNING, CANCELLING = JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING
 ALL = 1 << 61
-GRACE = 0.25
-"""Seconds between a request to stop and force: enough to notice it and write a checkpoint's last line."""
-UNFINISHED = frozenset({FailureKind.CANCELLED, FailureKind.WORKER_DIED})
-"""How jobs end that end with their program: a batch system's signal may reach the workers, too."""
 LONGEST_REST = 60.0
 """Seconds for which a storage that failed is left alone at the most, however long it took to find that out."""
 FOREIGN_INTERVAL = 0.05
@@ -110,7 +108,7 @@ FOREIGN_INTERVAL = 0.05
 _open_evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()
 
 
-class Evaluator(abc.ABC):
+class Evaluator(Services, abc.ABC):
     """Runs a run-function on configurations and gives the results back as they complete.
 
     Use one of the backends, or `Evaluator.create`. Every public method may be called from any thread.
@@ -152,13 +150,11 @@ class Evaluator(abc.ABC):
         job_type: str = "hpo",
         stopper: Any = None,
     ) -> None:
-        self._closed = True  # until all arguments have been found good
         self._run_function = _settings.check_run_function(run_function)
         self._num_workers = _settings.check_workers(num_workers)
         self._callbacks = _settings.check_callbacks(callbacks)
         self._run_function_kwargs = _settings.check_kwargs(run_function_kwargs)
         self._job_timeout = check_seconds("job_timeout", job_timeout)
-        self._has_deadlines = self._job_timeout is not None  # or a job came that has one of its own
         self._retries = _settings.check_retries(retries)
         self._on_error = check_choice("on_error", on_error, ("record", "raise"))
         self._job_type = check_choice("job_type", job_type, ("hpo", "task"))
@@ -167,29 +163,11 @@ class Evaluator(abc.ABC):
         self._open_search(storage, search_id)
         self._keep_seed(given=seed is not None)
 
-        self._lock = threading.Lock()
-        self._condition = Condition(self._lock)
-        self._ready: deque[Job[Any]] = deque()
-        self._last_chances: deque[Job[Any]] = deque()  # each runs while nothing else does
-        self._running: dict[int, Job[Any]] = {}
-        self._disowned: dict[tuple[int, int], Job[Any]] = {}  # given up on, still holding their slot
-        self._capacity = self._free = self._num_workers  # slots in all; those without a job
-        self._handing: list[Job[Any]] = []  # jobs on their way to the engine
-        self._unsaid: deque[tuple[str, BaseException]] = deque()  # what was raised under the lock, to be logged
-        self._pumping = False
-        self._inbox = Inbox()
-        self._num_submitted = 0
-        self._num_gathered = 0
+        self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
+        self._make_core()
         self._cap: int | None = None
         self._spare_numbers: list[tuple[int, int]] = []  # first and how many
         self._enter_lock = threading.RLock()  # of submissions under a cap
-        self._timeout: float | None = None
-        self._timeout_set = 0.0
-        self._budget_end = math.inf  # of real time
-        self._out_of_time = False
-        self._suspends = False  # what ends unfinished is left to be resumed
-        self._budget_suspends = False
-        self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
         self._stopper_lock = threading.Lock()
         self._noted: deque[Event] = deque()  # of running jobs, for a storage that hears of them in the caller's thread
         self._others: deque[Job[Any]] = deque()
@@ -200,10 +178,33 @@ class Evaluator(abc.ABC):
         self._first_failures = FirstFailures(self._callbacks)
         for callback in self._callbacks:
             callback.on_open()
-        self._acquires = type(self)._acquire is not Evaluator._acquire
         self._shields = False  # we stand before the handler of Ctrl-C
-        self._closed = False
         _open_evaluators.add(self)
+
+    def _make_core(self) -> None:
+        name = type(self).__name__
+        resources = self._resources
+        if resources is None and type(self)._acquire is not Evaluator._acquire:
+            resources = HookResources(self)
+        ledger = JobLedger(self._num_workers, retries=self._retries, job_timeout=self._job_timeout, resources=resources)
+        backend: Any = InheritedBackend(self)
+        core = self._core = Core(
+            ledger, backend, name=name, timeline=self._timeline, has_stopper=self._stopper is not None
+        )
+        core.stops = self._stops = StopControl(
+            core,
+            backend,
+            self._watchdog.after,
+            name=name,
+            origin=self._origin,
+            may_suspend=self._durable and (self._timeline is None or self._timeline.can_suspend),
+        )
+        self._inbox = core.inbox
+        if self._durable:
+            core.unrecorded, core.record, core.leave = self._unrecorded, self._record_outcomes_soon, self._fence.leave
+        if self._timeline is None:
+            self._accept = core.accept
+            self._accept_last_chances = core.accept_last_chances
 
     # Construction.
 
@@ -398,7 +399,15 @@ class Evaluator(abc.ABC):
     def _stop(self, now: bool) -> None:
         """Release the workers; idempotent. With `now`, without waiting for what runs."""
 
-    # What a decorator implements.
+    # What a decorator hands in.
+
+    _resources: Resources | None = None
+    """Lent to jobs while they run."""
+
+    _timeline: Timeline | None = None
+    """Of simulated time."""
+
+    # What a decorator of the old form implements.
 
     def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
         """Lend resources to a job, as keyword arguments of its run-function; None: not yet. Called under the lock."""
@@ -430,7 +439,7 @@ class Evaluator(abc.ABC):
         return self._submit(configurations, self._inbox)
 
     def _submit(self, configurations: Iterable[dict[str, Any] | Submission], inbox: Inbox) -> list[Job[Any]]:
-        if self._closed:
+        if self._core.closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to submit more jobs.")
         if type(configurations) is not list and (
             isinstance(configurations, (dict, str)) or not isinstance(configurations, Iterable)
@@ -456,18 +465,11 @@ class Evaluator(abc.ABC):
         else:  # one after the other: see `evalpool.storage._abandoned`
             with self._enter_lock:
                 jobs = enter(self, checked, options, inbox)
-        if self._is_closed():  # by another thread meanwhile: it may not have seen these
-            self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
+        if self._core.is_closed():  # by another thread meanwhile: it may not have seen these
+            self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._hooks.notices or self._noted:
             self._deliver_notices()
         return jobs
-
-    def _accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """Queue new jobs, whose consumer waits at `inbox`; work starts."""
-        self._pump(jobs, inbox, new=len(jobs))
-
-    def _is_closed(self) -> bool:
-        return self._closed
 
     def _start_up(self) -> None:
         with self._start_lock:
@@ -517,322 +519,17 @@ class Evaluator(abc.ABC):
                     yield job
         finally:
             if inbox.outstanding:
-                with self._lock:  # an interrupt may have struck between a job's submission and our note of it
-                    noted = [job for job in (*self._running.values(), *self._ready) if job._inbox is inbox]
+                # An interrupt may have struck between a job's submission and our note of it.
+                noted = self._core.jobs_of(inbox)
                 self.cancel(list({**out, **{job.number: job for job in noted}}.values()))
                 self._gather(inbox, ALL, None)
-
-    # The pump.
-
-    def _pump(self, fresh: list[Job[Any]] | None = None, inbox: Inbox | None = None, new: int = 0) -> None:
-        """Fill free slots from the ready queue. Any thread; returns at once if another one is at it.
-
-        Args:
-            fresh, inbox: jobs to queue first, under the same hold of the lock.
-            new: how many of them count as submitted now.
-        """
-        with Shielded(), self._lock:
-            if fresh is not None and inbox is not None:
-                # In one line, so that an interrupt finds all of it done or nothing.
-                self._ready.extend(fresh); inbox.outstanding += len(fresh); self._num_submitted += new  # noqa: E702  # fmt: skip
-            self._fill()
-        if self._unsaid:
-            self._say()
-
-    def _fill(self) -> None:
-        """Under the lock, which is let go of meanwhile: hand over what the free slots can hold."""
-        if self._pumping:
-            return
-        self._pumping = True
-        try:
-            while self._free > 0 and (self._ready or self._last_chances) and self._take_and_dispatch():
-                pass
-        except BaseException:
-            self._give_up_dispatch(FailureKind.CANCELLED, "interrupted while it was handed to a worker")
-            raise
-        finally:
-            self._pumping = False
-            self._handing = []
-
-    def _pump_what_is_left(self) -> None:
-        """Go on with jobs that an interrupt amidst the handing over of those before them left in the queue."""
-        if self._ready and self._free > 0:
-            self._pump()
-
-    def _take_and_dispatch(self) -> bool:
-        """Under the lock, which is let go of meanwhile: hand over what the slots can hold; False if that is nothing."""
-        try:
-            jobs = self._take_ready()
-            if not jobs:
-                return False
-            self._lock.release()
-            try:
-                self._dispatch_all(jobs)
-            finally:
-                self._lock.acquire()
-        except Exception as error:  # noqa: BLE001  ours, or the engine's: no caller of ours can do anything about it
-            self._unsaid.append(("Handing jobs to workers", error))
-            text = f"{type(self).__name__} could not dispatch the job.\n{describe(error)}"
-            self._give_up_dispatch(FailureKind.WORKER_DIED, text)
-        return True
-
-    def _give_up_dispatch(self, kind: FailureKind, text: str) -> None:
-        """Under the lock: handing jobs over went wrong. Nobody knows for which; none may be lost."""
-        jobs, self._handing = self._handing, []
-        for job in jobs:
-            if self._running.pop(job.number, None) is job:
-                self._give_back(job)
-                self._settle(job, failed(kind, text))
-        self._recount()
-
-    def _recount(self) -> None:
-        """Under the lock: the free slots, from what is known for certain."""
-        self._free = self._capacity - len(self._running) - len(self._disowned)
-
-    def _give_back(self, job: Job[Any]) -> None:
-        """Under the lock: what was lent to a job comes back. `_release` is a hook, and may raise."""
-        if self._acquires:
-            try:
-                self._release(job)
-            except Exception as error:  # noqa: BLE001  said when the lock is free
-                self._unsaid.append((f"{type(self).__name__}._release for job {job.id}", error))
-
-    def _say(self) -> None:
-        """Log what was raised under the lock, where no handler of the program's may run."""
-        while self._unsaid:
-            with contextlib.suppress(IndexError):  # another thread was faster
-                what, error = self._unsaid.popleft()
-                logger.error("%s raised; the search goes on.", what, exc_info=error)
-
-    def _take_ready(self) -> list[Job[Any]]:
-        """Under the lock: take from the ready queue what the slots can hold."""
-        ready, free = self._ready, self._free
-        if self._last_chances and not self._may_take():
-            return []
-        if free <= 0 or not ready or self._closed:
-            return []
-        if self._out_of_time:
-            self._settle_ready(FailureKind.CANCELLED, self._budget_text())
-            return []
-        jobs: list[Job[Any]] = []
-        self._handing = jobs
-        running = self._running
-        try:
-            while ready and free > 0:
-                job = ready[0]  # it leaves the queue when it is somewhere else
-                if job._outcome is not None:  # cancelled while it waited
-                    ready.popleft()
-                    continue
-                if self._acquires:
-                    lent = self._lent_to(job)
-                    if lent is None:
-                        break
-                    if not lent:
-                        continue
-                jobs.append(job)
-                job._status = RUNNING
-                job.attempts += 1
-                running[job.number] = job
-                free -= 1
-                ready.popleft()
-        finally:
-            self._free = free
-        return jobs
-
-    def _lent_to(self, job: Job[Any]) -> bool | None:
-        """Under the lock: has the first in the queue been lent what it needs? None: not yet; False: that failed."""
-        try:
-            extra = self._acquire(job)
-        except Exception as error:  # noqa: BLE001  a hook; its failure is that of the job
-            self._ready.popleft()
-            job.attempts += 1
-            text = f"{type(self).__name__}._acquire raised, so the job could not start.\n{describe(error)}"
-            outcome = failed(FailureKind.WORKER_DIED, text)
-            if not self._try_again(job, outcome):
-                self._settle(job, outcome)
-            return False
-        if extra is None:
-            return None
-        job._extra = extra
-        return True
-
-    def _may_take(self) -> bool:
-        """Under the lock: no, while a job has its last chance, alone; the next gets it when nothing else is there."""
-        waiting = self._last_chances
-        while waiting and waiting[0]._status in FINAL:
-            waiting.popleft()
-        if waiting and waiting[0]._status is READY:
-            if self._free > 0 and not (self._ready or self._running or self._disowned):
-                self._ready.append(waiting[0])
-            return True
-        return not waiting
-
-    def _accept_last_chances(self, jobs: list[Job[Any]]) -> None:
-        """Queue jobs of which one may be what ended the evaluators before; each runs when nothing else does."""
-        with Shielded(), self._lock:
-            self._last_chances.extend(jobs)
-            self._inbox.outstanding += len(jobs)
-            self._num_submitted += len(jobs)
-        self._pump()
-
-    def _set_slots(self, change: int) -> None:
-        """Add or take away slots; a backend calls this when its capacity changed, then pumps."""
-        with self._lock:
-            self._capacity += change
-            self._free += change
-
-    # Reports from a backend.
-
-    def _report(self, job: Job[Any], outcome: Outcome, attempt: int | None = None) -> None:
-        """Take the outcome of a job, from any thread, no lock held; refills the slot.
-
-        Args:
-            attempt: of which attempt, where an engine may deliver results of attempts given up on.
-        """
-        self._report_all([(job, outcome)], attempt)
-
-    def _report_all(self, reports: list[tuple[Job[Any], Outcome]], attempt: int | None = None) -> None:
-        """As `_report`, for several jobs at once."""
-        settled: list[Job[Any]] = []
-        stops_early = self._stopper is not None
-        limited = self._has_deadlines or self._budget_end < math.inf
-        with Shielded(), self._lock:
-            running = self._running
-            for job, outcome in reports:
-                try:
-                    if attempt is not None and attempt != job.attempts:
-                        self._free_disowned(job, attempt)
-                        continue
-                    if running.pop(job.number, None) is None:
-                        self._free_disowned(job, job.attempts)
-                        continue
-                    self._free += 1
-                    if self._acquires:
-                        self._give_back(job)
-                    if limited or job._stop is not None:
-                        outcome = decide(self, job, outcome)
-                    if stops_early:
-                        outcome = _settings.told_by_stopper(job, outcome)
-                    if outcome.kind is not None and self._try_again(job, outcome):
-                        continue
-                    settled.append(job)
-                    self._settle(job, outcome)
-                except Exception as error:  # noqa: BLE001  a job that was torn here would be in no queue any more
-                    self._end_torn(job, error)
-            if self._closed or self._wakes_at_every_report:
-                self._condition.notify_all()
-            pump = (self._ready or self._last_chances) and not self._closed
-            if pump and not self._durable:  # in the same hold: shield and lock cost as much as all this
-                self._fill()
-        if self._durable:  # what has ended is recorded before what starts now
-            if settled:
-                self._record_outcomes_soon(settled)
-            if pump:
-                self._pump()
-        if self._unsaid:
-            self._say()
-
-    def _end_torn(self, job: Job[Any], error: BaseException) -> None:
-        """Under the lock: taking a job's outcome raised; the job ends all the same, and its slot is free."""
-        self._unsaid.append((f"Taking the outcome of job {job.id}", error))
-        self._running.pop(job.number, None)
-        self._recount()
-        if job._outcome is None and job not in self._ready:
-            self._settle(job, failed(FailureKind.WORKER_DIED, f"Its outcome could not be taken.\n{describe(error)}"))
-
-    def _end_lost(self, has: Callable[[], set[int]], capacity: int, error: BaseException) -> None:
-        """An engine went wrong somewhere: what runs by our books and is not among its jobs ends as a failure.
-
-        Args:
-            has: the numbers of the jobs that the engine has; called without the lock.
-            capacity: its slots.
-            error: what went wrong.
-        """
-        with self._lock:
-            handing = set(map(id, self._handing))
-            running = [(job, job.attempts) for job in self._running.values() if id(job) not in handing]
-            self._capacity = capacity
-            self._recount()
-        known = has()
-        text = f"evalpool lost the job by an error of its own.\n{describe(error)}"
-        for job, attempt in running:
-            if job.number not in known:
-                self._report(job, failed(FailureKind.WORKER_DIED, text), attempt)
-        self._pump()
-
-    def _settle(self, job: Job[Any], outcome: Outcome) -> None:
-        """Under the lock: this is the job's outcome; into the inbox with it."""
-        if self._suspends and outcome.kind in UNFINISHED and job._stop is not FailureKind.CANCELLED:
-            outcome = outcome._replace(
-                status=JobStatus.CANCELLED, objective="F_CANCELLED", kind=FailureKind.SUSPENDED,
-                error=f"left to be resumed: {outcome.error}",
-            )  # fmt: skip
-        job._outcome = outcome
-        job._status = outcome.status
-        if self._durable:
-            self._unrecorded.add(job.number)
-        if job._inbox is not None:
-            self._put(job._inbox, job)
-
-    def _put(self, inbox: Inbox, job: Job[Any]) -> None:
-        """Under the lock: a job for its consumer."""
-        inbox.done.append(job)
-        if len(inbox.done) >= inbox.want:
-            self._condition.notify_all()
-        if inbox.watchers:
-            self._wake_watchers(inbox)
-
-    def _wake_watchers(self, inbox: Inbox) -> None:
-        for wake in list(inbox.watchers):
-            try:
-                wake()
-            except RuntimeError:  # its event loop was closed: nobody waits there any more
-                inbox.watchers.remove(wake)
-
-    def _wake_waiting(self, inbox: Inbox) -> None:
-        """Under the lock: what is outstanding changed by other means than a report."""
-        if inbox.waiting or self._closed:
-            self._condition.notify_all()
-        self._wake_watchers(inbox)
-
-    def _free_disowned(self, job: Job[Any], attempt: int) -> None:
-        """Under the lock: a job that was given up on has ended at last; its slot is free again."""
-        if self._disowned.pop((job.number, attempt), None) is not None:
-            self._free += 1
-            self._give_back(job)
-
-    def _try_again(self, job: Job[Any], outcome: Outcome) -> bool:
-        """Under the lock: queue a failed job again, if its retries allow."""
-        if not self._may_retry(job, outcome):
-            return False
-        job._stop = job._started = job._stopper = None
-        job._status = READY
-        self._ready.appendleft(job)
-        return True
-
-    def _may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
-        """Is there an attempt left for a job that failed so? Then its error is noted."""
-        allowed = 0 if outcome.kind is None else self._retries.get(outcome.kind, 0)
-        if not allowed or self._closed or self._out_of_time or self._suspends:
-            return False
-        if job._stop is not None and job._stop is not FailureKind.TIMEOUT:
-            return False
-        text = f"[{outcome.kind.value if outcome.kind else ''}] {outcome.error or outcome.objective}"
-        errors = job._errors
-        if errors is None:
-            errors = job._errors = []
-        prefix = text[: text.index("]") + 1]
-        if sum(error.startswith(prefix) for error in errors) >= allowed:
-            return False
-        errors.append(text)
-        return True
 
     # Starts, deadlines and records of running jobs.
 
     @property
     def _watches_starts(self) -> bool:
         """Must the backend tell when a job starts? It costs a call per job, so only if somebody wants to know."""
-        return self._has_deadlines or self._notes_starts
+        return self._core.has_deadlines or self._notes_starts
 
     @property
     def _notes_starts(self) -> bool:
@@ -841,8 +538,9 @@ class Evaluator(abc.ABC):
     def _started(self, job: Job[Any], worker: Worker | None = None) -> None:
         """A job begins to run; called by the backend, from any thread."""
         job._started = monotonic() - self._origin
-        if self._has_deadlines and (limit := job.options.limit(self._job_timeout)) is not None:
-            self._watchdog.after(limit, self._overtime, job, job.attempts, monotonic() + limit)
+        attempt = self._core.ledger.running.get(job.number)
+        if attempt is not None and attempt.job is job:
+            self._stops.started(attempt)
         if self._notes_starts:
             self._note_start(job, job._started, job.attempts, worker)
 
@@ -870,62 +568,12 @@ class Evaluator(abc.ABC):
             self._noted.append(event)
         self._hooks.notice(hook, *arguments)
 
-    def _overtime(self, job: Job[Any], attempt: int, due: float = math.inf) -> None:
-        if monotonic() - due > HELD_UP:  # what came meanwhile is read first
-            self._watchdog.after(GRACE, self._overtime, job, attempt)
-        else:
-            self._stop_running(job, attempt, FailureKind.TIMEOUT)
-
-    def _stop_running(self, job: Job[Any], attempt: int, kind: FailureKind, asked: float = math.inf) -> bool:
-        """Ask a running job to stop, and make sure that it will have.
-
-        Args:
-            asked: since when it was to stop, if before now: a job that ended before keeps its outcome.
-        """
-        now = monotonic()
-        with Shielded(), self._lock:
-            if job.attempts != attempt or self._running.get(job.number) is not job or job._stop is not None:
-                return False
-            job._asked = min(asked, now)
-            job._stop = FailureKind.SUSPENDED if self._suspends and kind is FailureKind.CANCELLED else kind
-            job._status = CANCELLING
-        try:
-            self._ask_to_stop(job)
-        finally:
-            self._watchdog.after(GRACE, self._force, job, attempt, now + GRACE)
-        return True
-
-    def _force(self, job: Job[Any], attempt: int, due: float = math.inf) -> None:
-        """The grace is over: stop the job by force, or give up on it."""
-        with self._lock:
-            if job.attempts != attempt or self._running.get(job.number) is not job:
-                return
-        if monotonic() - due > HELD_UP:  # its outcome may be there, and nobody could read it
-            self._watchdog.after(GRACE, self._force, job, attempt)
-            return
-        if self._interrupt(job):
-            return
-        with self._lock:
-            if job.attempts != attempt or self._running.pop(job.number, None) is not job:
-                return
-            self._disowned[job.number, attempt] = job
-            self._settle(job, stopped_outcome(job, None, self._now()))
-        logger.warning(
-            "Job %s %s and %s cannot stop it: it is reported as %s; its slot is free again when it ends.",
-            job.id,
-            STOP_TEXT[job._stop] if job._stop else "was to stop",
-            type(self).__name__,
-            job.objective,
-        )
-        if self._durable:
-            self._record_outcomes_soon([job])
-
     def _recorded(self, number: int, attempt: int, budget: float, objective: Any) -> bool:
         """A running job recorded an intermediate result; returns whether it shall stop. Any thread."""
-        job = self._running.get(number)
-        if job is None or job.attempts != attempt:
+        current = self._core.ledger.running.get(number)
+        if current is None or current.number != attempt:
             return True
-        return self._observe(job, budget, objective) or job._stop is not None
+        return self._observe(current.job, budget, objective)
 
     def _observe(self, job: Job[Any], budget: float, objective: Any) -> bool:
         """Show a record to the stopper and whoever listens; returns whether the stopper ends the job."""
@@ -946,11 +594,6 @@ class Evaluator(abc.ABC):
             event = Event("recorded", self._search_id, job.number, data)
             self._note(event, "on_record", job, budget, objective)
         return stop or job._stop is not None
-
-    def _asked_to_stop(self, number: int, attempt: int) -> bool:
-        """Shall this attempt at job `number` stop? Any thread."""
-        job = self._running.get(number)
-        return job is None or job.attempts != attempt or job._stop is not None
 
     def _deliver_notices(self) -> None:
         """Tell callbacks and storage, in the caller's thread, what backends' threads saw."""
@@ -1008,7 +651,7 @@ class Evaluator(abc.ABC):
         keep_installed()
         deadline = None if timeout is None else monotonic() + timeout
         if len(inbox.done) < inbox.needed(size):
-            self._pump_what_is_left()
+            self._core.pump_what_is_left()
             self._wait(inbox, size, deadline)
         jobs = self._finish(inbox)
         if self._fence.was_needed and len(jobs) < size:
@@ -1018,7 +661,7 @@ class Evaluator(abc.ABC):
     def _gather_more(self, jobs: list[Job[Any]], inbox: Inbox, size: int, deadline: float | None) -> list[Job[Any]]:
         """As `gather`, with `jobs` already taken: some that were done turned out to be another evaluator's."""
         try:
-            while len(jobs) < size and inbox.outstanding and not self._closed:
+            while len(jobs) < size and inbox.outstanding and not self._core.closed:
                 if deadline is not None and monotonic() >= deadline:
                     break
                 self._wait(inbox, size - len(jobs), deadline)
@@ -1026,24 +669,9 @@ class Evaluator(abc.ABC):
                     self._fence.wait(inbox, deadline)
                 jobs.extend(self._finish(inbox))
         except BaseException:
-            with Shielded(), self._lock:
-                inbox.put_back(jobs)
-                self._num_gathered -= len(jobs)
+            self._core.put_back(inbox, jobs)
             raise
         return jobs
-
-    def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
-        with Shielded(), self._condition:
-            inbox.enter(size)
-            try:
-                while len(inbox.done) < inbox.needed(size):
-                    rest = None if deadline is None else deadline - monotonic()
-                    if rest is not None and rest <= 0:
-                        return
-                    self._condition.wait(rest)
-            finally:
-                inbox.leave(size)
 
     async def agather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:
         """As `gather`, inside a running event loop, which goes on meanwhile."""
@@ -1052,7 +680,7 @@ class Evaluator(abc.ABC):
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
         deadline = None if rest is None else monotonic() + rest
-        self._pump_what_is_left()
+        self._core.pump_what_is_left()
         await self._await(self._inbox, wanted, deadline)
         jobs = self._finish(self._inbox)
         if self._fence.was_needed and len(jobs) < wanted:
@@ -1061,52 +689,17 @@ class Evaluator(abc.ABC):
             return await asyncio.to_thread(self._gather_more, jobs, self._inbox, wanted, deadline)
         return jobs
 
-    async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(event.set)
-
-        def due() -> None:
-            with self._lock:
-                self._wake_watchers(inbox)
-
-        with self._lock:
-            inbox.watchers.append(wake)
-        if deadline is not None:  # not by the program's loop, whose clock may be frozen
-            self._watchdog.after(deadline - monotonic(), due)
-        try:
-            while len(inbox.done) < inbox.needed(size):
-                event.clear()
-                if len(inbox.done) >= inbox.needed(size):
-                    break
-                await event.wait()
-                if deadline is not None and monotonic() >= deadline:
-                    return
-        finally:
-            with self._lock:
-                if wake in inbox.watchers:
-                    inbox.watchers.remove(wake)
-
     def _finish(self, inbox: Inbox) -> list[Job[Any]]:
         """Take what is done, record it and call the callbacks; in the caller's thread."""
         jobs: list[Job[Any]] = []
         try:
             with Shielded():
-                with self._lock:
-                    jobs = inbox.take()
-                    self._num_gathered += len(jobs)
-                    self._wake_waiting(inbox)
+                jobs = self._core.take(inbox)
                 with Opened():
                     self._conclude(jobs)
         except BaseException:
             # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.
-            with Shielded(), self._lock:
-                inbox.put_back(jobs)
-                self._num_gathered -= len(jobs)
+            self._core.put_back(inbox, jobs)
             raise
         if self._on_error == "raise":
             for job in jobs:
@@ -1129,7 +722,7 @@ class Evaluator(abc.ABC):
             claims = self._fence.seen
         now = self._now()
         fresh = [job for job in jobs if job._gathered is None]
-        if self._suspends or self._fence.was_needed:
+        if self._core.suspends or self._fence.was_needed:
             fresh = self._record_suspended(fresh)
         if fresh:
             self._first_failures.look(fresh)
@@ -1185,10 +778,13 @@ class Evaluator(abc.ABC):
         return None if job._extra is None else self._described(job._extra)
 
     def _described(self, extra: dict[str, Any]) -> dict[str, Any]:
+        resources = self._core.ledger.scheduler.resources
+        if resources is None:
+            return {}
         try:
-            return self._describe_extra(extra)
+            return resources.describe(extra)
         except Exception:
-            logger.exception("%s._describe_extra raised; the metadata lack what it says.", type(self).__name__)
+            logger.exception("%r could not be described; the metadata of the job lack what it was lent.", resources)
             return {}
 
     def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
@@ -1267,7 +863,7 @@ class Evaluator(abc.ABC):
             if early:
                 jobs, known = [job for job in jobs if job.number not in early], jobs
                 early.difference_update(job.number for job in known)
-            if self._suspends:  # a job that never ran stands in the storage as it should
+            if self._core.suspends:  # a job that never ran stands in the storage as it should
                 jobs = [job for job in jobs if job.attempts or job.kind is not FailureKind.SUSPENDED]
             if jobs and not self._append_soon([self._outcome_event(job) for job in jobs]):
                 self._unrecorded.update(job.number for job in jobs)  # `gather` commits them itself
@@ -1498,25 +1094,19 @@ class Evaluator(abc.ABC):
         """
         if max_lost is not None:
             max_lost = check_number("max_lost", max_lost, 1)
-        if self._closed:
+        if self._core.closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to resume the search.")
         if not self._resumed or not self._keeps:
             return 0
         self._start_up()
         self._fence.take()
         found = resume(self, None if self._jobs_are_isolated else max_lost)
-        with Shielded(), self._lock:
-            self._inbox.done.extend(found.restored)
-            self._inbox.outstanding += len(found.restored) + len(found.given_up)
-            self._num_submitted += len(found.restored) + len(found.given_up)
-            for job, outcome in found.given_up:
-                self._settle(job, outcome)
-            self._wake_waiting(self._inbox)
+        self._core.accept_ended([*((job, None) for job in found.restored), *found.given_up], self._inbox)
         if found.given_up:
             self._record_outcomes_soon([job for job, _ in found.given_up])
         self._accept(found.again, self._inbox)
         if found.last_chances:
-            self._accept_last_chances(found.last_chances)
+            self._accept_last_chances(found.last_chances, self._inbox)
         return len(found.again) + len(found.last_chances)
 
     # Results.
@@ -1588,48 +1178,11 @@ class Evaluator(abc.ABC):
         """
         if isinstance(jobs, Job):
             jobs = [jobs]
-        count = 0
-        running: list[tuple[Job[Any], int]] = []
-        settled = []
-        with self._lock:
-            for job in jobs:
-                if job._evaluator is not self:
-                    raise BadArgument(f"{job!r} was not submitted to this {type(self).__name__}.")
-                if job._status is READY:
-                    self._settle(job, failed(FailureKind.CANCELLED, "cancelled before it ran"))
-                    settled.append(job)
-                    count += 1
-                elif self._fence.leave([job], "it was cancelled here"):
-                    count += 1
-                elif job._status not in FINAL:
-                    running.append((job, job.attempts))
-        if settled and self._durable:
-            self._record_outcomes_soon(settled)
-        for job, attempt in running:
-            count += self._stop_running(job, attempt, FailureKind.CANCELLED)
-        return count
-
-    def _settle_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
-        """Under the lock: end every job that waits."""
-        waiting = dict.fromkeys((*self._ready, *self._last_chances)) if self._last_chances else self._ready
-        ended = [job for job in waiting if job._outcome is None and job.number not in self._running]
-        self._ready.clear()
-        self._last_chances.clear()
-        for job in ended:
-            self._settle(job, failed(kind, reason))
-        return ended
-
-    def _end_all(self, kind: FailureKind, reason: str, asked: float = math.inf) -> list[Job[Any]]:
-        """End what waits, ask what runs to stop (see `_stop_running`); returns those that waited."""
-        with self._lock:
-            ended = self._settle_ready(kind, reason)
-            left = self._fence.leave(list(self._fence.awaited.values()), reason)
-            running = [(job, job.attempts) for job in self._running.values()]
-        if ended and self._durable:
-            self._record_outcomes_soon(ended)
-        for job, attempt in running:
-            self._stop_running(job, attempt, kind, asked)
-        return ended + left
+        jobs = list(jobs)
+        for job in jobs:
+            if job._evaluator is not self:
+                raise BadArgument(f"{job!r} was not submitted to this {type(self).__name__}.")
+        return self._stops.cancel(jobs)
 
     @property
     def timeout(self) -> float | None:
@@ -1638,7 +1191,7 @@ class Evaluator(abc.ABC):
         A `Deadline` sets it to what is left until then; jobs that have not ended by then are left to be resumed, as by
         `suspend`.
         """
-        return self._timeout
+        return self._stops.timeout
 
     @timeout.setter
     def timeout(self, value: float | Deadline | None) -> None:
@@ -1647,31 +1200,12 @@ class Evaluator(abc.ABC):
         suspends = isinstance(value, Deadline)
         if isinstance(value, Deadline):
             value = max(value.time_left, 1e-6)  # one that has passed is a budget that is spent
-        self._timeout = check_seconds("timeout", value)
-        self._timeout_set = monotonic()
-        self._suspends = self._suspends and not self._out_of_time  # those of the deadline before have ended
-        self._budget_suspends = suspends
-        self._budget_end = math.inf if self._timeout is None else self._timeout_set + self._timeout
-        self._out_of_time = False
-        if self._timeout is not None:
-            self._watchdog.after(self._timeout, self._spend_budget, self._timeout_set)
+        self._stops.set_budget(check_seconds("timeout", value), suspends)
 
     @property
     def time_left(self) -> float | None:
         """Seconds left of `timeout`, 0.0 when it is spent; None without one."""
-        if self._timeout is None:
-            return None
-        return max(0.0, self._timeout - (monotonic() - self._timeout_set))
-
-    def _budget_text(self) -> str:
-        return f"the time budget of {self._timeout} s was spent"
-
-    def _spend_budget(self, which: float) -> None:
-        if which == self._timeout_set and not self._closed:
-            self._out_of_time = True
-            if self._budget_suspends:
-                self._let_go()
-            self._end_all(FailureKind.CANCELLED, self._budget_text(), self._budget_end)
+        return self._stops.time_left()
 
     def suspend(self) -> list[Job[Any]]:
         """As `close`, but leave what is unfinished to be resumed; returns those jobs.
@@ -1685,7 +1219,7 @@ class Evaluator(abc.ABC):
 
     def _let_go(self) -> None:
         """From now on leave what ends unfinished to be resumed; also from a signal's handler."""
-        self._suspends = self._durable
+        self._stops.suspend()
 
     def close(self) -> list[Job[Any]]:
         """Stop everything and release the workers; returns the unfinished jobs, CANCELLED.
@@ -1693,27 +1227,21 @@ class Evaluator(abc.ABC):
         What had finished and was not gathered is recorded, and a later `gather` still returns it. Idempotent;
         waits a quarter of a second at the most for running jobs that notice the request, then uses force.
         """
+        core = self._core
         with self._start_lock:
-            if self._closed:
+            if core.closed:
                 return []
-            self._closed = True
+            core.closed = True
         _open_evaluators.discard(self)
-        running = list(self._running.values())
-        unfinished = self._end_all(FailureKind.CANCELLED, "the evaluator was closed")
-        self._wind_down(running)
+        running = [attempt.job for attempt in core.ledger.running.values()]
+        unfinished = self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
+        if self._started_up:
+            core.wait_until_idle(self._close_grace)
+            self._stop(bool(core.ledger.running))
+        core.end_running()
         self._watchdog.close()
         unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
-        unfinished_set = set(map(id, unfinished))
-        with self._lock:
-            # A gather that waited in another thread may have been faster: each job is given back once.
-            finished = list(self._inbox.done)
-            rest = [job for job in finished if id(job) not in unfinished_set]
-            unfinished = sorted((job for job in finished if id(job) in unfinished_set), key=lambda job: job.number)
-            self._inbox.done.clear()
-            self._inbox.done.extend(rest)
-            self._inbox.outstanding = len(rest)
-            self._num_gathered += len(finished) - len(rest)
-            self._wake_waiting(self._inbox)
+        finished, unfinished = core.take_unfinished(unfinished)
         if self._hooks.notices or self._noted:
             self._deliver_notices()
         self._conclude(finished)
@@ -1746,24 +1274,6 @@ class Evaluator(abc.ABC):
         """Seconds that `close` leaves to running jobs which notice the request to stop."""
         return GRACE
 
-    def _wind_down(self, running: list[Job[Any]]) -> None:
-        """Let running jobs notice the request to stop, then stop the engine and settle what is left."""
-        if self._started_up:
-            deadline = monotonic() + self._close_grace
-            with self._lock:
-                while self._running and (rest := deadline - monotonic()) > 0:
-                    self._condition.wait(rest)
-            self._stop(bool(self._running))
-        with self._lock:
-            left = list(self._running.values())
-            self._running.clear()
-            now = self._now()
-            for job in left:
-                self._give_back(job)
-                self._settle(job, stopped_outcome(job, None, now))
-        if left and self._durable:
-            self._record_outcomes_soon(left)
-
     def __enter__(self) -> Self:
         return self
 
@@ -1785,7 +1295,7 @@ class Evaluator(abc.ABC):
     @property
     def storage(self) -> Storage:
         """Where this evaluator's records are kept. One that was given by its URL is opened again after `close`."""
-        if self._from_url is not None and self._closed:
+        if self._from_url is not None and self._core.closed:
             self._storage = self._from_url.again(self)
         return self._storage
 
@@ -1822,19 +1332,21 @@ class Evaluator(abc.ABC):
     @property
     def num_jobs_submitted(self) -> int:
         """Jobs that this evaluator took."""
-        return self._num_submitted
+        return self._core.num_submitted
 
     @property
     def num_jobs_gathered(self) -> int:
         """Jobs that this evaluator gave back."""
-        return self._num_gathered
+        return self._core.num_gathered
 
     def set_maximum_num_jobs_submitted(self, maximum: int | None) -> None:
         """Cap the jobs of this search, exactly, over all clients that set a cap; None lifts it."""
         self._cap = None if maximum is None or maximum == -1 else check_number("maximum", maximum, 0)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._running)} running, {len(self._ready)} waiting"
+        ledger = self._core.ledger
+        counts = f"{len(ledger.running)} running, {len(ledger.scheduler)} waiting"
+        state = "closed" if self._core.closed else counts
         return f"{type(self).__name__}(num_workers={self._num_workers}, search_id={self._search_id!r}, {state})"
 
 
@@ -1854,16 +1366,9 @@ def let_go_of_all() -> None:
 def _leave_to_the_parent() -> None:
     """In a forked child: the evaluators are the parent's. None of them is used, recorded or ended from here."""
     for evaluator in list(_open_evaluators):
-        evaluator._closed = True
-        evaluator._lock = threading.Lock()  # it may have been held by a thread that does not exist here
-        evaluator._condition = Condition(evaluator._lock)
-        evaluator._inbox = Inbox()
-        for told in (
-            evaluator._ready,
-            evaluator._running,
-            evaluator._noted,
-            evaluator._others,
-        ):
+        evaluator._core.after_fork()
+        evaluator._inbox = evaluator._core.inbox
+        for told in (evaluator._noted, evaluator._others):
             told.clear()
         evaluator._hooks.forget()
         evaluator._unwritten = []

@@ -147,8 +147,10 @@ class Fence:
         evaluator = self._evaluator
         if not evaluator._may_await:
             return
-        with evaluator._lock:
-            jobs = {*evaluator._running.values(), *evaluator._ready, *evaluator._last_chances}
+        core = evaluator._core
+        ledger = core.ledger
+        with core.lock:
+            jobs = {*ledger.ready(), *(attempt.job for attempt in ledger.running.values())}
         with evaluator._storage._fold_lock:
             search = evaluator._storage._search(self._search_id)
             jobs = {job for job in jobs if self._is_anothers(search, job)}
@@ -156,21 +158,20 @@ class Fence:
             return
         running = []
         waiting = 0
-        with Shielded(), evaluator._lock:
+        with Shielded(), core.lock:
             for job in jobs:
                 if job.number in self.claimed or job._status in FINAL:
                     continue
                 self.claimed[job.number] = job
-                if evaluator._running.get(job.number) is job:
-                    running.append((job, job.attempts))
+                attempt = ledger.running.get(job.number)
+                if attempt is not None:
+                    running.append(attempt)
                     continue
                 waiting += 1
-                for queue in (evaluator._ready, evaluator._last_chances):
-                    if job in queue:
-                        queue.remove(job)
+                ledger.withdraw(job)
                 self._await(job)
-        for job, attempt in running:
-            evaluator._stop_running(job, attempt, FailureKind.CANCELLED)
+        for attempt in running:
+            evaluator._stops.stop(attempt, FailureKind.CANCELLED)
         if waiting or running:
             logger.warning(
                 "This program was held up for longer than its lease on search %s, and others have claimed %d of its "
@@ -197,8 +198,7 @@ class Fence:
         )
         job._status = outcome.status
         job._errors, job._metadata, job._extra, job._stop = result._errors, None, None, None
-        if (job.number, job.attempts) not in evaluator._disowned:  # which is known by that number when it ends
-            job.attempts = result.attempts
+        job.attempts = result.attempts
         self.claimed[job.number] = job
         self.awaited.pop(job.number, None)
         evaluator._unrecorded.discard(job.number)
@@ -213,13 +213,14 @@ class Fence:
         self._left.add(job.number)
         self._evaluator._unrecorded.discard(job.number)
 
-    def leave(self, jobs: list[Job[Any]], reason: str) -> list[Job[Any]]:
-        """Under the evaluator's lock: give back those of `jobs` that are awaited, CANCELLED; returns them."""
-        left = [job for job in jobs if self.awaited.get(job.number) is job]
+    def leave(self, jobs: list[Job[Any]] | None, reason: str) -> list[Job[Any]]:
+        """Under the evaluator's lock: give back those of `jobs` (None: of all) that are awaited, CANCELLED."""
+        awaited = self.awaited
+        left = list(awaited.values()) if jobs is None else [job for job in jobs if awaited.get(job.number) is job]
         for job in left:
             self._leave(job, reason)
             if job._inbox is not None:
-                self._evaluator._put(job._inbox, job)
+                self._evaluator._core.put(job._inbox, job)
         self._changes += 1
         return left
 
@@ -249,19 +250,19 @@ class Fence:
         if not results:
             return
         self.was_needed = True
-        with Shielded(), evaluator._lock:
+        with Shielded(), evaluator._core.lock:
             for job, result in results:
                 if result is not None:
                     self._adopt(job, result)
                 elif job.number in self._left:
                     continue
-                elif evaluator._closed or evaluator._out_of_time or not evaluator._may_await:
+                elif evaluator._core.closed or evaluator._core.out_of_time or not evaluator._may_await:
                     self._leave(job, "this one has ended")
                 else:
                     jobs.remove(job)
                     assert job._inbox is not None
                     job._inbox.outstanding += 1
-                    evaluator._num_gathered -= 1
+                    evaluator._core.num_gathered -= 1
                     self._await(job)
         if self.awaited:
             self._start()
@@ -309,16 +310,16 @@ class Fence:
 
     def wait(self, inbox: Inbox, deadline: float | None) -> None:
         """Wait until a job is done, or an awaited one is ours again, for those whose thread does the work itself."""
-        evaluator = self._evaluator
-        with Shielded(), evaluator._condition:
+        core = self._evaluator._core
+        with Shielded(), core.condition:
             changes = self._changes
             inbox.enter(1)
             try:
-                while self.awaited and self._changes == changes and not inbox.done and not evaluator._closed:
+                while self.awaited and self._changes == changes and not inbox.done and not core.closed:
                     rest = None if deadline is None else deadline - monotonic()
                     if rest is not None and rest <= 0:
                         return
-                    evaluator._condition.wait(rest)
+                    core.condition.wait(rest)
             finally:
                 inbox.leave(1)
 
@@ -376,24 +377,24 @@ class Fence:
         if not awaited:
             return
         results = self._anothers(awaited)
-        with evaluator._lock:
+        with evaluator._core.lock:
             for job, result in results:
                 if result is not None and self.awaited.get(job.number) is job:
                     self._adopt(job, result)
                     self._changes += 1
                     if job._inbox is not None:
-                        evaluator._put(job._inbox, job)
+                        evaluator._core.put(job._inbox, job)
         if self.awaited:
             self._take_back()
 
     def _take_back(self) -> None:
         """Claim what was claimed from us, where the claimant is gone."""
-        evaluator = self._evaluator
+        evaluator, core = self._evaluator, self._evaluator._core
         again: list[Job[Any]] = []
         lost_too_often: list[Job[Any]] = []
         numbers = set(self.awaited)
         for record in claim_lost(evaluator._storage, self._search_id, evaluator._owner, numbers):
-            with evaluator._lock:
+            with core.lock:
                 job = self.awaited.pop(record.number, None)
                 self.claimed.pop(record.number, None)
                 if job is None:
@@ -402,17 +403,17 @@ class Fence:
                 job._status = JobStatus.READY
                 job.attempts, job._errors, job._extra = record.attempts, list(record.attempt_errors) or None, None
                 if record.lost >= MAX_LOST and not evaluator._jobs_are_isolated:
-                    evaluator._settle(job, given_up(record))
+                    core.deliver(job, given_up(record))
                     lost_too_often.append(job)
                 else:
-                    evaluator._ready.append(job)
+                    core.ledger.accept([job])
                     again.append(job)
         if lost_too_often:
             evaluator._hand_outcomes_over(lost_too_often)
         if again:
-            evaluator._pump()
-            with evaluator._lock:
-                evaluator._condition.notify_all()
+            core.pump()
+            with core.lock:
+                core.condition.notify_all()
 
     def close(self) -> None:
         """End the thread, hand over what it held back, and give up the lease. Raises `StorageError`."""

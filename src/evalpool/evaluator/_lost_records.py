@@ -20,8 +20,10 @@ __all__ = ["record_again"]
 
 def record_again(evaluator: Evaluator, lost: list[str]) -> None:
     """Record those jobs again that are lost and still here. In any thread; never waits, never raises."""
-    with evaluator._lock:
-        held = [*evaluator._just_gathered, *evaluator._ready, *evaluator._last_chances, *evaluator._running.values()]
+    core = evaluator._core
+    with core.lock:
+        running = [attempt.job for attempt in core.ledger.running.values()]
+        held = [*evaluator._just_gathered, *core.ledger.ready(), *running]
         inboxes = {id(job._inbox): job._inbox for job in held if job._inbox is not None}
         inboxes[id(evaluator._inbox)] = evaluator._inbox
         for inbox in inboxes.values():

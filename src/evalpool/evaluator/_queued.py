@@ -51,33 +51,41 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
         queue_pop_per_task: int = 1,
         **kwargs: Any,
     ) -> None:
-        self._resources = _check_queue(queue)
-        self._pop = check_number("queue_pop_per_task", queue_pop_per_task, 1)
-        if len(self._resources) < self._pop:
-            raise BadArgument(
-                f"queue has {len(self._resources)} resources and queue_pop_per_task is {self._pop}: no job could ever "
-                "start. Give a longer queue."
-            )
+        self._resources = ResourceQueue(queue, queue_pop_per_task)
         evaluator_class.__init__(self, run_function, **kwargs)
 
-    def _acquire(self: Any, job: Job[Any]) -> dict[str, Any] | None:
-        if len(self._resources) < self._pop:
-            return None
-        return {"dequed": [self._resources.popleft() for _ in range(self._pop)]}
-
-    def _release(self: Any, job: Job[Any]) -> None:
-        if job._extra is not None:
-            self._resources.extend(job._extra["dequed"])
-
-    def _describe_extra(self: Any, extra: dict[str, Any]) -> dict[str, Any]:
-        return {"dequed": ",".join(str(resource) for resource in extra["dequed"])}
-
     name = f"Queued{evaluator_class.__name__}"
-    hooks = (__init__, _acquire, _release, _describe_extra)
-    body: dict[str, Any] = {hook.__name__: hook for hook in hooks}
     doc = f"A `{evaluator_class.__name__}` that lends each job resources; see `evalpool.queued`."
-    made: Any = type(name, (evaluator_class,), {**body, "__doc__": doc, "__module__": __name__})
+    made: Any = type(name, (evaluator_class,), {"__init__": __init__, "__doc__": doc, "__module__": __name__})
     return made  # type: ignore[no-any-return]
+
+
+class ResourceQueue:
+    """Resources that are lent to jobs in turn; the part that `queued` hands in."""
+
+    def __init__(self, queue: Iterable[Any], each: int) -> None:
+        self._free = _check_queue(queue)
+        self._each = check_number("queue_pop_per_task", each, 1)
+        if len(self._free) < self._each:
+            raise BadArgument(
+                f"queue has {len(self._free)} resources and queue_pop_per_task is {self._each}: no job could ever "
+                "start. Give a longer queue."
+            )
+
+    def acquire(self, job: Job[Any]) -> dict[str, Any] | None:
+        """As many as a job borrows, as its keyword argument ``dequed``; None while there are too few."""
+        if len(self._free) < self._each:
+            return None
+        return {"dequed": [self._free.popleft() for _ in range(self._each)]}
+
+    def release(self, job: Job[Any]) -> None:
+        """To the end of the queue with what a job had."""
+        if job._extra is not None:
+            self._free.extend(job._extra["dequed"])
+
+    def describe(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """As text, joined by commas."""
+        return {"dequed": ",".join(str(resource) for resource in extra["dequed"])}
 
 
 def _check_queue(queue: Any) -> deque[Any]:

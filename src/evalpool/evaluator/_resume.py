@@ -61,7 +61,7 @@ class Lease:
 
     def _renew(self) -> None:
         evaluator = self._evaluator
-        if not self._held or evaluator._closed:
+        if not self._held or evaluator._core.closed:
             return
         # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
         if not evaluator._fence.holds():

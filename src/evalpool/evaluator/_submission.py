@@ -70,14 +70,14 @@ def take_options(evaluator: Evaluator, job: Job[Any], options: JobOptions) -> No
     if options is not NO_OPTIONS:
         job.options = options
         if options.job_timeout:
-            evaluator._has_deadlines = True
+            evaluator._core.has_deadlines = True
 
 
 def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:
     """Has the evaluator queued them already? They are queued together, and one moves on at a time."""
     last = jobs[-1]
-    with evaluator._lock:
-        return last._outcome is not None or last.attempts > 0 or any(job is last for job in evaluator._ready)
+    with evaluator._core.lock:
+        return last._outcome is not None or last.attempts > 0 or last in evaluator._core.ledger.scheduler
 
 
 def _record_again(evaluator: Evaluator, jobs: list[Job[Any]]) -> None:

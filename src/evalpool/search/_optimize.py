@@ -117,7 +117,7 @@ class _Loop:
         except BaseException:
             # An interrupt: stop what runs, but do not wait for it; the next gather or close has it. All of it, for
             # it may have struck between a job's submission and our note of it.
-            self._evaluator._end_all(FailureKind.CANCELLED, "the search was interrupted")
+            self._evaluator._stops.end_all(FailureKind.CANCELLED, "the search was interrupted")
             raise
         return self._told
 

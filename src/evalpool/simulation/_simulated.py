@@ -66,6 +66,15 @@ def simulated(evaluator_class: type[Evaluator]) -> type[SimulatedEvaluator]:
     return made  # type: ignore[no-any-return]
 
 
+class _Held:
+    """The timeline of a simulated evaluator: what the backend has ended is kept until its virtual end."""
+
+    can_suspend = False
+
+    def __init__(self, evaluator: SimulatedEvaluator) -> None:
+        self.ended = evaluator._hold
+
+
 class SimulatedEvaluator(Evaluator):
     """What `simulated` adds to an evaluator class.
 
@@ -117,7 +126,6 @@ class SimulatedEvaluator(Evaluator):
         self._virtual = threading.RLock()  # the kernel, and what follows, belong to one caller at a time
         self._real = Inbox()  # of the backend underneath
         self._jobs: dict[int, Job[Any]] = {}  # by the kernel's number: those that are not given back
-        self._homes: dict[int, Inbox] = {}
         self._numbers: dict[int, int] = {}  # job number -> the kernel's
         self._evaluating: set[int] = set()  # job numbers that the backend has
         self._gone: set[int] = set()  # of those, the ones whose result nobody wants any more
@@ -129,9 +137,10 @@ class SimulatedEvaluator(Evaluator):
         self._deadline = math.inf
         self._enters: Callable[[Job[Any]], int] | None = None  # how jobs reach the kernel, where a search asks for them
         self._moment: float | None = None  # when, if not at the clock
+        self._timeline = _Held(self)
         super().__init__(run_function, num_workers=real_workers, **kwargs)
-        self._lends = self._acquires
-        self._acquires = False  # resources are lent in virtual time, by us
+        scheduler = self._core.ledger.scheduler
+        self._lends, scheduler.resources = scheduler.resources, None  # they are lent in virtual time, by us
 
     # Time.
 
@@ -169,18 +178,18 @@ class SimulatedEvaluator(Evaluator):
     @property
     def timeout(self) -> float | None:
         """The time budget in virtual seconds, from when it was set."""
-        return self._timeout
+        return self._stops.timeout
 
     @timeout.setter
     def timeout(self, value: float | Deadline | None) -> None:
-        self._timeout = check_seconds("timeout", value)
-        self._out_of_time = False
-        self._deadline = math.inf if self._timeout is None else self._kernel.clock + self._timeout
+        budget = self._stops.timeout = check_seconds("timeout", value)
+        self._core.out_of_time = False
+        self._deadline = math.inf if budget is None else self._kernel.clock + budget
 
     @property
     def time_left(self) -> float | None:
         """Virtual seconds left of `timeout`."""
-        return None if self._timeout is None else max(0.0, self._deadline - self._kernel.clock)
+        return None if self._stops.timeout is None else max(0.0, self._deadline - self._kernel.clock)
 
     def trace(self) -> list[dict[str, Any]]:
         """One row per submitted job, in the order of submission, also of those that have not ended.
@@ -213,21 +222,21 @@ class SimulatedEvaluator(Evaluator):
             return None, None
         return self._configurations.identify(configuration, self._fidel_key)
 
-    def _accept_last_chances(self, jobs: list[Job[Any]]) -> None:
-        self._accept(jobs, self._inbox)  # when a job runs is virtual time's to say
+    def _accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        self._accept(jobs, inbox)  # when a job runs is virtual time's to say
 
     def _accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         with self._virtual:
-            with self._lock:
+            with self._core.lock:
                 inbox.outstanding += len(jobs)
-                self._num_submitted += len(jobs)
+                self._core.num_submitted += len(jobs)
             for job in jobs:
                 number = self._enter(job)
-                self._jobs[number], self._homes[number] = job, inbox
+                self._jobs[number] = job
                 self._numbers[job.number] = number
-                if self._out_of_time:
+                if self._core.out_of_time:
                     self._kernel.stop(number)
-                    self._deliver(number, failed(FailureKind.CANCELLED, self._budget_text()))
+                    self._deliver(number, failed(FailureKind.CANCELLED, self._stops.budget_text()))
             self._begin()
 
     def _enter(self, job: Job[Any]) -> int:
@@ -262,10 +271,16 @@ class SimulatedEvaluator(Evaluator):
 
     def _lend(self, job: Job[Any]) -> dict[str, Any] | None:
         """The resources of a job that is to start; None if it must wait for them."""
-        if not self._lends:
+        if self._lends is None:
             return {}
-        with self._lock:
-            return self._acquire(job)
+        with self._core.lock:
+            return self._lends.acquire(job)
+
+    def _take_back(self, job: Job[Any]) -> None:
+        """A job has ended in virtual time: what it was lent comes back."""
+        if self._lends is not None:
+            with self._core.lock:
+                self._lends.release(job)
 
     def _prepare(self, number: int, job: Job[Any], extra: dict[str, Any]) -> bool:
         """A job has started in virtual time; is it to be evaluated now?"""
@@ -311,7 +326,7 @@ class SimulatedEvaluator(Evaluator):
         if jobs:
             for job in jobs:
                 self._evaluating.add(job.number)
-            self._pump(jobs, self._real)
+            self._core.queue(jobs, self._real)
 
     @staticmethod
     def _seed_of(job: Job[Any]) -> int:
@@ -324,7 +339,7 @@ class SimulatedEvaluator(Evaluator):
         if not self._real.outstanding:
             raise SimulationError("Virtual time waits for a result, and no job is being evaluated; this is a bug.")
         self._wait(self._real, 1, None)
-        with self._lock:
+        with self._core.lock:
             arrived = self._real.take()
         for job in arrived:
             self._evaluating.discard(job.number)
@@ -346,8 +361,10 @@ class SimulatedEvaluator(Evaluator):
             return
         runtime = runtime_of(self._runtime, job, outcome)
         bad = outcome.kind is not None
-        with self._lock:
-            retry = bad and outcome.kind is not FailureKind.RETURNED and self._may_retry(job, outcome)
+        core = self._core
+        with core.lock:
+            may_retry = bad and outcome.kind is not FailureKind.RETURNED and core.may_retry
+            retry = may_retry and core.ledger.may_retry(job, outcome)
         start = self._kernel._trace.start[number]
         verdict = self._kernel.finish(number, runtime, failed=bad, retry=retry, seed=self._seed_of(job))
         self._real_outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
@@ -401,7 +418,7 @@ class SimulatedEvaluator(Evaluator):
         """Let the next thing happen that happens by `until`; False if nothing does."""
         answer = self._kernel.step(min(until, self._deadline))
         if answer == NOTHING:
-            if until < self._deadline or self._out_of_time or math.isinf(self._deadline):
+            if until < self._deadline or self._core.out_of_time or math.isinf(self._deadline):
                 return False
             self._spend_virtual_budget()
         else:
@@ -422,9 +439,7 @@ class SimulatedEvaluator(Evaluator):
         self._begin()
 
     def _end_attempt(self, job: Job[Any]) -> None:
-        if self._lends:
-            with self._lock:
-                self._release(job)
+        self._take_back(job)
         self._real_outcomes.pop(job.number, None)
         job._stop = job._started = job._stopper = None
         job._status = JobStatus.READY
@@ -432,9 +447,7 @@ class SimulatedEvaluator(Evaluator):
     def _release_job(self, number: int) -> None:
         """A job's virtual end has come: give it back."""
         job = self._jobs[number]
-        if self._lends:
-            with self._lock:
-                self._release(job)
+        self._take_back(job)
         if self._runtime_before is not None and job.number not in self._real_outcomes:
             self._evaluate_really([job])
         wanted = job.number in self._cut or (self._runtime_before is not None and job.number in self._evaluating)
@@ -446,7 +459,7 @@ class SimulatedEvaluator(Evaluator):
         self._deliver(number, outcome)
 
     def _deliver(self, number: int, outcome: Outcome) -> None:
-        job, inbox = self._jobs.pop(number), self._homes.pop(number)
+        job = self._jobs.pop(number)
         del self._numbers[job.number]
         self._marked.pop(number, None)
         self._records.pop(job.number, None)
@@ -454,16 +467,14 @@ class SimulatedEvaluator(Evaluator):
         if job._history is not None:
             job._history.pop("_records", None)
         job._virtual = {**self._kernel.facts(number), "virtual_submit": job._submitted}
-        with self._lock:
-            job._outcome = outcome
-            job._status = outcome.status
-            self._put(inbox, job)
+        with self._core.lock:
+            self._core.deliver(job, outcome)
         if self._durable:
             self._record_outcomes_soon([job])
 
     def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
         lent = {name: value for name, value in (job._extra or {}).items() if name != SEED_NUMBER}
-        facts = self._describe_extra(lent) if lent else {}
+        facts = self._lends.describe(lent) if lent and self._lends is not None else {}
         return {**facts, **(job._virtual or {})} or None
 
     def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
@@ -474,7 +485,7 @@ class SimulatedEvaluator(Evaluator):
     def _gather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
         self._deliver_notices()
         with self._virtual:
-            if self._closed:
+            if self._core.closed:
                 return self._finish(inbox)
             wanted = max(1, inbox.outstanding) if size >= inbox.outstanding else size
             if timeout is None or timeout > 0:
@@ -495,8 +506,8 @@ class SimulatedEvaluator(Evaluator):
     def _spend_virtual_budget(self) -> None:
         if self._kernel.clock < self._deadline:
             self._kernel.advance(self._deadline)
-        self._out_of_time = True
-        self._stop_jobs(list(self._jobs), self._budget_text())
+        self._core.out_of_time = True
+        self._stop_jobs(list(self._jobs), self._stops.budget_text())
 
     def cancel(self, jobs: Iterable[Job[Any]] | Job[Any]) -> int:
         """Cancel jobs, at this moment of virtual time. Returns how many had no outcome yet."""
@@ -533,40 +544,28 @@ class SimulatedEvaluator(Evaluator):
             if not started:
                 self._deliver(number, outcome)
         for job in real:
-            with self._lock:
-                waits = job in self._ready  # for a worker of the backend underneath
+            with self._core.lock:
+                waits = self._core.ledger.withdraw(job)  # for a worker of the backend underneath
                 if waits:
-                    self._ready.remove(job)
-                    self._put(self._real, job)
-            if not waits:
-                super().cancel([job])
+                    self._core.put(self._real, job)
+                attempt = self._core.ledger.running.get(job.number)
+            if attempt is not None:
+                self._stops.stop(attempt, FailureKind.CANCELLED)
         while self._step(self._kernel.clock):
             pass
         return count
 
-    def _try_again(self, job: Job[Any], outcome: Outcome) -> bool:
-        return False  # an attempt ends in virtual time first: see `_arrive`
-
-    def _settle(self, job: Job[Any], outcome: Outcome) -> None:
-        """The backend has ended a job: that is a result for us, not yet one for the caller."""
+    def _hold(self, job: Job[Any], outcome: Outcome) -> None:
+        """Under the lock: the backend has ended a job: that is a result for us, not yet one for the caller."""
         if job.number not in self._gone:
             self._real_outcomes[job.number] = outcome
         # Else it was stopped in virtual time and has its outcome; this is only a sign that it is off the backend.
-        self._put(self._real, job)
-
-    def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
-        # The backend's results are no news before their virtual end.
-        ended = [job for job in jobs if job._virtual is not None]
-        if ended:
-            super()._record_outcomes_soon(ended)
-
-    def _let_go(self) -> None:
-        """Nothing: where a job stood in virtual time cannot be gone on with, so it ends CANCELLED."""
+        self._core.put(self._real, job)
 
     def close(self) -> list[Job[Any]]:
         """As `Evaluator.close`: jobs whose virtual end has not come are CANCELLED."""
         with self._virtual:
-            if self._closed:
+            if self._core.closed:
                 return []
             unfinished = [self._jobs[number] for number in self._jobs]
             for number in list(self._jobs):
@@ -578,11 +577,5 @@ class SimulatedEvaluator(Evaluator):
         super().close()
         for job in unfinished:
             job._status = JobStatus.CANCELLED
-        given_back = set(map(id, unfinished))
-        with self._lock:
-            rest = [job for job in self._inbox.done if id(job) not in given_back]
-            self._num_gathered += len(self._inbox.done) - len(rest)
-            self._inbox.done.clear()
-            self._inbox.done.extend(rest)
-            self._inbox.outstanding = len(rest)
+        self._core.take_unfinished(unfinished)
         return sorted(unfinished, key=lambda job: job.number)

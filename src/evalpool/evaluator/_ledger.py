@@ -1,0 +1,300 @@
+"""Where each job stands between its submission and its end, and how many slots are free: a pure state machine.
+
+::
+
+    accept            take                            end
+    ───────► ready ─────────► running: an Attempt ─────────► out of here: its outcome is the core's to deliver
+               ▲                    │   │ disown
+               └────────────────────┘   └───────► disowned: given up on, holds its slot until the engine reports it
+                       retry
+
+No lock, no clock, no I/O: all methods are called under the core's lock, and none calls anything that is not ours but
+the scheduler's resources. What those raise is a job's failure, or is put into `troubles`, to be logged when the
+lock is free.
+
+Each step is written such that an error amidst it (an interrupt, a fault of ours) leaves every job in some place, and
+`recount` makes the number of free slots right again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from evalpool._guard import describe
+from evalpool.evaluator._attempt import Attempt
+from evalpool.evaluator._scheduler import Resources, Scheduler
+from evalpool.jobs._options import NO_OPTIONS
+from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
+
+if TYPE_CHECKING:
+    from evalpool.jobs._job import Job
+
+__all__ = ["JobLedger"]
+
+READY, RUNNING = JobStatus.READY, JobStatus.RUNNING
+
+
+class JobLedger:
+    """The jobs of one evaluator that have not ended, and its slots.
+
+    Args:
+        slots: how many jobs run at the same time.
+        retries: how many failures of a kind a job may have and still be run again.
+        job_timeout: seconds that an attempt may run, or None.
+        resources: what is lent to jobs while they run.
+
+    Attributes:
+        scheduler: the ready jobs. `fresh`, `urgent` and `later` are its queues.
+        last_chances: ready jobs of which each runs while nothing else does.
+        running: the attempt that counts of each job that has a slot, by the job's number.
+        disowned: attempts that were given up on and hold their slots still.
+        capacity, free: slots in all, and those that nobody holds.
+        handing: what `take` gave last, until the core has handed it to the engine.
+        troubles: what was raised under the lock: (what was done, the error).
+    """
+
+    __slots__ = (
+        "capacity",
+        "disowned",
+        "free",
+        "fresh",
+        "handing",
+        "job_timeout",
+        "last_chances",
+        "later",
+        "retries",
+        "running",
+        "scheduler",
+        "troubles",
+        "urgent",
+    )
+
+    def __init__(
+        self,
+        slots: int,
+        *,
+        retries: Mapping[FailureKind, int] | None = None,
+        job_timeout: float | None = None,
+        resources: Resources | None = None,
+    ) -> None:
+        self.capacity = self.free = slots
+        self.retries = retries or {}
+        self.job_timeout = job_timeout
+        self.scheduler = Scheduler(resources)
+        self.fresh, self.urgent, self.later = self.scheduler.fresh, self.scheduler.urgent, self.scheduler.later
+        self.last_chances: deque[Job[Any]] = deque()
+        self.running: dict[int, Attempt] = {}
+        self.disowned: set[Attempt] = set()
+        self.handing: list[Attempt] = []
+        self.troubles: deque[tuple[str, BaseException]] = deque()
+
+    # Jobs that are ready.
+
+    def accept(self, jobs: list[Job[Any]]) -> None:
+        """New jobs, in the order of submission."""
+        self.scheduler.add(jobs)
+
+    def accept_last_chances(self, jobs: Iterable[Job[Any]]) -> None:
+        """Jobs of which one may be what ended the evaluators before: each runs while nothing else does."""
+        self.last_chances.extend(jobs)
+
+    def ready(self) -> list[Job[Any]]:
+        """The jobs that wait for a slot, each once, in their order. Costs the jobs that are ready."""
+        waiting = dict.fromkeys((*self.scheduler, *self.last_chances))
+        return [job for job in waiting if job._outcome is None and job.number not in self.running]
+
+    def withdraw(self, job: Job[Any]) -> bool:
+        """Let a ready job leave without an outcome; False if it is not ready. Costs the jobs that are ready."""
+        found = self.scheduler.remove(job)
+        if job in self.last_chances:
+            self.last_chances.remove(job)
+            found = True
+        return found
+
+    def withdraw_all(self) -> list[Job[Any]]:
+        """Let all ready jobs leave; returns them, in their order."""
+        jobs = self.ready()
+        self.scheduler.clear()
+        self.last_chances.clear()
+        return jobs
+
+    # Slots.
+
+    def take(self) -> tuple[list[Attempt], list[tuple[Job[Any], Outcome]]]:
+        """Give free slots to ready jobs, in the scheduler's order.
+
+        Returns:
+            The attempts, each of which is running now; and jobs that could not start, with what they end as.
+        """
+        attempts: list[Attempt] = []
+        unable: list[tuple[Job[Any], Outcome]] = []
+        if self.last_chances and not self._may_take():
+            return attempts, unable
+        self.handing = attempts
+        scheduler, fresh, urgent, later, running = self.scheduler, self.fresh, self.urgent, self.later, self.running
+        lends, timeout, free = scheduler.resources, self.job_timeout, self.free
+        try:
+            while free > 0:
+                ranked = urgent or later
+                if ranked:
+                    job = scheduler.first()
+                    assert job is not None
+                elif fresh:
+                    job = fresh[0]
+                else:
+                    break
+                if job._outcome is None:  # else it was cancelled while it was ready
+                    if lends is not None:
+                        lent = self._lend(lends, job)
+                        if lent is None:
+                            break
+                        if isinstance(lent, Outcome):
+                            unable.append((job, lent))
+                            scheduler.drop_first()
+                            continue
+                    job.attempts += 1
+                    options = job.options
+                    limit = timeout if options is NO_OPTIONS else options.limit(timeout)
+                    attempt = Attempt(job, limit)
+                    attempts.append(attempt)
+                    job._status = RUNNING
+                    running[job.number] = attempt
+                    free -= 1
+                # It leaves its queue when it is somewhere else.
+                if ranked:
+                    scheduler.drop_first()
+                else:
+                    fresh.popleft()
+        finally:
+            self.free = free
+        return attempts, unable
+
+    def _lend(self, resources: Resources, job: Job[Any]) -> Outcome | bool | None:
+        """Lend to the job whose turn it is; None: it must wait; an outcome: that failed, and so it ends."""
+        try:
+            extra = resources.acquire(job)
+        except Exception as error:  # noqa: BLE001  not ours; its failure is that of the job
+            job.attempts += 1
+            text = f"Lending resources to the job raised, so it could not start.\n{describe(error)}"
+            return failed(FailureKind.WORKER_DIED, text)
+        if extra is None:
+            return None
+        job._extra = extra
+        return True
+
+    def _may_take(self) -> bool:
+        """No, while a job has its last chance, alone; the next gets it when nothing else is there."""
+        waiting = self.last_chances
+        while waiting and waiting[0]._status in FINAL:
+            waiting.popleft()
+        if waiting and waiting[0]._status is READY:
+            if self.free > 0 and not (self.scheduler or self.running or self.disowned):
+                self.fresh.append(waiting[0])
+            return True
+        return not waiting
+
+    def add_slots(self, change: int) -> None:
+        """The engine's capacity has changed."""
+        self.capacity += change
+        self.free += change
+
+    def recount(self, capacity: int | None = None) -> None:
+        """Set the free slots right, from what is known for certain."""
+        if capacity is not None:
+            self.capacity = capacity
+        self.free = self.capacity - len(self.running) - len(self.disowned)
+
+    # Ends of attempts.
+
+    def end(self, attempt: Attempt) -> bool:
+        """An attempt is over: its slot is free again, and what it was lent is back.
+
+        Returns:
+            Does its outcome count? Not that of one which was given up on, or has ended before.
+        """
+        number = attempt.job.number
+        if self.running.get(number) is attempt:
+            del self.running[number]
+            self.free += 1
+            if self.scheduler.resources is not None:
+                self._take_back(attempt)
+            return True
+        if attempt in self.disowned:
+            self.disowned.remove(attempt)
+            self.free += 1
+            if self.scheduler.resources is not None:
+                self._take_back(attempt)
+        return False
+
+    def _take_back(self, attempt: Attempt) -> None:
+        resources = self.scheduler.resources
+        if resources is not None:
+            try:
+                resources.release(attempt.job)
+            except Exception as error:  # noqa: BLE001  not ours; said when the lock is free
+                self.troubles.append((f"Taking back the resources of job {attempt.job.id}", error))
+
+    def end_torn(self, attempt: Attempt) -> None:
+        """As `end`, after an error amidst the end of this attempt, of which nobody knows how far it came."""
+        if self.running.get(attempt.job.number) is attempt:
+            del self.running[attempt.job.number]
+        self.disowned.discard(attempt)
+        self.recount()
+
+    def give_up_handing(self) -> list[Attempt]:
+        """Handing attempts to the engine went wrong, and nobody knows for which: all of them are over."""
+        handed, self.handing = self.handing, []
+        ended = [attempt for attempt in handed if self.end(attempt)]
+        self.recount()
+        return ended
+
+    def disown(self, attempt: Attempt) -> bool:
+        """Give up on an attempt that does not stop. Its slot and what it was lent stay taken until its `end`.
+
+        Returns:
+            False if it is not running any more.
+        """
+        number = attempt.job.number
+        if self.running.get(number) is not attempt:
+            return False
+        self.disowned.add(attempt)
+        del self.running[number]
+        return True
+
+    def retry(self, job: Job[Any], outcome: Outcome) -> bool:
+        """Make a job ready again whose attempt has failed, if its retries allow; False: it ends so."""
+        if not self.may_retry(job, outcome):
+            return False
+        job._stop = job._started = job._stopper = None
+        job._status = READY
+        self.scheduler.add_retried(job)
+        return True
+
+    def may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
+        """Is there an attempt left for a job that failed so? Then its error is noted.
+
+        A job that was asked to stop, but for its timeout, has no more attempts.
+        """
+        kind = outcome.kind
+        if kind is None or not (allowed := self.retries.get(kind, 0)):
+            return False
+        if job._stop is not None and job._stop is not FailureKind.TIMEOUT:
+            return False
+        errors = job._errors
+        if errors is None:
+            errors = job._errors = []
+        prefix = f"[{kind.value}]"
+        if sum(error.startswith(prefix) for error in errors) >= allowed:
+            return False
+        errors.append(f"{prefix} {outcome.error or outcome.objective}")
+        return True
+
+    def forget(self) -> None:
+        """In a forked child: no job is ours any more."""
+        self.withdraw_all()
+        self.running.clear()
+        self.disowned.clear()
+        self.handing = []
+        self.recount()
