@@ -22,7 +22,7 @@ from evalpool.storage._follow import Follower
 from evalpool.storage._hub import Link
 from evalpool.storage._journal_files import JournalReader
 from evalpool.storage._sqlite_file import SQLiteFile
-from evalpool.tables import _tables
+from evalpool.tables import _paths, _rows
 from evalpool.tables._tables import TableWriter
 from faults.lines import interrupt_at
 from storage.redis_server import RedisServer
@@ -117,7 +117,7 @@ def test_a_table_has_each_row_once_wherever_an_interrupt_strikes(name: str, tmp_
     """Also where a row brings a new column, for which the file is written anew."""
     functions = [
         CSVLoggerCallback.on_gather, TableWriter.append, TableWriter._write, TableWriter._old_lines,
-        _tables._append, _tables.replace_file, _tables.row_of,
+        _paths.append_text, _paths.replace_file, _rows.row_of,
     ]  # fmt: skip
     which, struck = 0, True
     while struck:

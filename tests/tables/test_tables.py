@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 from evalpool.errors import BadArgument
 from evalpool.models import FailureKind, JobOptions, JobRecord, JobStatus
-from evalpool.tables._tables import TableWriter, cell, read_table, row_of, table_of, write_table
+from evalpool.tables._cells import cell
+from evalpool.tables._rows import row_of, table_of
+from evalpool.tables._tables import TableWriter, read_table, write_table
 
 ALWAYS = ["m:timestamp_submit", "m:timestamp_start", "m:timestamp_end", "m:timestamp_gather", "m:worker"]
 

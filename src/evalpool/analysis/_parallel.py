@@ -14,7 +14,7 @@ from evalpool._text import printable
 from evalpool.analysis._rows import Evaluations, is_number, is_partial, natural
 from evalpool.analysis._style import CANCELLED, FAILED, named_ticks, new_axes
 from evalpool.errors import BadArgument
-from evalpool.tables._tables import cell
+from evalpool.tables._cells import cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

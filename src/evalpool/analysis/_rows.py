@@ -21,7 +21,8 @@ from evalpool.outcomes import JobStatus
 from evalpool.storage._base import Storage
 from evalpool.storage._records import minimizes
 from evalpool.storage._registry import storage_from_url
-from evalpool.tables._tables import read_table, table_of
+from evalpool.tables._rows import table_of
+from evalpool.tables._tables import read_table
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator

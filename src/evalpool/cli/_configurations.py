@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from evalpool.errors import BadArgument
-from evalpool.tables._tables import value_of
+from evalpool.tables._cells import value_of
 
 __all__ = ["read_configurations", "read_space_file"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evalpool._json import to_json
 from evalpool.errors import BadArgument
 from evalpool.tables._frames import check_parquet
-from evalpool.tables._tables import check_path, replace_file
+from evalpool.tables._paths import check_path, replace_file
 
 if TYPE_CHECKING:
     from evalpool.storage import Storage

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from evalpool._files import replacing
 from evalpool._json import to_json
 from evalpool.errors import MissingExtra
-from evalpool.tables._tables import check_path, table_of
+from evalpool.tables._paths import check_path
+from evalpool.tables._rows import table_of
 
 if TYPE_CHECKING:
     from evalpool.models import JobRecord

@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from evalpool.cli._stores import open_to_read, search_of
     from evalpool.storage._records import minimizes
-    from evalpool.tables._tables import check_path
+    from evalpool.tables._paths import check_path
 
     if os.path.splitext(arguments.out)[1].lower() not in KINDS:
         raise BadArgument(f"--out is {arguments.out!r}; give a file that ends with {', '.join(KINDS)}.")

@@ -125,3 +125,18 @@ function describe(job) {
   parts.push(job.configuration);
   return parts.join("\n");
 }
+
+/* The job that a drawing shows under the mouse is described, and opened by a click. */
+function pickable(id, jobUnder) {
+  const drawing = $(id);
+  drawing.addEventListener("mousemove", (event) => {
+    const job = jobUnder(event);
+    drawing.style.cursor = job ? "pointer" : "default";
+    tip(event, job && describe(job));
+  });
+  drawing.addEventListener("mouseleave", (event) => tip(event, null));
+  drawing.addEventListener("click", (event) => {
+    const job = jobUnder(event);
+    if (job) openDetail(job.number);
+  });
+}

@@ -143,13 +143,4 @@ function nearest(event) {
   return found;
 }
 
-$("objective").addEventListener("mousemove", (event) => {
-  const job = nearest(event);
-  $("objective").style.cursor = job ? "pointer" : "default";
-  tip(event, job && describe(job));
-});
-$("objective").addEventListener("mouseleave", (event) => tip(event, null));
-$("objective").addEventListener("click", (event) => {
-  const job = nearest(event);
-  if (job) openDetail(job.number);
-});
+pickable("objective", nearest);

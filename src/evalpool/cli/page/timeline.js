@@ -114,13 +114,4 @@ function barAt(event) {
   return null;
 }
 
-$("timeline").addEventListener("mousemove", (event) => {
-  const job = barAt(event);
-  $("timeline").style.cursor = job ? "pointer" : "default";
-  tip(event, job && describe(job));
-});
-$("timeline").addEventListener("mouseleave", (event) => tip(event, null));
-$("timeline").addEventListener("click", (event) => {
-  const job = barAt(event);
-  if (job) openDetail(job.number);
-});
+pickable("timeline", barAt);

@@ -1,0 +1,92 @@
+"""The cells of a CSV file: how a value becomes text that reads back as it was, and that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from evalpool._json import plain
+
+__all__ = ["cell", "cells_of_any_size", "line_of", "value_of"]
+
+_DANGEROUS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""With these a spreadsheet runs a text: OWASP, "CSV Injection". The last four are full width."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
+_QUOTED = re.compile(r'[",\r\n]')
+
+
+def cell(value: Any) -> str:
+    """The text that stands for a value; never raises, whatever a user's object does.
+
+    Numbers are written so that they read back exactly; lists and dicts as JSON; None as nothing.
+    """
+    kind = type(value)
+    if kind is float:
+        return repr(value)
+    if kind is str:
+        return _escape(value)
+    if value is None:
+        return ""
+    if kind is bool:
+        return "True" if value else "False"
+    try:
+        if kind is int:
+            return str(value)  # in here, for Python refuses to print more than 4 300 digits
+        bare = plain(value, lenient=True)
+        if type(bare) in (float, int, str, bool):
+            return cell(bare)
+        return _escape(json.dumps(bare))
+    except Exception:  # noqa: BLE001  one odd value must not cost the table
+        return f"<{kind.__qualname__}>"
+
+
+def _escape(text: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet would run; `_unescape` takes it away.
+
+    A text that has apostrophes before such a beginning gets one more, so that each reads back as it was.
+    """
+    if "\0" in text:
+        text = text.replace("\0", "\\x00")  # csv readers refuse the whole file for it
+    return "'" + text if _would_run(text) else text
+
+
+def _unescape(text: str) -> str:
+    return text[1:] if text.startswith("'") and _would_run(text) else text
+
+
+def _would_run(text: str) -> bool:
+    bare = text.lstrip("'")
+    return bare.startswith(_DANGEROUS) and not _NUMBER.match(bare)
+
+
+def line_of(cells: Iterable[str]) -> str:
+    """A line of a CSV file."""
+    # Not csv.writer: before Python 3.13 it leaves a lone carriage return unquoted, and readers stumble.
+    return ",".join(['"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in cells]) + "\n"
+
+
+def value_of(text: str) -> Any:
+    """What the text of a cell stands for: a number, a boolean, or a text."""
+    if text in ("True", "False"):
+        return text == "True"
+    if len(text) < 400 and _NUMBER.match(text):
+        return float(text) if any(mark in text for mark in ".eE") else int(text)
+    if text in ("nan", "inf", "-inf"):
+        return float(text)
+    return _unescape(text)
+
+
+@contextlib.contextmanager
+def cells_of_any_size() -> Iterator[None]:
+    """Lift csv's limit of 131 072 characters a cell, which is the process's, for a moment."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

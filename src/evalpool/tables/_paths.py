@@ -1,0 +1,59 @@
+"""Files of results: where one may be written, and how it is never seen half written."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from evalpool._files import replacing
+from evalpool.errors import BadArgument
+
+__all__ = ["append_text", "check_path", "replace_file"]
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a file that is about to be written; symbolic links resolved."""
+    try:
+        target = Path(path).expanduser().resolve()
+    except TypeError:
+        raise BadArgument(f"path is {path!r} of type {type(path).__name__}; give a file name.") from None
+    directory = target.parent
+    if not directory.is_dir():
+        raise BadArgument(f"No directory {str(directory)!r} for {str(path)!r}; make it first.")
+    if target.is_dir():
+        raise BadArgument(f"{str(path)!r} is a directory; give a file in it, such as {str(target / 'results.csv')!r}.")
+    if target.exists() and not target.is_file():
+        raise BadArgument(f"{str(path)!r} is no regular file; give another name.")
+    if not os.access(directory, os.W_OK):
+        raise BadArgument(f"The directory {str(directory)!r} is not writable; choose another for {target.name!r}.")
+    return target
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add `text` in one write, or leave the file as it was; FileNotFoundError if there is none."""
+    data = text.encode("utf-8", "backslashreplace")
+    # Not by a file object, which costs more than the write itself.
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
+    size = os.lseek(file, 0, os.SEEK_END)
+    try:
+        written = 0
+        while written < len(data):  # a disk that fills up takes a part first, and raises then
+            written += os.write(file, data[written:])
+    except BaseException:
+        os.ftruncate(file, size)
+        raise
+    finally:
+        os.close(file)
+
+
+def replace_file(path: Path, header: str, *parts: Iterable[str]) -> None:
+    """Write header and lines to a new file and put it in the place of `path` in one step."""
+    with replacing(path, sync=True) as raw:
+        file = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="")
+        file.write(header)
+        for lines in parts:
+            file.writelines(lines)
+        file.flush()
+        file.detach()
