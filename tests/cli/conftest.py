@@ -60,7 +60,7 @@ class Command:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("EVALPOOL_")}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("EVALPOOL_", "COLUMNS"))}
         self.environment = {**kept, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "error"}
         (directory / "program.py").write_text(PROGRAM)
         (directory / "grid.jsonl").write_text("".join(f'{{"x": {x}}}\n' for x in range(8)))

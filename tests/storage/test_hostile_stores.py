@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sqlite3
@@ -236,3 +237,30 @@ def test_the_command_in_a_terminal_says_what_is_wrong_in_a_line(tmp_path: Path) 
             readers.check_text(text)
             assert "Traceback" not in text
             assert said in text or code == 0
+
+
+@pytest.mark.slow
+def test_values_of_megabytes_are_shortened_in_json_and_whole_in_exports(tmp_path: Path) -> None:
+    large = "a" * 5 * ONE
+    rows = [*history(), Row("created", "0", 7, {"args": {"x": large, "y": [1] * 100_000, "k" * ONE: 1, "lr": 0.25}})]
+    rows.append(Row("recorded", "0", 7, {"budget": 1, "objective": [0.5] * 100_000}))
+    for note in ("metadata", "error"):
+        rows.append(Row("metadata", "0", 7, {note: large}))
+    end = {"status": "DONE", "objective": 9.0, "output": {"note": large}, "attempt_errors": ["e" * ONE, "short"]}
+    rows.append(Row("finished", "0", 7, {**end, "timestamp_end": 2.0}))
+    rows.append(Row("started", "0", 4, {"start": 1.0}))
+    rows.append(Row("recorded", "0", 4, {"budget": "b" * ONE, "objective": "o" * ONE}))
+    store = sqlite_store(tmp_path / "store.db", rows)
+    for arguments in (["status", store], ["show", store, "7"]):
+        out = subprocess.run([sys.executable, "-m", "evalpool", *arguments, "--json"], capture_output=True, timeout=60)
+        assert len(out.stdout) < 200_000
+        known = json.loads(out.stdout)
+        configuration = known["best"]["configuration"] if arguments[0] == "status" else known["configuration"]
+        text, mark = configuration["x"][:5000], configuration["x"][-50:]
+        assert text == "a" * 5000
+        assert mark.endswith(" characters more, see evalpool export")
+        assert configuration["lr"] == 0.25  # what is short is whole, also behind what is long
+    assert known["attempt_errors"][1] == "short"
+    readers.command("export", store, "-o", str(tmp_path / "out.jsonl"))
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["configuration"]["x"] == large for line in lines][-1]

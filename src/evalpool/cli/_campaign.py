@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evalpool._clock import unix_time
 from evalpool._text import LONGEST_LINE, printable
 from evalpool.callbacks._incumbent import Incumbent, is_evaluation
+from evalpool.cli._words import shortened
 from evalpool.errors import UnknownJob
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, last_line, place_of
@@ -221,7 +222,7 @@ class Campaign:
             best = {
                 "job_id": incumbent.best_job,
                 "objective": incumbent.best,
-                "configuration": self._configuration(incumbent.best_job),
+                "configuration": shortened(self._configuration(incumbent.best_job)),
             }
         running = [self._running_job(job, now) for _, job in sorted(self._running.items())]
         counts = self._counts
@@ -375,7 +376,7 @@ def _last_record(job: JobState) -> list[Any] | None:
     if not job.recorded:
         return None
     data = job.recorded[-1]
-    return [data["budget"], data["objective"]]
+    return [shortened(data["budget"]), shortened(data["objective"])]
 
 
 _FINAL = frozenset({JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED})

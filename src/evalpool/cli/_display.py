@@ -9,6 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from evalpool._clock import monotonic
 from evalpool.cli._blocks import block
+from evalpool.cli._lines import say
 from evalpool.cli._prints import Captured, is_ours
 from evalpool.cli._words import example_of, line_of
 
@@ -55,7 +56,7 @@ class Lines:
             self._due = monotonic() + LINES_EVERY
             for summary, examples in zip(summaries, new, strict=True):
                 failures = [f"; job {one['job_id']}: {example_of(one)}" for one in examples]
-                self._file.write(line_of(summary) + "".join(failures) + "\n")
+                say(line_of(summary) + "".join(failures), indent=2, file=self._file)
             self._file.flush()
 
     def _is_new(self, summary: dict[str, Any], example: dict[str, Any]) -> bool:

@@ -14,10 +14,11 @@ from evalpool.callbacks._incumbent import is_evaluation
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._exit_codes import INCOMPLETE, NO_RESULT
 from evalpool.cli._export import check_out, export
+from evalpool.cli._lines import fact, say
 from evalpool.cli._listed import SharedList
 from evalpool.cli._prints import stdout_on_stderr
 from evalpool.cli._summary import print_summary
-from evalpool.cli._words import paint, write_json
+from evalpool.cli._words import clean, paint, write_json
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -211,9 +212,9 @@ class Evaluation:
         if arguments.json:
             write_json(summary, self._out)
             return
-        sys.stdout.write(paint(f"search {campaign.search_id}", "bold") + "\n")
+        say(paint(f"search {clean(campaign.search_id)}", "bold"))
         print_summary(summary)
         store = getattr(arguments, "storage", None) or getattr(arguments, "store", None)
         for name, place in (("storage", store), ("table", summary["out"])):
             if place:
-                sys.stdout.write(f"  {name:<11} {place}\n")
+                fact(name, place)

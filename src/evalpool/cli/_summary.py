@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
+from evalpool.cli._lines import fact
 from evalpool.cli._words import clean, duration, example_of, number, paint, rate, short
 
 __all__ = ["print_summary", "running_line"]
@@ -49,7 +49,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     if left_out > 0:
         rows.append(("", f"and {left_out} more"))
     for name, text in rows:
-        sys.stdout.write(f"  {name:<11} {text}\n")
+        fact(name, text)
 
 
 def running_line(job: dict[str, Any]) -> str:

@@ -14,13 +14,15 @@ from evalpool._text import printable as clean
 
 __all__ = [
     "MOST", "clean", "cut", "duration", "example_of", "for_browser", "in_colour", "line_of", "number", "paint",
-    "pretty", "rate", "short", "write_json",
+    "pretty", "rate", "short", "shortened", "write_json",
 ]  # fmt: skip
 
 MOST = 20_000
-"""Characters of one value that are shown to people; --json has all of it."""
+"""Characters of one value that are shown, to people and by --json; `evalpool export` has all of it."""
 MOST_NUMBERS = 20
 """Of an objective of several numbers."""
+
+_WHERE = ", see evalpool export"
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
@@ -118,7 +120,61 @@ def pretty(value: Any) -> str:
 
 def cut(text: str) -> str:
     """As much of a value as is shown to people."""
-    return text if len(text) <= MOST else f"{text[:MOST]}\n… {len(text) - MOST} characters more, see --json"
+    return text if len(text) <= MOST else f"{text[:MOST]}\n… {len(text) - MOST} characters more{_WHERE}"
+
+
+def shortened(value: Any, most: int = MOST) -> Any:
+    """A value of a record as it is; if its JSON has more than so many characters the beginnings of what is long in it.
+
+    What is left out is marked. A part gets at most half of what its neighbours before it have left, so that a long one
+    hides no short ones behind it.
+    """
+    if _size(value, most) <= most:
+        return value
+    if isinstance(value, str):
+        return f"{value[:most]}… {len(value) - most} characters more{_WHERE}"
+    if not isinstance(value, (list, tuple, dict)):
+        return value
+    left = most
+
+    def part(item: Any) -> Any:
+        nonlocal left
+        share = left // 2
+        left -= min(_size(item, share), share) + 1
+        return shortened(item, share)
+
+    if isinstance(value, dict):
+        kept: dict[str, Any] = {}
+        for key, item in value.items():
+            if left <= 0:
+                return {**kept, "…": f"{len(value) - len(kept)} more{_WHERE}"}
+            name = part(str(key))
+            kept[name] = part(item)
+        return kept
+    items: list[Any] = []
+    for item in value:
+        if left <= 0:
+            return [*items, f"… {len(value) - len(items)} more{_WHERE}"]
+        items.append(part(item))
+    return items
+
+
+def _size(value: Any, most: int) -> int:
+    """About how many characters of JSON; stops counting above `most`."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, int):
+        return 3 + value.bit_length() // 3  # about as many digits
+    if not isinstance(value, (list, tuple, dict)):
+        return 20
+    size = 2
+    for item in value:
+        size += _size(item, most - size)
+        if isinstance(value, dict):
+            size += _size(value[item], most - size)
+        if size > most:
+            break
+    return size
 
 
 def for_browser(value: Any) -> Any:

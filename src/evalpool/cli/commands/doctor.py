@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from evalpool._launchers import child_environment
 from evalpool._version import __version__
 from evalpool.cli._exit_codes import FAILED
+from evalpool.cli._lines import say
 from evalpool.cli._options import add_json
 from evalpool.cli._words import clean, paint, write_json
 from evalpool.errors import BadArgument, EvalpoolError
@@ -198,23 +199,27 @@ def _redis() -> Finding:
 
 
 def _print(report: dict[str, Any], backends: dict[str, Finding]) -> None:
-    write = sys.stdout.write
     versions, cpus = report["versions"], report["cpus"]
-    write(f"evalpool {versions['evalpool']}, Python {versions['python']}, {versions['system']}\n")
-    write(f"{cpus['usable']} usable CPUs of {cpus['of the machine']}\n")
+    say(f"evalpool {versions['evalpool']}, Python {versions['python']}, {versions['system']}")
+    say(f"{cpus['usable']} usable CPUs of {cpus['of the machine']}")
     for title, findings in (("backends", backends), ("storages", _storages_of(report))):
-        write("\n" + paint(title, "bold") + "\n")
+        _title(title)
         for name, finding in findings.items():
             mark, style = {True: ("works", "green"), False: ("no", "red"), None: ("maybe", "yellow")}[finding.works]
-            write(f"  {name:<9} {paint(f'{mark:<6}', style)} {clean(' '.join(finding.text.split()))}\n")
-    write("\n" + paint("packages", "bold") + "\n")
+            say(f"  {name:<9} {paint(f'{mark:<6}', style)} {clean(' '.join(finding.text.split()))}", indent=19)
+    _title("packages")
     for package, extra in PACKAGES.items():
         found = versions[package] or paint(f'not installed: pip install "evalpool[{extra}]"', "dim")
-        write(f"  {package:<12} {found}\n")
+        say(f"  {package:<12} {found}", indent=15)
     if report["environment"]:
-        write("\n" + paint("environment", "bold") + "\n")
+        _title("environment")
         for name in report["environment"]:
-            write(f"  {name}={clean(report['environment'][name])}\n")
+            say(f"  {name}={clean(report['environment'][name])}", indent=4)
+
+
+def _title(title: str) -> None:
+    say()
+    say(paint(title, "bold"))
 
 
 def _storages_of(report: dict[str, Any]) -> dict[str, Finding]:

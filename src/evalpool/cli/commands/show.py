@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from evalpool._text import LONGEST_LINE
+from evalpool.cli._lines import fact, say
 from evalpool.cli._options import STORE, add_json, add_store
-from evalpool.cli._words import clean, cut, duration, for_browser, number, paint, pretty, write_json
+from evalpool.cli._words import clean, cut, duration, for_browser, number, paint, pretty, shortened, write_json
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 MOST_RECORDS = 50
+"""Intermediate results, or failed attempts, that are shown to people: the last."""
 
 
 SUMMARY = "Say everything about one job: configuration, result, error."
@@ -49,11 +50,16 @@ def main(arguments: argparse.Namespace) -> int:
         watcher.look()
         record = watcher.record(search_id, int(job))
     if arguments.json:
-        known = for_browser(record.model_dump())
-        write_json({**known, "status": record.status.name, "kind": _kind(record)})
+        known = {name: shortened(value) for name, value in record.model_dump(exclude=_SERIES).items()}
+        known |= {name: [shortened(one) for one in getattr(record, name)] for name in _SERIES}
+        write_json(for_browser({**known, "status": record.status.name, "kind": _kind(record)}))
         return 0
     _print(record)
     return 0
+
+
+_SERIES = {"recorded", "attempt_errors"}
+"""Fields of many values, of which each may be long."""
 
 
 def _kind(record: JobRecord) -> str | None:
@@ -63,7 +69,7 @@ def _kind(record: JobRecord) -> str | None:
 def _print(record: JobRecord) -> None:
     failed = record.kind is not None
     status = paint(record.status.name, "red" if failed else "bold")
-    sys.stdout.write(paint(f"job {clean(record.job_id)}", "bold") + "\n")
+    say(paint(f"job {clean(record.job_id)}", "bold"))
     how = (f", {_kind(record)}" if failed else "") + (", stopped early" if record.stopped_early else "")
     facts: list[tuple[str, str | None]] = [
         ("status", status + how),
@@ -78,7 +84,7 @@ def _print(record: JobRecord) -> None:
         facts.append(("ran for", duration(max(0.0, record.timestamp_end - record.timestamp_start))))
     for name, text in facts:
         if text is not None:
-            sys.stdout.write(f"  {name:<11} {text}\n")
+            fact(name, text)
     _block("configuration", pretty(record.configuration))
     if isinstance(record.output, dict) and record.output.keys() != {"objective"}:
         _block("output", pretty(record.output))
@@ -100,6 +106,7 @@ def _objective(value: Any) -> str:
 def _block(title: str, text: str) -> None:
     if not text:
         return
-    sys.stdout.write("\n" + paint(title, "bold") + "\n")
+    say()
+    say(paint(title, "bold"))
     for line in cut(text).splitlines():
-        sys.stdout.write(f"  {clean(line)}\n")
+        say(f"  {clean(line)}", indent=len(line) - len(line.lstrip()) + 4)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 
+from evalpool.cli._lines import say
 from evalpool.cli._options import STORE, add_json, add_store
 from evalpool.cli._summary import print_summary
 from evalpool.cli._words import clean, paint, write_json
@@ -40,14 +40,16 @@ def main(arguments: argparse.Namespace) -> int:
         write_json(summary)
         return 0
     of = f", one of {others + 1}" if others else ""
-    sys.stdout.write(paint(f"{arguments.store}: search {search_id}{of}", "bold") + "\n")
+    say(paint(clean(f"{arguments.store}: search {search_id}{of}"), "bold"))
     print_summary(summary)
     if summary["failure_examples"]:
         job_id = summary["failure_examples"][0]["job_id"]
-        sys.stdout.write(f"\nAll of a job: evalpool show {shlex.quote(clean(arguments.store))} {job_id}\n")
+        say()
+        say(f"All of a job: evalpool show {shlex.quote(clean(arguments.store))} {job_id}")
     if summary["state"] in ("abandoned", "suspended"):
-        sys.stdout.write(
-            f"\n{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
-            "go on with `evalpool run ... --resume`, or Evaluator.resume().\n"
+        say()
+        say(
+            f"{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
+            "go on with `evalpool run ... --resume`, or Evaluator.resume()."
         )
     return 0
