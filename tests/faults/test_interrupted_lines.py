@@ -14,6 +14,7 @@ import pytest
 from evalpool import Evaluator, Job
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.evaluator._core import Core
+from evalpool.evaluator._foreign_jobs import ForeignJobs
 from evalpool.evaluator._numbers import take_numbers
 from evalpool.evaluator._submission import enter
 from evalpool.storage import SharedMemoryStorage, Storage, storage_from_url
@@ -51,7 +52,8 @@ def test_what_others_finished_is_given_once_wherever_an_interrupt_strikes(url: s
         options = {"search_id": search, "num_workers": 2}
         functions = [
             type(mine).read, Storage._sync, Storage._search, State.apply, SearchState.apply_job, JobState.apply,
-            Follower.look, Follower.take, Evaluator._look_for_others, Evaluator.gather_other_jobs_done,
+            Follower.look, Follower.take, ForeignJobs.look, ForeignJobs.take,
+            Evaluator.gather_other_jobs_done,
             SQLiteFile.events, JournalReader.read,
         ]  # fmt: skip
         with (

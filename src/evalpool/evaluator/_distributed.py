@@ -15,7 +15,6 @@ from evalpool._checks import check_choice, check_number
 from evalpool._clock import unix_time
 from evalpool.errors import BackendError, BadArgument, StorageError
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.jobs._job import Job
 
 __all__ = ["distributed"]
 
@@ -76,12 +75,14 @@ class _Sharing(Evaluator):
             callbacks = kwargs.get("callbacks") or []
             kwargs["callbacks"] = [each for each in callbacks if not isinstance(each, CSVLoggerCallback)]
         super().__init__(run_function, **kwargs)
+        self._foreign_jobs.is_due = self._is_due
 
-    def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
+    def _is_due(self) -> bool:
+        """Are others' jobs to be looked for now?"""
         if self.num_jobs_gathered - self._looked_at < self._share_freq and self._inbox.outstanding:
-            return []  # once nothing is outstanding, the next look may be the last one
+            return False  # once nothing is outstanding, the next look may be the last one
         self._looked_at = self.num_jobs_gathered
-        return super()._look_for_others(at_once)
+        return True
 
 
 class _OverMPI(_Sharing):

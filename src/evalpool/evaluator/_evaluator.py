@@ -25,10 +25,8 @@ from __future__ import annotations
 import abc
 import atexit
 import contextlib
-import math
 import os
 import threading
-import uuid
 import warnings
 import weakref
 from collections import deque
@@ -36,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from evalpool._checks import check_choice, check_number, check_seconds, check_wait
-from evalpool._clock import monotonic, unix_time
+from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 from evalpool._interrupts import (
     Opened,
@@ -51,15 +49,16 @@ from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
+from evalpool.evaluator._back_off import BackOff
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
-from evalpool.evaluator._from_url import FromUrl
+from evalpool.evaluator._foreign_jobs import ForeignJobs, job_of
 from evalpool.evaluator._hook_queue import HookQueue
 from evalpool.evaluator._inherited import InheritedBackend, Services
 from evalpool.evaluator._ledger import JobLedger
 from evalpool.evaluator._lost_records import record_again
-from evalpool.evaluator._own_storage import OwnStorage
+from evalpool.evaluator._open_search import OpenSearch
 from evalpool.evaluator._resume import resume
 from evalpool.evaluator._scheduler import HookResources, Resources
 from evalpool.evaluator._stop_control import GRACE, StopControl
@@ -68,10 +67,10 @@ from evalpool.evaluator._timeline import Timeline
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.jobs._best import best
 from evalpool.jobs._inbox import Inbox
-from evalpool.jobs._job import Job, PastJob
+from evalpool.jobs._job import Job
 from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 from evalpool.jobs._seeds import fresh_seed
-from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
+from evalpool.outcomes import FINAL, FailureKind, JobStatus, failed
 from evalpool.storage._events import Event
 from evalpool.storage._records import minimizes
 from evalpool.worker._call import Task, release
@@ -93,17 +92,13 @@ if TYPE_CHECKING:
     )
     from evalpool.models import JobRecord
     from evalpool.outcomes import Worker
-    from evalpool.storage import Follower, Sharing, Storage
+    from evalpool.storage import Sharing, Storage
 
 __all__ = ["Evaluator", "let_go_of_all"]
 
 logger = get_logger()
 
 ALL = 1 << 61
-LONGEST_REST = 60.0
-"""Seconds for which a storage that failed is left alone at the most, however long it took to find that out."""
-FOREIGN_INTERVAL = 0.05
-"""Seconds between two looks at a storage that other processes write; each look is a round trip."""
 
 _open_evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()
 
@@ -160,8 +155,7 @@ class Evaluator(Services, abc.ABC):
         self._job_type = check_choice("job_type", job_type, ("hpo", "task"))
         self._stopper = _settings.check_stopper(stopper)
         self._seed = fresh_seed() if seed is None else check_number("seed", seed, 0)
-        self._open_search(storage, search_id)
-        self._keep_seed(given=seed is not None)
+        self._open_search(storage, search_id, seed_given=seed is not None)
 
         self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
         self._make_core()
@@ -170,11 +164,8 @@ class Evaluator(Services, abc.ABC):
         self._enter_lock = threading.RLock()  # of submissions under a cap
         self._stopper_lock = threading.Lock()
         self._noted: deque[Event] = deque()  # of running jobs, for a storage that hears of them in the caller's thread
-        self._others: deque[Job[Any]] = deque()
-        self._followed = -math.inf
         self._started_up = False
         self._start_lock = threading.Lock()
-        self._hooks = HookQueue(self._callbacks)
         self._first_failures = FirstFailures(self._callbacks)
         for callback in self._callbacks:
             callback.on_open()
@@ -311,64 +302,39 @@ class Evaluator(Services, abc.ABC):
         """Can the workers use this storage?"""
         return storage.shared >= self._needed_sharing() and not (storage.ranks_only and self._workers_are != "threads")
 
-    def _open_search(self, storage: Storage | str | None, search_id: str | None) -> None:
-        from evalpool.storage import Sharing, Storage, new_owner
-
-        self._from_url = FromUrl(storage, self) if isinstance(storage, str) else None
-        if self._from_url is not None:
-            storage = self._from_url.client
-        self._own_storage = OwnStorage() if storage is None else None
-        if self._own_storage is not None:
-            storage = self._own_storage
-        elif not isinstance(storage, Storage):
-            raise BadArgument(
-                f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, "
-                'such as SQLiteStorage("results.db"), or its URL, "sqlite:///results.db".'
-            )
-        if self._own_storage is None and storage.keeps and not self._reaches(storage):
+    def _check_reach(self, storage: Storage) -> None:
+        if not self._reaches(storage):
             raise _settings.unreachable(storage, type(self).__name__, self._needed_sharing())
-        self._storage = storage
-        self._resumed = search_id is not None
-        self._inbox_has_only_own = search_id is None  # no restored ones, which are recorded already
-        if search_id is None:
-            self._search_id = storage.create_new_search()
-        else:
-            self._search_id = storage.latest_search() if search_id == "latest" else str(search_id)
-        start = storage.search_start(self._search_id)  # UnknownSearch if it is not there
-        self._origin = monotonic() - (unix_time() - start)
+
+    def _open_search(self, storage: Storage | str | None, search_id: str | None, seed_given: bool) -> None:
+        self._search = OpenSearch(
+            storage, search_id, job_type=self._job_type, seed=self._seed, seed_given=seed_given,
+            check=self._check_reach, user=self,
+        )  # fmt: skip
+        storage = self._storage = self._search.storage
+        self._own_storage = self._search.own
+        self._search_id = self._search.search_id
+        self._seed = self._search.seed
+        self._origin = self._search.origin
+        self._owner = self._search.owner
         self._durable = storage.durable
         self._keeps = storage.keeps
-        self._needs_json = storage.durable or storage.shared > Sharing.THREADS  # it keeps text, not our objects
+        self._needs_json = self._search.needs_json
+        self._inbox_has_only_own = self._search.begun  # no restored ones, which are recorded already
         if self._own_storage is not None:
             self._own_storage.serve(self)
-            self._owner = uuid.uuid4().hex
-        else:
-            self._owner = new_owner()
         self._unwritten: list[Event] = []
         self._record_lock = threading.Lock()  # of who hands outcomes to a durable storage
         self._unrecorded: set[int] = set()  # jobs whose outcome it does not have yet
         self._recorded_early: set[int] = set()  # by gather, before the thread that saw the outcome
         self._failing = False  # the storage, when last written to
-        self._blind = False  # to what other clients do
-        self._rests_until = -math.inf
+        self._back_off = BackOff()
         self._fence = Fence(self)
-        self._follower: Follower | None = None
+        self._hooks = HookQueue(self._callbacks)
+        self._foreign_jobs = ForeignJobs(self._search, self._hooks, self._back_off, self._fence.is_ours)
         self._just_gathered: list[Job[Any]] = []
         if self._durable:
             storage._tell_losses_to(self._record_lost)
-
-    def _keep_seed(self, given: bool) -> None:
-        """A search that goes on has the seed that it began with, unless another one is given."""
-        if self._keeps and self._job_type == "task":  # for tables made from the storage
-            self._storage.store_search_value(self._search_id, "job_type", self._job_type)
-        if self._own_storage is not None or not self._keeps:
-            return
-        if self._resumed and not given:
-            # There is none where the search was begun by hand, or by who died before it could say it.
-            with contextlib.suppress(KeyError):
-                self._seed = self._storage.load_search_value(self._search_id, "seed")
-                return
-        self._storage.store_search_value(self._search_id, "seed", self._seed)
 
     # What a backend implements.
 
@@ -745,7 +711,7 @@ class Evaluator(Services, abc.ABC):
             if self._hooks.on_done:
                 self._hooks.add_each("on_done", fresh)
         try:
-            others = self._look_for_others(at_once=False)
+            others = self._foreign_jobs.look()
         except BaseException:  # interrupted: what is gathered is told nevertheless
             if fresh:
                 self._hooks.add("on_gather", fresh, [])
@@ -904,7 +870,7 @@ class Evaluator(Services, abc.ABC):
         if self._unwritten:
             events = [*self._unwritten, *events]
             self._unwritten = []
-        if self._rests():
+        if self._back_off.backing_off():
             self._keep_back(events)
             return
         began = monotonic()
@@ -913,7 +879,7 @@ class Evaluator(Services, abc.ABC):
         except Exception as error:  # of a client of somebody else's it may be any
             if from_a_handler(error):
                 raise
-            self._rest(began)
+            self._back_off.back_off(began)
             if not self._durable or not isinstance(error, StorageError):
                 self._say_failing(error)
             self._failing = True
@@ -963,18 +929,6 @@ class Evaluator(Services, abc.ABC):
             logger.error("%s", text, exc_info=None if foreseen else error)
         self._failing = True
 
-    def _rest(self, began: float) -> None:
-        """The storage failed after it was asked at `began`: leave it alone for a while.
-
-        A server that is away is waited for, by each request for as long as its client was told to. Meanwhile results
-        are given back as they come, and the storage's own writer goes on trying.
-        """
-        now = monotonic()
-        self._rests_until = now + min(10 * (now - began), LONGEST_REST)
-
-    def _rests(self) -> bool:
-        return monotonic() < self._rests_until
-
     def _record_lost(self, lost: list[str]) -> None:
         record_again(self, lost)
 
@@ -982,96 +936,11 @@ class Evaluator(Services, abc.ABC):
 
     def gather_other_jobs_done(self) -> list[Job[Any]]:
         """Return what other clients of this search finished since the last call, each job once."""
-        news = self._look_for_others(at_once=True)
+        news = self._foreign_jobs.look(at_once=True)
         if news:
             self._hooks.add("on_gather", [], news)
         self._hooks.deliver()
-        jobs: list[Job[Any]] = []
-        try:
-            while self._others:
-                jobs.append(self._others[0])
-                self._others.popleft()
-            return jobs
-        except BaseException:  # interrupted: the next call returns them
-            self._others.extendleft(job for job in reversed(jobs) if not (self._others and self._others[0] is job))
-            raise
-
-    def _look_for_others(self, at_once: bool) -> list[Job[Any]]:
-        if self._own_storage is not None or not self._keeps:
-            return []
-        now = monotonic()
-        if not at_once and self._workers_elsewhere() and now - self._followed < FOREIGN_INTERVAL:
-            return []
-        if not at_once and self._rests():
-            return []
-        self._followed = now
-        try:
-            follower = self._follow()
-            jobs = [self._foreign_job(record) for record in follower.look() if not self._fence.is_ours(record)]
-        except Exception as error:  # as in `_write`
-            if from_a_handler(error):
-                raise
-            self._rest(now)
-            if at_once:
-                raise
-            if not self._blind:
-                logger.warning("What other clients finished cannot be seen for now: %s", error)
-            self._blind = True
-            return []
-        self._blind = False
-        taken = len(self._others)
-        try:
-            self._others.extend(jobs)
-            follower.take()
-        except BaseException:  # interrupted: the next look gives them
-            if follower.has_news:
-                while len(self._others) > taken:
-                    self._others.pop()
-            raise
-        self._hooks.add_each("on_done_other", jobs)
-        return jobs
-
-    def _follow(self) -> Follower:
-        if self._follower is None:
-            self._follower = self._storage.follow(self._search_id, not_owner=self._owner)
-        return self._follower
-
-    def _workers_elsewhere(self) -> bool:
-        return self._storage.shared.value > 1
-
-    def _foreign_job(self, record: Any) -> Job[Any]:
-        """A job from its record: of another client, or of a run before this one."""
-        from evalpool.outcomes import Worker
-
-        job = PastJob(
-            None, None, record.search_id, record.number, record.configuration, self._job_type,
-            record.timestamp_submit or 0.0,
-        )  # fmt: skip
-        job._base_seed = self._seed
-        output = record.output
-        worker = None if record.worker is None else Worker(record.worker, record.host or "", record.pid or 0)
-        task = self._job_type == "task"
-        job._outcome = Outcome(
-            record.status,
-            output if task and record.kind is None else record.objective,
-            output if not task and isinstance(output, dict) else None,
-            record.metadata,
-            record.error,
-            record.kind,
-            record.timestamp_start,
-            record.timestamp_end,
-            worker,
-            record.stopped_early if "stopped_early" in record.model_fields_set else None,
-        )
-        job._status = record.status
-        job._gathered = record.timestamp_gather
-        job.attempts = record.attempts
-        job._errors = record.attempt_errors or None
-        if record.options is not NO_OPTIONS:
-            job.options = record.options
-        names = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
-        job._history = {**record.metadata, **{name: getattr(record, name) for name in names}}
-        return job
+        return self._foreign_jobs.take()
 
     def resume(self, max_lost: int | None = 3) -> int:
         """Go on with an existing search: deliver what had finished, run again what was lost.
@@ -1096,7 +965,7 @@ class Evaluator(Services, abc.ABC):
             max_lost = check_number("max_lost", max_lost, 1)
         if self._core.closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to resume the search.")
-        if not self._resumed or not self._keeps:
+        if self._search.begun or not self._keeps:
             return 0
         self._start_up()
         self._fence.take()
@@ -1122,7 +991,7 @@ class Evaluator(Services, abc.ABC):
         """
         if self._own_storage is not None:
             return best(self._own_storage.finished, n)
-        jobs = [self._foreign_job(record) for record in self.results()]
+        jobs = [job_of(record, self._search) for record in self.results()]
         return best(jobs, n, minimize=minimizes(self.storage, self._search_id))
 
     def results(self) -> list[JobRecord]:
@@ -1254,15 +1123,14 @@ class Evaluator(Services, abc.ABC):
         return unfinished
 
     def _leave_storage(self) -> None:
-        leave = self._storage.flush if self._from_url is None else self._from_url.close
         try:
             try:
                 if self._unwritten:
-                    self._rests_until = -math.inf
+                    self._back_off.end()
                     self._write([])
                 self._fence.close()
             finally:
-                leave()
+                self._search.leave()
         except Exception as error:  # as in `_write`
             if from_a_handler(error):
                 raise
@@ -1295,8 +1163,9 @@ class Evaluator(Services, abc.ABC):
     @property
     def storage(self) -> Storage:
         """Where this evaluator's records are kept. One that was given by its URL is opened again after `close`."""
-        if self._from_url is not None and self._core.closed:
-            self._storage = self._from_url.again(self)
+        if self._core.closed:
+            self._search.look_again(self)
+            self._storage = self._search.storage
         return self._storage
 
     @property
@@ -1368,9 +1237,9 @@ def _leave_to_the_parent() -> None:
     for evaluator in list(_open_evaluators):
         evaluator._core.after_fork()
         evaluator._inbox = evaluator._core.inbox
-        for told in (evaluator._noted, evaluator._others):
-            told.clear()
+        evaluator._noted.clear()
         evaluator._hooks.forget()
+        evaluator._foreign_jobs.forget()
         evaluator._unwritten = []
     _open_evaluators.clear()
 

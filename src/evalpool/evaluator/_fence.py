@@ -32,6 +32,7 @@ from evalpool._clock import awake_or_not, monotonic, unix_time
 from evalpool._guard import Guard, start_guarded
 from evalpool._interrupts import Shielded, from_a_handler
 from evalpool._log import get_logger
+from evalpool.evaluator._foreign_jobs import job_of
 from evalpool.evaluator._resume import Lease, given_up
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, failed
 from evalpool.storage._leases import claim_lost
@@ -234,14 +235,14 @@ class Fence:
         evaluator = self._evaluator
         if not jobs:
             return
-        if (awake_or_not() >= self._look_at or not self.holds()) and not evaluator._rests():
+        if (awake_or_not() >= self._look_at or not self.holds()) and not evaluator._back_off.backing_off():
             began = monotonic()
             try:
                 self.check()
             except Exception as error:  # of a client of somebody else's it may be any
                 if from_a_handler(error):
                     raise
-                evaluator._rest(began)
+                evaluator._back_off.back_off(began)
                 logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
         search = self.seen[0]
         if search is None or not search.claims:
@@ -277,7 +278,7 @@ class Fence:
                 if search is not None and self._is_anothers(search, job):
                     state = search.jobs[job.number]
                     found.append((job, job_record(self._search_id, state) if state.is_final else None))
-        return [(job, None if record is None else evaluator._foreign_job(record)) for job, record in found]
+        return [(job, None if record is None else job_of(record, evaluator._search)) for job, record in found]
 
     def is_ours(self, record: Any) -> bool:
         """Is this job, which another finished, given back by our own gather? Then it is no news of others."""

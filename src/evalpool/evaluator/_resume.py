@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._clock import unix_time
+from evalpool.evaluator._foreign_jobs import job_of
 from evalpool.evaluator._submission import take_options
-from evalpool.jobs._job import Job, PastJob
+from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 from evalpool.storage._events import Event
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.models import JobRecord
 
-__all__ = ["TTL", "Lease", "PastJob", "given_up", "resume"]
+__all__ = ["TTL", "Lease", "given_up", "resume"]
 
 TTL = 30.0
 """Seconds for which a lease is given; renewed every third of it, so that two renewals may fail."""
@@ -43,7 +44,7 @@ class Lease:
         """Take the lease and see to its renewal; False if it is held already. Raises `StorageError`."""
         if self._held:
             return False
-        if self._evaluator._resumed:
+        if not self._evaluator._search.begun:
             self._evaluator._storage._go_on_with(self._evaluator._search_id)
         self.renew_now()
         self._held = True
@@ -105,9 +106,9 @@ def resume(evaluator: Evaluator, max_lost: int | None) -> Resumed:
     found = Resumed([], [], [], [])
     # The follower gives each job once: what is restored here is no news of other clients, however often one resumes
     # and whatever they finish meanwhile.
-    for record in evaluator._follow().poll():
+    for record in evaluator._foreign_jobs.follower().poll():
         if record.status in (JobStatus.DONE, JobStatus.FAILED):
-            job = evaluator._foreign_job(record)
+            job = job_of(record, evaluator._search)
             job._history = {**(job._history or {}), "restored": True}
             job._gathered = None  # this evaluator has not given it back yet
             found.restored.append(job)

@@ -202,8 +202,8 @@ def _can_stop(callback: Any) -> bool:
 
 def _announce(evaluator: Evaluator, max_evals: int) -> None:
     """Tell callbacks that show progress, and who watches the storage, how much there will be."""
-    new = evaluator._inbox_has_only_own  # of another search, whoever began it has said so
-    if new and evaluator._keeps and evaluator._own_storage is None:
+    search = evaluator._search  # of one that was begun before, whoever began it has said so
+    if search.begun and search.others_write:
         evaluator.storage.store_search_value(evaluator.search_id, "max_evals", max_evals)
     for callback in evaluator.callbacks:
         if callable(getattr(callback, "set_max_evals", None)):

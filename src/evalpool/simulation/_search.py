@@ -19,9 +19,8 @@ from typing import Any
 
 from evalpool._clock import perf_counter
 from evalpool.errors import BadArgument, SimulationError
-from evalpool.evaluator._resume import PastJob
 from evalpool.evaluator._settings import check_configuration
-from evalpool.jobs._job import Job
+from evalpool.jobs._job import Job, PastJob
 from evalpool.outcomes import FailureKind, Outcome, Worker
 from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations

@@ -1,0 +1,160 @@
+"""What other clients of the same search finished, each job once; and a job as it is made of its record.
+
+::
+
+    gather, gather_other_jobs_done ──► look ──► Follower ──► records ──► jobs ──┬──► on_done_other
+                                                                                └──► take(): gather_other_jobs_done
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool._clock import monotonic
+from evalpool._interrupts import from_a_handler
+from evalpool._log import get_logger
+from evalpool.jobs._job import Job, PastJob
+from evalpool.jobs._options import NO_OPTIONS
+from evalpool.outcomes import Outcome, Worker
+from evalpool.storage._base import Sharing
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._back_off import BackOff
+    from evalpool.evaluator._hook_queue import HookQueue
+    from evalpool.evaluator._open_search import OpenSearch
+    from evalpool.models import JobRecord
+    from evalpool.storage import Follower
+
+__all__ = ["ForeignJobs", "job_of"]
+
+logger = get_logger()
+
+INTERVAL = 0.05
+"""Seconds between two looks at a storage that other processes write; each look is a round trip."""
+
+TIMES = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
+
+
+class ForeignJobs:
+    """Follows what others finish. In the caller's thread.
+
+    Args:
+        search: which one.
+        hooks: ``on_done_other`` becomes due for each job.
+        back_off: how long the storage is left alone after it failed.
+        is_ours: of a record: does our own `gather` give this job back? Then it is no news.
+
+    Attributes:
+        is_due: asked before each look, where somebody else says how often others' jobs are looked for.
+    """
+
+    def __init__(
+        self, search: OpenSearch, hooks: HookQueue, back_off: BackOff, is_ours: Callable[[JobRecord], bool]
+    ) -> None:
+        self._search = search
+        self._hooks = hooks
+        self._back_off = back_off
+        self._is_ours = is_ours
+        self.is_due: Callable[[], bool] | None = None
+        self._interval = INTERVAL if search.storage.shared > Sharing.THREADS else 0.0
+        self._looked = -math.inf
+        self._follower: Follower | None = None
+        self._follow_failed = False  # the last look
+        self._found: deque[Job[Any]] = deque()  # and not taken yet
+
+    def look(self, at_once: bool = False) -> list[Job[Any]]:
+        """Return what others finished since the last look; its hooks are due, and `take` gives it.
+
+        Args:
+            at_once: also shortly after the last look, and although the storage failed; then raise what it raises.
+        """
+        if not self._search.others_write or not (self.is_due is None or self.is_due()):
+            return []
+        now = monotonic()
+        if not at_once and (now - self._looked < self._interval or self._back_off.backing_off()):
+            return []
+        self._looked = now
+        try:
+            follower = self.follower()
+            jobs = [job_of(record, self._search) for record in follower.look() if not self._is_ours(record)]
+        except Exception as error:  # of a client of somebody else's it may be any
+            if from_a_handler(error):
+                raise
+            self._back_off.back_off(now)
+            if at_once:
+                raise
+            if not self._follow_failed:
+                logger.warning("What other clients finished cannot be seen for now: %s", error)
+            self._follow_failed = True
+            return []
+        self._follow_failed = False
+        taken = len(self._found)
+        try:
+            self._found.extend(jobs)
+            follower.take()
+        except BaseException:  # interrupted: the next look gives them
+            if follower.has_news:
+                while len(self._found) > taken:
+                    self._found.pop()
+            raise
+        self._hooks.add_each("on_done_other", jobs)
+        return jobs
+
+    def follower(self) -> Follower:
+        """Who gives each record once, from the first on. Raises `StorageError`."""
+        if self._follower is None:
+            search = self._search
+            self._follower = search.storage.follow(search.search_id, not_owner=search.owner)
+        return self._follower
+
+    def take(self) -> list[Job[Any]]:
+        """Return what was found since the last `take`, each job once."""
+        found = self._found
+        jobs: list[Job[Any]] = []
+        try:
+            while found:
+                jobs.append(found[0])
+                found.popleft()
+            return jobs
+        except BaseException:  # interrupted: the next call returns them
+            found.extendleft(job for job in reversed(jobs) if not (found and found[0] is job))
+            raise
+
+    def forget(self) -> None:
+        """In a forked child: what was found is the parent's."""
+        self._found.clear()
+
+
+def job_of(record: JobRecord, search: OpenSearch) -> Job[Any]:
+    """A job from its record: of another client, or of a run before this one."""
+    job = PastJob(
+        None, None, record.search_id, record.number, record.configuration, search.job_type,
+        record.timestamp_submit or 0.0,
+    )  # fmt: skip
+    job._base_seed = search.seed
+    output = record.output
+    worker = None if record.worker is None else Worker(record.worker, record.host or "", record.pid or 0)
+    task = search.job_type == "task"
+    job._outcome = Outcome(
+        record.status,
+        output if task and record.kind is None else record.objective,
+        output if not task and isinstance(output, dict) else None,
+        record.metadata,
+        record.error,
+        record.kind,
+        record.timestamp_start,
+        record.timestamp_end,
+        worker,
+        record.stopped_early if "stopped_early" in record.model_fields_set else None,
+    )
+    job._status = record.status
+    job._gathered = record.timestamp_gather
+    job.attempts = record.attempts
+    job._errors = record.attempt_errors or None
+    if record.options is not NO_OPTIONS:
+        job.options = record.options
+    job._history = {**record.metadata, **{name: getattr(record, name) for name in TIMES}}
+    return job
