@@ -25,13 +25,16 @@ __all__ = ["from_json", "jsonable", "plain", "to_json", "unjson"]
 
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _AS_IS = frozenset({str, bool, type(None)})
+_isfinite = math.isfinite
 
 MAX_DEPTH = 100
 """Containers within each other. Every reader can read so many, whatever the record itself adds: pydantic's parser takes
 200, and Python's as many as are left of its stack."""
+PLAIN_DEPTH = 3
+"""Containers within each other that are tried without a look at whether one contains itself."""
 MAX_DIGITS = 4300
 """Of a whole number: what Python (by default) and pydantic's parser turn from text into a number."""
-_TOO_LARGE = 10**MAX_DIGITS
+_TOO_LARGE, _TOO_SMALL = 10**MAX_DIGITS, -(10**MAX_DIGITS)
 
 _ADVICE = "a record holds text, numbers, booleans, None, and lists and dicts of them; convert it first"
 
@@ -68,8 +71,10 @@ def jsonable(value: Any, key: str = "") -> Any:
         key: where it stands, for the message: ``"metadata"`` gives ``metadata.model.weights[3]``.
     """
     kind = type(value)
-    if kind in _AS_IS or (kind is float and math.isfinite(value)):
+    if kind in _AS_IS or (kind is float and _isfinite(value)):
         return value
+    if (copy := _copy(value, PLAIN_DEPTH)) is not None:
+        return copy
     return _convert_at(key, value, encode_floats=True, lenient=False)
 
 
@@ -105,6 +110,39 @@ def _reject_constant(name: str) -> Any:
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _decode = json.JSONDecoder(parse_constant=_reject_constant).decode
+
+
+def _copy_dict(value: dict[Any, Any], depth: int) -> dict[str, Any] | None:
+    """The copy of a dict in which all is JSON as it is; None where `_Conversion` is to look closer.
+
+    Most events are such, and it takes half of the time of a conversion.
+    """
+    copy: dict[str, Any] = {}
+    for key, item in value.items():
+        kind = type(item)
+        if kind in _AS_IS or (kind is float and _isfinite(item)) or (kind is int and _TOO_SMALL < item < _TOO_LARGE):
+            part = item
+        elif not depth or (part := _copy(item, depth - 1)) is None:
+            return None
+        if type(key) is not str:
+            return None
+        copy[key] = part
+    return copy
+
+
+def _copy(value: Any, depth: int) -> Any:
+    """As `_copy_dict`, of a dict, a list of such, or another value, for which it is None."""
+    if type(value) is dict:
+        return _copy_dict(value, depth)
+    if type(value) is not list:
+        return None
+    copy = []
+    for item in value:
+        part = item if type(item) is float and _isfinite(item) else _copy(item, depth - 1) if depth else None
+        if part is None:
+            return None
+        copy.append(part)
+    return copy
 
 
 class _Unfit(Exception):
@@ -146,10 +184,10 @@ class _Conversion:
 
     def convert(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _AS_IS or (kind is int and -_TOO_LARGE < value < _TOO_LARGE):
+        if kind in _AS_IS or (kind is int and _TOO_SMALL < value < _TOO_LARGE):
             return value
         if kind is float:
-            if self._encode_floats and not math.isfinite(value):
+            if self._encode_floats and not _isfinite(value):
                 return {"$float": repr(value)}
             return value
         if kind is dict:
@@ -175,7 +213,7 @@ class _Conversion:
         if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
             return self._numpy(numpy, value)
         if isinstance(value, int):
-            if not -_TOO_LARGE < value < _TOO_LARGE:
+            if not _TOO_SMALL < value < _TOO_LARGE:
                 raise _Unfit(f"is a whole number of more than {MAX_DIGITS} digits")
             return int(value)
         if isinstance(value, float):

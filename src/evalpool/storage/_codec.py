@@ -6,7 +6,7 @@ form of its kind, or it is `Malformed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import pydantic_core
@@ -29,6 +29,7 @@ __all__ = [
     "encode_anyhow",
     "from_wire",
     "loads",
+    "to_items",
     "to_wire",
 ]
 
@@ -109,13 +110,19 @@ def decode(kind: Any, search_id: Any, number: Any, data: Any) -> Event:
 
 def to_wire(events: Iterable[Event], encode: Callable[[Event], str | None] = encode) -> str:
     """A batch of events as one JSON text, for stores that keep or send whole batches."""
-    # The data is put in as the text it already is: it was converted and checked by `encode`.
-    items = (
-        f'["{event.kind}",{dumps(event.search_id)},{"null" if event.number is None else event.number},{data}]'
-        for event in events
-        if (data := encode(event)) is not None
-    )
-    return f"[{','.join(items)}]"
+    return f"[{','.join(text for _, text in to_items(events, encode))}]"
+
+
+def to_items(events: Iterable[Event], encode: Callable[[Event], str | None]) -> Iterator[tuple[Event, str]]:
+    """Each event with its text in a batch; without those that `encode` gives none for."""
+    ids: dict[str, str] = {}  # the texts of the searches' ids: mostly there is one
+    for event in events:
+        kind, search_id, number, _, _ = event
+        data = encode(event)
+        if data is not None:
+            # The data is put in as the text it already is: it was converted and checked by `encode`.
+            written = ids.get(search_id) or ids.setdefault(search_id, dumps(search_id))
+            yield event, f'["{kind}",{written},{"null" if number is None else number},{data}]'
 
 
 def from_wire(

@@ -32,7 +32,7 @@ from evalpool._clock import unix_time_ns
 from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, loads, to_wire
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads, to_items
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
@@ -132,21 +132,20 @@ class JournalStorage(DurableStorage[list[str]]):
 
     def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[str] | None:
         """A record for each job, so that a damaged one takes no neighbours along."""
-        groups: dict[tuple[str, int | None], list[Event]] = {}
-        for event in events:
-            groups.setdefault((event.search_id, event.number), []).append(event)
-        return [wire for group in groups.values() if (wire := to_wire(group, encoder)) != "[]"] or None
+        groups: dict[tuple[str, int | None], list[str]] = {}
+        for event, text in to_items(events, encoder):
+            groups.setdefault((event.search_id, event.number), []).append(text)
+        return [f"[{','.join(texts)}]" for texts in groups.values()] or None
 
     def _commit(self, batches: list[list[str]]) -> None:
         """Each record with its own clock, in one write."""
         self._check_open()
         self._place.check(self._directory)
-        payloads = []
+        records = list(chain.from_iterable(batches))
         with self._read_lock:
-            for record in chain.from_iterable(batches):
-                self._clock = max(unix_time_ns() // 1000, self._clock + 1)
-                payloads.append(f"[{self._clock},{record}]".encode("ascii"))
-        self._file.write(payloads)
+            first = max(unix_time_ns() // 1000, self._clock + 1)
+            self._clock = first + len(records) - 1
+        self._file.write([f"[{clock},{record}]".encode("ascii") for clock, record in enumerate(records, first)])
 
     def _make_searches(self, events: Sequence[Event]) -> None:
         """Begin the chains of new searches, so that a search can be counted as soon as it is known."""
@@ -178,17 +177,23 @@ class JournalStorage(DurableStorage[list[str]]):
     # -- reading ---------------------------------------------------------------------------------------
 
     def _events(self, name: str, position: int, payload: bytes) -> list[Event]:
-        place = f"{self._path('writers', name)}, byte {position}"
         try:
             record = loads(payload)
             if not (isinstance(record, list) and len(record) == 2 and type(record[0]) is int):
                 raise Malformed("a record is a list of a clock and events")
             if not 0 <= record[0] <= LAST:
                 raise Malformed(f"its clock says {record[0]}, which no clock says")
-            return self._unpack(record[1], place, (record[0], name))
+            at = record[0], name
+            try:
+                return from_wire(record[1], at)
+            except Malformed:  # only now its place is needed
+                return self._unpack(record[1], self._place_of(name, position), at)
         except ValueError as error:
-            self._reporter.report(place, str(error))
+            self._reporter.report(self._place_of(name, position), str(error))
             return []
+
+    def _place_of(self, name: str, position: int) -> str:
+        return f"{self._path('writers', name)}, byte {position}"
 
     # -- the directory ---------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 from zlib import crc32
 
 from evalpool._clock import monotonic, unix_time
@@ -136,11 +135,6 @@ def _is_shorter(path: str, size: int, offset: int) -> CursorLost:
     return CursorLost(f"{path} has {size} bytes, and {offset} were read.")
 
 
-class _Record(NamedTuple):
-    position: int
-    payload: bytes
-
-
 class JournalReader:
     """Reads the records of all writers behind a cursor of offsets, one a file. One thread at a time."""
 
@@ -182,31 +176,35 @@ class JournalReader:
             if not data:
                 continue
             records, end = self._split(path, offset, data)
-            for record in records:
-                yield name, record.position, record.payload
+            for position, payload in records:
+                yield name, position, payload
             offsets[name] = end
             if end < offset + len(data) and self._is_abandoned(name, found.st_mtime):
                 rest = offset + len(data) - end
                 self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are no whole record")
 
-    def _split(self, path: str, offset: int, data: bytes) -> tuple[list[_Record], int]:
+    def _split(self, path: str, offset: int, data: bytes) -> tuple[list[tuple[int, bytes]], int]:
         """The whole records, and where the last of them ends."""
-        records: list[_Record] = []
+        records: list[tuple[int, bytes]] = []
         damaged: list[int] = []
         start = end = 0
         while (line_end := data.find(b"\n", start)) >= 0:
-            payload = _payload(data[start:line_end])
-            if payload is None and (found := _begins_with(data[start:line_end])) is not None:
-                # Its line break is what is damaged: the next record begins behind it.
-                payload, line_end = found[0], start + found[1]
-            if payload is None:
+            line = data[start:line_end]
+            blank = line.find(b" ", 9)
+            payload = line[blank + 1 :]
+            if line[:blank] == b"%08x %d" % (crc32(payload), len(payload)):
+                found: bytes | None = payload
+            else:  # maybe its line break is what is damaged: then the next record begins behind it
+                found, length = _begins_with(line)
+                line_end = start + length
+            if found is None:
                 damaged.append(offset + start)
             else:
                 # Behind damage comes a whole record, so this is not the end that someone is still writing.
                 for position in damaged:
                     self._reporter.report(f"{path}, byte {position}", "its length or checksum is wrong")
                 damaged.clear()
-                records.append(_Record(offset + start, payload))
+                records.append((offset + start, found))
                 end = line_end + 1
             start = line_end + 1
         return records, offset + end
@@ -220,18 +218,13 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _payload(line: bytes) -> bytes | None:
-    """The payload of a record; None if it is damaged."""
-    found = _begins_with(line)
-    return None if found is None or found[1] != len(line) else found[0]
-
-
-def _begins_with(line: bytes) -> tuple[bytes, int] | None:
-    """The payload of the record that the line begins with, and where that ends; None if it begins with none."""
+def _begins_with(line: bytes) -> tuple[bytes | None, int]:
+    """The payload of the record that the line begins with, and where that ends; None and its end if with none."""
     head = line[:_LONGEST_HEAD].split(b" ", 2)
-    if len(head) < 3 or not head[1].isdigit() or len(head[1]) > 18:
-        return None
-    start = len(head[0]) + len(head[1]) + 2
-    end = start + int(head[1])
-    payload = line[start:end]
-    return (payload, end) if len(line) >= end and head[0] == b"%08x" % crc32(payload) else None
+    if len(head) == 3 and head[1].isdigit() and len(head[1]) <= 18:
+        start = len(head[0]) + len(head[1]) + 2
+        end = start + int(head[1])
+        payload = line[start:end]
+        if len(line) >= end and head[0] == b"%08x" % crc32(payload):
+            return payload, end
+    return None, len(line)

@@ -51,16 +51,18 @@ class Numbers:
     def __init__(self) -> None:
         self.searches: set[str] = set()  # that the client created
         self.last: dict[str, int] = {}  # by search, of those jobs whose commit has returned: what a read must see
-        self._ranges: dict[str, list[range]] = {}
+        self._ranges: dict[str, list[list[int]]] = {}  # each from its first number to behind its last
         self._next: dict[str, int] = {}
 
     def add(self, search_id: str, number: int) -> None:
         """A job of this number was recorded by this client."""
-        ranges = self._ranges.setdefault(search_id, [])
-        if ranges and ranges[-1].stop == number:
-            ranges[-1] = range(ranges[-1].start, number + 1)
+        ranges = self._ranges.get(search_id)
+        if ranges is not None and ranges[-1][1] == number:
+            ranges[-1][1] = number + 1
+        elif ranges is None:
+            self._ranges[search_id] = [[number, number + 1]]
         else:
-            ranges.append(range(number, number + 1))
+            ranges.append([number, number + 1])
         self.keep_from(search_id, number + 1)
 
     def keep_from(self, search_id: str, number: int) -> None:
@@ -73,11 +75,11 @@ class Numbers:
 
     def by_search(self) -> Iterable[tuple[str, set[int]]]:
         for search_id, ranges in self._ranges.items():
-            yield search_id, {number for numbers in ranges for number in numbers}
+            yield search_id, {number for numbers in ranges for number in range(*numbers)}
 
     def forget(self, search_id: str, lost: set[int]) -> None:
         """These are told as lost, and not to be told again."""
-        left = sorted({number for numbers in self._ranges.get(search_id, ()) for number in numbers} - lost)
+        left = sorted({number for numbers in self._ranges.get(search_id, ()) for number in range(*numbers)} - lost)
         self._ranges.pop(search_id, None)
         for number in left:
             self.add(search_id, number)

@@ -264,22 +264,25 @@ class Ahead(abc.ABC):
             if self._stopping or not self._lead.take():
                 return False
             watcher = self._wake_leader
-            inbox.watchers.append(watcher)
             try:
-                while len(inbox.done) < inbox.needed(size) and not self._stopping:
-                    rest = None if deadline is None else deadline - monotonic()
-                    if rest is not None and rest <= 0:
-                        return True
+                while True:
+                    inbox.watchers.append(watcher)  # while this thread may sleep: what it reads itself wakes nobody
                     try:
+                        if len(inbox.done) >= inbox.needed(size) or self._stopping:
+                            break
+                        rest = None if deadline is None else deadline - monotonic()
+                        if rest is not None and rest <= 0:
+                            break
                         with Opened():
                             events = self._poll(SLICE if rest is None else min(SLICE, rest))
                     except OSError as error:
                         if from_a_handler(error) or not self._guard.caught(error):
                             raise
                         continue
+                    finally:
+                        inbox.watchers.remove(watcher)
                     self._handle_events(events)
             finally:
-                inbox.watchers.remove(watcher)
                 self._lead.give_back_if_leading()
         return True
 
