@@ -12,6 +12,7 @@ import pytest
 
 from cli.conftest import Command
 from cli.test_run import rows, wait_for_calls
+from evalpool.storage import SQLiteStorage
 
 pytestmark = pytest.mark.slow
 
@@ -102,14 +103,27 @@ def test_what_failed_is_run_again_in_the_same_search(finished: Command) -> None:
     code = "def run(job):\n    return job['x'] * 100\n"
     (finished.directory / "better.py").write_text(code)
     arguments = ["--failed", "--function", "better:run", "--backend", "serial", "--progress", "off", "--json"]
+    refused = finished("retry", "runs.db", *arguments, code=2).stderr
+    assert "begun with the function program:run, and this command has the function better:run" in refused
+    assert "--force" in refused
+    arguments.append("--force")
     summary = json.loads(finished("retry", "runs.db", *arguments).stdout)
     assert summary["best"] == {"job_id": "0.8", "objective": 300, "configuration": {"x": 3}}
     assert summary["evaluated"] == summary["total"] == 9
     assert json.loads(finished("retry", "runs.db", *arguments).stdout) == {"search_id": "0", "retried": 0}
 
 
+def test_what_failed_is_run_again_by_the_function_that_was_mended_in_its_file(finished: Command) -> None:
+    program = finished.directory / "program.py"
+    program.write_text(program.read_text().replace('job["x"] == 3', "False"))
+    origin = {"function": "program:run", "path": str(program), "source": "0", "configurations": "/c", "digest": "0"}
+    with SQLiteStorage(finished.directory / "runs.db") as storage:
+        storage.store_search_value("0", "origin", origin)
+    finished("retry", "runs.db", "--failed", "--function", "program.py:run", "--progress", "off")
+
+
 def test_a_retry_of_which_nothing_succeeds_says_so(finished: Command) -> None:
-    arguments = ["--failed", "--function", "program:fail", "--backend", "serial", "--progress", "off"]
+    arguments = ["--failed", "--function", "program:fail", "--backend", "serial", "--progress", "off", "--force"]
     finished("retry", "runs.db", *arguments, code=3)
 
 

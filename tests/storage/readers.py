@@ -166,7 +166,7 @@ def going_on(store: str, folder: Path) -> None:
     (folder / "configs.jsonl").write_text('{"x": 1}\n')
     program, configs = f"{folder / 'program.py'}:run", str(folder / "configs.jsonl")
     command("retry", store, "--failed")
-    command("retry", store, "--failed", "--function", program)
+    command("retry", store, "--failed", "--function", program, "--force")
     command("run", program, "--configs", configs, "--storage", store, "--resume")
 
     def resume() -> None:

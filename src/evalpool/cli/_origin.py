@@ -25,7 +25,7 @@ from evalpool.errors import BadArgument
 if TYPE_CHECKING:
     from evalpool.storage import Storage
 
-__all__ = ["ORIGIN", "check_origin", "origin_of"]
+__all__ = ["ORIGIN", "check_origin", "function_of", "origin_of"]
 
 ORIGIN = "origin"
 
@@ -36,19 +36,9 @@ def origin_of(arguments: argparse.Namespace, function: Callable[..., Any], value
     Args:
         values: the configurations of the file, or the space.
     """
-    try:
-        path = inspect.getsourcefile(inspect.unwrap(function))
-    except TypeError:  # no function, but something else that can be called
-        path = None
-    source = None
-    if path is not None and os.path.isfile(path):
-        with open(path, "rb") as file:
-            source = hashlib.sha256(file.read()).hexdigest()
     given = arguments.configs or arguments.space
     return {
-        "function": arguments.function,
-        "path": None if path is None else os.path.realpath(path),
-        "source": source,
+        **function_of(arguments.function, function),
         "configurations" if arguments.configs else "space": os.path.realpath(given),
         "digest": hashlib.sha256(to_json(values).encode()).hexdigest(),
         "search": arguments.search,
@@ -57,11 +47,30 @@ def origin_of(arguments: argparse.Namespace, function: Callable[..., Any], value
     }
 
 
-def check_origin(storage: Storage, search_id: str, mine: dict[str, Any]) -> None:
+def function_of(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """The part of an origin that says which function it is."""
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:  # no function, but something else that can be called
+        path = None
+    source = None
+    if path is not None and os.path.isfile(path):
+        with open(path, "rb") as file:
+            source = hashlib.sha256(file.read()).hexdigest()
+    return {"function": name, "path": None if path is None else os.path.realpath(path), "source": source}
+
+
+def check_origin(
+    storage: Storage, search_id: str, mine: dict[str, Any], otherwise: str = "Leave --resume out to begin a new search"
+) -> None:
     """Raise `BadArgument` if the search was begun with another function, space or file of configurations.
 
     A function is the same in a file that was mended, or moved unchanged; a file of configurations where it was
     extended, or moved unchanged; a space where its values are.
+
+    Args:
+        mine: the origin of this command; only its function where it brings no configurations.
+        otherwise: what else one may do, for the message.
     """
     try:
         theirs = storage.load_search_value(search_id, ORIGIN)
@@ -72,16 +81,18 @@ def check_origin(storage: Storage, search_id: str, mine: dict[str, Any]) -> None
             return
     if not isinstance(theirs, dict):
         return  # not as any version wrote it
+    if "digest" not in mine:
+        mine = {**theirs, **mine}
     for what, same in (
         ("function", _same_function(theirs, mine)),
-        ("configurations", _same(theirs, mine, "configurations") or theirs.get("digest") == mine["digest"]),
-        ("space", "space" not in theirs or "space" not in mine or theirs.get("digest") == mine["digest"]),
+        ("configurations", _same(theirs, mine, "configurations") or theirs.get("digest") == mine.get("digest")),
+        ("space", "space" not in theirs or "space" not in mine or theirs.get("digest") == mine.get("digest")),
     ):
         if not same:
             raise BadArgument(
                 f"search {search_id} was begun with {_named(theirs, what)}, and this command has "
-                f"{_named(mine, what)}: results of both would stand in one search. Leave --resume out to begin a new "
-                "search, or go on all the same with --force."
+                f"{_named(mine, what)}: results of both would stand in one search. {otherwise}, or go on all "
+                "the same with --force."
             )
 
 

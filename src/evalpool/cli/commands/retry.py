@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from evalpool._text import LONGEST_LINE
 from evalpool.cli._functions import load_function
 from evalpool.cli._options import add_execution, add_results, add_store
+from evalpool.cli._origin import check_origin, function_of
 from evalpool.cli._words import clean, write_json
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
@@ -40,6 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--function", metavar="FUNCTION", help="the run-function, as for `evalpool run`; needed")
     parser.add_argument("--failed", action="store_true", help="jobs that failed")
     parser.add_argument("--cancelled", action="store_true", help="jobs that were cancelled, or out of time")
+    parser.add_argument(
+        "--force", action="store_true", help="also with another function than the search was begun with"
+    )
     add_execution(parser)
     add_results(parser)
 
@@ -69,6 +73,9 @@ def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO)
         if arguments.function is None:
             raise BadArgument(_advice(arguments.store, storage, search_id))
         function = load_function(arguments.function)
+        if not arguments.force:
+            named = function_of(arguments.function, function)
+            check_origin(storage, search_id, named, "Name the function with which the search was begun")
         records = storage.results(search_id)
         again = to_retry(records, statuses)
         if not again:
