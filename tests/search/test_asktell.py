@@ -9,6 +9,7 @@ import pytest
 from evalpool.backends import SerialEvaluator
 from evalpool.errors import BadArgument
 from evalpool.evaluator import Job, optimize
+from evalpool.jobs import JobOptions, Submission
 from evalpool.search._asktell import AskTell
 
 
@@ -148,3 +149,30 @@ def test_an_answer_that_is_no_proposal_is_refused(answer: Any, message: str) -> 
 
     with pytest.raises(BadArgument, match=message):
         AskTell(Odd()).ask()
+
+
+def test_a_submission_stands_for_a_configuration() -> None:
+    answers: list[Any] = [
+        Submission({"x": 1}, priority=2),
+        (Submission({"x": 1}, tags=["a"]), {"epochs": 3}),
+        (Submission({"x": 1}, job_timeout=4), None, 7),
+        {"x": 1},
+    ]
+    asktell = AskTell(OneForm(answers))
+    asked = [asktell.ask() for _ in answers]
+    assert [one.configuration for one in asked] == [{"x": 1}, {"x": 1, "epochs": 3}, {"x": 1}, {"x": 1}]
+    assert [one.options for one in asked] == [
+        JobOptions(priority=2), JobOptions(tags=("a",)), JobOptions(job_timeout=4.0), JobOptions()
+    ]  # fmt: skip
+    assert asked[2].config_id == 7
+
+
+class OneForm:
+    def __init__(self, answers: list[Any]) -> None:
+        self._answers = iter(answers)
+
+    def ask(self) -> Any:
+        return next(self._answers)
+
+    def tell(self, job: Any) -> None:
+        """Nothing is learned."""

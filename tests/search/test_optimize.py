@@ -17,6 +17,7 @@ from evalpool.backends import SerialEvaluator, ThreadPoolEvaluator
 from evalpool.callbacks import Callback, CSVLoggerCallback, SearchEarlyStopping
 from evalpool.errors import BadArgument, JobError
 from evalpool.evaluator import Job, RandomSearch, optimize
+from evalpool.jobs import Submission
 from evalpool.models import FailureKind, JobStatus
 from evalpool.storage import MemoryStorage
 from evalpool.tables._tables import read_table
@@ -414,3 +415,20 @@ def test_who_watches_the_storage_knows_how_much_there_will_be() -> None:
     with MemoryStorage() as storage, SerialEvaluator(run, storage=storage) as evaluator:
         optimize(evaluator, RandomSearch({"x": (0, 9)}, seed=0), max_evals=3)
         assert storage.load_search_value(evaluator.search_id, "max_evals") == 3
+
+
+def test_a_proposal_may_have_options() -> None:
+    class Marks:
+        def __init__(self) -> None:
+            self.told: list[tuple[str, ...]] = []
+
+        def ask(self) -> Submission:
+            return Submission({"x": len(self.told)}, tags=[f"round {len(self.told)}"])
+
+        def tell(self, job: Any) -> None:
+            self.told.append(job.options.tags)
+
+    marks = Marks()
+    with SerialEvaluator(lambda job: job["x"]) as evaluator:
+        jobs = optimize(evaluator, marks, max_evals=3)
+    assert [job.options.tags for job in jobs] == marks.told == [("round 0",), ("round 1",), ("round 2",)]

@@ -75,7 +75,12 @@ def history() -> list[Row]:
     place = {"worker": "worker-0", "host": "node", "pid": 7, "owner": OWNER}
     for number in range(6):
         rows.append(
-            Row("created", "0", number, {"args": {"x": 0.5, "f": "a"}, "kwargs": {}, "submit": 0.1, "owner": OWNER})
+            Row(
+                "created",
+                "0",
+                number,
+                {"args": {"x": 0.5, "f": "a"}, "kwargs": {}, "submit": 0.1, "owner": OWNER},
+            )
         )
         if number == 5:
             continue
@@ -104,7 +109,7 @@ def history() -> list[Row]:
             end |= {"objective": [1.0, 2.0], "output": None}
         rows.append(Row("finished", "0", number, end))
         rows.append(Row("gathered", "0", number, {"timestamp_gather": 3.0}))
-    rows.append(Row("created", "0", 6, {}))
+    rows.append(Row("created", "0", 6, {"options": {"priority": 1, "job_timeout": 60.0, "tags": ["warm"]}}))
     rows.append(Row("in", "0", 6, {"args": {"x": 1}, "kwargs": None}))
     rows.append(Row("metadata", "0", 6, {"note": "a"}))
     rows.append(Row("out", "0", 6, {"out": 0.25}))

@@ -24,7 +24,7 @@ from evalpool.outcomes import FailureKind, JobStatus, last_line, place_of
 from evalpool.storage._base import Storage
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._leases import GIVEN_UP, owner_lives
-from evalpool.storage._records import MINIMIZE, job_objective, job_record
+from evalpool.storage._records import MINIMIZE, job_objective, job_options, job_record
 from evalpool.storage._schema import LARGEST
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from evalpool.models import JobRecord
     from evalpool.storage import Cursor
 
-__all__ = ["Campaign", "Ended", "Watcher"]
+__all__ = ["Campaign", "Ended", "Watcher", "tags_of"]
 
 WINDOW = 60.0
 """Seconds over which the present speed is taken ..."""
@@ -46,6 +46,8 @@ MOST_TEXTS = 1000
 """Different failures that are told apart by their text."""
 MOST_KINDS = 20
 """Kinds of failures that are shown; evalpool itself knows fewer."""
+MOST_TAGS = 20
+"""Tags of a job that are shown beside it."""
 MOST_EXAMPLES = 5
 """Of these, the commonest are shown, each with its first job."""
 
@@ -61,11 +63,18 @@ class Ended(NamedTuple):
 
 
 class Campaign:
-    """One search: counts, best, failures, speed, who works on what. One thread at a time."""
+    """One search: counts, best, failures, speed, who works on what. One thread at a time.
 
-    def __init__(self, search_id: str, search: SearchState) -> None:
+    Args:
+        search_id: of the search.
+        search: its state, which others keep up to date.
+        tags: only jobs that have all of these count.
+    """
+
+    def __init__(self, search_id: str, search: SearchState, tags: Iterable[str] = ()) -> None:
         self.search_id = search_id
         self._search = search
+        self._wanted = tuple(tags)
         self._reset()
 
     def _reset(self) -> None:
@@ -75,6 +84,7 @@ class Campaign:
         self._kinds: Counter[str] = Counter()
         self._texts: Counter[str] = Counter()
         self._examples: dict[str, int] = {}  # text -> the first job that failed so
+        self._tags: Counter[str] = Counter()
         self._running: dict[int, JobState] = {}
         self._workers: dict[str, int] = {}  # name -> how many it ended
         self._ends: deque[float] = deque(maxlen=10_000)  # the latest, seconds since the search's start
@@ -88,7 +98,7 @@ class Campaign:
             return
         for number in numbers:
             job = self._search.jobs[number]
-            if job.created is None:
+            if job.created is None or (self._wanted and not job_options(job).is_tagged(self._wanted)):
                 continue
             before = self._known.get(number)
             if before is not None and before in _FINAL and job.status not in _FINAL:
@@ -98,6 +108,8 @@ class Campaign:
             if before is not job.status:
                 if before is not None:
                     self._counts[before] -= 1
+                else:
+                    self._count_tags(job)
                 self._counts[job.status] += 1
                 self._known[number] = job.status
             if job.status in _FINAL:
@@ -112,6 +124,12 @@ class Campaign:
     def _count_again(self) -> None:
         self._reset()
         self.update([n for n, known in self._search.jobs.items() if known.created is not None])
+
+    def _count_tags(self, job: JobState) -> None:
+        for tag in job_options(job).tags[:MOST_TEXTS]:
+            name = printable(tag, LONGEST_NAME)
+            if name in self._tags or len(self._tags) < MOST_TEXTS:
+                self._tags[name] += 1
 
     def _end(self, job: JobState) -> None:
         result = job.result or {}
@@ -144,7 +162,9 @@ class Campaign:
 
     @property
     def total(self) -> int | None:
-        """How many evaluations there will be, where whoever searches said it."""
+        """How many evaluations there will be, where whoever searches said it; not how many of them have some tags."""
+        if self._wanted:
+            return None
         total = self._search.values.get("max_evals")
         return total if isinstance(total, int) and 0 <= total <= LARGEST else None
 
@@ -203,7 +223,7 @@ class Campaign:
         rate = self.rate(now)
         if rate is None or self.is_over:
             return None
-        left = len(self._search.unfinished)
+        left = sum(self._counts.values()) - sum(self._counts[status] for status in _FINAL)
         if self.total is not None:
             left = max(left, self.total - self.evaluated)
         return left / rate if left else None
@@ -254,6 +274,7 @@ class Campaign:
             "seconds_left": self.seconds_left(now),
             "running": sorted(running, key=lambda job: -(job["seconds"] or 0.0)),
             "workers": dict(sorted(self._workers.items())),
+            "tags": dict(self._tags.most_common(MOST_KINDS)),
         }
 
     def _example(self, text: str) -> dict[str, Any]:
@@ -272,6 +293,7 @@ class Campaign:
             "worker": lane(job),
             "attempt": job.attempt,
             "recorded": _last_record(job),
+            "tags": tags_of(job),
         }
 
     def _configuration(self, job_id: str) -> dict[str, Any]:
@@ -281,12 +303,17 @@ class Campaign:
 class Watcher:
     """Follows all searches of a storage. One thread at a time.
 
+    Args:
+        storage: what to follow.
+        tags: only jobs that have all of these count.
+
     Attributes:
         campaigns: by search, oldest first.
     """
 
-    def __init__(self, storage: Storage | Awaited) -> None:
+    def __init__(self, storage: Storage | Awaited, tags: Iterable[str] = ()) -> None:
         self._storage = storage
+        self._tags = tuple(tags)
         self._state = State()
         self._cursor: Cursor | None = None
         self.campaigns: dict[str, Campaign] = {}
@@ -322,7 +349,7 @@ class Watcher:
             if search_id not in self.campaigns:
                 if self._state.searches[search_id].start is None:
                     continue  # its beginning, in another file of a journal, comes later
-                self.campaigns[search_id] = Campaign(search_id, self._state.searches[search_id])
+                self.campaigns[search_id] = Campaign(search_id, self._state.searches[search_id], self._tags)
                 earlier = self._state.searches[search_id].jobs.keys() - numbers.keys()
                 changed[search_id] = numbers = {**dict.fromkeys(sorted(earlier)), **numbers}
             self.campaigns[search_id].update(numbers)
@@ -370,6 +397,11 @@ def lane(job: JobState) -> str | None:
     worker = result.get("worker") or (job.started or {}).get("worker")
     name = lane_of(worker, virtual if isinstance(virtual, int) else None)
     return None if name is None else printable(name, LONGEST_NAME)
+
+
+def tags_of(job: JobState) -> list[str]:
+    """Its tags, as they may be shown."""
+    return [printable(tag, LONGEST_NAME) for tag in job_options(job).tags[:MOST_TAGS]]
 
 
 def _last_record(job: JobState) -> list[Any] | None:

@@ -1,4 +1,8 @@
-"""Reading files of configurations, and search spaces."""
+"""Reading files of configurations, with the options of their jobs, and search spaces.
+
+An object of JSON is a configuration. One that has ``configuration``, an object, and beside it options alone, is a
+`Submission`. In a CSV file options are columns of their own, ``options:priority``.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,27 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from evalpool.errors import BadArgument
+from evalpool.jobs._options import OPTIONS, Submission, submission
 from evalpool.tables._cells import value_of
 
 __all__ = ["read_configurations", "read_space_file"]
 
 
-def read_configurations(path: str) -> list[dict[str, Any]]:
-    """The configurations in a ``.jsonl`` or ``.csv`` file, in their order.
+WHOLE = "configuration"
+"""In JSON, the name of the configuration beside options."""
+PREFIX = "options:"
+"""Of the columns of options."""
+
+
+def read_configurations(path: str) -> list[dict[str, Any] | Submission]:
+    """The configurations in a ``.jsonl`` or ``.csv`` file, in their order; those with options as `Submission`.
 
     Raises:
-        BadArgument: no such file, another kind, or a line that holds no configuration; names the line.
+        BadArgument: no such file, another kind, or a line that holds no configuration, or a wrong option; names it.
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
     reader = readers.get(os.path.splitext(path)[1].lower())
@@ -36,7 +47,7 @@ def read_configurations(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
+def _read_jsonl(path: str) -> Iterator[dict[str, Any] | Submission]:
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -51,7 +62,35 @@ def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
                 raise BadArgument(f"line {number} of {path!r} is no JSON: {error}.") from None
             if not isinstance(value, dict):
                 raise BadArgument(f'line {number} of {path!r} is no JSON object; a configuration is one: {{"x": 1}}.')
-            yield value
+            yield _submission_of(path, number, value) if isinstance(value.get(WHOLE), dict) else value
+
+
+def _submission_of(path: str, number: int, value: dict[str, Any]) -> dict[str, Any] | Submission:
+    """An object with a name `WHOLE`: a configuration beside its options, or one that has a parameter of that name."""
+    given, others = value.keys() & set(OPTIONS), value.keys() - {WHOLE, *OPTIONS}
+    if not others:
+        return _checked(path, number, value[WHOLE], {name: value[name] for name in given})
+    if given:
+        raise BadArgument(
+            f"line {number} of {path!r} has {_listed(others)} beside {WHOLE!r} and {_listed(given)}. A configuration "
+            f'with options has nothing else: {{"{WHOLE}": {{"x": 1}}, "priority": 2}}; a job has the options '
+            f"{', '.join(OPTIONS)}. If all of it is the configuration, put it whole under {WHOLE!r}."
+        )
+    return value
+
+
+def _checked(
+    path: str, number: int, configuration: dict[str, Any], options: dict[str, Any]
+) -> dict[str, Any] | Submission:
+    try:
+        made = Submission(configuration, **options)
+    except BadArgument as error:
+        raise BadArgument(f"line {number} of {path!r}: {error}") from None
+    return submission(configuration, made.options)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(map(repr, sorted(names)))
 
 
 class _Twice(ValueError):
@@ -71,13 +110,20 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_csv(path: str) -> Iterator[dict[str, Any]]:
+def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         names = [name for name in reader.fieldnames or () if name]
+        options = [name for name in names if name.startswith(PREFIX)]
+        if unknown := {name.removeprefix(PREFIX) for name in options} - set(OPTIONS):
+            raise BadArgument(
+                f"{path!r} has the column {_listed(PREFIX + name for name in unknown)}; a job has the options "
+                f"{', '.join(PREFIX + name for name in OPTIONS)}. A parameter of such a name is given as p:{PREFIX}..."
+            )
+        names = [name for name in names if name not in options]
         ours = [name for name in names if name.startswith("p:")]  # a table of results has more beside these
         try:
-            kept = [name.removeprefix("p:") for name in ours or names]
+            kept = [*(name.removeprefix("p:") for name in ours or names), *options]
             if double := [name for name, count in Counter(kept).items() if count > 1]:
                 columns = " and ".join(map(repr, double))
                 raise BadArgument(f"{path!r} has the column {columns} more than once; give each name once.")
@@ -85,9 +131,23 @@ def _read_csv(path: str) -> Iterator[dict[str, Any]]:
                 if None in row:
                     raise BadArgument(f"line {reader.line_num} of {path!r} has more cells than there are names.")
                 cells = {name.removeprefix("p:"): row[name] for name in ours or names}
-                yield {name: _cell(text) for name, text in cells.items() if text not in (None, "")}
+                configuration = {name: _cell(text) for name, text in cells.items() if text not in (None, "")}
+                chosen = {
+                    name.removeprefix(PREFIX): _option(name, row[name])
+                    for name in options
+                    if row[name] not in (None, "")
+                }
+                yield _checked(path, reader.line_num, configuration, chosen) if chosen else configuration
         except csv.Error as error:
             raise BadArgument(f"line {reader.line_num} of {path!r} is no CSV: {error}.") from None
+
+
+def _option(name: str, text: str) -> Any:
+    """Of tags a list in JSON, or texts with commas between them."""
+    if name != f"{PREFIX}tags":
+        return _cell(text)
+    value = _cell(text)
+    return value if isinstance(value, list) else [tag.strip() for tag in text.split(",")]
 
 
 def _cell(text: str) -> Any:

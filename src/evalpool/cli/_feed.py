@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from evalpool._checks import as_float
 from evalpool._clock import monotonic, unix_time
 from evalpool.cli import _words as words
-from evalpool.cli._campaign import Campaign, Watcher, ended_of, lane
-from evalpool.cli._words import MOST, cut, for_browser, pretty, short
+from evalpool.cli._campaign import MOST_TAGS, Campaign, Watcher, ended_of, lane, tags_of
+from evalpool.cli._words import MOST, clean, cut, for_browser, pretty, short
 from evalpool.errors import StorageError, UnknownSearch
 from evalpool.outcomes import FINAL, JobStatus
 from evalpool.storage._fold import JobState
@@ -83,6 +83,7 @@ class Feed:
                 known[name] = cut(known[name])
         known["attempt_errors"] = [cut(error) for error in known["attempt_errors"][-MOST_ERRORS:]]
         known["status"] = record.status.name
+        known["options"]["tags"] = cut(", ".join(map(clean, record.options.tags[:MOST_TAGS])))
         known["configuration"] = cut(pretty(record.configuration))
         known["metadata"] = cut(pretty(record.metadata))
         output = record.output
@@ -164,8 +165,8 @@ def _objective(value: Any) -> Any:
 
 
 def _row(search_id: str, job: JobState) -> list[Any]:
-    """number, status, objective, kind, worker, submit, start, end, attempt, configuration, stopped early: as
-    model.js reads it."""
+    """number, status, objective, kind, worker, submit, start, end, attempt, configuration, stopped early, tags:
+    as model.js reads it."""
     facts = {**(job.started or {}), **(job.result or {})}
     start = facts.get("timestamp_start", facts.get("start"))
     ended = job.status in FINAL
@@ -182,6 +183,7 @@ def _row(search_id: str, job: JobState) -> list[Any]:
         job.attempt,
         _configuration(job),
         outcome is not None and outcome.stopped_early,
+        ", ".join(tags_of(job)),
     ]
 
 

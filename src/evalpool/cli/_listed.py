@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evalpool._clock import monotonic
+from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 from evalpool.outcomes import JobStatus
 from evalpool.search._random_search import configuration_key
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.jobs._job import Job
 
-__all__ = ["Listed", "SharedList", "missing_of"]
+__all__ = ["Given", "Listed", "SharedList", "configuration_of", "missing_of", "options_of"]
 
 PAUSE, PATIENCE = 0.02, 5.0
 """Seconds between two looks for the job of a number that is taken, and until its client counts as dead."""
@@ -26,13 +27,17 @@ PAUSE, PATIENCE = 0.02, 5.0
 _CANCELLED = (JobStatus.CANCELLED, JobStatus.CANCELLING)
 
 
+Given: TypeAlias = "dict[str, Any] | Submission"
+"""A configuration, with or without options of its job."""
+
+
 class Listed:
-    """Asks for the configurations of a list, one after the other."""
+    """Asks for the configurations of a list, one after the other; those of a higher priority first."""
 
-    def __init__(self, configurations: list[dict[str, Any]]) -> None:
-        self._rest = iter(configurations)
+    def __init__(self, configurations: list[Given]) -> None:
+        self._rest = iter(_by_priority(configurations))
 
-    def ask(self) -> dict[str, Any]:
+    def ask(self) -> Given:
         return next(self._rest)
 
     def tell(self, job: Job[Any]) -> None:
@@ -46,13 +51,13 @@ class SharedList(Listed):
         missing: those that nobody has taken as far as is known.
     """
 
-    def __init__(self, evaluator: Evaluator, configurations: list[dict[str, Any]]) -> None:
+    def __init__(self, evaluator: Evaluator, configurations: list[Given]) -> None:
         self._evaluator = evaluator
-        self._configurations = configurations
+        self._configurations = _by_priority(configurations)
         self._submitted = -1
         self._taken = 0
         self._waited_for: dict[int, float] = {}  # since when; by how many numbers had no job
-        self.missing: list[dict[str, Any]] = []
+        self.missing: list[Given] = []
         self.look()
 
     def look(self) -> None:
@@ -78,7 +83,7 @@ class SharedList(Listed):
         since = self._waited_for.setdefault(unrecorded, monotonic())
         return monotonic() - since > PATIENCE
 
-    def ask(self) -> dict[str, Any]:
+    def ask(self) -> Given:
         evaluator = self._evaluator
         if not self.missing:
             self._submitted = -1
@@ -90,14 +95,28 @@ class SharedList(Listed):
         return self.missing.pop(0)
 
 
-def missing_of(configurations: list[dict[str, Any]], records: list[Any]) -> list[dict[str, Any]]:
+def configuration_of(given: Given) -> dict[str, Any]:
+    """Without options."""
+    return given.configuration if isinstance(given, Submission) else given
+
+
+def options_of(given: Given) -> JobOptions:
+    """Those of its job."""
+    return given.options if isinstance(given, Submission) else NO_OPTIONS
+
+
+def _by_priority(configurations: list[Given]) -> list[Given]:
+    return sorted(configurations, key=lambda given: -options_of(given).priority)
+
+
+def missing_of(configurations: list[Given], records: list[Any]) -> list[Given]:
     """Those that no job of these records has evaluated or will; costs both."""
     known = Counter(configuration_key(record.configuration) for record in records if record.status not in _CANCELLED)
     missing = []
-    for configuration in configurations:
-        key = configuration_key(configuration)
+    for given in configurations:
+        key = configuration_key(configuration_of(given))
         if known[key]:
             known[key] -= 1
         else:
-            missing.append(configuration)
+            missing.append(given)
     return missing

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 
-__all__ = ["STORE", "add_execution", "add_json", "add_results", "add_store", "seconds", "whole"]
+__all__ = ["STORE", "add_execution", "add_json", "add_results", "add_store", "add_tag", "seconds", "whole"]
 
 STORE = """\
 A STORE is a URL (sqlite:///results.db, sqlite:////absolute/path.db, journal:///directory, redis://host:6379/0)
@@ -23,6 +23,13 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     else:
         parser.add_argument("store", metavar="STORE", help="where the results are")
     parser.add_argument("--search-id", metavar="ID", help="which search; the latest if not given")
+
+
+def add_tag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tag", metavar="TAG", action="append", default=[],
+        help="only jobs with this tag; given several times: with all of them",
+    )  # fmt: skip
 
 
 def add_json(parser: argparse.ArgumentParser, text: str = "for programs") -> None:

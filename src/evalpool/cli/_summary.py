@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from evalpool._text import LONGEST_LINE
 from evalpool.cli._lines import fact
-from evalpool.cli._words import clean, duration, example_of, number, paint, rate, short
+from evalpool.cli._words import clean, duration, example_of, number, paint, rate, short, short_tags
 
 __all__ = ["print_summary", "running_line"]
 
@@ -43,6 +44,10 @@ def print_summary(summary: dict[str, Any]) -> None:
         rows.append(("speed", rate(summary["rate"]) + (f", {duration(left)} left" if left is not None else "")))
     if summary["workers"]:
         rows.append(("workers", f"{len(summary['workers'])} finished jobs"))
+    if summary["tags"]:
+        rows.append(
+            ("tags", clean(", ".join(f"{tag} {count}" for tag, count in summary["tags"].items()), LONGEST_LINE))
+        )
     for index, job in enumerate(summary["running"][:MOST_JOBS]):
         rows.append(("running" if index == 0 else "", running_line(job)))
     left_out = len(summary["running"]) - MOST_JOBS
@@ -63,4 +68,6 @@ def running_line(job: dict[str, Any]) -> str:
         parts.append(f"attempt {job['attempt']}")
     if job["recorded"] is not None:
         parts.append(f"last recorded {number(job['recorded'][1])} at {number(job['recorded'][0])}")
+    if job["tags"]:
+        parts.append(short_tags(job["tags"]))
     return " ".join(parts[:3]) + ("".join(", " + part for part in parts[3:]))

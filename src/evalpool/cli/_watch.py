@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -141,8 +141,8 @@ def until_over(follower: Follower, interval: float) -> Iterator[tuple[list[dict[
 class Follower:
     """Which searches are shown, and how they stand."""
 
-    def __init__(self, storage: Storage | Awaited, search_id: str | None) -> None:
-        self._watcher = Watcher(storage)
+    def __init__(self, storage: Storage | Awaited, search_id: str | None, tags: Iterable[str] = ()) -> None:
+        self._watcher = Watcher(storage, tags)
         self._search_id = search_id
         self.trouble: str | None = None
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from evalpool._checks import as_float
@@ -14,7 +15,7 @@ from evalpool._text import printable as clean
 
 __all__ = [
     "MOST", "clean", "cut", "duration", "example_of", "for_browser", "in_colour", "line_of", "number", "paint",
-    "pretty", "rate", "short", "shortened", "write_json",
+    "pretty", "rate", "short", "short_tags", "shortened", "write_json",
 ]  # fmt: skip
 
 MOST = 20_000
@@ -66,6 +67,11 @@ def short(configuration: Any, width: int = 100) -> str:
         if length > width:
             break
     return clean(", ".join(parts), width)
+
+
+def short_tags(tags: Iterable[str], width: int = 60) -> str:
+    """Tags in one line."""
+    return clean("tagged " + ", ".join(tags), width)
 
 
 def in_colour(file: TextIO) -> bool:

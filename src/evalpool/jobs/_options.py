@@ -10,7 +10,7 @@ A job that was submitted as a plain dict has `NO_OPTIONS`, one object for all of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ class JobOptions:
         if self.tags:
             found["tags"] = list(self.tags)
         return found
+
+    def is_tagged(self, tags: Iterable[str]) -> bool:
+        """Has it all of these tags? Everything has all of none."""
+        return all(tag in self.tags for tag in tags)
 
     def limit(self, default: float | None) -> float | None:
         """The seconds that a job may run whose evaluator allows `default`; None for no limit."""

@@ -8,6 +8,7 @@ Optimisers differ in what `ask` returns and in what `tell` takes. Both are found
 ``{...}``                                            a configuration
 ``({...}, fidels)``                                  with fidelities, a dict or None
 ``({...}, fidels, config_id)``                       and a number that identifies the configuration
+``Submission({...})`` in the place of ``{...}``       with options of its job
 ===================================================  ===========================================
 
 ===================================================  ===========================================
@@ -31,6 +32,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool.errors import BadArgument
+from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -48,12 +50,14 @@ class Asked(NamedTuple):
         eval_config: the optimiser's own dict.
         fidels: fidelity name -> value, or None.
         config_id: the optimiser's number for `eval_config`, or None.
+        options: of its job.
     """
 
     configuration: dict[str, Any]
     eval_config: dict[str, Any]
     fidels: dict[str, Any] | None = None
     config_id: int | None = None
+    options: JobOptions = NO_OPTIONS
 
 
 class AskTell:
@@ -84,14 +88,21 @@ class AskTell:
         answer = self.optimizer.ask()
         if isinstance(answer, dict):
             return Asked(answer, answer)
+        options = NO_OPTIONS
+        if isinstance(answer, Submission):
+            return Asked(answer.configuration, answer.configuration, options=answer.options)
+        if isinstance(answer, tuple) and answer and isinstance(answer[0], Submission):
+            options = answer[0].options
+            answer = (answer[0].configuration, *answer[1:])
         if not isinstance(answer, tuple) or not 2 <= len(answer) <= 3 or not isinstance(answer[0], dict):
             raise BadArgument(
                 f"{type(self.optimizer).__name__}.ask() returned {answer!r} of type {type(answer).__name__}; "
-                f"it must return a dict, (dict, fidels) or (dict, fidels, config_id). {_advice(answer)}"
+                "it must return a dict or a Submission, (dict, fidels) or (dict, fidels, config_id). "
+                f"{_advice(answer)}"
             )
         eval_config, fidels, config_id = answer if len(answer) == 3 else (*answer, None)
         if fidels is None:
-            return Asked(eval_config, eval_config, None, config_id)
+            return Asked(eval_config, eval_config, None, config_id, options)
         if not isinstance(fidels, dict):
             raise BadArgument(
                 f"{type(self.optimizer).__name__}.ask() returned fidels {fidels!r} of type "
@@ -103,7 +114,7 @@ class AskTell:
                 f"{type(self.optimizer).__name__}.ask() returned {sorted(twice)} both as configuration and "
                 "as fidelity; each name belongs to one of them."
             )
-        return Asked({**eval_config, **fidels}, eval_config, fidels, config_id)
+        return Asked({**eval_config, **fidels}, eval_config, fidels, config_id, options)
 
     def tell(self, job: Job[Any], asked: Asked | None = None, results: dict[str, Any] | None = None) -> None:
         """Tell the outcome of a job. What the optimiser raises passes through.

@@ -12,6 +12,7 @@ from evalpool.callbacks import Callback
 from evalpool.errors import BadArgument, JobError, MaximumJobsSpawnReached
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
+from evalpool.jobs._options import submission
 from evalpool.outcomes import FailureKind, JobStatus
 from evalpool.search._asktell import Asked, AskTell
 
@@ -48,8 +49,9 @@ def optimize(
         evaluator: of any backend.
         optimizer: an object with `ask` and `tell`, such as `RandomSearch` or `OptunaOptimizer`. ``ask()``
             returns a configuration, or ``(configuration, fidels)``, or ``(configuration, fidels,
-            config_id)``; `tell` has one of the forms ``tell(job)``, ``tell(configuration, objective)`` and
-            ``tell(eval_config, results, *, fidels, config_id)``, told apart by its signature.
+            config_id)``, where a `Submission` may stand for the configuration. `tell` has one of the forms
+            ``tell(job)``, ``tell(configuration, objective)`` and ``tell(eval_config, results, *, fidels,
+            config_id)``, told apart by its signature.
         max_evals: how many evaluations, failures included.
         timeout: seconds; the smaller of this and what is left of the evaluator's own `timeout` counts.
         max_pending: how many jobs are out at a time; the number of workers if None. More of them hide the
@@ -127,7 +129,7 @@ class _Loop:
         if room > 0:
             asked = self._asktell.ask()
             try:
-                (job,) = self._evaluator.submit([asked.configuration])
+                (job,) = self._evaluator.submit([submission(asked.configuration, asked.options)])
             except MaximumJobsSpawnReached:
                 self._capped = True
                 return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from evalpool.cli._options import STORE, add_store
+from evalpool.cli._options import STORE, add_store, add_tag
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
@@ -15,6 +15,7 @@ HELP = f"""\
 examples:
   evalpool export results.db -o results.csv
   evalpool export results.db --search-id 0 -o results.parquet
+  evalpool export results.db --tag baseline -o baseline.csv
   evalpool export results.db -o - | jq .objective
 """
 
@@ -24,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="FILE", required=True, help=".csv, .parquet or .jsonl; - for JSON lines on stdout"
     )
+    add_tag(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -35,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     with open_to_read(arguments.store) as storage:
         search_id = search_of(storage, arguments.search_id)
         if arguments.out == "-":
-            sys.stdout.writelines(lines(storage, search_id))
+            sys.stdout.writelines(lines(storage, search_id, arguments.tag))
         else:
-            export(storage, search_id, arguments.out)
+            export(storage, search_id, arguments.out, arguments.tag)
     return 0

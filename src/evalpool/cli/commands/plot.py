@@ -7,7 +7,7 @@ import functools
 import os
 from typing import Any
 
-from evalpool.cli._options import STORE, add_store
+from evalpool.cli._options import STORE, add_store, add_tag
 from evalpool.errors import BadArgument, MissingExtra
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--kind", choices=("all", "objective", "workers"), default="all",
         help="objective over time, what the workers did, or both (default)",
     )  # fmt: skip
+    add_tag(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -43,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     target = check_path(arguments.out)
     with open_to_read(arguments.store) as storage:
         search_id = search_of(storage, arguments.search_id)
-        records = storage.results(search_id)
+        records = [record for record in storage.results(search_id) if record.options.is_tagged(arguments.tag)]
         minimize = minimizes(storage, search_id)
     try:
         # A figure of its own, without pyplot: no window system is looked for.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from evalpool._text import LONGEST_LINE
 from evalpool.cli._functions import load_function
-from evalpool.cli._options import add_execution, add_results, add_store
+from evalpool.cli._options import add_execution, add_results, add_store, add_tag
 from evalpool.cli._origin import check_origin, function_of
 from evalpool.cli._words import clean, write_json
 from evalpool.errors import BadArgument
+from evalpool.jobs._options import submission
 from evalpool.outcomes import JobStatus
 
 if TYPE_CHECKING:
+    from evalpool.cli._listed import Given
     from evalpool.models import JobRecord
     from evalpool.storage import Storage
 
@@ -44,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="also with another function than the search was begun with"
     )
+    add_tag(parser)
     add_execution(parser)
     add_results(parser)
 
@@ -65,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO) -> int:
     from evalpool.cli._evaluation import Evaluation, clean_end
-    from evalpool.cli._listed import Listed
+    from evalpool.cli._listed import Listed, options_of
     from evalpool.cli._stores import open_to_read, search_of
 
     with open_to_read(arguments.store) as storage, clean_end():
@@ -77,7 +80,7 @@ def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO)
             named = function_of(arguments.function, function)
             check_origin(storage, search_id, named, "Name the function with which the search was begun")
         records = storage.results(search_id)
-        again = to_retry(records, statuses)
+        again = [given for given in to_retry(records, statuses) if options_of(given).is_tagged(arguments.tag)]
         if not again:
             if arguments.json:
                 write_json({"search_id": search_id, "retried": 0}, out)
@@ -92,8 +95,8 @@ def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO)
             return evaluation.run(Listed(again), len(again), before=before)
 
 
-def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[dict[str, Any]]:
-    """The configurations whose last job ended so, each once, in the order of their first failure.
+def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[Given]:
+    """The configurations whose last job ended so, with its options, each once, in the order of their first failure.
 
     A job that returned a failure counts as failed. Costs the jobs of the search.
     """
@@ -102,7 +105,7 @@ def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[dict[st
     last: dict[str, JobRecord] = {}
     for record in records:
         last[configuration_key(record.configuration)] = record  # in the order of the first, with the value of the last
-    return [record.configuration for record in last.values() if _status(record) in statuses]
+    return [submission(record.configuration, record.options) for record in last.values() if _status(record) in statuses]
 
 
 def _status(record: JobRecord) -> JobStatus:

@@ -32,9 +32,11 @@ examples:
   mpirun -n 8 python -m evalpool.mpi -m evalpool run model:train --configs grid.csv --backend mpi --out results.csv
 
 configurations: a .jsonl file has a JSON object per line; a .csv file a column per name (of a table that evalpool wrote,
-its p: columns count). A space is a JSON object: {"lr": {"low": 1e-5, "high": 0.1, "log": true}, "layers":
-{"low": 1, "high": 4}, "optimizer": ["adam", "sgd"]}; a list is one of its values, and bounds without a point are
-whole numbers.
+its p: columns count). Options of single jobs: columns options:priority, options:job_timeout, options:tags ("a,b"), or
+{"configuration": {"x": 1}, "priority": 2, "tags": ["a"]} in a line.
+
+spaces: a space is a JSON object: {"lr": {"low": 1e-5, "high": 0.1, "log": true}, "layers": {"low": 1, "high": 4},
+"optimizer": ["adam", "sgd"]}; a list is one of its values, and bounds without a point are whole numbers.
 """
 
 
@@ -80,13 +82,14 @@ def main(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, out: TextIO) -> int:
     from evalpool.cli._configurations import read_configurations, read_space_file
     from evalpool.cli._evaluation import Evaluation, clean_end
-    from evalpool.cli._listed import Listed, SharedList
+    from evalpool.cli._listed import Listed, SharedList, configuration_of
     from evalpool.cli._stores import open_to_read, open_to_write, search_of
 
     configurations = read_configurations(arguments.configs) if arguments.configs else []
     optimizer = None if arguments.configs else _optimizer(arguments)
     function = load_function(arguments.function)
-    origin = origin_of(arguments, function, configurations or read_space_file(arguments.space))
+    values = list(map(configuration_of, configurations)) if arguments.configs else read_space_file(arguments.space)
+    origin = origin_of(arguments, function, values)
     with contextlib.ExitStack() as stack:
         storage = None
         if arguments.storage:

@@ -77,6 +77,13 @@ def _print(record: JobRecord) -> None:
         ("attempts", str(record.attempts)),
         ("worker", record.worker and clean(f"{record.worker}, process {record.pid} on {record.host}", LONGEST_LINE)),
     ]
+    options = record.options
+    if options.priority:
+        facts.append(("priority", str(options.priority)))
+    if options.job_timeout is not None:
+        facts.append(("time limit", duration(options.job_timeout) if options.job_timeout else "none"))
+    if options.tags:
+        facts.append(("tags", clean(", ".join(options.tags), LONGEST_LINE)))
     for name in ("submit", "start", "end", "gather"):
         seconds = getattr(record, f"timestamp_{name}")
         facts.append((name, None if seconds is None else f"{duration(max(0.0, seconds))} after the search's start"))

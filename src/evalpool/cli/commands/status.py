@@ -6,7 +6,7 @@ import argparse
 import shlex
 
 from evalpool.cli._lines import say
-from evalpool.cli._options import STORE, add_json, add_store
+from evalpool.cli._options import STORE, add_json, add_store, add_tag
 from evalpool.cli._summary import print_summary
 from evalpool.cli._words import clean, paint, write_json
 
@@ -23,6 +23,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
+    add_tag(parser)
     add_json(parser)
 
 
@@ -32,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     with open_to_read(arguments.store) as storage:
         search_id = search_of(storage, arguments.search_id)
-        watcher = Watcher(storage)
+        watcher = Watcher(storage, arguments.tag)
         watcher.look()
         summary = watcher.campaigns[search_id].summary()
         others = len(watcher.campaigns) - 1
@@ -40,7 +41,8 @@ def main(arguments: argparse.Namespace) -> int:
         write_json(summary)
         return 0
     of = f", one of {others + 1}" if others else ""
-    say(paint(clean(f"{arguments.store}: search {search_id}{of}"), "bold"))
+    tagged = f", jobs tagged {', '.join(arguments.tag)}" if arguments.tag else ""
+    say(paint(clean(f"{arguments.store}: search {search_id}{of}{tagged}"), "bold"))
     print_summary(summary)
     if summary["failure_examples"]:
         job_id = summary["failure_examples"][0]["job_id"]

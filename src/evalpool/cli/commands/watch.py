@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from evalpool.cli._options import STORE, add_json, add_store, seconds
+from evalpool.cli._options import STORE, add_json, add_store, add_tag, seconds
 from evalpool.cli._words import clean, write_json
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
@@ -27,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", metavar="SECONDS", type=seconds, default=0.5, help="between two looks (default: 0.5)"
     )
+    add_tag(parser)
     add_json(parser, "a line of JSON at each change")
 
 
@@ -39,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
         storage.search_of(arguments.search_id)
         if not storage.is_there:
             sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends.\n")
-        follower = Follower(storage, arguments.search_id)
+        follower = Follower(storage, arguments.search_id, arguments.tag)
         if not arguments.json:
             show_until_over(follower, arguments.interval, display_on(None, sys.stdout))
             return 0

@@ -28,6 +28,9 @@ function partsOf(job) {
   fact("objective", show(job.objective) + (job.stopped_early ? ", stopped early" : ""));
   fact("kind of failure", job.kind);
   fact("tries", job.attempts);
+  if (job.options.priority) fact("priority", job.options.priority);
+  if (job.options.job_timeout !== null) fact("time limit", job.options.job_timeout ? duration(job.options.job_timeout) : "none");
+  fact("tags", job.options.tags);
   fact("worker", job.worker);
   fact("host", job.host);
   fact("process", job.pid);

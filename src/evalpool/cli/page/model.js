@@ -23,13 +23,13 @@ function kindOf(status, kind) {
 }
 
 function takeRows(rows) {
-  for (const [number, status, objective, kind, worker, submit, start, end, attempt, configuration, partial] of rows) {
+  for (const [number, status, objective, kind, worker, submit, start, end, attempt, configuration, partial, tags] of rows) {
     const old = model.jobs.get(number);
     const state = kindOf(status, kind);
     const values = state === "succeeded" ? (Array.isArray(objective) ? objective : [objective]) : [];
     const job = {
       number, state, objective, values: values.filter((value) => typeof value === "number"), worker, submit, start, end,
-      attempt, configuration, partial,
+      attempt, configuration, partial, tags,
     };
     if (old) {
       Object.assign(old, job);

@@ -15,7 +15,7 @@ const COLUMNS = [
   { key: "start", title: "start", of: (job) => job.start, text: (job) => duration(job.start), right: true, less: true },
   { key: "lasted", title: "duration", of: lasted, text: (job) => duration(lasted(job)), right: true, less: true },
   { key: "attempt", title: "tries", of: (job) => job.attempt, text: (job) => String(job.attempt), right: true, less: true },
-  { key: "configuration", title: "configuration", of: (job) => job.configuration, text: (job) => job.configuration, code: true },
+  { key: "configuration", title: "configuration", of: (job) => job.configuration, text: (job) => (job.tags ? `[${job.tags}] ` : "") + job.configuration, code: true },
 ];
 
 function compare(a, b) {
@@ -49,7 +49,7 @@ function makeView() {
 
 function matches(job, needle) {
   return job.configuration.toLowerCase().includes(needle) || `${model.search}.${job.number}` === needle ||
-    (job.worker !== null && job.worker.toLowerCase().includes(needle)) ||
+    job.tags.toLowerCase().includes(needle) || (job.worker !== null && job.worker.toLowerCase().includes(needle)) ||
     (typeof job.objective === "string" && job.objective.toLowerCase().includes(needle));
 }
 
