@@ -96,7 +96,7 @@ class StopControl:
         self._may_suspend = may_suspend
         self.timeout: float | None = None
         self.budget_end = math.inf
-        self._timeout_set = 0.0
+        self._budgets = 0  # how many there have been
         self._budget_suspends = False
 
     # Requests to stop.
@@ -198,13 +198,13 @@ class StopControl:
         """Begin a time budget, or lift it; what has not ended when it is spent is left to be resumed if `suspends`."""
         core = self._core
         self.timeout = seconds
-        self._timeout_set = self._clock()
+        self._budgets += 1
         core.suspends = core.suspends and not core.out_of_time  # those of the deadline before have ended
         self._budget_suspends = suspends
-        self.budget_end = math.inf if seconds is None else self._timeout_set + seconds
+        self.budget_end = math.inf if seconds is None else self._clock() + seconds
         core.out_of_time = False
         if seconds is not None:
-            self._after(seconds, self._spend_budget, self._timeout_set)
+            self._after(seconds, self._spend_budget, self._budgets)
 
     def time_left(self) -> float | None:
         """Seconds left of the budget, 0.0 when it is spent; None without one."""
@@ -214,8 +214,8 @@ class StopControl:
         """Why jobs end when it is spent."""
         return f"the time budget of {self.timeout} s was spent"
 
-    def _spend_budget(self, which: float) -> None:
-        if which == self._timeout_set and not self._core.closed:
+    def _spend_budget(self, which: int) -> None:
+        if which == self._budgets and not self._core.closed:
             self._core.out_of_time = True
             if self._budget_suspends:
                 self.suspend()
