@@ -39,77 +39,65 @@ from functools import partial
 from typing import Any
 
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._sockets import OverSockets, Peer
-from evalpool.backends._pool._supervised import SupervisedEvaluator
-from evalpool.outcomes import Worker
+from evalpool.backends._pool._evaluator import PoolEvaluator
+from evalpool.backends._pool._launcher import Launcher
+from evalpool.backends._pool._owner import Owner
+from evalpool.backends._pool._pool import Pool
+from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._sockets import Connection, SocketTransport
 from evalpool.storage import JournalStorage, NullStorage
 
 HELLO = struct.Struct("<i?")
 CONFIGURATION = {"x": 1.0, "y": 2, "z": 3}
 
 
-class Workers(OverSockets):
-    """The supervisor of workers that are only pretended."""
+class PretendedLauncher(Launcher):
+    """Lets in workers that are only pretended."""
 
-    def __init__(self, owner: Any) -> None:
-        super().__init__(owner, "evalpool-scale-io")
+    name = "pretended"
+    exit_timeout = 30.0
+
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._directory = tempfile.TemporaryDirectory()
-        path = os.path.join(self._directory.name, "door")
+        path = os.path.join(self._directory.name, "socket")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(path)
         self._listener.listen(4096)
-        self._process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), "--pretend", path, str(self._count)]
-        )
-        self._begin()
+        self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--pretend", path, str(count)])
+        self._halves: dict[int, dict[bool, socket.socket]] = {}
 
-    def _start_worker(self, index: int) -> None:
-        """All of them, with the first."""
-        if index:
-            return
-        halves: dict[int, dict[bool, socket.socket]] = {}
-        for _ in range(2 * self._count):
-            sock, _ = self._listener.accept()
-            number, is_control = HELLO.unpack(sock.recv(HELLO.size, socket.MSG_WAITALL))
-            halves.setdefault(number, {})[is_control] = sock
-        for number, pair in halves.items():
-            peer = Peer(number, Worker(f"pretended-{number}", "", 0))
-            peer.connect(pair[False], pair[True])
-            self._seats[number] = peer
-            self._watch(peer)
-            self._started_up(peer)
+    def start(self, worker: PoolWorker) -> int:
+        if not self._halves:  # all of them, with the first
+            for _ in range(2 * self._count):
+                sock, _ = self._listener.accept()
+                number, is_control = HELLO.unpack(sock.recv(HELLO.size, socket.MSG_WAITALL))
+                self._halves.setdefault(number, {})[is_control] = sock
+        pair = self._halves[worker.index]
+        worker.link = Connection(pair[False], pair[True])
+        self._pool.command(lambda: self._pool.staff.started_up(worker))
+        return worker.index
 
-    def _on_other(self, seat: Any, kind: int, payload: memoryview) -> None:
-        raise AssertionError(kind)
-
-    def _kill(self, peer: Any) -> None:
+    def kill(self, worker: PoolWorker) -> None:
         """Nothing runs there."""
 
-    def _on_end(self, peer: Any, mask: int) -> None:
-        self._unwatch(peer.data, peer.control)
+    def describe_end(self, worker: PoolWorker) -> str:
+        return "The process beside has ended."
 
-    def _begin_to_stop(self, now: bool) -> None:
-        self._stopping = True
-
-    def _end_workers(self) -> None:
-        for peer in self._seats.values():
-            peer.data.close()
-            peer.control.close()
+    def close(self) -> None:
         self._process.wait(30)
         self._listener.close()
         self._directory.cleanup()
 
-    def close_in_fork(self) -> None:
-        """No child is forked here."""
 
-
-class Pretended(SupervisedEvaluator):
+class Pretended(PoolEvaluator):
     """Runs nothing on very many workers."""
 
     _workers_are = "cluster"
 
     def _start(self) -> None:
-        self._supervisor = Workers(self)
+        launcher = PretendedLauncher(self._num_workers)
+        self._pool = Pool(Owner(self), launcher, SocketTransport(), "evalpool-scale-io")
 
 
 def nothing(job: Any) -> float:
@@ -154,11 +142,11 @@ class Pretender:
         self.running = None
         self.data.sendall(_wire.fast_outcome(number, attempt, 1.0, start, now))
 
-    def withdraw(self, low: int, high: int) -> None:
+    def give_back(self, low: int, high: int) -> None:
         """Give back what has not begun."""
         low = max(low, self.places - len(self.waiting))
         self.waiting = deque(job for job in self.waiting if not low <= job[0] <= high)
-        self.control.sendall(_wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high))[0])
+        self.control.sendall(_wire.frame(_wire.GIVEN_BACK, _wire.RANGE.pack(low, high))[0])
 
 
 def pretend(path: str, count: int) -> None:
@@ -193,8 +181,8 @@ def pretend(path: str, count: int) -> None:
             for kind, payload, _buffers in frames:
                 if not is_control:
                     worker.take(pickle.loads(payload))
-                elif kind == _wire.WITHDRAW:
-                    worker.withdraw(*_wire.RANGE.unpack(payload))
+                elif kind == _wire.STEAL_BACK:
+                    worker.give_back(*_wire.RANGE.unpack(payload))
             if not is_control:
                 go_on(worker)
         while due and due[0][0] <= time.monotonic():

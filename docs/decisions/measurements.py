@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from evalpool import Evaluator, ProcessPoolEvaluator, SerialEvaluator
-from evalpool.backends._pool import _ahead
+from evalpool.backends._pool import _prefetcher
 from evalpool.storage import MemoryStorage, NullStorage
 from evalpool.worker._results import standardise
 
@@ -86,12 +86,12 @@ def dispatch() -> None:
     say(f"standard process pool: {median(futures):,.0f} jobs/s")
     say(f"process, several jobs a message: {median(lambda: bulk(ProcessPoolEvaluator, num_workers=2)):,.0f} jobs/s")
     say(f"process, one job a message: {median(lambda: bulk(OneJobAMessage, num_workers=2)):,.0f} jobs/s")
-    least, most = _ahead.LEAST_IN_FLIGHT, _ahead.MOST_IN_FLIGHT
+    least, most = _prefetcher.LEAST_IN_FLIGHT, _prefetcher.MOST_IN_FLIGHT
     for count in (1, 2, 3):
-        _ahead.LEAST_IN_FLIGHT = _ahead.MOST_IN_FLIGHT = count
+        _prefetcher.LEAST_IN_FLIGHT = _prefetcher.MOST_IN_FLIGHT = count
         rate = median(lambda: bulk(ProcessPoolEvaluator, num_workers=2))
         say(f"process, {count} in flight a worker: {rate:,.0f} jobs/s")
-    _ahead.LEAST_IN_FLIGHT, _ahead.MOST_IN_FLIGHT = least, most
+    _prefetcher.LEAST_IN_FLIGHT, _prefetcher.MOST_IN_FLIGHT = least, most
 
 
 class ByTheIOThread(ProcessPoolEvaluator):

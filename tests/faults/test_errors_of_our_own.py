@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from evalpool import Job, ProcessPoolEvaluator, ThreadPoolEvaluator
-from evalpool.backends._pool._ahead import Ahead, Seat
-from evalpool.backends._pool._sockets import OverSockets
-from evalpool.backends._process._supervisor import Supervisor
+from evalpool.backends._pool._hearing import Hearing
+from evalpool.backends._pool._pool import Pool
+from evalpool.backends._pool._prefetcher import PoolWorker, Prefetcher
+from evalpool.backends._pool._sockets import SocketTransport
 from evalpool.backends._thread import Threads
 from evalpool.evaluator import Evaluator
 from evalpool.evaluator._core import Core
@@ -102,25 +103,27 @@ def all_end(evaluator: Evaluator, first: int, where: tuple[str, int]) -> None:
 def in_the_threads_of(evaluator: ProcessPoolEvaluator, fault: Fault) -> None:
     """Python traces a thread no longer in which a trace function raised: so begin anew."""
     sys.settrace(fault.trace)
-    supervisor = evaluator._supervisor
-    assert supervisor is not None
+    pool = evaluator._pool
+    assert pool is not None
     begun = threading.Event()
 
     def begin() -> None:
         sys.settrace(fault.trace)
         begun.set()
 
-    supervisor._command(begin)
+    pool.command(begin)
     assert begun.wait(30)
 
 
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.stress)])
 def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault], None], every: int) -> None:
     fault = Fault(
-        Ahead._conclude_turn, Ahead._tell_owner, Ahead._house, Ahead._take, Ahead._on_record,
-        Ahead._balance, Ahead._given_back, Ahead._learn, Ahead._feed, Seat.add, Ahead.dispatch, Ahead._assign_to,
-        OverSockets._handle_events, OverSockets._on_data, OverSockets._on_control, OverSockets._woken,
-        OverSockets._send, Supervisor._send, Core.report, JobLedger.end, JobLedger.take,
+        Pool._turn, Pool._tell_owner, Pool._place_unassigned, Pool._see_to_returned, Pool._balance, Pool.run,
+        Pool._send, Hearing.take, Hearing._take_other, Hearing._take_record,
+        Prefetcher.balance, Prefetcher.give_back, Prefetcher._learn, Prefetcher._offer, Prefetcher.assign,
+        Prefetcher.end, PoolWorker.add,
+        SocketTransport.handle, SocketTransport._on_data, SocketTransport._on_control, SocketTransport._woken,
+        SocketTransport.send, Core.report, JobLedger.end, JobLedger.take,
     )  # fmt: skip
     traced(fault)
     struck = 0

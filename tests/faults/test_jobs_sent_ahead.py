@@ -98,7 +98,7 @@ def test_what_waits_behind_a_worker_deaf_in_c_code_can_be_cancelled(
 ) -> None:
     evaluator = make(quick_or_not, num_workers=1)
     if warm:
-        monkeypatch.setattr("evalpool.backends._pool._ahead.AHEAD", 1.0)  # as many as there may be
+        monkeypatch.setattr("evalpool.backends._pool._prefetcher.PREFETCH", 1.0)  # as many as there may be
         warm_up(evaluator)
     hog, *behind = evaluator.submit([{"do": "hog"}, *[{}] * 300])
     wait_until(lambda: "begun hog" in capfd.readouterr().out)

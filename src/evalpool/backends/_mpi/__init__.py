@@ -3,14 +3,14 @@
 ::
 
     root: caller's thread        root: who does the I/O                 a serving rank
-      _dispatch_all ──jobs───────────────────────────────────────work──► main thread: unpickle, call
+      Pool.run ──jobs────────────────────────────────────────────work──► main thread: unpickle, call
                                    outcome, record ◄───────────reports── a frame each
-      inbox ◄──── _report_all ◄──┘
-                                   stop, withdraw, close ──────orders──► a thread that looks every few ms
+      inbox ◄──── report ◄───────┘
+                                   stop, steal back, close ────orders──► a thread that looks every few ms
 
-`_evaluator` has the hooks, `_root` the root's side, `_rank` what a serving rank does; `evalpool._mpi` has the
-communicators and how one waits where nothing wakes. Frames, windows and withdrawal are those of
-the process backend (`evalpool.backends._pool._ahead`, `_process._wire`, `_process._worker`).
+It is the pool of `evalpool.backends._pool` with a launcher of ranks (`_launcher`) and a transport of messages
+(`_transport`). `_evaluator` has the arguments, `_rank` what a serving rank does; `evalpool._mpi` has the communicators
+and how one waits where nothing wakes.
 """
 
 from typing import TYPE_CHECKING

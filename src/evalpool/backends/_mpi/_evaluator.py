@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evalpool._checks import check_real
 from evalpool._interrupts import ended_by
 from evalpool._mpi._crew import crew_of
+from evalpool.backends._mpi._launcher import RankLauncher
 from evalpool.backends._mpi._rank import Rank
-from evalpool.backends._mpi._root import Root
+from evalpool.backends._mpi._transport import MessageTransport
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ends import EXIT_TIMEOUT
-from evalpool.backends._pool._supervised import SupervisedEvaluator
+from evalpool.backends._pool._evaluator import PoolEvaluator
+from evalpool.backends._pool._owner import Owner
+from evalpool.backends._pool._pool import Pool
 from evalpool.batch._deadline import suspends_on_sigterm
 from evalpool.errors import BadArgument, EvaluatorClosed
 from evalpool.evaluator import _settings
@@ -36,7 +39,7 @@ GRACE_AFTER_SIGTERM = 0.05
 """Seconds. Open MPI's mpirun lets a quarter of a second pass from SIGTERM to SIGKILL, in which all must be recorded."""
 
 
-class MPICommEvaluator(SupervisedEvaluator):
+class MPICommEvaluator(PoolEvaluator):
     """Runs run-functions on the ranks of an MPI communicator, all but the root's.
 
     Under ``mpirun -n N python script.py`` all ranks construct it together. The root searches; the others serve inside
@@ -171,14 +174,14 @@ class MPICommEvaluator(SupervisedEvaluator):
         }
         payload, buffers = _wire.dump(setup)
         message = b"".join(_wire.frame(_wire.SETUP, payload, buffers))
-        self._supervisor = Root(
-            self, self._crew, self._tag, message, busy_wait=self._busy_wait, isolated=self._isolated
-        )
+        transport = MessageTransport(self._crew, self._tag, self._busy_wait)
+        self._launcher = RankLauncher(self._crew, transport, message, self._isolated)
+        self._pool = Pool(Owner(self), self._launcher, transport, "evalpool-mpi-io")
 
     def _stop(self, now: bool) -> None:
-        supervisor: Any = self._supervisor
+        started = self._pool is not None
         super()._stop(now)
-        self._dismiss([] if supervisor is None else supervisor.busy_ranks())
+        self._dismiss(self._launcher.busy_ranks() if started else [])
 
     def close(self) -> list[Job[Any]]:
         try:

@@ -191,7 +191,7 @@ class _Desk:
     def close(self) -> None:
         """Begin no job any more, and let the one that runs stop."""
         self.channel.gone = True
-        self.turn.withdraw(0, EVERYTHING)
+        self.turn.give_back(0, EVERYTHING)
 
     def release(self) -> None:
         """End the processes that its run-function has started."""
@@ -370,9 +370,9 @@ class Rank:
             desk.channel.ask_to_stop(*_wire.JOB.unpack(payload))
         elif kind == _wire.DECIDED:
             desk.channel.decided(*_wire.DECISION.unpack(payload))
-        elif kind == _wire.WITHDRAW:
-            low, high = desk.turn.withdraw(*_wire.RANGE.unpack(payload))
-            desk.channel.send(_wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
+        elif kind == _wire.STEAL_BACK:
+            low, high = desk.turn.give_back(*_wire.RANGE.unpack(payload))
+            desk.channel.send(_wire.frame(_wire.GIVEN_BACK, _wire.RANGE.pack(low, high)))
         elif kind == FORCE:
             number, attempt = _wire.JOB.unpack(payload)
             self._interrupt((tag, number, attempt))

@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import signal
+import socket
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +20,14 @@ from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 from evalpool._patched import refuse_if_patched
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._ahead import load_outcome
+from evalpool.backends._pool._encoding import load_outcome
 from evalpool.backends._pool._ends import Reaper, kill_tree, tell_of_cut
-from evalpool.backends._pool._handle import Handle, spawn, wait_for_ends
 from evalpool.backends._pool._profile import memory_failure
 from evalpool.backends._pool._tree import descendants
+from evalpool.backends._pool._worker_process import WorkerProcess, spawn, wait_for_ends
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import NotShareable
-from evalpool.outcomes import FailureKind, Outcome, failed
+from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import Task
 from evalpool.worker._origin import describe
 from evalpool.worker._pickling import dump_whole
@@ -56,12 +57,12 @@ class Helper:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._handle: Handle | None = None
+        self._process: WorkerProcess | None = None
         self._reaper: Reaper | None = None
         self._count = 0
         _helpers.add(self)
 
-    def _start(self, channel: Any) -> Handle:
+    def _start(self, channel: Any) -> WorkerProcess:
         from evalpool.worker._by_value import dumps
 
         refuse_if_patched("profile, where it measures memory,")
@@ -83,24 +84,25 @@ class Helper:
         }
         payload, buffers = _wire.dump(setup)
         self._reaper = Reaper()
-        handle = self._handle = spawn(0, usable_cpus())
-        self._reaper.watch(handle.process.pid)
-        handle.data.setblocking(True)
-        handle.control.setblocking(True)
-        _wire.send_all(handle.data, _wire.frame(_wire.SETUP, payload, buffers))
-        return handle
+        process = self._process = spawn(usable_cpus())
+        self._reaper.watch(process.pid)
+        process.connection.data.setblocking(True)
+        process.connection.control.setblocking(True)
+        _wire.send_all(process.connection.data, _wire.frame(_wire.SETUP, payload, buffers))
+        return process
 
     def prepare(self, channel: Any) -> None:
         """Start the process now and wait until it is ready, so that no job's time is spent on it."""
-        handle = self._handle or self._start(channel)
+        process = self._process or self._start(channel)
         with selectors.DefaultSelector() as selector:
-            selector.register(handle.data, selectors.EVENT_READ)
-            selector.register(handle.stderr, selectors.EVENT_READ)
+            selector.register(process.connection.data, selectors.EVENT_READ)
+            selector.register(process.stderr, selectors.EVENT_READ)
             while True:
                 ready = {key.fd for key, _ in selector.select()}
-                if handle.stderr in ready and not handle.read_stderr():
-                    selector.unregister(handle.stderr)
-                if handle.data.fileno() in ready and (handle.reader.read() or handle.reader.at_end):
+                if process.stderr in ready and not process.read_stderr():
+                    selector.unregister(process.stderr)
+                reader = process.connection.reader
+                if process.connection.data.fileno() in ready and (reader.read() or reader.at_end):
                     return  # the first frame says that it is ready; an end is noticed by the first call
 
     def call(self, job: Any, kwargs: dict[str, Any], limit: float | None, interval: float) -> tuple[Outcome, int, bool]:
@@ -108,19 +110,19 @@ class Helper:
         channel = job._channel if isinstance(job, RunningJob) else None
         start = monotonic()
         try:
-            handle = self._handle or self._start(channel)
+            process = self._process or self._start(channel)
             identity = job._identity() if isinstance(job, RunningJob) else ("0", 0, 1, (0,))
             extra = {"identity": identity, "kwargs": kwargs}
             payload, buffers = _wire.dump((dict(job), extra))
         except Exception as error:  # noqa: BLE001  the user's objects may raise anything when pickled
             text = f"The job cannot be sent to a helper process: {type(error).__name__}: {error}"
-            return failed(FailureKind.UNPICKLABLE, text, start=start), 0, self._handle is not None
+            return failed(FailureKind.UNPICKLABLE, text, start=start), 0, self._process is not None
         number, self._count = self._count, self._count + 1
-        watch = _Memory(handle.process.pid)
+        watch = _Memory(process.pid)
         with contextlib.suppress(OSError):  # a helper that died is noticed below
             head = _wire.JOB.pack(number, 1)
-            _wire.send_all(handle.data, _wire.frame(_wire.ONE_JOB, head + payload, buffers))
-        outcome = self._wait(handle, number, job, channel, watch, limit, interval, start)
+            _wire.send_all(process.connection.data, _wire.frame(_wire.ONE_JOB, head + payload, buffers))
+        outcome = self._wait(process, number, job, channel, watch, limit, interval, start)
         if isinstance(job, RunningJob):
             job._told = bool(outcome.stopped_early)  # what was asked there is answered for here
         alive = outcome.kind not in (FailureKind.WORKER_DIED, FailureKind.MEMORY_LIMIT, FailureKind.CANCELLED)
@@ -130,7 +132,7 @@ class Helper:
 
     def _wait(
         self,
-        handle: Handle,
+        process: WorkerProcess,
         number: int,
         job: Any,
         channel: Any,
@@ -141,32 +143,32 @@ class Helper:
     ) -> Outcome:
         stop_at: float | None = None
         with selectors.DefaultSelector() as selector:
-            selector.register(handle.data, selectors.EVENT_READ)
-            selector.register(handle.stderr, selectors.EVENT_READ)
+            selector.register(process.connection.data, selectors.EVENT_READ)
+            selector.register(process.stderr, selectors.EVENT_READ)
             while True:
                 ready = {key.fd for key, _ in selector.select(min(interval, TICK))}
-                if handle.stderr in ready and not handle.read_stderr():
-                    selector.unregister(handle.stderr)
-                if handle.data.fileno() in ready:
-                    outcome = self._read(handle, job, channel)
+                if process.stderr in ready and not process.read_stderr():
+                    selector.unregister(process.stderr)
+                if process.connection.data.fileno() in ready:
+                    outcome = self._read(process, job, channel, start)
                     if outcome is not None:
                         return outcome
                 watch.look()
                 if limit is not None and watch.peak > limit:
-                    kill_tree(handle.process.pid)
+                    kill_tree(process.pid)
                     return memory_failure(limit, watch.peak, start)
                 if channel is None or not channel.must_end(job._number, job._attempt):
                     continue
                 if stop_at is None:
                     stop_at = monotonic() + STOP_GRACE
-                    handle.tell(_wire.frame(_wire.STOP, _wire.JOB.pack(number, 1)))
+                    process.connection.tell(_wire.frame(_wire.STOP, _wire.JOB.pack(number, 1)))
                 elif monotonic() > stop_at:
-                    kill_tree(handle.process.pid)
+                    kill_tree(process.pid)
                     return failed(FailureKind.CANCELLED, "it was asked to stop and did not", start=start)
 
-    def _read(self, handle: Handle, job: Any, channel: Any) -> Outcome | None:
+    def _read(self, process: WorkerProcess, job: Any, channel: Any, start: float) -> Outcome | None:
         """What the helper says; an outcome, if it is one."""
-        for kind, payload, buffers in handle.reader.read():
+        for kind, payload, buffers in process.connection.reader.read():
             if kind == _wire.RECORD:
                 number, _ = _wire.JOB.unpack_from(payload)
                 budget, objective, count = _wire.load(payload[_wire.JOB.size :], buffers)
@@ -174,35 +176,35 @@ class Helper:
                 if channel is not None:
                     channel.record(job._number, job._attempt, budget, objective)
                     stop = channel.stopped(job._number, job._attempt)
-                handle.tell(_wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, 1, count, stop)))
+                process.connection.tell(_wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, 1, count, stop)))
             elif kind in (_wire.OUTCOME, _wire.FAST_OUTCOME):
-                return load_outcome(kind, payload, buffers, handle)
-        if handle.reader.at_end:
-            kill_tree(handle.process.pid)
-            return failed(FailureKind.WORKER_DIED, handle.describe_end())
+                return load_outcome(
+                    kind, payload, buffers, Worker("process-0", socket.gethostname(), process.pid), start
+                )
+        if process.connection.reader.at_end:
+            kill_tree(process.pid)
+            return failed(FailureKind.WORKER_DIED, process.describe_end())
         return None
 
     def close(self) -> None:
         """End the helper process, at once if it has not ended."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            if not handle.exit.wait():
-                kill_tree(handle.process.pid)
-                handle.exit.wait(None)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(handle.process.pid, signal.SIGKILL)  # what it left behind
-            handle.close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.exit.wait(None)
+            process.kill_group()
+            process.close()
         if self._reaper is not None:
             self._reaper.close()
             self._reaper = None
 
     def close_in_fork(self) -> None:
         """In a forked child of this process: let go of the helper, which is the parent's."""
-        if self._handle is not None:
-            self._handle.close_in_fork()
+        if self._process is not None:
+            self._process.close_in_fork()
         if self._reaper is not None:
             self._reaper.close_in_fork()
-        self._handle = self._reaper = None
+        self._process = self._reaper = None
 
 
 def end_idle(helpers: list[Helper], exit_timeout: float) -> None:
@@ -211,11 +213,11 @@ def end_idle(helpers: list[Helper], exit_timeout: float) -> None:
     In so many seconds they run what the function has registered with `atexit`; who takes longer is killed, and that is
     said.
     """
-    handles = [helper._handle for helper in helpers if helper._handle is not None]
-    for handle in handles:
-        handle.data.close()
-    for handle in wait_for_ends(handles, exit_timeout):
-        tell_of_cut(f"The helper process {handle.process.pid}", exit_timeout)
+    processes = [helper._process for helper in helpers if helper._process is not None]
+    for process in processes:
+        process.connection.data.close()
+    for process in wait_for_ends(processes, exit_timeout):
+        tell_of_cut(f"The helper process {process.pid}", exit_timeout)
     for helper in helpers:
         helper.close()
 

@@ -8,12 +8,12 @@ the pool says what it knows, as a warning, and goes on waiting.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evalpool._log import get_logger
 
 if TYPE_CHECKING:
-    from evalpool.backends._pool._ahead import Ahead
+    from evalpool.backends._pool._pool import Pool
 
 __all__ = ["NO_WORKER_FOR", "Shortage"]
 
@@ -22,13 +22,13 @@ logger = get_logger()
 NO_WORKER_FOR = 10.0
 """Seconds."""
 
-_pools: weakref.WeakSet[Ahead] = weakref.WeakSet()
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 class Shortage:
     """Of one pool. Any thread may call; costs nothing per job."""
 
-    def __init__(self, pool: Ahead) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._times = 0  # that it began or ended: a look that is due finds out by this that it is pointless
         self._said = False
@@ -38,7 +38,7 @@ class Shortage:
         """There is no worker that takes jobs."""
         self._times += 1
         if not self._said:
-            self._pool._owner._watchdog.after(NO_WORKER_FOR, self._look, self._times)
+            self._pool.owner.after(NO_WORKER_FOR, self._look, self._times)
 
     def end(self) -> None:
         """There is one."""
@@ -46,22 +46,22 @@ class Shortage:
 
     def _look(self, times: int) -> None:
         pool = self._pool
-        if self._said or times != self._times or pool._stopping or pool._hopeless:
+        if self._said or times != self._times or pool.stopping or pool.broken:
             return
         self._said = True
         logger.warning(
             "%s of search %s has had no worker for %g s, and its jobs wait. %s",
-            type(pool._owner).__name__,
-            pool._owner._search_id,
+            pool.owner.name,
+            pool.owner.search_id,
             NO_WORKER_FOR,
-            pool._describe_shortage(),
+            pool.launcher.describe_shortage(),
         )
 
-    def others(self) -> list[Any]:
-        """The other pools of this kind that are in use in this process."""
-        mine = self._pool._owner
+    def others(self) -> list[Pool]:
+        """The other pools with such a launcher that are in use in this process."""
+        kind = type(self._pool.launcher)
         return [
             pool
             for pool in list(_pools)
-            if type(pool) is type(self._pool) and pool._owner is not mine and not pool._stopping
+            if type(pool.launcher) is kind and pool is not self._pool and not pool.stopping
         ]

@@ -1,294 +1,247 @@
-"""Workers that each have two stream sockets to us, one for jobs and outcomes, one for requests.
-
-What `Ahead` leaves open, for every engine whose workers can be reached so: the thread that selects, what is sent
-when a socket is writable, and what becomes of the jobs of a worker that ended. How a worker is started, killed
-and buried is left to the engine.
-"""
+"""The transport over stream sockets: two to each worker, one for jobs and outcomes, one for requests."""
 
 from __future__ import annotations
 
-import abc
 import contextlib
 import os
 import selectors
 import socket
-import threading
-import weakref
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
-from evalpool._descriptors import make_room
-from evalpool._fork import Order, at_fork
-from evalpool._log import get_logger
-from evalpool.backends._pool import _wire
-from evalpool.backends._pool._ahead import Ahead, Entry, Seat
-from evalpool.evaluator._evaluator import Evaluator
-from evalpool.jobs._job import Job
-from evalpool.outcomes import FailureKind, Outcome, failed
+from evalpool._descriptors import can_read, make_room
+from evalpool.backends._pool import _lend, _wire
+from evalpool.backends._pool._encoding import Pickled
+from evalpool.backends._pool._transport import Pieces, Transport
 
-__all__ = ["OverSockets", "Peer"]
+if TYPE_CHECKING:
+    from evalpool.backends._pool._prefetcher import PoolWorker
 
-logger = get_logger()
+__all__ = ["Connection", "SocketTransport", "wait_for_hang_up"]
 
-_all: weakref.WeakSet[OverSockets] = weakref.WeakSet()
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+Events = list[tuple[selectors.SelectorKey, int]]
 
 
-STOP_WITHIN = 10.0
-"""Seconds that the end of the I/O thread may take beside the ends of workers."""
+class Connection:
+    """The sockets of one worker.
 
+    Attributes:
+        data, control: jobs and outcomes; what must be heard while a job runs.
+        lender: passes descriptors of large frames, on one host; None elsewhere.
+        reader, control_reader: of the frames that come in.
+    """
 
-class Peer(Seat):
-    """A worker's seat with its two sockets."""
+    __slots__ = (
+        "_out",
+        "_told",
+        "control",
+        "control_reader",
+        "data",
+        "flush",
+        "flush_control",
+        "lender",
+        "reader",
+        "send",
+        "tell",
+    )
 
-    __slots__ = ("_out", "_told", "control", "control_reader", "data", "reader")
-
-    data: socket.socket
-    control: socket.socket
-
-    def connect(self, data: socket.socket, control: socket.socket) -> None:
-        """From now on it can be spoken to."""
-        data.setblocking(False)
-        control.setblocking(False)
-        self.data, self.control = data, control
+    def __init__(self, data: socket.socket, control: socket.socket, lender: socket.socket | None = None) -> None:
+        self.data, self.control, self.lender = data, control, lender
+        for each in (data, control, lender):
+            if each is not None:
+                each.setblocking(False)
         self.reader, self.control_reader = _wire.FrameReader(data), _wire.FrameReader(control)
         self._out, self._told = _wire.Outbox(data), _wire.Outbox(control)
-
-    def send(self, pieces: list[bytes | memoryview]) -> bool:
-        """Send on data without blocking; False: something is left, call `flush` when the socket is writable."""
-        return self._out.send(pieces)
-
-    def flush(self) -> bool:
-        """Send what is left; True if nothing is."""
-        return self._out.flush()
-
-    def tell(self, pieces: list[bytes | memoryview]) -> bool:
+        self.send = self._out.send
+        """Send pieces on data without blocking; False: something is left, call `flush` when the socket is writable."""
+        self.flush = self._out.flush
+        self.tell = self._told.send
         """As `send`, on control."""
-        return self._told.send(pieces)
+        self.flush_control = self._told.flush
 
-    def flush_control(self) -> bool:
-        """As `flush`, on control."""
-        return self._told.flush()
+    def hang_up(self) -> None:
+        """Let a worker that has no job end by itself: it reads the end of data. Its own end shows on control."""
+        with contextlib.suppress(OSError):  # it has just ended
+            self.data.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of all sockets."""
+        for each in (self.data, self.control, self.lender):
+            if each is not None:
+                each.close()
 
 
-class OverSockets(Ahead):
-    """The thread that does the I/O for such workers."""
+class SocketTransport(Transport):
+    """Selects on the sockets of all workers, and on files that their launcher watches beside them.
 
-    _hears_between_jobs = True
-    _exit_timeout = 0.0
-    """Seconds that workers may take to end by themselves."""
+    Large frames to and from workers of this host go through memory that both see (`_lend`).
+    """
 
-    def __init__(self, owner: Evaluator, name: str) -> None:
-        super().__init__(owner, name)
-        self._count = owner._num_workers
+    def __init__(self) -> None:
         make_room(8)
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_in, selectors.EVENT_READ, (self._woken, None))
+        self._selector.register(self._wake_in, READ, (self._woken, None))
+        self._lends = _lend.can_lend()
 
-    def _begin(self) -> None:
-        """All is there: start the thread, and with it the workers."""
-        _all.add(self)
-        self._thread.start()
+    # Out.
 
-    # What an engine adds.
+    def message_of(self, job: Pickled) -> Any:
+        lent = _lend.lend(*job) if self._lends and _lend.worth_it(job.payload, job.buffers) else None
+        return lent or _wire.frame(job.kind, job.payload, job.buffers)
 
-    @abc.abstractmethod
-    def _start_worker(self, index: int) -> None:
-        """Start a worker in this place. It takes jobs after `_started_up`."""
+    def send(self, worker: PoolWorker, message: Any) -> None:
+        link = worker.link
+        if isinstance(message, _lend.Lent):
+            # A worker that is unresponsive for long has a full socket: then the frame waits in our memory for data.
+            passed = link.lender is not None and _lend.pass_on(link.lender, message)
+            message = message.frame if passed else _lend.copy_back(message)
+        if not link.send(message):
+            self._pool.command(lambda: self._await_writable(worker, link.data, self._on_data))
 
-    @abc.abstractmethod
-    def _kill(self, peer: Any) -> None:
-        """Kill a worker, if it is still the one in its place."""
+    def tell(self, worker: PoolWorker, pieces: Pieces) -> None:
+        link = worker.link
+        if link is not None and not link.tell(pieces):
+            self._pool.command(lambda: self._await_writable(worker, link.control, self._on_control))
 
-    @abc.abstractmethod
-    def _on_end(self, peer: Any, mask: int) -> None:
-        """A worker has ended: leads to `_let_go`."""
+    def _await_writable(self, worker: PoolWorker, sock: socket.socket, action: Callable[..., None]) -> None:
+        if self._pool.workers.get(worker.index) is worker:
+            with contextlib.suppress(KeyError):  # its end has been seen meanwhile
+                self._selector.modify(sock, READ | WRITE, (action, worker))
 
-    @abc.abstractmethod
-    def _begin_to_stop(self, now: bool) -> None:
-        """Set `_stopping` and let the workers end."""
+    # What is watched.
 
-    @abc.abstractmethod
-    def _end_workers(self) -> None:
-        """Wait, bounded, until all have ended; the last thing that is done with them."""
+    def add(self, worker: PoolWorker) -> None:
+        """Begin to read what a worker sends."""
+        self.watch(worker.link.data, self._on_data, worker)
+        self.watch(worker.link.control, self._on_control, worker)
 
-    @abc.abstractmethod
-    def close_in_fork(self) -> None:
-        """In a forked child of this process: let go of everything, without ending any of it."""
+    def watch(self, file: Any, action: Callable[[Any, int], None], worker: PoolWorker) -> None:
+        """Call ``action(worker, mask)`` in the thread that does the I/O when this file of a worker is readable."""
+        self._selector.register(file, READ, (action, worker))
 
-    # From the evaluator's threads.
+    def unwatch(self, *files: Any) -> None:
+        """No longer. None is no file."""
+        for file in files:
+            if file is not None:
+                with contextlib.suppress(KeyError, ValueError):
+                    self._selector.unregister(file)
 
-    def stop(self, now: bool) -> None:
-        """End all workers and the I/O thread; busy ones are killed at once with `now`."""
-        if not self._stopping:
-            self._command(lambda: self._begin_to_stop(now))
-        # A handler of a signal may close the evaluator while its thread leads: then there is nobody else to do it.
-        self._lead.give_back_if_leading()
-        if self._thread is not threading.current_thread():
-            self._thread.join(STOP_WITHIN + self._exit_timeout)
+    def hold(self, worker: PoolWorker) -> None:
+        """Read nothing more of a worker whose connection has ended."""
+        self.unwatch(worker.link.data, worker.link.control)
 
-    def _wake(self) -> None:
+    def drop(self, worker: PoolWorker) -> None:
+        if worker.link is not None:
+            self.hold(worker)
+            worker.link.close()
+
+    def wake(self) -> None:
         # A full pipe has woken it already; a closed one has nobody left to wake.
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._wake_out, b"x")
-
-    def _send(self, peer: Any, pieces: list[bytes | memoryview]) -> None:
-        if not peer.send(pieces):
-            self._command(lambda: self._watch_writes(peer))
-
-    def _tell(self, peer: Any, pieces: list[bytes | memoryview]) -> None:
-        if not peer.tell(pieces):
-            self._command(lambda: self._watch_control(peer))
-
-    def _force(self, peer: Any, entry: Entry) -> bool:
-        self._command(lambda: self._kill_at(peer, entry))
-        return True
-
-    def _kill_at(self, peer: Peer, entry: Entry) -> None:
-        """Kill a worker if it still runs this job: it may have said meanwhile that it has ended, and run another."""
-        if self._seats.get(peer.index) == peer:
-            self._drain(peer)
-            if peer.head() is entry:
-                self._kill(peer)
-
-    # The I/O thread.
-
-    def _run(self) -> bool:
-        self._command(lambda: self._start_workers(0))
-        self._serve()
-        for last in (self._end_workers, self._lead.close, self._close_selector, self._release):
-            try:
-                last()
-            except BaseException:
-                logger.exception("The end of %s's workers did not go as it should.", type(self._owner).__name__)
-        return False
-
-    def _close_selector(self) -> None:
-        self._selector.close()
-        os.close(self._wake_in)
-        os.close(self._wake_out)
-
-    def _start_workers(self, index: int) -> None:
-        """Start this one and then the next, as commands: who leads does it, and sees meanwhile to those that are up."""
-        self._start_worker(index)
-        if index + 1 < self._count:
-            self._command(lambda: self._start_workers(index + 1))
-
-    def _release(self) -> None:
-        """Let go of what the engine has beside its workers; the I/O thread's last act."""
-
-    def _poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        return self._selector.select(self._rest(timeout))
-
-    def _handle_events(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
-        for key, mask in events:
-            action, peer = key.data
-            if peer is None or self._seats.get(peer.index) is peer:
-                try:
-                    action(peer, mask)
-                except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
-                    self._went_wrong(peer, error)
-        self._conclude_turn()
 
     def _woken(self, _: None, mask: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_in, 4096)
 
-    def _watch(self, peer: Peer) -> None:
-        """Begin to read what a worker sends."""
-        self._selector.register(peer.data, selectors.EVENT_READ, (self._on_data, peer))
-        self._selector.register(peer.control, selectors.EVENT_READ, (self._on_control, peer))
+    def close(self) -> None:
+        self._selector.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)
 
-    def _watch_writes(self, peer: Peer) -> None:
-        if self._seats.get(peer.index) is peer:
-            both = selectors.EVENT_READ | selectors.EVENT_WRITE
-            with contextlib.suppress(KeyError):  # its end has been seen meanwhile
-                self._selector.modify(peer.data, both, (self._on_data, peer))
+    def close_in_fork(self) -> None:
+        for worker in self._pool.workers.values():
+            if worker.link is not None:
+                worker.link.close()
 
-    def _watch_control(self, peer: Peer) -> None:
-        if self._seats.get(peer.index) is peer:
-            both = selectors.EVENT_READ | selectors.EVENT_WRITE
-            with contextlib.suppress(KeyError):  # the worker has closed it
-                self._selector.modify(peer.control, both, (self._on_control, peer))
+    # In.
 
-    def _unwatch(self, *things: Any) -> None:
-        for thing in things:
-            if thing is not None:
-                with contextlib.suppress(KeyError, ValueError):
-                    self._selector.unregister(thing)
+    def poll(self, timeout: float | None) -> Events:
+        return self._selector.select(timeout)
 
-    # What workers say.
+    def handle(self, events: Events) -> None:
+        pool = self._pool
+        workers = pool.workers
+        for key, mask in events:
+            action, worker = key.data
+            if worker is None or workers.get(worker.index) is worker:
+                try:
+                    action(worker, mask)
+                except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+                    pool.went_wrong(worker, error)
 
-    def _on_data(self, peer: Peer, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
-            with self._lock:
-                done = peer.flush()
+    def _on_data(self, worker: PoolWorker, mask: int) -> None:
+        link = worker.link
+        if mask & WRITE:
+            with self._pool.sending:
+                done = link.flush()
             if done:
-                self._selector.modify(peer.data, selectors.EVENT_READ, (self._on_data, peer))
-        if mask & selectors.EVENT_READ:
+                self._selector.modify(link.data, READ, (self._on_data, worker))
+        if mask & READ:
             try:
-                frames = peer.reader.read()
+                frames = link.reader.read()
             except BlockingIOError:
                 return
             if frames:
-                self._take(peer, frames)
-            if peer.reader.at_end:
-                self._on_end(peer, mask)
+                self._pool.hearing.take(worker, frames)
+            if link.reader.at_end:
+                self._pool.staff.ended(worker)
 
-    def _drain(self, peer: Peer) -> None:
-        """Take the last that an ended worker said."""
+    def drain(self, worker: PoolWorker) -> None:
+        if worker.link is None:
+            return
         frames = []
-        with contextlib.suppress(BlockingIOError):
-            frames = peer.reader.read(drain=True)
+        with contextlib.suppress(BlockingIOError, OSError):
+            frames = worker.link.reader.read(drain=True)
         if frames:
-            self._take(peer, frames)
+            self._pool.hearing.take(worker, frames)
 
-    def _on_control(self, peer: Peer, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
-            with self._lock:
-                done = peer.flush_control()
+    def _on_control(self, worker: PoolWorker, mask: int) -> None:
+        link = worker.link
+        if mask & WRITE:
+            with self._pool.lock:
+                done = link.flush_control()
             if done:
-                self._selector.modify(peer.control, selectors.EVENT_READ, (self._on_control, peer))
-        if not mask & selectors.EVENT_READ:
+                self._selector.modify(link.control, READ, (self._on_control, worker))
+        if not mask & READ:
             return
         try:
-            frames = peer.control_reader.read()
+            frames = link.control_reader.read()
         except BlockingIOError:
             return
-        self._given_back(peer, [_wire.RANGE.unpack(payload) for _, payload, _ in frames])
-        if peer.control_reader.at_end:
-            self._unwatch(peer.control)
+        if frames:
+            self._pool.hearing.take(worker, frames)
+        if link.control_reader.at_end:
+            self.unwatch(link.control)
 
-    # Ends.
-
-    def _let_go(self, peer: Peer, text: str) -> None:
-        """A worker is gone: blame the job that it ran, take back the others."""
-        with self._lock:
-            entries = self._forget(peer)
-        if entries:
-            job: Job[Any] = entries[0].job
-            outcome: Outcome = failed(FailureKind.WORKER_DIED, text, start=peer.since, end=monotonic(),
-                                      worker=peer.worker)  # fmt: skip
-            self._reports.append((job, outcome))
-            with self._lock:
-                for entry in entries[1:]:
-                    self._homeless[entry.job.number] = entry.job, entry.source, None
-
-    def _hold_back(self, peer: Peer) -> None:
-        """Send nothing more to a worker that is about to go."""
-        with self._lock:
-            for queue in (self._hungry, self._idle):
-                if peer in queue:
-                    queue.remove(peer)
-            peer.hungry = peer.idle = False
-            peer.held = True
+    def borrow(self, worker: PoolWorker, head: memoryview) -> _wire.Frame:
+        return _lend.borrow(worker.link.lender, head)
 
 
-def _after_fork() -> None:
-    for supervisor in list(_all):
-        supervisor.close_in_fork()
+def wait_for_hang_up(workers: Iterable[PoolWorker], within: float) -> list[PoolWorker]:
+    """Wait until workers that were let go have ended, at most so many seconds; those that have not.
+
+    What they said last is dropped: they had no job.
+    """
+    deadline = monotonic() + within
+    alive = {worker.link.control.fileno(): worker for worker in workers if worker.link is not None}
+    alive.pop(-1, None)
+    while alive and (rest := deadline - monotonic()) > 0:
+        for fd in can_read(*alive, timeout=rest):
+            if _is_at_end(alive[fd].link.control):
+                del alive[fd]
+    return list(alive.values())
 
 
-at_fork(Order.ENGINES, _after_fork)
+def _is_at_end(sock: socket.socket) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        try:
+            return not sock.recv(1 << 16)
+        except OSError:
+            return True
+    return False

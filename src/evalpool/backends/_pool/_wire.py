@@ -28,6 +28,8 @@ FAST = struct.Struct("<qiddd")
 FAST_FRAME = struct.Struct("<QHBqiddd")
 """The same with the head of its frame: one call for the commonest message of all."""
 RANGE = struct.Struct("<qq")
+PID = struct.Struct("<q")
+"""A worker's process id, before the name of its host: where it says that it has started up."""
 DECISION = struct.Struct("<qiq?")
 """Number, attempt, count of records seen, and whether to stop."""
 
@@ -40,9 +42,9 @@ LENT = 5
 # To the supervisor, on data.
 STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN, LOG = 10, 11, 12, 13, 14, 15
 # To the worker, on control.
-STOP, WITHDRAW, DECIDED = 20, 21, 22
+STOP, STEAL_BACK, DECIDED = 20, 21, 22
 # To the supervisor, on control.
-WITHDRAWN = 30
+GIVEN_BACK = 30
 
 CHUNK = 1 << 18
 """Bytes per read; a frame above this is read into a buffer of its own, which its arrays then use."""

@@ -150,7 +150,7 @@ class SocketChannel(Channel):
 
 
 class Turn:
-    """Which job is next: the main thread claims it, the control thread may withdraw those not yet claimed.
+    """Which job is next: the main thread claims it, the control thread may give back those not yet claimed.
 
     Jobs are counted in the order in which they were sent, on both sides alike.
     """
@@ -159,14 +159,14 @@ class Turn:
         self._lock = threading.Lock()
         self._next = 0
         self._claimed = 0.0
-        self.catch_up: Callable[[], None] | None = None  # hear of withdrawals that the control thread could not hear
-        self._withdrawn: deque[tuple[int, int]] = deque()
+        self.catch_up: Callable[[], None] | None = None  # hear of steals that the control thread could not hear
+        self._given_back: deque[tuple[int, int]] = deque()
 
     def claim(self) -> bool:
-        """The next job begins; False: it has been withdrawn.
+        """The next job begins; False: it has been given back.
 
-        While the job before was deaf (C code that holds the GIL) a withdrawal may have come, and the supervisor may
-        have given the job to another worker without waiting for an answer: so after a long job we look ourselves.
+        While the job before it held the GIL (C code), we may have been asked to give this one back, and the pool may
+        have given it to another worker without waiting for an answer: so after a long job we look ourselves.
         """
         now = monotonic()
         if now - self._claimed > LONG and self.catch_up is not None:
@@ -175,16 +175,16 @@ class Turn:
         with self._lock:
             count = self._next
             self._next = count + 1
-            return not self._withdrawn or not any(low <= count <= high for low, high in self._withdrawn)
+            return not self._given_back or not any(low <= count <= high for low, high in self._given_back)
 
-    def withdraw(self, low: int, high: int) -> tuple[int, int]:
-        """Withdraw the jobs of a range that have not begun; returns the range that was (empty if low > high)."""
+    def give_back(self, low: int, high: int) -> tuple[int, int]:
+        """Do not begin the jobs of a range that have not begun; returns which those are (none if low > high)."""
         with self._lock:
             low = max(low, self._next)
-            while self._withdrawn and self._withdrawn[0][1] < self._next:
-                self._withdrawn.popleft()
+            while self._given_back and self._given_back[0][1] < self._next:
+                self._given_back.popleft()
             if low <= high:
-                self._withdrawn.append((low, high))
+                self._given_back.append((low, high))
             return low, high
 
 
@@ -251,7 +251,8 @@ class Serving:
             self._broken = describe_exception(error, error.__traceback__)
         gc.collect()
         gc.freeze()  # what was imported stays: later collections need not look at it
-        channel.send(_wire.frame(_wire.STARTED_UP, b""))
+        here = _wire.PID.pack(os.getpid()) + socket.gethostname().encode()
+        channel.send(_wire.frame(_wire.STARTED_UP, here))
 
     def _open_channel(self, data: socket.socket, setup: dict[str, Any], lender: socket.socket | None) -> SocketChannel:
         return SocketChannel(data, setup["decides"], None, setup["advice"], lender)
@@ -435,9 +436,9 @@ class _Listener:
                 self._channel.ask_to_stop(*_wire.JOB.unpack(payload))
             elif kind == _wire.DECIDED:
                 self._channel.decided(*_wire.DECISION.unpack(payload))
-            elif kind == _wire.WITHDRAW:
-                low, high = self._turn.withdraw(*_wire.RANGE.unpack(payload))
-                _wire.send_all(self._control, _wire.frame(_wire.WITHDRAWN, _wire.RANGE.pack(low, high)))
+            elif kind == _wire.STEAL_BACK:
+                low, high = self._turn.give_back(*_wire.RANGE.unpack(payload))
+                _wire.send_all(self._control, _wire.frame(_wire.GIVEN_BACK, _wire.RANGE.pack(low, high)))
 
 
 def _prepare() -> None:

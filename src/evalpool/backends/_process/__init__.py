@@ -2,14 +2,13 @@
 
 ::
 
-    caller's thread              I/O thread of the supervisor           worker process
-      _dispatch_all ──jobs──────────────────────────────────────data──► unpickle, call
+    caller's thread              whoever does the pool's I/O            worker process
+      Pool.run ──jobs───────────────────────────────────────────data──► unpickle, call
                                    outcome, record ◄────────────data─── one frame each
-      inbox ◄──── _report_all ◄─── stderr's tail, exit status ◄──────── its end
-                                   stop, withdraw ───────────control──► a thread that sleeps
+      inbox ◄──── report ◄──────── stderr's tail, exit status ◄──────── its end
+                                   stop, steal back ─────────control──► a thread that sleeps
 
-`_evaluator` has the four hooks, `_supervisor` the I/O thread, `_handle` what it knows of one worker,
-`_wire` the frames, `_worker` what runs in a worker, `_ends` how workers end when nobody else ends them.
+It is the pool of `evalpool.backends._pool` with a launcher of interpreters (`_launcher`).
 """
 
 from typing import TYPE_CHECKING

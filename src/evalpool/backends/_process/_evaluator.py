@@ -1,23 +1,17 @@
-"""The evaluator on supervised processes: its hooks."""
+"""The evaluator on supervised processes."""
 
 from __future__ import annotations
 
-import pickle
 from typing import Any, ClassVar
 
-from evalpool._checks import check_real
-from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ends import EXIT_TIMEOUT
-from evalpool.backends._pool._logs import levels
-from evalpool.backends._pool._supervised import SupervisedEvaluator
-from evalpool.backends._process._supervisor import Supervisor
-from evalpool.batch._deadline import heard_by_the_search
-from evalpool.evaluator._parcel import pack
+from evalpool.backends._pool._evaluator import LaunchedEvaluator
+from evalpool.backends._process._launcher import InterpreterLauncher
 
 __all__ = ["ProcessPoolEvaluator"]
 
 
-class ProcessPoolEvaluator(SupervisedEvaluator):
+class ProcessPoolEvaluator(LaunchedEvaluator):
     """Runs run-functions in worker processes of this machine, each watched over.
 
     Workers are fresh interpreters; the run-function travels by value (lambdas, closures, functions of a script
@@ -34,28 +28,8 @@ class ProcessPoolEvaluator(SupervisedEvaluator):
         **kwargs: as for every evaluator.
     """
 
-    _workers_are: ClassVar[str] = "processes"
-    _jobs_are_isolated = True
+    launcher_class = InterpreterLauncher
+    _thread_name: ClassVar[str] = "evalpool-process-io"
 
     def __init__(self, run_function: Any, *, exit_timeout: float = EXIT_TIMEOUT, **kwargs: Any) -> None:
-        self._exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
-        super().__init__(run_function, **kwargs)
-
-    def _start(self) -> None:
-        large: list[pickle.PickleBuffer] = []
-        parcel = pack(self, large.append)
-        if parcel.error:
-            self._refuse_all(parcel.error)
-            return
-        setup = {
-            "origin": parcel.origin,
-            "task": parcel.task,
-            "buffers": large,
-            "storage": parcel.storage,
-            "advice": parcel.advice,
-            "decides": self._stopper is not None,
-            "lends": True,
-            "levels": levels(),
-            "signals": heard_by_the_search(),
-        }
-        self._supervisor = Supervisor(self, *_wire.dump(setup), self._exit_timeout)
+        super().__init__(run_function, exit_timeout=exit_timeout, **kwargs)

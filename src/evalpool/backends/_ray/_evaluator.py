@@ -8,11 +8,15 @@ from evalpool._checks import check_real, is_whole
 from evalpool._log import get_logger
 from evalpool._ray_session import Session
 from evalpool.backends._pool._ends import EXIT_TIMEOUT
-from evalpool.backends._pool._supervised import SupervisedEvaluator
+from evalpool.backends._pool._evaluator import PoolEvaluator
+from evalpool.backends._pool._owner import Owner
+from evalpool.backends._pool._pool import Pool
 from evalpool.backends._ray._actor import worker_class
+from evalpool.backends._ray._launcher import ActorLauncher
 from evalpool.backends._ray._reach import host_identity
 from evalpool.backends._ray._resources import Needs
-from evalpool.backends._ray._supervisor import Actors
+from evalpool.backends._ray._store import Shelf
+from evalpool.backends._ray._transport import ActorTransport
 from evalpool.errors import BadArgument
 from evalpool.evaluator import _settings
 from evalpool.evaluator._parcel import pack
@@ -28,7 +32,7 @@ logger = get_logger()
 LOOPBACK = "127.0.0.1"
 
 
-class RayEvaluator(SupervisedEvaluator):
+class RayEvaluator(PoolEvaluator):
     """Runs run-functions in actors of a Ray cluster, of this machine or another.
 
     Each worker is an actor with its own resources. A worker or node that dies costs the job that ran there, as
@@ -151,8 +155,7 @@ class RayEvaluator(SupervisedEvaluator):
             "storage_host": host_identity() if self._storage.shared < Sharing.CLUSTER else None,
             "advice_elsewhere": str(_settings.unreachable(self._storage, type(self).__name__, Sharing.CLUSTER)),
         }
-        self._supervisor = Actors(
-            self,
+        launcher = ActorLauncher(
             self._ray,
             self._ray.put(setup),
             self._needs,
@@ -161,6 +164,7 @@ class RayEvaluator(SupervisedEvaluator):
             self._follows and bool(self._needs.amounts),
             self._exit_timeout,
         )
+        self._pool = Pool(Owner(self), launcher, ActorTransport(Shelf(self._ray)), "evalpool-ray-io")
 
     def close(self) -> list[Job[Any]]:
         try:

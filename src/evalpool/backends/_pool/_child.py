@@ -1,0 +1,84 @@
+"""A worker as a child of this process: a fresh interpreter that inherits its sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from evalpool._descriptors import make_room
+from evalpool._launchers import child_environment
+from evalpool.backends._pool._lend import can_lend
+from evalpool.backends._pool._sockets import Connection
+from evalpool.worker._path import boot_text, understood_path
+
+if TYPE_CHECKING:
+    from evalpool.backends._pool._prefetcher import PoolWorker
+
+__all__ = ["DESCRIPTORS", "Child", "child"]
+
+DESCRIPTORS = 16
+"""More than starting a worker takes for a moment; five stay: three sockets, its standard error, its end."""
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+_BOOT = (
+    "import os, sys; "
+    "sys.path[:] = bytes.fromhex(os.environ.pop('EVALPOOL_SYS_PATH')).decode('utf-8', 'surrogatepass').split(chr(0)); "
+    "from evalpool.backends._pool._worker import main; main({data}, {control}, {lender})"
+)
+
+
+class Child(NamedTuple):
+    """How to start a worker as a child: its command, its environment, and the numbers of the files that it inherits."""
+
+    command: list[str]
+    environment: dict[str, str]
+    files: list[int]
+
+
+@contextlib.contextmanager
+def child(worker: PoolWorker, threads: int) -> Iterator[Child]:
+    """Inside, start it; then `worker` is linked to it, and its ends of the sockets are closed here.
+
+    Args:
+        worker: of the pool.
+        threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
+    """
+    with sockets(threads) as (each, connection):
+        yield each
+        worker.link = connection
+
+
+@contextlib.contextmanager
+def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
+    """As `child`, for whoever speaks with it without a pool."""
+    make_room(DESCRIPTORS)
+    environment = {name: str(threads) for name in THREAD_VARIABLES}
+    environment.update(child_environment())
+    environment["EVALPOOL_SYS_PATH"] = boot_text(understood_path())
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+
+        def pair() -> tuple[socket.socket, int]:
+            one, other = socket.socketpair()
+            ours.enter_context(one)
+            theirs.enter_context(other)
+            return one, other.fileno()
+
+        data, its_data = pair()
+        control, its_control = pair()
+        lender, its_lender = pair() if can_lend() else (None, -1)
+        boot = _BOOT.format(data=its_data, control=its_control, lender=its_lender)
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        files = [fd for fd in (its_data, its_control, its_lender) if fd >= 0]
+        yield Child([sys.executable, *flags, "-c", boot], environment, files), Connection(data, control, lender)
+        ours.pop_all()  # from here on whoever has the connection closes them

@@ -1,0 +1,253 @@
+"""The workers of a pool as they come and go: started, heard to end, replaced, given up.
+
+A worker that ends is replaced. One that ends before it was ready counts as a failed start: after a few in a row its
+place is given up, and when no place is left the pool is broken, so that jobs fail instead of waiting for ever.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from evalpool._clock import monotonic
+from evalpool._log import get_logger
+from evalpool.backends._pool._ends import tell_of_cut
+from evalpool.backends._pool._launcher import CannotStart
+from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.outcomes import FailureKind, Worker, failed
+
+if TYPE_CHECKING:
+    from evalpool.backends._pool._pool import Pool
+
+__all__ = ["Staff"]
+
+logger = get_logger()
+
+FAILED_STARTS = 3
+"""Attempts in a row that end before the worker is ready: then another one is pointless."""
+NEXT_START = 0.2
+"""Seconds until the next attempt where the system refused to start a worker (no memory, no file descriptors)."""
+KILLED_WITHIN = 2.0
+"""Seconds that killed workers may take to end when the pool is closed."""
+
+
+class Staff:
+    """Of one pool; used by whoever does its I/O."""
+
+    def __init__(self, pool: Pool, count: int) -> None:
+        self._pool = pool
+        self._launcher = pool.launcher
+        self.count = count  # that are wanted
+        self._failed: Counter[int] = Counter()  # starts in a row, by place, or in 0 where all workers are alike
+        self._given_up = 0  # places
+
+    # Beginnings.
+
+    def start_all(self) -> None:
+        """Start all workers."""
+        self._start_next(list(self._launcher.indices(self.count))[::-1])
+
+    def _start_next(self, indices: list[int]) -> None:
+        """One, then the next as a command: whoever does the I/O sees meanwhile to those that are up."""
+        if indices:
+            self.start(indices.pop())
+            self._pool.command(partial(self._start_next, indices))
+
+    def start(self, index: int) -> None:
+        """Start a worker in a free place."""
+        pool = self._pool
+        if pool.stopping or pool.broken or index in pool.workers or len(pool.workers) >= self.count:
+            return
+        name = f"{self._launcher.name}-{index}"
+        worker = PoolWorker(index, Worker(name, socket.gethostname(), 0), monotonic())
+        with pool.lock:
+            pool.prefetcher.add(worker)
+        try:
+            worker.handle = self._launcher.start(worker)
+            if worker.link is not None:
+                self.connected(worker)
+        except CannotStart as error:
+            self._let_go(worker)
+            self.give_up(f"No {self._launcher.what} can be started: {error}")
+        except Exception as error:  # noqa: BLE001  counted as a failed start, and said
+            self._let_go(worker)
+            if self._may_start_again(index, self._launcher.describe_failed_start(error)):
+                pool.owner.after(NEXT_START, pool.command, partial(self.start, index))
+
+    def _let_go(self, worker: PoolWorker) -> None:
+        """It could not be started."""
+        pool = self._pool
+        with pool.lock:
+            pool.prefetcher.remove(worker)
+        if worker.handle is not None:
+            self._launcher.kill(worker)
+            self._launcher.release(worker)
+        pool.transport.drop(worker)
+
+    def connected(self, worker: PoolWorker) -> None:
+        """A worker can be spoken to: send it what it needs, and listen."""
+        pool = self._pool
+        pool.transport.add(worker)
+        if pool.setup is not None:
+            with pool.sending:
+                pool.transport.send(worker, pool.setup)
+        if self._launcher.start_timeout is not None:
+            pool.owner.after(self._launcher.start_timeout, self._check_start, worker)
+
+    def _check_start(self, worker: PoolWorker) -> None:
+        if not worker.ready:
+            self._pool.command(partial(self._kill, worker))
+
+    def started_up(self, worker: PoolWorker) -> None:
+        """A worker is ready for jobs."""
+        pool = self._pool
+        self._failed.pop(self._place_of(worker.index), None)
+        with pool.lock:
+            pool.prefetcher.start_up(worker)
+        pool.shortage.end()
+
+    def _place_of(self, index: int) -> int:
+        return 0 if self._launcher.are_alike else index
+
+    # Ends.
+
+    def _kill(self, worker: PoolWorker) -> None:
+        if self._pool.workers.get(worker.index) is worker:
+            self._launcher.kill(worker)
+
+    def kill_at(self, worker: PoolWorker, attempt: Any) -> None:
+        """Kill a worker if it still runs this attempt: it may have said meanwhile that it ended, and run another."""
+        if self._pool.workers.get(worker.index) is worker:
+            self._pool.transport.drain(worker)
+            if worker.head() is attempt:
+                self._launcher.kill(worker)
+
+    def ended(self, worker: PoolWorker) -> None:
+        """The connection to a worker has ended, or the worker itself."""
+        if worker.ending or self._pool.workers.get(worker.index) is not worker:
+            return
+        pool = self._pool
+        pool.transport.drain(worker)
+        text = self._launcher.conclude(worker)
+        if text is not None:
+            self.bury(worker, text)
+            return
+        worker.ending = True
+        pool.transport.hold(worker)
+        with pool.lock:
+            pool.prefetcher.hold(worker)
+
+    def bury(self, worker: PoolWorker, text: str) -> None:
+        """Let go of a worker that has ended, and start another one in its place.
+
+        Its first job in flight is to blame, for it runs its jobs in the order in which they were sent; the others never
+        began.
+        """
+        pool = self._pool
+        if pool.workers.get(worker.index) is not worker:
+            return
+        try:
+            self._launcher.release(worker)
+            pool.transport.drop(worker)
+            self._take_jobs_of(worker, text)
+        finally:
+            if worker.ready or self._may_start_again(worker.index, text):
+                self.start(worker.index)
+
+    def _take_jobs_of(self, worker: PoolWorker, text: str) -> None:
+        pool = self._pool
+        with pool.lock:
+            attempts = pool.prefetcher.remove(worker)
+            pool.prefetcher.unassign(attempts[1:])
+            last = worker.ready and not pool.prefetcher.has_ready()
+        if last:
+            pool.shortage.begin()
+        if attempts:
+            self._blame(attempts[0], worker, text)
+
+    def _blame(self, attempt: Any, worker: PoolWorker, text: str) -> None:
+        kind, now = FailureKind.WORKER_DIED, monotonic()
+        self._pool.report(attempt, failed(kind, text, start=worker.since, end=now, worker=worker.facts))
+
+    def discard(self, worker: PoolWorker, text: str) -> None:
+        """What a worker has been sent or has said is in doubt: its job ends with this text, and it is replaced."""
+        if self._launcher.kills:
+            self._launcher.kill(worker)
+            self.bury(worker, text)
+            return
+        with self._pool.lock:
+            attempts = self._pool.prefetcher.empty(worker)
+        for attempt in attempts:
+            self._blame(attempt, worker, text)
+
+    def _may_start_again(self, index: int, text: str) -> bool:
+        """A worker ended before it was ready."""
+        if self._pool.stopping or self._pool.broken:
+            return False
+        place = self._place_of(index)
+        self._failed[place] += 1
+        if self._failed[place] < FAILED_STARTS:
+            return True
+        self._given_up += 1
+        if self._launcher.are_alike or self._given_up >= self.count:
+            what = self._launcher.what
+            self.give_up(f"No {what} can be started; {FAILED_STARTS} attempts in a row failed. {text}")
+        else:
+            logger.error("Worker %d was given up after %d attempts to start it. %s", index, FAILED_STARTS, text)
+        return False
+
+    def give_up(self, text: str) -> None:
+        """Workers cannot be started: say so once, and fail jobs instead of letting them wait for ever."""
+        pool = self._pool
+        if not pool.broken:
+            pool.broken = text
+            logger.error(text)
+            pool.prefetcher.slots += self.count  # the jobs come here to be reported
+
+    def resize(self, count: int) -> None:
+        """There is room for so many workers now. Those whose place is gone end by themselves."""
+        pool = self._pool
+        self.count = count
+        pool.owner.set_workers(max(1, count))
+        for worker in list(pool.workers.values()):
+            if len(pool.workers) > count and worker.link is None:  # it waits for a place that is gone
+                self._let_go(worker)
+        for index in self._launcher.indices(count):
+            self.start(index)
+
+    # The end of all.
+
+    def begin_to_stop(self) -> None:
+        """Let workers end that have no job, and kill the others."""
+        pool = self._pool
+        pool.stopping = True
+        for worker in list(pool.workers.values()):
+            if self._is_idle(worker):
+                worker.link.hang_up()
+            else:
+                self._launcher.kill(worker)
+
+    @staticmethod
+    def _is_idle(worker: PoolWorker) -> bool:
+        return worker.ready and not worker.in_flight and not worker.ending and worker.link is not None
+
+    def end_all(self) -> None:
+        """Wait, bounded, until all workers have ended."""
+        pool, launcher = self._pool, self._launcher
+        if not launcher.kills:
+            return
+        workers = list(pool.workers.values())
+        for worker in launcher.wait_for_ends(list(filter(self._is_idle, workers)), launcher.exit_timeout):
+            where = f" on {worker.facts.host}" if launcher.workers_are == "cluster" else ""
+            tell_of_cut(f"Worker {worker.index} (process {worker.facts.pid}{where})", launcher.exit_timeout)
+        for worker in workers:
+            launcher.kill(worker)
+        launcher.wait_for_ends([worker for worker in workers if not worker.ending], KILLED_WITHIN)
+        with pool.lock:
+            for worker in workers:
+                pool.prefetcher.remove(worker)
+        for worker in workers:
+            launcher.release(worker)
+            pool.transport.drop(worker)

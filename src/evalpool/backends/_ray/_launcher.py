@@ -1,0 +1,261 @@
+"""The launcher of Ray's actors: started, let in, killed, and why they ended.
+
+Two things tell of an actor's end: its connection, at once, and the call that it serves, with the reason that Ray
+gives. Whichever comes first, the reason is waited for, within bounds; then the job that ran is to blame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import psutil
+
+from evalpool._log import get_logger
+from evalpool.backends._pool._launcher import CannotStart, Launcher
+from evalpool.backends._pool._pool import Pool
+from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._sockets import Connection
+from evalpool.backends._pool._stderr import REPORT, ErrorTail
+from evalpool.backends._ray import _holders, _ring
+from evalpool.backends._ray._actor import versions
+from evalpool.backends._ray._reach import host_identity, listen_to_workers
+from evalpool.backends._ray._resources import Needs
+from evalpool.backends._ray._transport import Rings
+from evalpool.outcomes import Worker
+from evalpool.worker._path import understood_path
+
+__all__ = ["ActorLauncher"]
+
+logger = get_logger()
+
+REASON_WITHIN = 3.0
+"""Seconds between the end of a connection and Ray's reason for it; it takes milliseconds on one host."""
+LOOK_EVERY = 2.0
+"""Seconds between two looks at the cluster's nodes, one question to its head (0.8 ms) each, where their number counts.
+Ray has no public way to be told."""
+
+
+class Actor:
+    """What is known of one actor: the handle of its worker."""
+
+    __slots__ = ("actor", "came", "heed", "log", "rings", "why")
+
+    def __init__(self, actor: Any, heed: Callable[[Any], None]) -> None:
+        self.actor = actor
+        self.heed = heed
+        self.came: dict[str, socket.socket] = {}  # by role, until all have come
+        self.rings: Rings | None = None  # on this host
+        self.why = ""  # Ray's reason for its end
+        self.log = ""  # the file of its standard error, if it is on this host
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Queue a call, and hear of its end."""
+        self.heed(getattr(self.actor, method).remote(*arguments))
+
+
+class ActorLauncher(Launcher):
+    """Starts actors.
+
+    Args:
+        ray: the module.
+        setup: what each worker needs, in the object store.
+        needs: the resources of each.
+        host: where they reach us.
+        actor_class: theirs, with its options.
+        follow: have as many as the cluster's nodes hold, whoever joins and leaves.
+        exit_timeout: seconds that workers may take to end at the close.
+    """
+
+    name: ClassVar[str] = "ray"
+    what: ClassVar[str] = "Ray worker"
+    workers_are: ClassVar[str] = "cluster"
+    are_alike: ClassVar[bool] = True
+    start_timeout = None  # Ray starts a worker when there is room for it
+
+    def __init__(
+        self, ray: Any, setup: Any, needs: Needs, host: str, actor_class: Any, follow: bool, exit_timeout: float
+    ) -> None:
+        self.exit_timeout = exit_timeout
+        self._ray, self._setup, self.needs = ray, setup, needs
+        self._tickets = itertools.count()
+        self._waiting: dict[int, PoolWorker] = {}  # those that have not come yet, by ticket
+        self._where = host_identity()
+        self._class, self._host, self._follow = actor_class, host, follow
+
+    def open(self, pool: Pool) -> None:
+        super().open(pool)
+        self._listener, self._reach = listen_to_workers(
+            self._host, lambda peer: pool.command(partial(self._on_connection, peer.hello, peer.socket))
+        )
+        if self._follow:
+            pool.owner.after(LOOK_EVERY, self._look)
+
+    # Beginnings.
+
+    def start(self, worker: PoolWorker) -> Actor:
+        if not self._ray.is_initialized():  # it would start another one
+            raise CannotStart("Ray was shut down.")
+        ticket = next(self._tickets)
+        worker.facts = Worker(worker.facts.name, "", 0)  # unknown, until it has come
+        try:
+            actor = Actor(self._class.remote(versions(), understood_path()), partial(self._heed, worker))
+            self._waiting[ticket] = worker
+            actor.call("serve", self._setup, self._reach, ticket)
+        except Exception as error:
+            self._waiting.pop(ticket, None)
+            raise CannotStart(f"{type(error).__name__}: {error}") from error  # Ray was shut down, or lost its head
+        return actor
+
+    def _heed(self, worker: PoolWorker, call: Any) -> None:
+        """Hear of a call's end; from Ray's own thread, without asking."""
+        call.future().add_done_callback(lambda future: self._pool.command(partial(self._on_call, worker, future)))
+
+    def _on_connection(self, hello: dict[str, Any], sock: socket.socket) -> None:
+        worker = self._waiting.get(hello["ticket"])
+        if worker is None or self._pool.workers.get(worker.index) is not worker or self._pool.stopping:
+            sock.close()
+            return
+        actor = worker.handle
+        came = actor.came
+        came[hello["role"]] = sock
+        if hello["role"] == "lender":
+            with contextlib.suppress(OSError):  # it is gone, which is noticed otherwise
+                rings = _ring.offer(sock)  # it waits for this
+                actor.rings = None if rings is None else Rings(*rings)
+        if not {"data", "control"} <= came.keys() or (hello.get("lends") and "lender" not in came):
+            return
+        del self._waiting[hello["ticket"]]
+        worker.facts = Worker(worker.facts.name, hello["host"], hello["pid"])
+        worker.elsewhere = hello["where"] != self._where
+        actor.log = "" if worker.elsewhere else hello["log"]
+        worker.link = Connection(came["data"], came["control"], came.get("lender"))
+        self._pool.staff.connected(worker)
+
+    # Ends.
+
+    def kill(self, worker: PoolWorker) -> None:
+        children = _descendants(worker)
+        self._kill_actor(worker)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    def _kill_actor(self, worker: PoolWorker) -> None:
+        """At once, whatever it does; the node's own daemon sees to most of its children."""
+        if not self._ray.is_initialized():  # its workers have ended with it; this call would start another one
+            return
+        try:
+            self._ray.kill(worker.handle.actor, no_restart=True)
+        except Exception as error:  # noqa: BLE001  Ray was shut down, or lost its head
+            logger.debug("Ray could not kill the actor of worker %d: %s", worker.index, error)
+
+    def conclude(self, worker: PoolWorker) -> str | None:
+        if worker.handle.why:
+            return self.describe_end(worker)
+        bury = partial(self._bury, worker)
+        self._pool.owner.after(REASON_WITHIN, self._pool.command, bury)
+        return None
+
+    def _bury(self, worker: PoolWorker) -> None:
+        self._pool.staff.bury(worker, self.describe_end(worker))
+
+    def _on_call(self, worker: PoolWorker, future: Any) -> None:
+        """A call of it has ended: returned, which is nothing new, or failed, which is its end."""
+        error = future.exception()
+        if error is None or self._pool.workers.get(worker.index) is not worker:
+            return
+        if not worker.handle.why:
+            worker.handle.why = _reason(error)
+        if not worker.ending:
+            self._pool.transport.drain(worker)
+        self._bury(worker)
+
+    def describe_end(self, worker: PoolWorker) -> str:
+        facts, actor = worker.facts, worker.handle
+        where = f" {facts.pid} on {facts.host}" if facts.pid else f" {facts.name}"
+        return f"The Ray worker{where} ended. {actor.why or 'Ray gives no reason.'}{_last_words(actor.log)}"
+
+    def release(self, worker: PoolWorker) -> None:
+        self._kill_actor(worker)  # it may have closed its connection only
+        for ticket in [ticket for ticket, each in self._waiting.items() if each is worker]:
+            del self._waiting[ticket]
+        if worker.link is None:
+            for sock in worker.handle.came.values():
+                sock.close()
+
+    def describe_shortage(self) -> str:
+        if not self._ray.is_initialized():
+            return "Ray was shut down."
+        ours = []
+        for pool in self._pool.shortage.others():
+            pids = {worker.facts.pid for worker in list(pool.workers.values()) if worker.link is not None}
+            name = f"{pool.owner.name} of search {pool.owner.search_id} in this program"
+            launcher = pool.launcher
+            if pids and isinstance(launcher, ActorLauncher):
+                ours.append((name, len(pids), pids, launcher.needs))
+        return _holders.describe(self._ray, self.needs, ours)
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def close_in_fork(self) -> None:
+        for worker in self._waiting.values():
+            for sock in worker.handle.came.values():
+                sock.close()
+
+    # The cluster's nodes.
+
+    def _look(self) -> None:
+        """In the watchdog's thread: how many workers does the cluster hold now?"""
+        pool = self._pool
+        if pool.stopping or not self._ray.is_initialized():
+            return
+        try:
+            count = self.needs.capacity(self._ray.nodes())
+        except Exception as error:  # noqa: BLE001  Ray's head is away for a moment, or for ever: its workers tell
+            logger.warning("The nodes of the Ray cluster cannot be seen: %s", error)
+        else:
+            if count != pool.staff.count:
+                pool.command(partial(self._resize, count))
+        pool.owner.after(LOOK_EVERY, self._look)
+
+    def _resize(self, count: int) -> None:
+        """Nodes have joined or left."""
+        logger.info("The Ray cluster holds %d workers now, %d before.", count, self._pool.staff.count)
+        self._pool.staff.resize(count)
+
+
+def _descendants(worker: PoolWorker) -> list[psutil.Process]:
+    """The processes that a busy worker of this host started, also those in sessions of their own."""
+    if worker.link is None or worker.elsewhere or worker.ending or not worker.in_flight:
+        return []
+    try:
+        return list(psutil.Process(worker.facts.pid).children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+def _last_words(path: str) -> str:
+    """The end of a worker's standard error, where a crash says where it happened."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - REPORT))
+            end = ErrorTail()
+            end.feed(file.read(REPORT))
+    except OSError:
+        return ""
+    tail = end.text()
+    return f"\nThe end of its standard error:\n{tail}" if tail else ""
+
+
+def _reason(error: BaseException) -> str:
+    """Ray's message, without the lines that say nothing to a user."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    dull = ("class_name:", "actor_id:", "namespace:", "pid:", "ip:")
+    return "\n".join(line for line in lines if line and not line.startswith(dull))
