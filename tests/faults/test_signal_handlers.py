@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import signal
 import threading
 from collections.abc import Iterator
@@ -96,3 +97,40 @@ def test_an_alarm_in_a_callback_leaves_gather() -> None:
             evaluator.gather()
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         assert [job.objective for job in evaluator.gather()] == [1.0]
+
+
+class Read:
+    """A result during whose reading an alarm goes off."""
+
+    def __float__(self) -> float:
+        signal.raise_signal(signal.SIGALRM)
+        raise ValueError("no number")
+
+
+numbers.Real.register(Read)
+
+
+async def read_later(job: Any) -> Any:
+    return read(job)
+
+
+def read(job: Any) -> Any:
+    return Read() if job["x"] == 1 else float(job["x"])
+
+
+@pytest.mark.parametrize("function", [read, read_later])
+def test_what_a_handler_raises_while_a_result_is_read_leaves_gather(function: Any) -> None:
+    """It says nothing of the result, and is no failure of its job."""
+    with SerialEvaluator(function) as evaluator:
+        first, second = evaluator.submit([{"x": 1}, {"x": 2}])
+        signal.signal(signal.SIGALRM, raises)
+        with pytest.raises(Late):
+            evaluator.gather()
+        assert [(job.number, job.objective) for job in evaluator.gather()] == [(0, "F_CANCELLED"), (1, 2.0)]
+        assert evaluator.num_jobs_gathered == 2
+        assert [record.status.name for record in evaluator.results()] == ["CANCELLED", "DONE"]
+        assert first.is_done
+        assert second.is_done
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        evaluator.submit([{"x": 1}])
+        assert [job.objective for job in evaluator.gather()] == ["F_invalid_output"]

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
-from evalpool._interrupts import Shielded
+from evalpool._interrupts import Shielded, from_a_handler
 from evalpool.backends._thread import LocalChannel, Threads
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._inbox import Inbox
@@ -100,12 +100,15 @@ class SerialEvaluator(Evaluator):
                         queue.popleft()
                     channel.forget(job.number, attempt)
                     self._report(job, outcome, attempt)
-            except KeyboardInterrupt:
+            except BaseException as error:
+                if not isinstance(error, KeyboardInterrupt) and not from_a_handler(error):
+                    raise
                 with Shielded():
                     self._current = None
                     if queue and queue[0] is job:
                         queue.popleft()
-                        self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
+                        by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+                        self._report(job, failed(FailureKind.CANCELLED, f"interrupted by {by}"), attempt)
                 raise
 
     # In a thread beside, which can be given up.

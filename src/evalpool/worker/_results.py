@@ -12,6 +12,7 @@ import numbers
 import sys
 from typing import Any
 
+from evalpool._interrupts import from_a_handler
 from evalpool.outcomes import Failure, FailureKind, JobStatus, Outcome, Worker, failed
 
 __all__ = ["standardise"]
@@ -37,7 +38,9 @@ def standardise(
     end: float,
     worker: Worker | None = None,
 ) -> Outcome:
-    """Return the outcome of a run-function that returned `value`; never raises.
+    """Return the outcome of a run-function that returned `value`.
+
+    Raises nothing but what a signal's handler raises meanwhile, which says nothing of the value.
 
     Args:
         value: what came back, of any type.
@@ -56,7 +59,9 @@ def standardise(
         return _evaluation(value, metadata, start, end, worker)
     except _Invalid as invalid:
         error = str(invalid)
-    except Exception as failure:  # noqa: BLE001  a user's type may raise from any method; that is its job's failure
+    except Exception as failure:
+        if from_a_handler(failure):
+            raise
         error = f"the result of type {kind.__qualname__} could not be read: {type(failure).__name__}: {failure}"
     return failed(FailureKind.INVALID_OUTPUT, error, metadata=metadata, start=start, end=end, worker=worker)
 
