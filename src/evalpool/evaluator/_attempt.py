@@ -27,7 +27,9 @@ class Attempt:
         place, source: for an engine's own use; not set before.
     """
 
-    __slots__ = ("configuration", "extra", "job", "needs", "number", "place", "source", "timeout")
+    __slots__ = ("configuration", "extra", "job", "number", "place", "source", "timeout")
+
+    needs: Any = None
 
     place: Any
     source: Any
@@ -38,7 +40,6 @@ class Attempt:
         self.configuration = job.args
         self.extra = job._extra
         self.timeout = timeout
-        self.needs = None
 
     def __repr__(self) -> str:
         return f"Attempt({self.job.id!r}, number={self.number})"

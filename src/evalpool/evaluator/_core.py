@@ -105,11 +105,12 @@ class Core:
     # Jobs get slots.
 
     def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """Queue new jobs, whose consumer waits at `inbox`; work starts."""
-        with Shielded(), self.lock:
+        """Queue new jobs, whose consumer waits at `inbox`; work starts. Behind a shield that the caller has taken."""
+        with self.lock:
             # In one line, so that an interrupt finds all of it done or nothing.
             self._add(jobs); inbox.outstanding += len(jobs); self.num_submitted += len(jobs)  # noqa: E702  # fmt: skip
-            self._fill()
+            if self.ledger.free > 0:
+                self._fill()
         if self.ledger.troubles:
             self._say()
 
@@ -310,8 +311,13 @@ class Core:
         job._status = outcome.status
         if self.unrecorded is not None:
             self.unrecorded.add(job.number)
-        if job._inbox is not None:
-            self.put(job._inbox, job)
+        inbox = job._inbox
+        if inbox is not None:  # as `put`, without a call: each job passes here
+            inbox.done.append(job)
+            if len(inbox.done) >= inbox.want:
+                self.condition.notify_all()
+            if inbox.watchers:
+                _wake_watchers(inbox)
 
     def put(self, inbox: Inbox, job: Job[Any]) -> None:
         """Under the lock: a job for its consumer."""
@@ -389,7 +395,8 @@ class Core:
         with self.lock:
             jobs = inbox.take()
             self.num_gathered += len(jobs)
-            self.wake_waiting(inbox)
+            if inbox.waiting or inbox.watchers or self.closed:
+                self.wake_waiting(inbox)
         return jobs
 
     def put_back(self, inbox: Inbox, jobs: list[Job[Any]]) -> None:

@@ -711,7 +711,7 @@ class Evaluator(Services, abc.ABC):
             if self._hooks.on_done:
                 self._hooks.add_each("on_done", fresh)
         try:
-            others = self._foreign_jobs.look()
+            others = self._foreign_jobs.look() if self._search.others_write else []
         except BaseException:  # interrupted: what is gathered is told nevertheless
             if fresh:
                 self._hooks.add("on_gather", fresh, [])
@@ -973,7 +973,8 @@ class Evaluator(Services, abc.ABC):
         self._core.accept_ended([*((job, None) for job in found.restored), *found.given_up], self._inbox)
         if found.given_up:
             self._record_outcomes_soon([job for job, _ in found.given_up])
-        self._accept(found.again, self._inbox)
+        with Shielded():
+            self._accept(found.again, self._inbox)
         if found.last_chances:
             self._accept_last_chances(found.last_chances, self._inbox)
         return len(found.again) + len(found.last_chances)

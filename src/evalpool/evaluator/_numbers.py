@@ -21,10 +21,11 @@ def take_numbers(evaluator: Evaluator, n: int) -> int:
     by owners that died before they recorded jobs: the cap is higher by these.
     """
     spare = evaluator._spare_numbers
-    for index, (first, count) in enumerate(spare):
-        if count >= n:
-            rest = [(first + n, count - n)] if count > n else []
-            spare[index : index + 1] = rest; return first  # noqa: E702  # fmt: skip  # no interrupt between
+    if spare:
+        for index, (first, count) in enumerate(spare):
+            if count >= n:
+                rest = [(first + n, count - n)] if count > n else []
+                spare[index : index + 1] = rest; return first  # noqa: E702  # fmt: skip  # no interrupt between
     storage, search, cap = evaluator._storage, evaluator._search_id, evaluator._cap
     if cap is None or not evaluator._durable:
         return storage.reserve(search, n, cap)

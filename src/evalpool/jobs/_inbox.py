@@ -33,7 +33,7 @@ class Inbox:
 
     def needed(self, size: int) -> int:
         """How many jobs a gather of `size` still waits for: never more than there are."""
-        return min(size, self.outstanding)
+        return size if size < self.outstanding else self.outstanding
 
     def enter(self, size: int) -> None:
         """A thread begins to wait for `size` jobs."""

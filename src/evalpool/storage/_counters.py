@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from evalpool._checks import is_whole
@@ -16,7 +17,7 @@ __all__ = ["Counters", "check_count", "check_next", "refuse"]
 
 def check_count(n: int) -> None:
     """Raise `BadArgument` unless n numbers can be taken."""
-    if (type(n) is not int and not is_whole(n)) or n < 0:  # the common case costs no call
+    if (type(n) is not int and not is_whole(n)) or n < 0:
         raise BadArgument(f"cannot reserve {n!r} numbers; give a whole number that is not negative.")
 
 
@@ -43,13 +44,12 @@ class Counters:
     def __init__(self) -> None:
         self._next = {SEARCHES: 0}
         self._lock = threading.Lock()
-
-    def knows(self, search_id: str) -> bool:
-        return search_id in self._next
+        self.knows: Callable[[str], bool] = self._next.__contains__
 
     def take(self, search_id: str, n: int, cap: int | None) -> int:
         """See `Storage.reserve`; the caller has made sure that the search exists."""
-        check_count(n)
+        if type(n) is not int or n < 0:  # the common case costs no call
+            check_count(n)
         with self._lock:
             first = self._next.get(search_id, 0)
             if cap is not None and first + n > cap:

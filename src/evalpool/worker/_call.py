@@ -40,6 +40,7 @@ SEED_NUMBER = "_evalpool_seed_number"
 PLAIN = frozenset({float, int, str, tuple, list, dict, type(None)})
 """Types of which no value can be awaited; to ask another one for its `__await__` takes as long as reading the clock."""
 
+running_job = RunningJob._in_worker
 clock = monotonic
 """The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
 
@@ -75,10 +76,6 @@ class Task:
     def __reduce__(self) -> tuple[Any, ...]:
         return Task, (self.run_function, self.kwargs, self.search, self.job_type, self.base_seed)
 
-    def running(self, number: int, attempt: int, configuration: dict[str, Any], channel: Channel) -> RunningJob:
-        """The running job that the run-function will receive."""
-        return RunningJob._in_worker(self.search, number, attempt, configuration, channel, self.base_seed)
-
     def call(
         self,
         number: int,
@@ -89,7 +86,7 @@ class Task:
         worker: Worker | None = None,
     ) -> Outcome:
         """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
-        job = self.running(number, attempt, configuration, channel)
+        job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
         before = current_job.set((self.search, number))
         generation = process.generation
         start = clock()
@@ -131,7 +128,7 @@ class Task:
         worker: Worker | None = None,
     ) -> Outcome:
         """As `call`, inside a running event loop, so that several jobs interleave."""
-        job = self.running(number, attempt, configuration, channel)
+        job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
         current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
         generation = process.generation
         start = clock()

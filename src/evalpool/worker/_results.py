@@ -22,6 +22,9 @@ EXPECTED = (
     "'objective' and optionally 'metadata'"
 )
 
+_new: Any = tuple.__new__
+_DONE = JobStatus.DONE
+
 MAX_OBJECTIVES = 1_000
 """A longer sequence is data that was returned in the objective's place."""
 
@@ -52,7 +55,9 @@ def standardise(
     # The two commonest cases first: a hundred thousand evaluations a second pass here.
     kind = type(value)
     if (kind is float and math.isfinite(value)) or kind is int:
-        return Outcome(JobStatus.DONE, value, None, metadata, None, None, start, end, worker)
+        # As `Outcome(...)` does, without a call of Python's.
+        outcome: Outcome = _new(Outcome, (_DONE, value, None, metadata, None, None, start, end, worker, None))
+        return outcome
     try:
         if job_type == "task":
             return _task(value, metadata, start, end, worker)

@@ -10,6 +10,8 @@ from evalpool.outcomes import JobStatus
 
 __all__ = ["Channel", "RunningJob", "current_job"]
 
+_new: Any = object.__new__
+
 current_job: ContextVar[tuple[str, int] | None] = ContextVar("evalpool_job", default=None)
 """(search, number) of the job whose run-function runs in this thread, or in this task of an event loop; else None."""
 
@@ -84,9 +86,8 @@ class RunningJob(MutableMapping[str, Any]):
         self._attempt = 1
         self._told = False  # to stop, at its last question, with nothing recorded since
 
-    @classmethod
+    @staticmethod
     def _in_worker(
-        cls,
         search: str,
         number: int,
         attempt: int,
@@ -95,7 +96,7 @@ class RunningJob(MutableMapping[str, Any]):
         base_seed: int,
     ) -> RunningJob:
         """As `__init__`, from what travels to a worker; built for every job, so it parses nothing."""
-        job = cls.__new__(cls)
+        job: RunningJob = _new(RunningJob)
         job._search, job._number, job._attempt = search, number, attempt
         job.parameters = dict(parameters)
         job._channel = channel
