@@ -41,7 +41,6 @@ from typing import Any
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._evaluator import PoolEvaluator
 from evalpool.backends._pool._launcher import Launcher
-from evalpool.backends._pool._owner import Owner
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._prefetcher import PoolWorker
 from evalpool.backends._pool._sockets import Connection, SocketTransport
@@ -97,7 +96,7 @@ class Pretended(PoolEvaluator):
 
     def _start(self) -> None:
         launcher = PretendedLauncher(self._num_workers)
-        self._pool = Pool(Owner(self), launcher, SocketTransport(), "evalpool-scale-io")
+        self._pool = Pool(self._port, launcher, SocketTransport(), "evalpool-scale-io")
 
 
 def nothing(job: Any) -> float:

@@ -1,8 +1,7 @@
-"""A backend of your own: what evalpool needs to know about an engine is in four hooks.
+"""A backend of your own: what evalpool needs to know about an engine is in four methods.
 
 This one runs every job in a Python interpreter of its own, started for it: slow to start, but nothing that a job
-leaves behind can touch the next. All else, the queue, slots, timeouts, retries, records, callbacks, comes with
-`Evaluator`.
+leaves behind can touch the next. All else, the queue, slots, timeouts, retries, records, callbacks, is the evaluator's.
 
     python examples/custom_backend.py
 """
@@ -13,13 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
 
-from evalpool import Evaluator, FailureKind, Job, RunningJob
-from evalpool.backends import Line, RemoteCall, read_outcome
-from evalpool.evaluator import pack
+from evalpool import Evaluator, FailureKind, RunningJob
+from evalpool.backends import Attempt, Backend, Line, Port, RemoteCall, read_outcome
 from evalpool.outcomes import failed
-from evalpool.storage import Sharing
 
 CHILD = """
 import os, pickle, sys
@@ -30,50 +26,57 @@ result.write(call(*arguments))
 """
 
 
-class FreshInterpreterEvaluator(Evaluator):
-    """Runs each job in an interpreter that is started for it."""
+class FreshInterpreters(Backend):
+    """An interpreter for each job."""
 
-    def _needed_sharing(self) -> Sharing:
-        return Sharing.PROCESSES  # a storage must be one that other processes can reach
+    workers_are = "processes"  # a storage must be one that other processes can reach
+    jobs_are_isolated = True
 
-    def _start(self) -> None:
-        parcel = pack(self)  # the run-function and its keyword arguments, pickled once
-        if parcel.error:
-            raise TypeError(parcel.error)
-        self._line = Line(self)  # over which a job records, and asks whether to stop
-        self._call = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address, parcel.origin)
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+    def start(self, port: Port) -> None:
+        self.port = port
+        self.line = Line(port)  # over which a job records, and asks whether to stop
+        setup = port.setup()  # the run-function and its keyword arguments, pickled once
+        self.call = RemoteCall(setup.task, setup.storage, setup.advice, self.line.address, setup.origin)
+        self.children: dict[Attempt, subprocess.Popen[bytes]] = {}
 
-    def _dispatch(self, job: Job[Any]) -> None:
-        threading.Thread(target=self._attend, args=(job, job.attempts), daemon=True).start()
+    def run(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            threading.Thread(target=self.attend, args=(attempt,), daemon=True).start()
 
-    def _attend(self, job: Job[Any], attempt: int) -> None:
+    def attend(self, attempt: Attempt) -> None:
         pipe = subprocess.PIPE
         child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=pipe, stdout=pipe, stderr=pipe)
-        self._children[job.number] = child
-        if self._watches_starts:
-            self._started(job)
-        configuration = pickle.dumps((job.args, job._extra))
-        result, stderr = child.communicate(pickle.dumps((self._call, (job.number, attempt, configuration))))
-        del self._children[job.number]
-        self._line.forget(job.number, attempt)
+        self.children[attempt] = child
+        if self.port.watches_starts:
+            self.port.started(attempt, None)
+        number = attempt.job.number
+        configuration = pickle.dumps((attempt.configuration, attempt.extra))
+        result, stderr = child.communicate(pickle.dumps((self.call, (number, attempt.number, configuration))))
+        del self.children[attempt]
+        self.line.forget(number, attempt.number)
         if child.returncode == 0:
             outcome = read_outcome(result)
         else:
             text = f"The interpreter ended with exit code {child.returncode}: {stderr[-500:].decode()}"
             outcome = failed(FailureKind.WORKER_DIED, text)
-        self._report(job, outcome, attempt)
+        self.port.report([(attempt, outcome)])
 
-    def _interrupt(self, job: Job[Any]) -> bool:
-        child = self._children.get(job.number)
+    def force_stop(self, attempt: Attempt) -> bool:
+        child = self.children.get(attempt)
         if child is not None:
-            child.kill()  # `_attend` sees it end and reports
+            child.kill()  # `attend` sees it end and reports
         return child is not None
 
-    def _stop(self, now: bool) -> None:
-        for child in list(self._children.values()):
+    def shutdown(self, now: bool) -> None:
+        for child in list(self.children.values()):
             child.kill()
-        self._line.close()
+        self.line.close()
+
+
+class FreshInterpreterEvaluator(Evaluator):
+    """Runs each job in an interpreter that is started for it."""
+
+    backend_class = FreshInterpreters
 
 
 def run(job: RunningJob) -> object:

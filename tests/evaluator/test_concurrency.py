@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from evalpool import Evaluator, EvaluatorClosed, JobStatus, ThreadPoolEvaluator
+from evalpool.backends import Attempt
+from evalpool.backends._thread import ThreadBackend
 from evalpool.callbacks import Callback
 
 Make = Callable[..., Any]
@@ -331,13 +333,16 @@ def test_killing_a_job_ends_the_evaluator_within(make: Make) -> None:
 
 @pytest.mark.parametrize("way", ["gather", "agather"])
 def test_jobs_behind_those_whose_dispatch_was_interrupted_run_at_the_next_gather(way: str) -> None:
-    class Interrupted(ThreadPoolEvaluator):
-        def _dispatch_all(self, jobs: list[Any]) -> None:
-            if jobs[0].number == 0:
+    class Interrupted(ThreadBackend):
+        def run(self, attempts: list[Attempt]) -> None:
+            if attempts[0].job.number == 0:
                 raise KeyboardInterrupt
-            super()._dispatch_all(jobs)
+            super().run(attempts)
 
-    with Interrupted(run, num_workers=1) as evaluator:
+    class OnInterrupted(ThreadPoolEvaluator):
+        backend_class = Interrupted
+
+    with OnInterrupted(run, num_workers=1) as evaluator:
         with pytest.raises(KeyboardInterrupt):
             evaluator.submit([{"x": x} for x in range(4)])
         jobs = evaluator.gather("ALL") if way == "gather" else asyncio.run(evaluator.agather("ALL"))

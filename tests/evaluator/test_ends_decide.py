@@ -8,21 +8,41 @@ from typing import Any
 import pytest
 
 from evalpool import Job, JobStatus, ProcessPoolEvaluator, ThreadPoolEvaluator
+from evalpool.backends import Attempt, Backend, Port
 from evalpool.evaluator import Evaluator
 from evalpool.outcomes import FailureKind, Outcome, Worker
 
 
+class Hand(Backend):
+    """An engine whose outcomes come when the test says so, as of workers whom nobody could hear for a while."""
+
+    workers_are = "processes"
+
+    def start(self, port: Port) -> None:
+        self.port = port
+        self.attempts: dict[Job[Any], Attempt] = {}
+
+    def run(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            self.attempts[attempt.job] = attempt
+            self.port.started(attempt, None)
+
+
 class ByHand(Evaluator):
-    """A backend whose outcomes come when the test says so, as of workers whom nobody could hear for a while."""
+    """The evaluator on it."""
 
-    _workers_are = "processes"
+    backend_class = Hand
+    _backend: Hand
 
-    def _dispatch(self, job: Job[Any]) -> None:
-        self._started(job)
+    def attempt(self, job: Job[Any]) -> Attempt:
+        return self._backend.attempts[job]
+
+    def report(self, job: Job[Any], outcome: Outcome) -> None:
+        self._backend.port.report([(self.attempt(job), outcome)])
 
     def ended(self, job: Job[Any], start: float, end: float, host: str | None = None) -> None:
         worker = None if host is None else Worker("far-0", host, 1)
-        self._report(job, Outcome(JobStatus.DONE, 7.0, start=start, end=end, worker=worker), job.attempts)
+        self.report(job, Outcome(JobStatus.DONE, 7.0, start=start, end=end, worker=worker))
 
 
 def one_job(evaluator: ByHand) -> Job[Any]:
@@ -37,7 +57,7 @@ def test_a_jobs_own_duration_decides_whether_it_timed_out(duration: float, objec
     with ByHand(lambda job: 0, job_timeout=30.0) as evaluator:
         job = one_job(evaluator)
         if fired:
-            evaluator._stops.stop(evaluator._running[job.number], FailureKind.TIMEOUT)
+            evaluator._stops.stop(evaluator.attempt(job), FailureKind.TIMEOUT)
             assert job.status is JobStatus.CANCELLING
         evaluator.ended(job, 100.0, 100.0 + duration)
         assert [job.objective for job in evaluator.gather()] == [objective]
@@ -88,10 +108,10 @@ def test_the_time_budget_goes_by_when_a_job_ended(fired: bool) -> None:
 def test_a_worker_that_died_of_the_stop_is_the_stops_outcome() -> None:
     with ByHand(lambda job: 0, job_timeout=30.0) as evaluator:
         job = one_job(evaluator)
-        evaluator._stops.stop(evaluator._running[job.number], FailureKind.TIMEOUT)
+        evaluator._stops.stop(evaluator.attempt(job), FailureKind.TIMEOUT)
         now = time.monotonic()
         dead = Outcome(JobStatus.FAILED, "F_worker_died", kind=FailureKind.WORKER_DIED, start=now, end=now)
-        evaluator._report(job, dead, 1)
+        evaluator.report(job, dead)
         assert [job.objective for job in evaluator.gather()] == ["F_timeout"]
 
 

@@ -143,7 +143,7 @@ def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault
 
 
 def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Fault], None]) -> None:
-    fault = Fault(Threads._work, Watchdog._turn, Core.report, JobLedger.end, Evaluator._started, JobLedger.take)
+    fault = Fault(Threads._work, Watchdog._turn, Core.report, JobLedger.end, Evaluator._attempt_started, JobLedger.take)
     struck = 0
     for count, (name, line, code) in enumerate(fault.lines):
         traced(fault)

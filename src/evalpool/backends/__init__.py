@@ -1,7 +1,7 @@
-"""The engines. Each is an `evalpool.evaluator.Evaluator` with four hooks; they are imported when first used.
+"""The engines, and the evaluators on them; they are imported when first used.
 
-For writers of engines: `LocalChannel` for workers that share this process's memory; `RemoteCall`, `Line` and
-`read_outcome` for those that do not, with what `evalpool.evaluator.pack` makes.
+For writers of engines: a `Backend` runs an `Attempt` at a job and reports it to its `Port`. `RemoteCall`, `Line` and
+`read_outcome` are for workers that do not share this process's memory, with what `Port.setup` makes.
 """
 
 from typing import TYPE_CHECKING
@@ -18,21 +18,29 @@ if TYPE_CHECKING:
     from evalpool.backends._remote import RemoteCall as RemoteCall
     from evalpool.backends._remote import read_outcome as read_outcome
     from evalpool.backends._serial import SerialEvaluator as SerialEvaluator
-    from evalpool.backends._thread import LocalChannel as LocalChannel
     from evalpool.backends._thread import ThreadPoolEvaluator as ThreadPoolEvaluator
+    from evalpool.evaluator._attempt import Attempt as Attempt
+    from evalpool.evaluator._backend import Backend as Backend
+    from evalpool.evaluator._local_channel import LocalChannel as LocalChannel
+    from evalpool.evaluator._port import Port as Port
+    from evalpool.evaluator._port import Turn as Turn
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Attempt": "evalpool.evaluator._attempt",
+        "Backend": "evalpool.evaluator._backend",
         "ExecutorEvaluator": "_executor",
         "Line": "_remote",
-        "LocalChannel": "_thread",
+        "LocalChannel": "evalpool.evaluator._local_channel",
         "MPICommEvaluator": "_mpi",
+        "Port": "evalpool.evaluator._port",
         "ProcessPoolEvaluator": "_process",
         "RayEvaluator": "_ray",
         "RemoteCall": "_remote",
         "SerialEvaluator": "_serial",
         "ThreadPoolEvaluator": "_thread",
+        "Turn": "evalpool.evaluator._port",
         "profile": "_pool._profile",
         "read_outcome": "_remote",
     },

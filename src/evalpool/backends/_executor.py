@@ -2,31 +2,156 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from evalpool._guard import Guard, describe
 from evalpool._interrupts import from_a_handler
 from evalpool._patched import refuse_if_patched
 from evalpool.backends._remote import Line, RemoteCall, on_our_clock, read_outcome
-from evalpool.backends._thread import LocalChannel
 from evalpool.errors import BadArgument
+from evalpool.evaluator._attempt import Attempt
+from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.evaluator._parcel import pack
-from evalpool.jobs._job import Job
+from evalpool.evaluator._port import Port
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import describe_exception
 from evalpool.worker._pickling import dump_whole, unpicklable
 
-if TYPE_CHECKING:
-    from evalpool.storage import Sharing
-
-__all__ = ["ExecutorEvaluator"]
+__all__ = ["ExecutorBackend", "ExecutorEvaluator"]
 
 
 class _Unpicklable(Exception):
     """The configuration is; the pool is well."""
+
+
+class ExecutorBackend(Backend):
+    """An executor of `concurrent.futures`, or of their form; each attempt is one future.
+
+    Args:
+        executor: an object with ``submit(function, *args) -> Future``; the caller's, who shuts it down.
+    """
+
+    def __init__(self, executor: Any = None) -> None:
+        if not callable(getattr(executor, "submit", None)) or isinstance(executor, type):
+            raise BadArgument(
+                f"executor is {executor!r}; give an object with submit(function, *args) that returns a future: "
+                "ExecutorEvaluator(run, executor=ProcessPoolExecutor(4))."
+            )
+        self._executor = executor
+        self._is_local = isinstance(executor, ThreadPoolExecutor)
+        self.workers_are = "threads" if self._is_local else "processes"
+        # The end of one MPI rank is the end of all, and what an executor's threads end is this process.
+        self.jobs_are_isolated = not self._is_local and not type(executor).__module__.startswith("mpi4py")
+        if not self._is_local:
+            refuse_if_patched(f"ExecutorEvaluator on a {type(executor).__name__}")
+        self._futures: dict[Attempt, Any] = {}
+        self._line: Line | None = None
+        self._guard = Guard("The step from a future to a report")
+
+    def start(self, port: Port) -> None:
+        self._port = port
+        self._host = socket.gethostname()
+        if self._is_local:
+            self._submit = self._submit_here
+            return
+        setup = port.setup()
+        self._line = Line(port)
+        self._call = RemoteCall(setup.task, setup.storage, setup.advice, self._line.address, setup.origin)
+        self._submit = self._submit_there
+
+    def _submit_here(self, attempt: Attempt) -> Any:
+        return self._executor.submit(self._evaluate, attempt)
+
+    def _evaluate(self, attempt: Attempt) -> Outcome:
+        return self._port.evaluate(attempt, Worker(threading.current_thread().name, self._host, os.getpid()))
+
+    def _submit_there(self, attempt: Attempt) -> Any:
+        try:
+            given = dump_whole((attempt.configuration, attempt.extra or None))
+        except BaseException as error:
+            if from_a_handler(error):
+                raise
+            raise _Unpicklable(unpicklable(error)) from error
+        return self._executor.submit(self._call, attempt.job.number, attempt.number, given)
+
+    def run(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            try:
+                self._run(attempt)
+            except Exception as error:
+                if from_a_handler(error):
+                    raise
+                self._lose(attempt, error)
+
+    def _run(self, attempt: Attempt) -> None:
+        if self._port.watches_starts:
+            self._port.started(attempt, None)
+        try:
+            future = self._submit(attempt)
+        except _Unpicklable as error:
+            self._port.report([(attempt, failed(FailureKind.UNPICKLABLE, str(error)))])
+            return
+        except (BrokenExecutor, RuntimeError) as error:  # broken, or shut down
+            self._port.report([(attempt, failed(FailureKind.WORKER_DIED, self._about_pool(error)))])
+            return
+        self._futures[attempt] = future
+        future.add_done_callback(partial(self._on_future, attempt))
+
+    def _on_future(self, attempt: Attempt, future: Any) -> None:
+        """The step from a future to a report; in whichever thread the engine calls."""
+        try:
+            self._futures.pop(attempt, None)
+            outcome = self._outcome(future)
+            if self._line is not None:
+                self._line.forget(attempt.job.number, attempt.number)
+            self._port.report([(attempt, outcome)])
+        except BaseException as error:
+            self._lose(attempt, error)
+            if from_a_handler(error):
+                raise
+
+    def _outcome(self, future: Any) -> Outcome:
+        try:
+            result = future.result()
+        except BrokenExecutor as error:
+            return failed(FailureKind.WORKER_DIED, self._about_pool(error))
+        except CancelledError:
+            return failed(FailureKind.CANCELLED, "cancelled before it ran")
+        except BaseException as error:  # noqa: BLE001  an engine may raise anything; it is this job's outcome
+            text = f"{type(self._executor).__name__} failed: {describe_exception(error, error.__traceback__)}"
+            return failed(FailureKind.WORKER_DIED, text)
+        return result if isinstance(result, Outcome) else self._on_our_clock(read_outcome(result))
+
+    def _lose(self, attempt: Attempt, error: BaseException) -> None:
+        """Something that nobody foresaw was raised on the way of this attempt: it ends with that, if it has not yet."""
+        self._guard.caught(error)
+        text = f"evalpool lost the job by an error of its own.\n{describe(error)}"
+        self._port.report([(attempt, failed(FailureKind.WORKER_DIED, text))])
+
+    def _on_our_clock(self, outcome: Outcome) -> Outcome:
+        worker = outcome.worker
+        return outcome if worker is None or worker.host == self._host else on_our_clock(outcome)
+
+    def _about_pool(self, error: BaseException) -> str:
+        return (
+            f"{type(self._executor).__name__} is broken: {type(error).__name__}: {error}. It runs no more jobs; the "
+            "process backend replaces a worker that dies and goes on."
+        )
+
+    def force_stop(self, attempt: Attempt) -> bool:
+        future = self._futures.get(attempt)
+        return future is not None and bool(future.cancel())
+
+    def shutdown(self, now: bool) -> None:
+        for future in list(self._futures.values()):
+            future.cancel()
+        if self._line is not None:
+            self._line.close()
 
 
 class ExecutorEvaluator(Evaluator):
@@ -41,122 +166,11 @@ class ExecutorEvaluator(Evaluator):
         num_workers: how many jobs are handed over at a time; None for the executor's own number of workers.
     """
 
+    backend_class = ExecutorBackend
+
     def __init__(
         self, run_function: Any, *, executor: Any = None, num_workers: int | None = None, **kwargs: Any
     ) -> None:
-        if not callable(getattr(executor, "submit", None)) or isinstance(executor, type):
-            raise BadArgument(
-                f"executor is {executor!r}; give an object with submit(function, *args) that returns a future: "
-                "ExecutorEvaluator(run, executor=ProcessPoolExecutor(4))."
-            )
-        self._executor = executor
-        self._local = isinstance(executor, ThreadPoolExecutor)
-        # The end of one MPI rank is the end of all, and what an executor's threads end is this process.
-        self._jobs_are_isolated = not self._local and not type(executor).__module__.startswith("mpi4py")
-        if not self._local:
-            refuse_if_patched(f"ExecutorEvaluator on a {type(executor).__name__}")
         if num_workers is None:
             num_workers = int(getattr(executor, "_max_workers", None) or 1)
-        self._futures: dict[int, Any] = {}
-        super().__init__(run_function, num_workers=num_workers, **kwargs)
-
-    def _needed_sharing(self) -> Sharing:
-        from evalpool.storage import Sharing
-
-        return Sharing.THREADS if self._local else Sharing.PROCESSES
-
-    def _start(self) -> None:
-        self._host = socket.gethostname()
-        self._line: Line | None = None
-        self._unpicklable = ""
-        if self._local:
-            self._call = self._call_here
-            self._work = self._task()
-            self._channel = LocalChannel(self)
-            return
-        parcel = pack(self)
-        if parcel.error:
-            self._unpicklable = parcel.error
-            return
-        self._line = Line(self)
-        self._remote = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address, parcel.origin)
-        self._call = self._call_there
-
-    def _call_here(self, job: Job[Any]) -> Any:
-        return self._executor.submit(self._evaluate, job, job.attempts)
-
-    def _evaluate(self, job: Job[Any], attempt: int) -> Outcome:
-        import os
-        import threading
-
-        worker = Worker(threading.current_thread().name, self._host, os.getpid())
-        outcome = self._work.call(job.number, attempt, job.args, self._channel, job._extra, worker)
-        self._channel.forget(job.number, attempt)
-        return outcome
-
-    def _call_there(self, job: Job[Any]) -> Any:
-        try:
-            given = dump_whole((job.args, job._extra or None))
-        except BaseException as error:
-            if from_a_handler(error):
-                raise
-            raise _Unpicklable(unpicklable(error)) from error
-        return self._executor.submit(self._remote, job.number, job.attempts, given)
-
-    def _dispatch(self, job: Job[Any]) -> None:
-        if self._unpicklable:
-            self._report(job, failed(FailureKind.UNPICKLABLE, self._unpicklable))
-            return
-        attempt = job.attempts
-        if self._watches_starts:
-            self._started(job)
-        try:
-            future = self._call(job)
-        except _Unpicklable as error:
-            self._report(job, failed(FailureKind.UNPICKLABLE, str(error)))
-            return
-        except (BrokenExecutor, RuntimeError) as error:  # broken, or shut down
-            self._report(job, failed(FailureKind.WORKER_DIED, self._about_pool(error)))
-            return
-        self._futures[job.number] = future
-        future.add_done_callback(partial(self._on_future, job, attempt))
-
-    def _on_future(self, job: Job[Any], attempt: int, future: Any) -> None:
-        """The step from a future to a report; in whichever thread the engine calls."""
-        if self._futures.get(job.number) is future:
-            del self._futures[job.number]
-        try:
-            result = future.result()
-        except (CancelledError, BrokenExecutor) as error:
-            if isinstance(error, BrokenExecutor):
-                outcome = failed(FailureKind.WORKER_DIED, self._about_pool(error))
-            else:
-                outcome = failed(FailureKind.CANCELLED, "cancelled before it ran")
-        except BaseException as error:  # noqa: BLE001  an engine may raise anything; it is this job's outcome
-            text = f"{type(self._executor).__name__} failed: {describe_exception(error, error.__traceback__)}"
-            outcome = failed(FailureKind.WORKER_DIED, text)
-        else:
-            outcome = result if isinstance(result, Outcome) else self._translated(read_outcome(result))
-        if self._line is not None:
-            self._line.forget(job.number, attempt)
-        self._report(job, outcome, attempt)
-
-    def _translated(self, outcome: Outcome) -> Outcome:
-        worker = outcome.worker
-        return outcome if worker is None or worker.host == self._host else on_our_clock(outcome)
-
-    def _about_pool(self, error: BaseException) -> str:
-        return (
-            f"{type(self._executor).__name__} is broken: {type(error).__name__}: {error}. It runs no more jobs; the "
-            "process backend replaces a worker that dies and goes on."
-        )
-
-    def _interrupt(self, job: Job[Any]) -> bool:
-        future = self._futures.get(job.number)
-        return future is not None and bool(future.cancel())
-
-    def _stop(self, now: bool) -> None:
-        for future in list(self._futures.values()):
-            future.cancel()
-        if self._started_up and self._line is not None:
-            self._line.close()
+        super().__init__(run_function, num_workers=num_workers, **{"executor": executor, **kwargs})

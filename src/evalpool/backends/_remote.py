@@ -27,7 +27,7 @@ from evalpool.worker._origin import adopt
 from evalpool.worker._pickling import dump_whole
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._port import Port
 
 __all__ = ["Line", "RemoteCall", "on_our_clock", "read_outcome"]
 
@@ -148,20 +148,21 @@ class Line:
     It listens to this host only, and to those only who have its key.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
+    def __init__(self, port: Port) -> None:
+        self._port: Port = getattr(port, "_port", port)  # an evaluator is taken for its port
         self._stops: set[tuple[int, int]] = set()  # the attempts that a stopper ended
         self._server = Server(self._answer, "evalpool-line")
         self.address: LineAddress = (self._server.address, self._server.key)
 
     def _answer(self, question: bytes) -> bytes:
         what, number, attempt, *facts = pickle.loads(question)
+        found = self._port.find(number, attempt)
         if what == "record":
-            answer = self._evaluator._recorded(number, attempt, *facts)
+            answer = found is None or self._port.recorded(found, *facts)
             if answer:
                 self._stops.add((number, attempt))
         else:
-            answer = self._evaluator._asked_to_stop(number, attempt)
+            answer = found is None or self._port.asked_to_stop(found)
             if what == "stopped" and (number, attempt) in self._stops:
                 answer = True
         return pickle.dumps(answer)

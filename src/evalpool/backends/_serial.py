@@ -7,14 +7,14 @@ import os
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evalpool._clock import monotonic
 from evalpool._interrupts import Shielded, from_a_handler
-from evalpool.backends._thread import LocalChannel, Threads
+from evalpool.backends._thread import Threads
+from evalpool.evaluator._attempt import Attempt
+from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._evaluator import Evaluator
-from evalpool.jobs._inbox import Inbox
-from evalpool.jobs._job import Job
+from evalpool.evaluator._port import Port, Turn
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
@@ -22,10 +22,156 @@ if TYPE_CHECKING:
 
     from evalpool.backends._turning import TurningLoop
 
-__all__ = ["SerialEvaluator"]
+__all__ = ["SerialBackend", "SerialEvaluator"]
 
 LEAVE = 1.0
 """Seconds in which a coroutine that is cancelled at close may end."""
+
+
+class SerialBackend(Backend):
+    """The thread that waits for jobs runs them."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        self._port: Port | None = None
+        self._queue: deque[Attempt] = deque()
+        self._turn = threading.RLock()  # one thread works at a time; the others' gathers wait for it
+        self._worker = Worker("serial", socket.gethostname(), os.getpid())
+        self._threads: Threads | None = None
+        self._current: Attempt | None = None  # it stands first in the queue, and runs
+        self._beside: Attempt | None = None  # it runs in the thread beside
+        self._loop: TurningLoop | None = None
+        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
+
+    def start(self, port: Port) -> None:
+        run_function = port.task.run_function
+        self._async = inspect.iscoroutinefunction(run_function) or inspect.iscoroutinefunction(
+            getattr(run_function, "__call__", None)  # noqa: B004  an object whose __call__ is async
+        )
+        port.task.lets_interrupts_through = True
+        self._port = port
+        if not self._async:
+            port.add_slots(1 - port.num_workers)
+
+    def run(self, attempts: list[Attempt]) -> None:
+        self._queue.extend(attempts)
+
+    def wait(self, turn: Turn) -> bool:
+        port = self._port
+        if port is not None:
+            with self._turn:
+                if self._async:
+                    self._turn_loop(port, turn)
+                elif port.has_deadlines:
+                    self._work_beside(port, turn)
+                else:
+                    self._work(port, turn)
+        return True
+
+    # In this thread.
+
+    def _work(self, port: Port, turn: Turn) -> None:
+        queue, evaluate, report, done, worker = self._queue, port.evaluate, port.report, turn.done, self._worker
+        timed = turn.deadline is not None
+        while not done():
+            if (timed and turn.rest() == 0.0) or not queue:
+                return
+            if port.has_deadlines:  # a job with a time limit came meanwhile
+                self._work_beside(port, turn)
+                return
+            attempt = queue[0]  # it stays there until it has been reported: an interrupt must not lose it
+            self._current = attempt
+            try:
+                if port.watches_starts:
+                    port.started(attempt, worker)
+                outcome = evaluate(attempt, worker)
+                with Shielded():
+                    self._current = None
+                    if queue and queue[0] is attempt:
+                        queue.popleft()
+                    report([(attempt, outcome)])
+            except BaseException as error:
+                if not isinstance(error, KeyboardInterrupt) and not from_a_handler(error):
+                    raise
+                with Shielded():
+                    self._current = None
+                    if queue and queue[0] is attempt:
+                        queue.popleft()
+                        by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+                        report([(attempt, failed(FailureKind.CANCELLED, f"interrupted by {by}"))])
+                raise
+
+    # In a thread beside, which can be given up.
+
+    def _work_beside(self, port: Port, turn: Turn) -> None:
+        if self._threads is None:
+            self._threads = Threads(port, 1, "serial")
+        while not turn.done():
+            if self._beside is None:
+                with Shielded():
+                    if not self._queue:
+                        return
+                    self._beside = self._queue.popleft()
+                    self._threads.put(self._beside)
+            if not turn.until_ended(self._beside):
+                return  # the next wait goes on with it
+            self._beside = None
+
+    # On a loop of its own.
+
+    def _turn_loop(self, port: Port, turn: Turn) -> None:
+        from evalpool.backends._turning import TurningLoop
+
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = TurningLoop()
+        while not turn.done():
+            with Shielded():
+                while self._queue:
+                    self._begin_async(port, loop, self._queue.popleft())
+            if not self._tasks or turn.rest() == 0.0:
+                return
+            loop.turn(turn.deadline)
+
+    def _begin_async(self, port: Port, loop: TurningLoop, attempt: Attempt) -> None:
+        def done(outcome: Outcome) -> None:
+            self._tasks.pop(attempt, None)
+            port.report([(attempt, outcome)])
+
+        def interrupted() -> None:
+            done(failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"))
+
+        async def work() -> Outcome:
+            if port.watches_starts:
+                port.started(attempt, self._worker)
+            return await port.aevaluate(attempt, self._worker)
+
+        self._tasks[attempt] = loop.start(work(), done, interrupted)
+
+    # Stopping.
+
+    def ask_to_stop(self, attempt: Attempt) -> None:
+        if attempt is self._current or self._port is None:
+            return  # it runs, and sees the request itself
+        try:
+            self._queue.remove(attempt)
+        except ValueError:
+            return  # it runs, and sees the request itself
+        self._port.report([(attempt, failed(FailureKind.CANCELLED, "cancelled before it ran"))])
+
+    def force_stop(self, attempt: Attempt) -> bool:
+        task = self._tasks.get(attempt)
+        if task is not None and self._loop is not None:
+            self._loop.cancel(task)
+            return True
+        return self._threads is not None and self._threads.abandon(attempt)
+
+    def shutdown(self, now: bool) -> None:
+        if self._threads is not None:
+            self._threads.stop()
+        if self._loop is not None and not self._loop.is_running:
+            self._loop.close(LEAVE)
 
 
 class SerialEvaluator(Evaluator):
@@ -37,160 +183,4 @@ class SerialEvaluator(Evaluator):
     can be given up, while the caller waits for it.
     """
 
-    def _start(self) -> None:
-        self._queue: deque[Job[Any]] = deque()
-        self._turn = threading.RLock()  # one thread works at a time; the others' gathers wait for it
-        self._channel = LocalChannel(self)
-        self._worker = Worker("serial", socket.gethostname(), os.getpid())
-        self._work_once = self._task()
-        self._async = inspect.iscoroutinefunction(self._run_function) or inspect.iscoroutinefunction(
-            getattr(self._run_function, "__call__", None)  # noqa: B004  an object whose __call__ is async
-        )
-        self._threads: Threads | None = None
-        self._current: Job[Any] | None = None  # it stands first in the queue, and runs
-        self._loop: TurningLoop | None = None
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._work_once.lets_interrupts_through = True
-        if not self._async:
-            self._set_slots(1 - self._num_workers)
-
-    def _dispatch(self, job: Job[Any]) -> None:
-        self._queue.append(job)
-
-    def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        if not self._started_up:
-            return
-        with self._turn:
-            if self._async:
-                self._turn_loop(inbox, size, deadline)
-            elif self._has_deadlines or self.timeout is not None:
-                self._work_beside(inbox, size, deadline)
-            else:
-                self._work(inbox, size, deadline)
-
-    async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        import asyncio
-
-        # The work is done by whoever waits; on a thread, so that the caller's loop goes on.
-        await asyncio.to_thread(self._wait, inbox, size, deadline)
-
-    # In this thread.
-
-    def _work(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        queue, call, channel, worker = self._queue, self._work_once.call, self._channel, self._worker
-        watched = self._watches_starts
-        while len(inbox.done) < inbox.needed(size):
-            if deadline is not None and monotonic() >= deadline:
-                return
-            if not queue:
-                return
-            if self._has_deadlines:  # a job with a time limit came meanwhile
-                self._work_beside(inbox, size, deadline)
-                return
-            job = queue[0]  # it stays there until it has been reported: an interrupt must not lose it
-            attempt = job.attempts
-            self._current = job
-            try:
-                if watched:
-                    self._started(job, worker)
-                outcome = call(job.number, attempt, job.args, channel, job._extra, worker)
-                with Shielded():
-                    self._current = None
-                    if queue and queue[0] is job:
-                        queue.popleft()
-                    channel.forget(job.number, attempt)
-                    self._report(job, outcome, attempt)
-            except BaseException as error:
-                if not isinstance(error, KeyboardInterrupt) and not from_a_handler(error):
-                    raise
-                with Shielded():
-                    self._current = None
-                    if queue and queue[0] is job:
-                        queue.popleft()
-                        by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
-                        self._report(job, failed(FailureKind.CANCELLED, f"interrupted by {by}"), attempt)
-                raise
-
-    # In a thread beside, which can be given up.
-
-    def _work_beside(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        if self._threads is None:
-            self._threads = Threads(self, 1, "serial")
-            self._core.wakes_at_every_report = True
-        while len(inbox.done) < inbox.needed(size):
-            try:
-                job = self._queue.popleft()
-            except IndexError:
-                if not self._running:
-                    return
-                job = next(iter(self._running.values())).job  # left running by a gather that timed out
-            else:
-                self._threads.put(job)
-            with Shielded(), self._condition:
-                while job.number in self._running:
-                    rest = None if deadline is None else deadline - monotonic()
-                    if rest is not None and rest <= 0:
-                        return
-                    self._condition.wait(rest)
-
-    # On a loop of its own.
-
-    def _turn_loop(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        from evalpool.backends._turning import TurningLoop
-
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = TurningLoop()
-        while len(inbox.done) < inbox.needed(size):
-            with Shielded():
-                while self._queue:
-                    self._begin_async(loop, self._queue.popleft())
-            if not self._tasks or (deadline is not None and monotonic() >= deadline):
-                return
-            loop.turn(deadline)
-
-    def _begin_async(self, loop: TurningLoop, job: Job[Any]) -> None:
-        attempt = job.attempts
-
-        def done(outcome: Outcome) -> None:
-            self._channel.forget(job.number, attempt)
-            self._tasks.pop(job.number, None)
-            self._report(job, outcome, attempt)
-
-        def interrupted() -> None:
-            self._tasks.pop(job.number, None)
-            self._report(job, failed(FailureKind.CANCELLED, "interrupted by Ctrl-C"), attempt)
-
-        async def work() -> Outcome:
-            if self._watches_starts:
-                self._started(job, self._worker)
-            call = self._work_once.acall
-            return await call(job.number, attempt, job.args, self._channel, job._extra, self._worker)
-
-        self._tasks[job.number] = loop.start(work(), done, interrupted)
-
-    # Stopping.
-
-    def _ask_to_stop(self, job: Job[Any]) -> None:
-        if job is self._current:
-            return  # it runs, and sees the request itself
-        try:
-            self._queue.remove(job)
-        except ValueError:
-            return  # it runs, and sees the request itself
-        self._report(job, failed(FailureKind.CANCELLED, "cancelled before it ran"))
-
-    def _interrupt(self, job: Job[Any]) -> bool:
-        task = self._tasks.get(job.number)
-        if task is not None and self._loop is not None:
-            self._loop.cancel(task)
-            return True
-        return self._threads is not None and self._threads.abandon(job)
-
-    def _stop(self, now: bool) -> None:
-        if not self._started_up:
-            return
-        if self._threads is not None:
-            self._threads.stop()
-        if self._loop is not None and not self._loop.is_running:
-            self._loop.close(LEAVE)
+    backend_class = SerialBackend

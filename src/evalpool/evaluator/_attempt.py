@@ -15,14 +15,14 @@ __all__ = ["Attempt"]
 
 
 class Attempt:
-    """One run of one job.
+    """One run of one job, from the moment at which it is given a slot. Two are equal only if they are the same.
 
     Attributes:
-        job: what the caller holds.
+        job: the job that the caller holds; to be read only.
         number: which attempt at the job, from 1.
-        configuration: the job's arguments.
+        configuration: the dict to evaluate; to be read only.
         extra: keyword arguments lent to the run-function for this attempt, or None.
-        timeout: seconds that it may run, or None.
+        timeout: seconds that it may run, or None; the evaluator sees to it.
         needs: resources that it must have; None today.
         place, source: for an engine's own use; not set before.
     """

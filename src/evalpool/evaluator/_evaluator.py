@@ -14,7 +14,7 @@
       -> list[Job]
 
 One lock guards the ready queue, the slots, the lent resources and the inboxes; it is held for a few
-bytecodes a job, and no hook of a backend, no storage and no callback is ever called under it, except
+bytecodes a job, and no backend, no storage and no callback is ever called under it, except
 `_acquire` and `_release`, which exist to be. Only one thread dispatches at a time, without the lock: others
 that free a slot meanwhile leave it to that one, which looks again before it ends. So a backend's
 `_dispatch` needs no lock against itself.
@@ -22,7 +22,6 @@ that free a slot meanwhile leave it to that one, which looks again before it end
 
 from __future__ import annotations
 
-import abc
 import atexit
 import contextlib
 import os
@@ -47,21 +46,22 @@ from evalpool._interrupts import (
 )
 from evalpool._json import jsonable, plain
 from evalpool._log import get_logger
-from evalpool.errors import BadArgument, EvaluatorClosed, JobError, NotJSON, StorageError
+from evalpool.errors import BadArgument, EvalpoolError, EvaluatorClosed, JobError, NotJSON, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._back_off import BackOff
+from evalpool.evaluator._backend import Backend, disposed_if_it_fails
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._foreign_jobs import ForeignJobs, job_of
 from evalpool.evaluator._hook_queue import HookQueue
-from evalpool.evaluator._inherited import InheritedBackend, Services
 from evalpool.evaluator._ledger import JobLedger
 from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._open_search import OpenSearch
+from evalpool.evaluator._port import Port, Refusal, Turn
 from evalpool.evaluator._resume import resume
 from evalpool.evaluator._scheduler import HookResources, Resources
-from evalpool.evaluator._stop_control import GRACE, StopControl
+from evalpool.evaluator._stop_control import StopControl
 from evalpool.evaluator._submission import enter
 from evalpool.evaluator._timeline import Timeline
 from evalpool.evaluator._watchdog import Watchdog
@@ -70,7 +70,7 @@ from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job
 from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 from evalpool.jobs._seeds import fresh_seed
-from evalpool.outcomes import FINAL, FailureKind, JobStatus, failed
+from evalpool.outcomes import FINAL, FailureKind, JobStatus
 from evalpool.storage._events import Event
 from evalpool.storage._records import minimizes
 from evalpool.worker._call import Task, release
@@ -78,10 +78,11 @@ from evalpool.worker._call import Task, release
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
     from evalpool.batch._deadline import Deadline
     from evalpool.callbacks import Callback
+    from evalpool.evaluator._attempt import Attempt
     from evalpool.evaluator._names_above import (
         ExecutorEvaluator,
         MPICommEvaluator,
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     )
     from evalpool.models import JobRecord
     from evalpool.outcomes import Worker
-    from evalpool.storage import Sharing, Storage
+    from evalpool.storage import Storage
 
 __all__ = ["Evaluator", "let_go_of_all"]
 
@@ -100,13 +101,19 @@ logger = get_logger()
 
 ALL = 1 << 61
 
+OLD_HOOKS = frozenset(
+    {"_ask_to_stop", "_await", "_dispatch", "_dispatch_all", "_interrupt", "_start", "_stop", "_wait"}
+)
+"""What a subclass defines that is a backend of the old form; see `_old_backends`."""
+
 _open_evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()
 
 
-class Evaluator(Services, abc.ABC):
+class Evaluator:
     """Runs a run-function on configurations and gives the results back as they complete.
 
-    Use one of the backends, or `Evaluator.create`. Every public method may be called from any thread.
+    Use one of the backends, or `Evaluator.create`. Every public method may be called from any thread. A subclass names
+    its engine, a `evalpool.backends.Backend`, as `backend_class`, and passes the engine's own arguments on.
 
     Args:
         run_function: ``f(job, **run_function_kwargs)``, sync or async; `job` is a `RunningJob`.
@@ -144,9 +151,9 @@ class Evaluator(Services, abc.ABC):
         seed: int | None = None,
         job_type: str = "hpo",
         stopper: Any = None,
+        **own: Never,
     ) -> None:
         self._run_function = _settings.check_run_function(run_function)
-        self._num_workers = _settings.check_workers(num_workers)
         self._callbacks = _settings.check_callbacks(callbacks)
         self._run_function_kwargs = _settings.check_kwargs(run_function_kwargs)
         self._job_timeout = check_seconds("job_timeout", job_timeout)
@@ -155,7 +162,16 @@ class Evaluator(Services, abc.ABC):
         self._job_type = check_choice("job_type", job_type, ("hpo", "task"))
         self._stopper = _settings.check_stopper(stopper)
         self._seed = fresh_seed() if seed is None else check_number("seed", seed, 0)
-        self._open_search(storage, search_id, seed_given=seed is not None)
+        self._backend = backend = self._make_backend(own)
+        with disposed_if_it_fails(backend):
+            wanted = -1 if backend.counts_workers and num_workers == -1 else _settings.check_workers(num_workers)
+            count = backend.open(wanted)
+            self._serves = count == 0
+            self._num_workers = max(count, 1)
+            if self._serves:  # records and callbacks are those of the process that searches
+                storage = search_id = None
+                self._callbacks = []
+            self._open_search(storage, search_id, seed_given=seed is not None)
 
         self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
         self._make_core()
@@ -167,10 +183,18 @@ class Evaluator(Services, abc.ABC):
         self._started_up = False
         self._start_lock = threading.Lock()
         self._first_failures = FirstFailures(self._callbacks)
-        for callback in self._callbacks:
-            callback.on_open()
+        with disposed_if_it_fails(backend):
+            for callback in self._callbacks:
+                callback.on_open()
         self._shields = False  # we stand before the handler of Ctrl-C
+        self._port = Port(self)
+        self._engine_wait = None if type(backend).wait is Backend.wait else backend.wait
         _open_evaluators.add(self)
+        if self._serves:
+            try:
+                backend.serve()
+            finally:
+                self.close()
 
     def _make_core(self) -> None:
         name = type(self).__name__
@@ -178,13 +202,12 @@ class Evaluator(Services, abc.ABC):
         if resources is None and type(self)._acquire is not Evaluator._acquire:
             resources = HookResources(self)
         ledger = JobLedger(self._num_workers, retries=self._retries, job_timeout=self._job_timeout, resources=resources)
-        backend: Any = InheritedBackend(self)
         core = self._core = Core(
-            ledger, backend, name=name, timeline=self._timeline, has_stopper=self._stopper is not None
+            ledger, self._backend, name=name, timeline=self._timeline, has_stopper=self._stopper is not None
         )
         core.stops = self._stops = StopControl(
             core,
-            backend,
+            self._backend,
             self._watchdog.after,
             name=name,
             origin=self._origin,
@@ -198,6 +221,26 @@ class Evaluator(Services, abc.ABC):
             self._accept_last_chances = core.accept_last_chances
 
     # Construction.
+
+    backend_class: ClassVar[type[Backend] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_is_old_form" not in vars(cls) and not OLD_HOOKS.isdisjoint(vars(cls)):
+            from evalpool.evaluator._old_backends import adapt
+
+            adapt(cls)
+
+    def _make_backend(self, own: dict[str, Any]) -> Backend:
+        cls = type(self)
+        if cls.backend_class is None:
+            raise BadArgument(
+                f"{cls.__name__} has no engine: make one by its name, Evaluator.create(run, method='thread'); a class "
+                "of yours names its engine as backend_class."
+            )
+        if own:
+            _settings.check_keywords(cls, own)
+        return cls.backend_class(**own)
 
     @overload
     @staticmethod
@@ -281,30 +324,16 @@ class Evaluator(Services, abc.ABC):
         _settings.check_keywords(cls, kwargs)
         return cls(run_function, **kwargs)
 
-    _workers_are: ClassVar[str] = "threads"
-    """Where workers execute, as `evalpool.storage.Sharing` names it: what a storage must reach."""
-
-    _jobs_are_isolated = False
-    """Each job runs in a process of its own: one that ends its process ends neither the evaluator nor other jobs."""
-
     _may_await = True
     """A job that another evaluator claimed may be given back later than it was asked for, with that one's result."""
 
-    _wakes_at_every_report = False
-    """Somebody waits for the end of one attempt, not for jobs: `close`, or an engine that waits for its thread."""
-
-    def _needed_sharing(self) -> Sharing:
-        from evalpool.storage import Sharing
-
-        return Sharing[self._workers_are.upper()]
-
     def _reaches(self, storage: Storage) -> bool:
         """Can the workers use this storage?"""
-        return storage.shared >= self._needed_sharing() and not (storage.ranks_only and self._workers_are != "threads")
+        return self._backend.reaches(storage)
 
     def _check_reach(self, storage: Storage) -> None:
         if not self._reaches(storage):
-            raise _settings.unreachable(storage, type(self).__name__, self._needed_sharing())
+            raise _settings.unreachable(storage, type(self).__name__, self._backend.sharing())
 
     def _open_search(self, storage: Storage | str | None, search_id: str | None, seed_given: bool) -> None:
         self._search = OpenSearch(
@@ -335,35 +364,6 @@ class Evaluator(Services, abc.ABC):
         self._just_gathered: list[Job[Any]] = []
         if self._durable:
             storage._tell_losses_to(self._record_lost)
-
-    # What a backend implements.
-
-    def _start(self) -> None:
-        """Bring up the workers; called once, before the first dispatch, in the submitting thread."""
-
-    @abc.abstractmethod
-    def _dispatch(self, job: Job[Any]) -> None:
-        """Hand a job to a free slot and return at once. One thread at a time calls this, without locks held."""
-
-    def _dispatch_all(self, jobs: list[Job[Any]]) -> None:
-        """Hand over several jobs; engines that can send them together override this."""
-        for job in jobs:
-            try:
-                self._dispatch(job)
-            except Exception as error:
-                logger.exception("Job %s could not be dispatched.", job.id)
-                kind = FailureKind.WORKER_DIED
-                self._report(job, failed(kind, f"{type(self).__name__} could not dispatch the job: {error!r}"))
-
-    def _ask_to_stop(self, job: Job[Any]) -> None:
-        """Let the job's `RunningJob.stopped` turn True; needed only where it cannot see this process's memory."""
-
-    def _interrupt(self, job: Job[Any]) -> bool:
-        """Stop a running job by force, if this engine can: then report it, or see to it that it is reported."""
-        return False
-
-    def _stop(self, now: bool) -> None:
-        """Release the workers; idempotent. With `now`, without waiting for what runs."""
 
     # What a decorator hands in.
 
@@ -441,10 +441,21 @@ class Evaluator(Services, abc.ABC):
         with self._start_lock:
             if not self._started_up:
                 self._shields = install()
-                self._start()
+                self._start_backend()
                 self._started_up = True
 
-    def _task(self) -> Task:
+    def _start_backend(self) -> None:
+        try:
+            self._backend.start(self._port)
+        except EvalpoolError:
+            raise
+        except Exception as error:
+            if from_a_handler(error):
+                raise
+            self._core.backend = Refusal(self._port, error)
+            self._core.add_slots(self._num_workers - self._core.ledger.capacity)
+
+    def _make_task(self) -> Task:
         """What a worker needs once."""
         return Task(self._run_function, self._run_function_kwargs, self._search_id, self._job_type, self._seed)
 
@@ -497,18 +508,22 @@ class Evaluator(Services, abc.ABC):
         """Must the backend tell when a job starts? It costs a call per job, so only if somebody wants to know."""
         return self._core.has_deadlines or self._notes_starts
 
+    def _expect_deadlines(self) -> None:
+        """A job with a time limit of its own is about to be queued."""
+        self._core.has_deadlines = self._port.has_deadlines = True
+        self._port.watches_starts = self._watches_starts
+
     @property
     def _notes_starts(self) -> bool:
         return bool(self._hooks.on_start) or (self._keeps and self._own_storage is None)
 
-    def _started(self, job: Job[Any], worker: Worker | None = None) -> None:
-        """A job begins to run; called by the backend, from any thread."""
+    def _attempt_started(self, attempt: Attempt, worker: Worker | None = None) -> None:
+        """It begins to run; called by the backend, from any thread."""
+        job = attempt.job
         job._started = monotonic() - self._origin
-        attempt = self._core.ledger.running.get(job.number)
-        if attempt is not None and attempt.job is job:
-            self._stops.started(attempt)
+        self._stops.started(attempt)
         if self._notes_starts:
-            self._note_start(job, job._started, job.attempts, worker)
+            self._note_start(job, job._started, attempt.number, worker)
 
     def _note_start(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> None:
         data: dict[str, Any] = {"start": start, "attempt": attempt}
@@ -534,12 +549,10 @@ class Evaluator(Services, abc.ABC):
             self._noted.append(event)
         self._hooks.notice(hook, *arguments)
 
-    def _recorded(self, number: int, attempt: int, budget: float, objective: Any) -> bool:
+    def _attempt_recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
         """A running job recorded an intermediate result; returns whether it shall stop. Any thread."""
-        current = self._core.ledger.running.get(number)
-        if current is None or current.number != attempt:
-            return True
-        return self._observe(current.job, budget, objective)
+        job = attempt.job
+        return self._core.ledger.running.get(job.number) is not attempt or self._observe(job, budget, objective)
 
     def _observe(self, job: Job[Any], budget: float, objective: Any) -> bool:
         """Show a record to the stopper and whoever listens; returns whether the stopper ends the job."""
@@ -618,7 +631,7 @@ class Evaluator(Services, abc.ABC):
         deadline = None if timeout is None else monotonic() + timeout
         if len(inbox.done) < inbox.needed(size):
             self._core.pump_what_is_left()
-            self._wait(inbox, size, deadline)
+            self._wait_for(inbox, size, deadline)
         jobs = self._finish(inbox)
         if self._fence.was_needed and len(jobs) < size:
             return self._gather_more(jobs, inbox, size, deadline)
@@ -630,7 +643,7 @@ class Evaluator(Services, abc.ABC):
             while len(jobs) < size and inbox.outstanding and not self._core.closed:
                 if deadline is not None and monotonic() >= deadline:
                     break
-                self._wait(inbox, size - len(jobs), deadline)
+                self._wait_for(inbox, size - len(jobs), deadline)
                 if len(inbox.done) < inbox.needed(size - len(jobs)):
                     self._fence.wait(inbox, deadline)
                 jobs.extend(self._finish(inbox))
@@ -638,6 +651,20 @@ class Evaluator(Services, abc.ABC):
             self._core.put_back(inbox, jobs)
             raise
         return jobs
+
+    def _wait_for(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        """Wait until `inbox` has `size` jobs, or all that are outstanding; the engine may work meanwhile."""
+        wait = self._engine_wait
+        if wait is None or not self._wait_with(wait, inbox, size, deadline):
+            self._core.wait(inbox, size, deadline)
+
+    def _wait_with(self, wait: Callable[[Turn], bool], inbox: Inbox, size: int, deadline: float | None) -> bool:
+        turn = Turn(self._core, inbox, size, deadline)
+        try:
+            return wait(turn)
+        finally:
+            if turn.wakers is not None:
+                turn.end()
 
     async def agather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:
         """As `gather`, inside a running event loop, which goes on meanwhile."""
@@ -647,7 +674,12 @@ class Evaluator(Services, abc.ABC):
             wanted = max(1, self._inbox.outstanding)
         deadline = None if rest is None else monotonic() + rest
         self._core.pump_what_is_left()
-        await self._await(self._inbox, wanted, deadline)
+        if self._backend.waits:  # whoever waits does the work; on a thread, so that the caller's loop goes on
+            import asyncio
+
+            await asyncio.to_thread(self._wait_for, self._inbox, wanted, deadline)
+        else:
+            await self._core.wait_in_a_loop(self._inbox, wanted, deadline, self._watchdog.after)
         jobs = self._finish(self._inbox)
         if self._fence.was_needed and len(jobs) < wanted:
             import asyncio
@@ -969,7 +1001,7 @@ class Evaluator(Services, abc.ABC):
             return 0
         self._start_up()
         self._fence.take()
-        found = resume(self, None if self._jobs_are_isolated else max_lost)
+        found = resume(self, None if self._backend.jobs_are_isolated else max_lost)
         self._core.accept_ended([*((job, None) for job in found.restored), *found.given_up], self._inbox)
         if found.given_up:
             self._record_outcomes_soon([job for job, _ in found.given_up])
@@ -1071,6 +1103,7 @@ class Evaluator(Services, abc.ABC):
         if isinstance(value, Deadline):
             value = max(value.time_left, 1e-6)  # one that has passed is a budget that is spent
         self._stops.set_budget(check_seconds("timeout", value), suspends)
+        self._port.has_deadlines = self._core.has_deadlines or value is not None
 
     @property
     def time_left(self) -> float | None:
@@ -1089,6 +1122,7 @@ class Evaluator(Services, abc.ABC):
 
     def _let_go(self) -> None:
         """From now on leave what ends unfinished to be resumed; also from a signal's handler."""
+        self._backend.told_to_end()
         self._stops.suspend()
 
     def close(self) -> list[Job[Any]]:
@@ -1103,11 +1137,18 @@ class Evaluator(Services, abc.ABC):
                 return []
             core.closed = True
         _open_evaluators.discard(self)
+        try:
+            return self._close()
+        finally:
+            self._backend.dispose()
+
+    def _close(self) -> list[Job[Any]]:
+        core = self._core
         running = [attempt.job for attempt in core.ledger.running.values()]
         unfinished = self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._started_up:
-            core.wait_until_idle(self._close_grace)
-            self._stop(bool(core.ledger.running))
+            core.wait_until_idle(self._backend.close_grace)
+            self._backend.shutdown(bool(core.ledger.running))
         core.end_running()
         self._watchdog.close()
         unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
@@ -1137,11 +1178,6 @@ class Evaluator(Services, abc.ABC):
                 raise
             trace = None if isinstance(error, StorageError) else error
             logger.error("The records of search %s are not all written: %s", self._search_id, error, exc_info=trace)
-
-    @property
-    def _close_grace(self) -> float:
-        """Seconds that `close` leaves to running jobs which notice the request to stop."""
-        return GRACE
 
     def __enter__(self) -> Self:
         return self
@@ -1197,7 +1233,7 @@ class Evaluator(Services, abc.ABC):
     @property
     def is_master(self) -> bool:
         """Does this process search? False only on the serving ranks of an MPI evaluator."""
-        return True
+        return not self._serves
 
     @property
     def num_jobs_submitted(self) -> int:
@@ -1242,6 +1278,7 @@ def _leave_to_the_parent() -> None:
         evaluator._hooks.forget()
         evaluator._foreign_jobs.forget()
         evaluator._unwritten = []
+        evaluator._backend.after_fork()
     _open_evaluators.clear()
 
 

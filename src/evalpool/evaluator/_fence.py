@@ -301,7 +301,7 @@ class Fence:
         lost. Of jobs that were not lost before nobody waits for the start: one such end of a program is not counted.
         """
         evaluator = self._evaluator
-        if not evaluator._jobs_are_isolated:
+        if not evaluator._backend.jobs_are_isolated:
             try:
                 evaluator._storage.flush()
             except Exception as error:  # as in `sift`; the records are kept, and the storage tells what prevents them
@@ -403,7 +403,7 @@ class Fence:
                 self._changes += 1
                 job._status = JobStatus.READY
                 job.attempts, job._errors, job._extra = record.attempts, list(record.attempt_errors) or None, None
-                if record.lost >= MAX_LOST and not evaluator._jobs_are_isolated:
+                if record.lost >= MAX_LOST and not evaluator._backend.jobs_are_isolated:
                     core.deliver(job, given_up(record))
                     lost_too_often.append(job)
                 else:

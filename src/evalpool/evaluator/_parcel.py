@@ -45,10 +45,10 @@ def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | Non
 
     storage, advice = None, ""
     if evaluator._own_storage is not None or not evaluator._storage.keeps:
-        advice = str(_settings.unreachable(evaluator._storage, type(evaluator).__name__, evaluator._needed_sharing()))
+        advice = str(_settings.unreachable(evaluator._storage, type(evaluator).__name__, evaluator._backend.sharing()))
     else:
         storage = dump_whole(evaluator._storage)
     try:
-        return Parcel(dumps(evaluator._task(), apart), storage, advice, "", describe())
+        return Parcel(dumps(evaluator._make_task(), apart), storage, advice, "", describe())
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything
         return Parcel(b"", storage, advice, _settings.unpicklable_task(evaluator._run_function, error), b"")

@@ -146,6 +146,10 @@ def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:
         known.update({p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)})
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
+    else:
+        engine: Any = getattr(cls, "backend_class", None)
+        if engine is not None and engine.__init__ is not object.__init__:
+            known.update(dict.fromkeys(inspect.signature(engine).parameters))
     names = [name for name in known if name not in ("self", "run_function")]
     unknown = [key for key in kwargs if key not in names]
     if unknown:

@@ -70,7 +70,7 @@ def take_options(evaluator: Evaluator, job: Job[Any], options: JobOptions) -> No
     if options is not NO_OPTIONS:
         job.options = options
         if options.job_timeout:
-            evaluator._core.has_deadlines = True
+            evaluator._expect_deadlines()
 
 
 def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:

@@ -38,6 +38,7 @@ from evalpool.worker._call import SEED_NUMBER, describe_exception
 
 if TYPE_CHECKING:
     from evalpool.batch._deadline import Deadline
+    from evalpool.evaluator._attempt import Attempt
 
 __all__ = ["SimulatedEvaluator", "simulated"]
 
@@ -338,7 +339,7 @@ class SimulatedEvaluator(Evaluator):
         """Wait for the backend's next results and tell the kernel."""
         if not self._real.outstanding:
             raise SimulationError("Virtual time waits for a result, and no job is being evaluated; this is a bug.")
-        self._wait(self._real, 1, None)
+        self._wait_for(self._real, 1, None)
         with self._core.lock:
             arrived = self._real.take()
         for job in arrived:
@@ -382,8 +383,9 @@ class SimulatedEvaluator(Evaluator):
         for time in times:
             self._kernel.mark(number, time)
 
-    def _recorded(self, number: int, attempt: int, budget: float, objective: Any) -> bool:
+    def _attempt_recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
         # In real time a record is only noted; whether it stops the job is decided at its virtual time.
+        number = attempt.job.number
         records = self._records.setdefault(number, [])
         records.append((budget, objective))
         cut = self._cut.get(number)

@@ -17,7 +17,6 @@ from evalpool.backends._mpi._transport import MessageTransport
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._ends import EXIT_TIMEOUT
 from evalpool.backends._pool._evaluator import PoolEvaluator
-from evalpool.backends._pool._owner import Owner
 from evalpool.backends._pool._pool import Pool
 from evalpool.batch._deadline import suspends_on_sigterm
 from evalpool.errors import BadArgument, EvaluatorClosed
@@ -176,7 +175,7 @@ class MPICommEvaluator(PoolEvaluator):
         message = b"".join(_wire.frame(_wire.SETUP, payload, buffers))
         transport = MessageTransport(self._crew, self._tag, self._busy_wait)
         self._launcher = RankLauncher(self._crew, transport, message, self._isolated)
-        self._pool = Pool(Owner(self), self._launcher, transport, "evalpool-mpi-io")
+        self._pool = Pool(self._port, self._launcher, transport, "evalpool-mpi-io")
 
     def _stop(self, now: bool) -> None:
         started = self._pool is not None

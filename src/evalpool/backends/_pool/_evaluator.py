@@ -11,11 +11,11 @@ from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._encoding import Pickled
 from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._logs import levels
-from evalpool.backends._pool._owner import Attempt, Owner
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._sockets import SocketTransport
 from evalpool.batch._deadline import heard_by_the_search
-from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._attempt import Attempt
+from evalpool.evaluator._old_backends import OldForm
 from evalpool.evaluator._parcel import pack
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job
@@ -24,7 +24,7 @@ from evalpool.outcomes import FailureKind, failed
 __all__ = ["LaunchedEvaluator", "PoolEvaluator", "pool_evaluator"]
 
 
-class PoolEvaluator(Evaluator):
+class PoolEvaluator(OldForm):
     """An engine implements `_start`: it sets `_pool`, or calls `_refuse_all`."""
 
     def __init__(self, run_function: Any, **kwargs: Any) -> None:
@@ -121,7 +121,7 @@ class LaunchedEvaluator(PoolEvaluator):
         if not isinstance(message, _lend.Lent):
             # Workers that are replaced later get the run-function as it was when the evaluator was made.
             message = [bytes(piece) for piece in message]
-        self._pool = Pool(Owner(self), self._launcher, transport, self._thread_name, message)
+        self._pool = Pool(self._port, self._launcher, transport, self._thread_name, message)
 
 
 def pool_evaluator(launcher_class: type[Launcher]) -> type[LaunchedEvaluator]:

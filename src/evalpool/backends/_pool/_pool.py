@@ -37,8 +37,9 @@ from evalpool.worker._pickling import unpicklable
 
 if TYPE_CHECKING:
     from evalpool.backends._pool._launcher import Launcher
-    from evalpool.backends._pool._owner import Attempt, Owner
     from evalpool.backends._pool._transport import Transport
+    from evalpool.evaluator._attempt import Attempt
+    from evalpool.evaluator._port import Port
     from evalpool.jobs._inbox import Inbox
 
 __all__ = ["Pool"]
@@ -68,7 +69,7 @@ class Pool:
         reports: attempts that have ended, and how; told to the owner at the end of the turn.
     """
 
-    def __init__(self, owner: Owner, launcher: Launcher, transport: Transport, name: str, setup: Any = None) -> None:
+    def __init__(self, owner: Port, launcher: Launcher, transport: Transport, name: str, setup: Any = None) -> None:
         self.owner, self.launcher, self.transport, self.setup = owner, launcher, transport, setup
         self.lock, self.sending = threading.Lock(), threading.Lock()
         self.prefetcher = Prefetcher(owner.watches_starts)
@@ -96,7 +97,7 @@ class Pool:
         if self.broken:
             self.owner.report([(each, failed(FailureKind.WORKER_DIED, self.broken)) for each in attempts])
             return
-        if self.owner.has_deadlines:  # from the first job with a time limit on
+        if self.owner.watches_starts:  # from the first job with a time limit on
             self.prefetcher.watched = True
         placed: list[Placed] = []
         for attempt in attempts:

@@ -9,7 +9,6 @@ from evalpool._log import get_logger
 from evalpool._ray_session import Session
 from evalpool.backends._pool._ends import EXIT_TIMEOUT
 from evalpool.backends._pool._evaluator import PoolEvaluator
-from evalpool.backends._pool._owner import Owner
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._ray._actor import worker_class
 from evalpool.backends._ray._launcher import ActorLauncher
@@ -164,7 +163,7 @@ class RayEvaluator(PoolEvaluator):
             self._follows and bool(self._needs.amounts),
             self._exit_timeout,
         )
-        self._pool = Pool(Owner(self), launcher, ActorTransport(Shelf(self._ray)), "evalpool-ray-io")
+        self._pool = Pool(self._port, launcher, ActorTransport(Shelf(self._ray)), "evalpool-ray-io")
 
     def close(self) -> list[Job[Any]]:
         try:
