@@ -25,17 +25,21 @@ class Registry(Mapping[str, ClassT]):
         room: whose plural names the group of entry points, ``evalpool.<room>``: ``name = package.module:Class``.
         what: one of them, in a message: ``"evaluator method"``.
         base: gives the class of which each must be a subclass; called at a look-up.
+        makers: plural of another group, whose classes each make one of the group's: by a class method of this name.
     """
 
-    def __init__(self, room: str, what: str, base: Callable[[], ClassT]) -> None:
+    def __init__(self, room: str, what: str, base: Callable[[], ClassT], makers: tuple[str, str] | None = None) -> None:
         self.group = f"evalpool.{room}"
+        self._makers = None if makers is None else f"evalpool.{makers[0]}"
+        self._make = "" if makers is None else makers[1]
         self._what = what
         self._base = base
 
     def _targets(self) -> dict[str, str]:
         from importlib.metadata import entry_points
 
-        found = {point.name: point.value for point in entry_points(group=self.group)}
+        makers = () if self._makers is None else entry_points(group=self._makers)
+        found = {point.name: point.value for point in (*makers, *entry_points(group=self.group))}
         return {**found, **BUILT_IN[self.group]}
 
     def __getitem__(self, name: str) -> ClassT:
@@ -47,6 +51,9 @@ class Registry(Mapping[str, ClassT]):
             target = targets[name]
         module, _, attribute = target.partition(":")
         cls: ClassT = getattr(importlib.import_module(module), attribute)
+        make = getattr(cls, self._make, None) if self._make else None
+        if make is not None:
+            return make()  # type: ignore[no-any-return]
         base = self._base()
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise BadArgument(f"The entry point {name!r} names {target}, which is no subclass of {base.__name__}.")

@@ -13,15 +13,30 @@ from doc_blocks import ROOT, blocks_of, script_of
 PAGES = ["writing-a-backend.md", "writing-a-storage.md"]
 
 
+def bound() -> list[tuple[str, str, list[str]]]:
+    """Each test module that a page shows: the page, the module that it tests, its lines."""
+    found = []
+    for page in PAGES:
+        for block in blocks_of((ROOT / "docs" / page).read_text("utf-8")):
+            if "a test module" in block.before:
+                name = re.search(r"as (\w+)\.py", block.before)
+                assert name is not None
+                found.append((page, name[1], block.lines))
+    return found
+
+
+def test_each_page_binds_a_contract() -> None:
+    assert {page for page, _, _ in bound()} == set(PAGES)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_writes_keeps_the_contract_that_it_binds(page: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "name", "lines"), bound(), ids=[name for _, name, _ in bound()])
+def test_what_a_page_writes_keeps_the_contract_that_it_binds(
+    page: str, name: str, lines: list[str], tmp_path: Path
+) -> None:
     text = (ROOT / "docs" / page).read_text("utf-8")
-    (test,) = (block for block in blocks_of(text) if "a test module" in block.before)
-    name = re.search(r"as (\w+)\.py", test.before)
-    assert name is not None
-    (tmp_path / f"{name[1]}.py").write_text(script_of(text), "utf-8")
-    (tmp_path / f"test_{name[1]}.py").write_text("\n".join(test.lines), "utf-8")
+    (tmp_path / f"{name}.py").write_text(script_of(text), "utf-8")
+    (tmp_path / f"test_{name}.py").write_text("\n".join(lines), "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--rootdir", "."]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110)
     assert result.returncode == 0, result.stdout

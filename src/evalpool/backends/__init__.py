@@ -11,6 +11,8 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.backends._executor import ExecutorEvaluator as ExecutorEvaluator
     from evalpool.backends._mpi import MPICommEvaluator as MPICommEvaluator
+    from evalpool.backends._pool._evaluator import pool_evaluator as pool_evaluator
+    from evalpool.backends._pool._launcher import Launcher as Launcher
     from evalpool.backends._pool._profile import profile as profile
     from evalpool.backends._process import ProcessPoolEvaluator as ProcessPoolEvaluator
     from evalpool.backends._ray import RayEvaluator as RayEvaluator
@@ -31,6 +33,7 @@ __getattr__, __dir__, __all__ = attach(
         "Attempt": "evalpool.evaluator._attempt",
         "Backend": "evalpool.evaluator._backend",
         "ExecutorEvaluator": "_executor",
+        "Launcher": "_pool._launcher",
         "Line": "_remote",
         "LocalChannel": "evalpool.evaluator._local_channel",
         "MPICommEvaluator": "_mpi",
@@ -41,6 +44,7 @@ __getattr__, __dir__, __all__ = attach(
         "SerialEvaluator": "_serial",
         "ThreadPoolEvaluator": "_thread",
         "Turn": "evalpool.evaluator._port",
+        "pool_evaluator": "_pool._evaluator",
         "profile": "_pool._profile",
         "read_outcome": "_remote",
     },

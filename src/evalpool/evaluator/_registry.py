@@ -7,5 +7,8 @@ from evalpool.evaluator._evaluator import Evaluator
 
 __all__ = ["EVALUATORS"]
 
-EVALUATORS: Registry[type[Evaluator]] = Registry("backends", "evaluator method", lambda: Evaluator)
-"""The known backends, by method name; other packages add theirs by the entry-point group ``evalpool.backends``."""
+EVALUATORS: Registry[type[Evaluator]] = Registry(
+    "backends", "evaluator method", lambda: Evaluator, makers=("launchers", "evaluator_class")
+)
+"""The known backends, by method name; other packages add theirs by the entry-point groups ``evalpool.backends`` and
+``evalpool.launchers``."""

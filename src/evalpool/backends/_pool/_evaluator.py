@@ -125,11 +125,19 @@ class LaunchedEvaluator(PoolEvaluator):
 
 
 def pool_evaluator(launcher_class: type[Launcher]) -> type[LaunchedEvaluator]:
-    """The class of evaluators whose workers are started by launchers of this class."""
-    facts = {
-        "launcher_class": launcher_class,
-        "_workers_are": launcher_class.workers_are,
-        "__doc__": launcher_class.__doc__ or LaunchedEvaluator.__doc__,
-        "__module__": launcher_class.__module__,
-    }
-    return type(f"{launcher_class.__name__.removesuffix('Launcher')}Evaluator", (LaunchedEvaluator,), facts)
+    """The class of evaluators whose workers are started by launchers of this class, whose arguments they take, too."""
+
+    class Launched(LaunchedEvaluator):
+        def __init__(self, run_function: Any, **kwargs: Any) -> None:
+            super().__init__(run_function, **kwargs)
+
+    own = [each.replace(kind=each.KEYWORD_ONLY) for each in inspect.signature(launcher_class).parameters.values()]
+    first, *rest = inspect.signature(Launched.__init__).parameters.values()
+    parameters = [first, rest[0], *own, rest[-1]]
+    Launched.__init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    Launched.launcher_class = launcher_class
+    Launched._workers_are = launcher_class.workers_are
+    Launched.__doc__ = launcher_class.__doc__ or LaunchedEvaluator.__doc__
+    Launched.__module__ = launcher_class.__module__
+    Launched.__name__ = Launched.__qualname__ = f"{launcher_class.__name__.removesuffix('Launcher')}PoolEvaluator"
+    return Launched

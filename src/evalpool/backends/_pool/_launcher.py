@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._guard import describe
 from evalpool.backends._pool._child import Child, child
-from evalpool.backends._pool._ends import EXIT_TIMEOUT
+from evalpool.backends._pool._ends import EXIT_TIMEOUT, kill_tree
 from evalpool.backends._pool._sockets import wait_for_hang_up
 from evalpool.batch._cpus import usable_cpus
 
@@ -86,6 +86,18 @@ class Launcher(abc.ABC):
         In a session of its own, Ctrl-C in a terminal is for the search.
         """
         return child(worker, max(1, usable_cpus() // self._pool.staff.count))
+
+    @staticmethod
+    def kill_tree(pid: int) -> None:
+        """Kill a process of this host, its group and all its descendants; nobody may have waited for its end yet."""
+        kill_tree(pid)
+
+    @classmethod
+    def evaluator_class(cls) -> Any:
+        """The class of evaluators with such workers; what an entry point of ``evalpool.launchers`` stands for."""
+        from evalpool.backends._pool._evaluator import pool_evaluator
+
+        return pool_evaluator(cls)
 
     # What an engine may replace.
 

@@ -1,0 +1,98 @@
+"""Pools with launchers of other packages: found by name, with arguments of their own, and told why none can start."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalpool import BadArgument, Evaluator, FailureKind
+from evalpool.backends import Launcher, pool_evaluator
+
+pytestmark = pytest.mark.slow
+
+SOURCE = """
+import subprocess
+from evalpool.backends import Launcher
+
+class ElsewhereLauncher(Launcher):
+    "Starts workers in a directory of its own."
+
+    name = "elsewhere"
+
+    def __init__(self, directory="/"):
+        self.directory = directory
+
+    def start(self, worker):
+        with self.child(worker) as child:
+            return subprocess.Popen(child.command, env=child.environment, pass_fds=child.files,
+                                    start_new_session=True, cwd=self.directory)
+
+    def kill(self, worker):
+        self.kill_tree(worker.handle.pid)
+
+    def describe_end(self, worker):
+        return f"It ended with exit code {worker.handle.wait(10)}."
+
+    def release(self, worker):
+        worker.handle.wait(10)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution of somebody else, with a launcher and its entry point."""
+    (tmp_path / "their_launcher.py").write_text(SOURCE)
+    info = tmp_path / "their_launcher-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-launcher\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[evalpool.launchers]\nelsewhere = their_launcher:ElsewhereLauncher\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "their_launcher", raising=False)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_launcher_of_another_package_is_a_method(tmp_path: Path) -> None:
+    def where(job: Any) -> Any:
+        import os
+
+        if job.get("dies"):
+            os._exit(3)
+        return {"output": 1.0, "metadata": {"directory": os.getcwd()}}
+
+    with Evaluator.create(where, "elsewhere", {"directory": str(tmp_path), "num_workers": 2}) as evaluator:
+        evaluator.submit([{}, {"dies": True}, {}])
+        jobs = sorted(evaluator.gather(), key=lambda job: job.number)
+    assert [job.kind for job in jobs] == [None, FailureKind.WORKER_DIED, None]
+    assert "It ended with exit code 3." in (jobs[1].error or "")
+    assert jobs[0].metadata["directory"] == str(tmp_path)
+    assert jobs[0].metadata["worker"].startswith("elsewhere-")
+    with pytest.raises(BadArgument, match="directory"):
+        Evaluator.create(where, "elsewhere", {"dictionary": "."})
+
+
+class Broken(Launcher):
+    """Starts nothing."""
+
+    def start(self, worker: Any) -> Any:
+        raise RuntimeError("there is no licence for a worker")
+
+    def kill(self, worker: Any) -> None:
+        """There is none."""
+
+    def describe_end(self, worker: Any) -> str:
+        return ""
+
+
+def test_jobs_of_a_launcher_that_cannot_start_fail_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    # Each of the three attempts is logged only where the place is given up.
+    with caplog.at_level(logging.ERROR), pool_evaluator(Broken)(lambda job: 1.0, num_workers=2) as evaluator:
+        evaluator.submit([{}] * 3)
+        jobs = evaluator.gather("ALL", timeout=30)
+    assert [job.kind for job in jobs] == [FailureKind.WORKER_DIED] * 3
+    assert all("there is no licence for a worker" in (job.error or "") for job in jobs)
