@@ -20,13 +20,15 @@ class Simulated(EvaluatorContract):
 
     @pytest.fixture(autouse=True)
     def skip_real_time(self, request: pytest.FixtureRequest) -> None:
-        """Limits are virtual here; tests/simulation/test_simulated.py has them."""
+        """Limits are virtual here; test_simulated.py and test_options.py have them."""
         if request.node.originalname in REAL_TIME:
             pytest.skip("speaks of real seconds")
 
 
 REAL_TIME = {
     "test_a_job_over_its_timeout_is_reported_and_the_others_go_on",
+    "test_a_job_over_its_own_timeout_is_reported_and_the_others_go_on",
+    "test_a_job_has_its_own_timeout_in_the_place_of_the_evaluators",
     "test_a_spent_budget_stops_what_runs_and_keeps_what_finished",
     "test_whatever_hangs_is_killed_with_its_children",
     "test_timestamps_are_in_order_on_one_clock",

@@ -50,6 +50,7 @@ class JobLedger:
         last_chances: ready jobs of which each runs while nothing else does.
         running: the attempt that counts of each job that has a slot, by the job's number.
         disowned: attempts that were given up on and hold their slots still.
+        own_limits: have jobs time limits of their own? Not here where these are those of a simulated time.
         capacity, free: slots in all, and those that nobody holds.
         handing: what `take` gave last, until the core has handed it to the engine.
         troubles: what was raised under the lock: (what was done, the error).
@@ -64,6 +65,7 @@ class JobLedger:
         "job_timeout",
         "last_chances",
         "later",
+        "own_limits",
         "retries",
         "running",
         "scheduler",
@@ -82,6 +84,7 @@ class JobLedger:
         self.capacity = self.free = slots
         self.retries = retries or {}
         self.job_timeout = job_timeout
+        self.own_limits = True
         self.scheduler = Scheduler(resources)
         self.fresh, self.urgent, self.later = self.scheduler.fresh, self.scheduler.urgent, self.scheduler.later
         self.last_chances: deque[Job[Any]] = deque()
@@ -156,7 +159,7 @@ class JobLedger:
                             continue
                     job.attempts += 1
                     options = job.options
-                    limit = timeout if options is NO_OPTIONS else options.limit(timeout)
+                    limit = timeout if options is NO_OPTIONS or not self.own_limits else options.limit(timeout)
                     attempt = Attempt(job, limit)
                     attempts.append(attempt)
                     job._status = RUNNING

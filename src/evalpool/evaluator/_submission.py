@@ -69,7 +69,7 @@ def take_options(evaluator: Evaluator, job: Job[Any], options: JobOptions) -> No
     """Give a job its options, before it waits: from the first time limit on the evaluator keeps deadlines."""
     if options is not NO_OPTIONS:
         job.options = options
-        if options.job_timeout:
+        if options.job_timeout and evaluator._core.ledger.own_limits:
             evaluator._expect_deadlines()
 
 

@@ -26,8 +26,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from evalpool._checks import check_choice
 from evalpool.errors import BadArgument, SimulationError
+from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.outcomes import FailureKind
 from evalpool.simulation._checkpoints import Checkpoint, Checkpoints
+from evalpool.simulation._queue import Queue
 from evalpool.simulation._seconds import check_limit, check_overhead, check_runtime, check_time, check_whole
 from evalpool.simulation._trace import CANCELLED, DONE, FAILED, Trace, TraceRow, digest
 
@@ -80,6 +82,12 @@ class Verdict(NamedTuple):
     message: str
 
 
+def over_limit(charged: float, limit: float) -> Verdict:
+    """Why a job is a failure that would have run longer than it may."""
+    text = f"the job would have run {charged!r} s of virtual time; its limit is {limit!r} s"
+    return Verdict(FailureKind.TIMEOUT, text)
+
+
 class Kernel:
     """Virtual workers, a virtual clock, and the jobs between them.
 
@@ -91,7 +99,8 @@ class Kernel:
             has had a job; ``"fill"``: results are told, one by one, only when no worker is without a job.
         continual_max_fidel: jobs resume checkpoints of lower fidelity, up to this one; None: they don't.
         failure_runtime: seconds charged to a job without a valid runtime.
-        job_timeout: seconds that a job may run; it then ends at exactly that time, as a failure.
+        job_timeout: seconds that a job may run, if it has no limit of its own; it then ends at exactly that time, as a
+            failure.
         max_evals, max_submits, max_time: limits on completions, on submissions, on the clock; None for none.
 
     Attributes:
@@ -109,10 +118,10 @@ class Kernel:
 
     __slots__ = (
         "_asked", "_bounds", "_by_caller", "_checkpoints", "_claims", "_decided", "_ends", "_fates", "_idle",
-        "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue", "_serial", "_settings",
-        "_since", "_stale", "_starts", "_stopping", "_tells_from", "_trace", "_unknown", "clock", "decision",
-        "ended", "failure_runtime", "job_timeout", "marked", "max_fidelity", "num_completed", "num_submitted",
-        "num_workers", "over",
+        "_limits", "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue", "_serial",
+        "_settings", "_since", "_stale", "_starts", "_stopping", "_tells_from", "_trace", "_unknown", "clock",
+        "decision", "ended", "failure_runtime", "job_timeout", "marked", "max_fidelity", "num_completed",
+        "num_submitted", "num_workers", "over",
     )  # fmt: skip
 
     def __init__(
@@ -162,7 +171,8 @@ class Kernel:
         self.decision: float | None = None
         self._idle = deque(range(num_workers))  # first idle first: workers become idle in the order of time
         self._since = [0.0] * num_workers
-        self._queue: deque[int] = deque()
+        self._queue = Queue()
+        self._limits: dict[int, float | None] = {}  # of jobs that have a limit of their own; None for no limit
         self._ends: list[tuple[float, int, int]] = []  # (end, rank, worker) of running jobs; marks have worker -1
         self._open: dict[int, float] = {}  # running jobs of unknown end -> the earliest that it can be: their start
         self._bounds: list[tuple[float, int, int]] = []  # the same as a heap, (bound, rank, job), some outdated
@@ -211,11 +221,11 @@ class Kernel:
             charged = max(0.0, total - resumed.total)
         else:
             charged = total
-        if self.job_timeout is not None and charged > self.job_timeout:
-            message = f"the job would have run {charged!r} s of virtual time; its limit is {self.job_timeout!r} s"
-            charged = self.job_timeout
+        limit = self._limits.get(job, self.job_timeout) if self._limits else self.job_timeout
+        if limit is not None and charged > limit:
             if not failed:
-                verdict, failed = Verdict(FailureKind.TIMEOUT, message), True
+                verdict, failed = over_limit(charged, limit), True
+            charged = limit
         self._trace.charged[job] = charged
         end = start + charged
         if retry:
@@ -269,9 +279,11 @@ class Kernel:
 
     # Jobs that wait for workers.
 
-    def submit(self, key: str | None = None, fidelity: int | None = None) -> int:
+    def submit(self, key: str | None = None, fidelity: int | None = None, options: JobOptions = NO_OPTIONS) -> int:
         """Queue a job at the clock; returns its number. With continuation, `key` names its configuration."""
         job = self._new(-1, NAN)
+        if options is not NO_OPTIONS:
+            self._note_options(job, options)
         self.num_submitted += 1
         self._trace.submit[job] = self.clock
         if key is not None and fidelity is not None and self.max_fidelity is not None:
@@ -284,13 +296,14 @@ class Kernel:
         come first: that of a running job which it may resume.
         """
         queue = self._queue
-        while queue and queue[0] in self._trace.fates:
+        while queue and queue.first in self._trace.fates:
             queue.popleft()  # cancelled in the queue
         if not queue or not self._idle or self.over:
             return NOTHING
-        if self._asked and self._may_be_left_one(self._asked.get(queue[0])):
+        job = queue.first
+        if self._asked and self._may_be_left_one(self._asked.get(job)):
             return WAIT
-        return queue[0]
+        return job
 
     def start(self) -> int:
         """Start the job that `startable` named on the first idle worker, now; returns the worker.
@@ -431,7 +444,9 @@ class Kernel:
         """After `ASK`: the worker that is decided for."""
         return self._idle[0]
 
-    def ask(self, overhead: float, key: str | None = None, fidelity: int | None = None) -> int:
+    def ask(
+        self, overhead: float, key: str | None = None, fidelity: int | None = None, options: JobOptions = NO_OPTIONS
+    ) -> int:
         """The decision that `poll` announced was made in `overhead` seconds: start the job on the first idle worker;
         returns its number. Raises `BadArgument` for an overhead that is no number of seconds.
         """
@@ -443,6 +458,8 @@ class Kernel:
         if self._serial:
             self._decided = start
         job = self._new(self._idle.popleft(), start)
+        if options is not NO_OPTIONS:
+            self._note_options(job, options)
         self.num_submitted += 1
         if key is not None and fidelity is not None and self.max_fidelity is not None:
             if self.begins_later:
@@ -518,6 +535,8 @@ class Kernel:
             "idle": list(self._idle),
             "since": list(self._since),
             "queue": list(self._queue),
+            "priorities": list(self._queue.priorities.items()),
+            "limits": list(self._limits.items()),
             "ends": [list(entry) for entry in self._ends],
             "open": list(self._open.items()),
             "asked": [[job, *asked] for job, asked in self._asked.items()],
@@ -539,7 +558,9 @@ class Kernel:
         kernel.num_submitted, kernel.num_completed = state["num_submitted"], state["num_completed"]
         kernel.marked, kernel._decided, kernel.decision = state["marked"], state["decided"], state["at"]
         kernel._idle, kernel._since = deque(state["idle"]), list(state["since"])
-        kernel._queue = deque(state["queue"])
+        kernel._limits, kernel._queue.priorities = dict(state["limits"]), dict(state["priorities"])
+        for job in state["queue"]:
+            kernel._queue.append(job)
         kernel._ends = [(end, rank, worker) for end, rank, worker in state["ends"]]
         kernel._open = dict(state["open"])
         kernel._asked = {job: (key, fidelity) for job, key, fidelity in state["asked"]}
@@ -563,6 +584,12 @@ class Kernel:
         trace.start.append(start)
         trace.charged.append(NAN)
         return len(trace.start) - 1
+
+    def _note_options(self, job: int, options: JobOptions) -> None:
+        if options.priority:
+            self._queue.priorities[job] = options.priority
+        if options.job_timeout is not None:
+            self._limits[job] = options.job_timeout or None
 
     def _rows(self) -> Iterator[TraceRow]:
         live = {self._job_of(rank) for _, rank, worker in self._ends if worker >= 0 and rank not in self._stale}

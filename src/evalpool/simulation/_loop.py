@@ -92,11 +92,11 @@ class Loop(abc.ABC):
 
     def _enter(self, asked: Asked, overhead: float, key: Key) -> int:
         """Make a job of a proposal; returns its number."""
-        return self._kernel.ask(overhead, *key)
+        return self._kernel.ask(overhead, *key, asked.options)
 
     def _enter_batch(self, proposals: Proposals) -> Sequence[int]:
         """As `_enter`, for jobs that wait for workers."""
-        return [self._kernel.submit(*key) for _, key in proposals]
+        return [self._kernel.submit(*key, asked.options) for asked, key in proposals]
 
     def _run_batch(self) -> list[int]:
         """Let the jobs that wait run; returns those that ended, in order."""

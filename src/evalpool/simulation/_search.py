@@ -21,11 +21,12 @@ from evalpool._clock import perf_counter
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator._settings import check_configuration
 from evalpool.jobs._job import Job, PastJob
+from evalpool.jobs._options import NO_OPTIONS, submission
 from evalpool.outcomes import FailureKind, Outcome, Worker
 from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._drive import drive
-from evalpool.simulation._kernel import NOTHING, Kernel, Verdict
+from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, over_limit
 from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
 from evalpool.simulation._result import Diary, SimulationResult
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
@@ -166,6 +167,7 @@ class LocalSearch(Search):
         configurations, call, worker = diary.configurations, self._task.call, self._worker
         keep, keep_wall, keep_known = configurations.append, diary.measured.append, diary.known.append
         told, clock, ended = diary.told, perf_counter, self._ended
+        limits: dict[int, float] = {}  # of jobs that have one of their own
 
         def ask() -> int:
             began = clock()
@@ -175,6 +177,8 @@ class LocalSearch(Search):
                 self._key(asked)  # it stands for one configuration, continued or not
             job = len(configurations)
             waiting[job] = asked
+            if asked.options.job_timeout:
+                limits[job] = asked.options.job_timeout
             keep(check_configuration(asked.configuration))
             keep_wall(wall + self._told_in)
             keep_known(len(told))
@@ -184,14 +188,20 @@ class LocalSearch(Search):
             outcome = call(job, 1, configurations[job], NOWHERE, None, worker)
             output = outcome.output
             runtime = output.get(where) if output is not None else None
-            if runtime.__class__ is float and outcome.kind is None and 0.0 <= runtime < math.inf:
+            if runtime.__class__ is float and outcome.kind is None and 0.0 <= runtime < math.inf and not limits:
                 return outcome, runtime
             runtime = runtime_of(where, NO_JOB, outcome)
-            why = check_runtime(runtime)
+            charged, limit = check_runtime(runtime), limits.get(job)
+            if isinstance(charged, str):
+                verdict = Verdict(FailureKind.INVALID_OUTPUT, charged)
+            elif limit is not None and charged > limit:
+                verdict, runtime = over_limit(charged, limit), limit
+            else:
+                verdict = None
+            if outcome.kind is None and verdict is not None:
+                outcome = judged(outcome, verdict)
             if outcome.kind is not None:
                 kernel.fail(job)
-            elif isinstance(why, str):
-                outcome = judged(outcome, Verdict(FailureKind.INVALID_OUTPUT, why))
             return outcome, runtime
 
         def tell(job: int, result: tuple[Outcome, Any]) -> None:
@@ -228,6 +238,8 @@ class LocalSearch(Search):
         submitted = facts["virtual_submit"]
         job = PastJob(None, None, "simulated", number, self._diary.configurations[number], "hpo", submitted)
         job._base_seed = self._seed
+        if (options := self._asked[number].options) is not NO_OPTIONS:
+            job.options = options
         job._outcome, job._status, job.attempts = outcome, outcome.status, 1
         job._history = {**facts, **timestamps(facts, submitted, max(facts["virtual_end"], self._kernel.clock))}
         return job
@@ -263,9 +275,9 @@ class EvaluatorSearch(Search):
         at = kernel.decision
         assert at is not None
         evaluator._moment = at + check_overhead(overhead)  # when the decision has been made, and the job is submitted
-        evaluator._enters = lambda job: kernel.ask(overhead, *key)
+        evaluator._enters = lambda job: kernel.ask(overhead, *key, job.options)
         try:
-            (job,) = evaluator._submit([asked.configuration], self._inbox)
+            (job,) = evaluator._submit([submission(asked.configuration, asked.options)], self._inbox)
         finally:
             evaluator._moment = None
         number = kernel.num_submitted - 1
@@ -275,8 +287,10 @@ class EvaluatorSearch(Search):
     def _enter_batch(self, proposals: Proposals) -> Sequence[int]:
         kernel, evaluator = self._kernel, self._evaluator
         keys, first = iter(proposals), kernel.num_submitted
-        evaluator._enters = lambda job: kernel.submit(*next(keys)[1])
-        jobs = evaluator._submit([asked.configuration for asked, _ in proposals], self._inbox)
+        evaluator._enters = lambda job: kernel.submit(*next(keys)[1], job.options)
+        jobs = evaluator._submit(
+            [submission(asked.configuration, asked.options) for asked, _ in proposals], self._inbox
+        )
         numbers = range(first, first + len(jobs))
         self._jobs.update(zip(numbers, jobs, strict=True))
         return numbers

@@ -140,6 +140,7 @@ class SimulatedEvaluator(Evaluator):
         self._moment: float | None = None  # when, if not at the clock
         self._timeline = _Held(self)
         super().__init__(run_function, num_workers=real_workers, **kwargs)
+        self._core.ledger.own_limits = False  # those of jobs are virtual seconds
         scheduler = self._core.ledger.scheduler
         self._lends, scheduler.resources = scheduler.resources, None  # they are lent in virtual time, by us
 
@@ -244,7 +245,7 @@ class SimulatedEvaluator(Evaluator):
         """Make a job known to the kernel; returns its number there."""
         if self._enters is not None:
             return self._enters(job)
-        return self._kernel.submit(*self._identify(job.args))
+        return self._kernel.submit(*self._identify(job.args), job.options)
 
     def _begin(self) -> None:
         """Start what can be started now, on virtual workers."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evalpool._clock import unix_time
-from evalpool.errors import SimulationError
+from evalpool.errors import BadArgument, SimulationError
 from evalpool.jobs._job import Job
+from evalpool.jobs._options import NO_OPTIONS
 from evalpool.jobs._seeds import Seeds, fresh_seed
 from evalpool.outcomes import JobStatus, Outcome
 from evalpool.search._asktell import Asked
@@ -83,6 +84,11 @@ class AskTellRun(Loop):
         return self._thinking.of_decision(wall, cpu, worker, call)
 
     def _fidelity(self, asked: Asked) -> int | None:
+        if asked.options is not NO_OPTIONS:
+            raise BadArgument(
+                f"ask() returned a Submission with {asked.options.chosen()!r}, and jobs of ObjectiveFuncWrapper have "
+                "no options. Return its configuration, or use evalpool.simulate."
+            )
         return self._objective.check_fidels(asked.fidels)
 
     def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
