@@ -99,8 +99,9 @@ class World:
     def attempt(self) -> Attempt:
         return self.engine.attempts[0]
 
-    def report(self, start: float, end: float, worker: Worker | None = None) -> Job[Any]:
-        self.core.report([(self.attempt, Outcome(JobStatus.DONE, 7.0, start=start, end=end, worker=worker))])
+    def report(self, start: float, end: float, worker: Worker | None = None, told: bool | None = None) -> Job[Any]:
+        outcome = Outcome(JobStatus.DONE, 7.0, start=start, end=end, worker=worker, stopped_early=told)
+        self.core.report([(self.attempt, outcome)])
         return self.attempt.job
 
     def gathered(self) -> list[int]:
@@ -128,6 +129,15 @@ def test_a_job_that_ends_within_its_grace_is_not_forced() -> None:
     world.timers.pass_by(60.0)
     assert not world.engine.forced
     assert world.gathered() == [0]
+
+
+def test_a_job_that_returned_because_it_was_to_stop_has_timed_out_although_it_began_after_its_timer() -> None:
+    world = World(job_timeout=5.0)
+    world.timers.pass_by(5.0)
+    assert world.report(1000.1, 1005.0, told=True).objective == "F_timeout"
+    world = World(job_timeout=5.0)
+    world.timers.pass_by(5.0)
+    assert world.report(1000.1, 1005.0).objective == 7.0
 
 
 def test_an_attempt_that_ended_is_no_business_of_its_timer() -> None:

@@ -11,7 +11,8 @@ Timers are those of one heap (`Watchdog`), each an attempt and an action that fi
 What a job ends as is decided by its outcome's own start and end, never by the moment at which a timer fired or a result
 was read: this process may have been held up (Ctrl-Z, a laptop's lid, C code that holds the GIL) while its workers went
 on. A job that ended in its own way before its deadline, before the end of the time budget or before it was cancelled
-keeps its outcome, however late that is read; and one that ran over its job timeout has timed out, also where its
+keeps its outcome, however late that is read; one that saw the request to stop as the last thing before it returned has
+not ended in its own way; and one that ran over its job timeout has timed out, also where its
 result was read before the timer could fire.
 
 The times are those of the worker, on this host by the same clock as ours (CLOCK_MONOTONIC and its like). Of a worker on
@@ -244,7 +245,9 @@ class StopControl:
                     self._core.out_of_time = True
                     job._stop = FailureKind.CANCELLED
             return outcome if job._stop is None else self.stopped(attempt, outcome)
-        if stop is FailureKind.TIMEOUT:
+        if outcome.stopped_early and job._stopper is None:
+            in_time = False  # it saw the request, and returned for that; its own clock may have begun a little later
+        elif stop is FailureKind.TIMEOUT:
             in_time = timeout is not None and duration <= timeout
         else:
             in_time = self._end(job, outcome, duration) <= job._asked
