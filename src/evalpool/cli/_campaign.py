@@ -18,7 +18,7 @@ from evalpool._clock import unix_time
 from evalpool._text import LONGEST_LINE, printable
 from evalpool.callbacks._incumbent import Incumbent, is_evaluation
 from evalpool.cli._words import shortened
-from evalpool.errors import UnknownJob
+from evalpool.errors import StorageError, UnknownJob
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, last_line, place_of
 from evalpool.storage._base import Storage
@@ -303,6 +303,8 @@ class Campaign:
 class Watcher:
     """Follows all searches of a storage. One thread at a time.
 
+    After a look that an interrupt ended amidst its work the next one begins anew, and all jobs count as changed.
+
     Args:
         storage: what to follow.
         tags: only jobs that have all of these count.
@@ -316,6 +318,7 @@ class Watcher:
         self._tags = tuple(tags)
         self._state = State()
         self._cursor: Cursor | None = None
+        self._torn = False  # an interrupt came while news were taken in
         self.campaigns: dict[str, Campaign] = {}
 
     def look(self) -> dict[str, dict[int, None]]:
@@ -327,16 +330,24 @@ class Watcher:
         # The garbage collector, which counts new objects, would look again and again at all that is kept: a first look
         # at 100 000 jobs took 4.2 s with it and 2.4 s without.
         collects = gc.isenabled()
-        gc.disable()
         try:
+            gc.disable()
             return self._take_in()
         finally:
             if collects:
                 gc.enable()
 
     def _take_in(self) -> dict[str, dict[int, None]]:
+        if self._torn:
+            self._state, self._cursor, self.campaigns = State(), None, {}
+            self._torn = False
         events, cursor = self._storage.read(self._cursor)
-        self._state.apply(events)  # all of them or none: what it refuses it will refuse again
+        self._torn = True
+        try:
+            self._state.apply(events)  # all of them or none: what it refuses it will refuse again
+        except StorageError:
+            self._torn = False
+            raise
         self._cursor = cursor
         changed: dict[str, dict[int, None]] = {}
         for event in events:
@@ -353,7 +364,12 @@ class Watcher:
                 earlier = self._state.searches[search_id].jobs.keys() - numbers.keys()
                 changed[search_id] = numbers = {**dict.fromkeys(sorted(earlier)), **numbers}
             self.campaigns[search_id].update(numbers)
+        self._torn = False
         return changed
+
+    def everything(self) -> dict[str, dict[int, None]]:
+        """The numbers of all jobs, by search, as far as was looked."""
+        return {search_id: dict.fromkeys(self._state.searches[search_id].jobs) for search_id in self.campaigns}
 
     def search(self, search_id: str) -> SearchState:
         """Its state as far as was looked."""

@@ -48,6 +48,7 @@ class Feed:
         self._watcher = Watcher(storage)
         self._orders: dict[str, dict[int, int]] = {}  # search -> job -> version, the latest last
         self._version = 0
+        self._torn = False  # an interrupt came while news were taken in
         self._lock = threading.Lock()
         self._over = threading.Event()
 
@@ -93,10 +94,14 @@ class Feed:
 
     def _look(self) -> str | None:
         """Take in what is new; returns what is wrong with the storage."""
+        torn, self._torn = self._torn, True
         try:
             changed = self._watcher.look()
         except StorageError as error:
+            self._torn = torn
             return str(error)
+        if torn:
+            changed = self._watcher.everything()
         for search_id, numbers in changed.items():
             if search_id not in self._watcher.campaigns:
                 continue
@@ -107,6 +112,7 @@ class Feed:
                     self._version += 1
                     order.pop(number, None)
                     order[number] = self._version
+        self._torn = False
         return None
 
     def _answer(self, search_id: str | None, after: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def standardise(
         return _evaluation(value, metadata, start, end, worker)
     except _Invalid as invalid:
         error = str(invalid)
-    except Exception as failure:
+    except Exception as failure:  # a user's type may raise from any method; that is its job's failure
         if from_a_handler(failure):
             raise
         error = f"the result of type {kind.__qualname__} could not be read: {type(failure).__name__}: {failure}"
