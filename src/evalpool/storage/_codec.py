@@ -149,15 +149,15 @@ def from_wire(
 
 
 def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, str, int] | None = None) -> Event:
-    validate = VALIDATORS.get(kind) if isinstance(kind, str) else None
+    validate = VALIDATORS.get(kind) if type(kind) is str else None
     if validate is None:
         raise Malformed(f"no kind of event is called {shown(kind)}")
     # It stands in every id and every view, in names of files and of columns: no text that a terminal obeys.
-    if not (isinstance(search_id, str) and 0 < len(search_id) <= LONGEST_ID and search_id.isprintable()):
+    if type(search_id) is not str or not search_id.isprintable() or not 0 < len(search_id) <= LONGEST_ID:
         raise Malformed(f"search id {shown(search_id)} is no text of at most {LONGEST_ID} printable characters")
     if (number is None) != (kind in SEARCH_KINDS):
         raise Malformed(f"an event {kind!r} of job number {shown(number)}")
-    if number is not None and not (type(number) is int and 0 <= number <= LARGEST):
+    if number is not None and (type(number) is not int or not 0 <= number <= LARGEST):
         raise Malformed(f"job number {shown(number)}")
     return Event(kind, search_id, number, validate(data), at)
 

@@ -18,7 +18,9 @@ class Place:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._found = os.stat(path)
+        found = os.stat(path)
+        self._which = found.st_ino, found.st_dev
+        self._least = min(1, found.st_size)
 
     def check(self, store: str, size: int = 0) -> None:
         """Raise `StorageUnavailable` unless the path still names the same, which is, or is a part of, `store`.
@@ -29,15 +31,18 @@ class Place:
         try:
             now = os.stat(self._path)
         except (FileNotFoundError, NotADirectoryError):
-            became = "was deleted or renamed"
-        else:
-            if not os.path.samestat(now, self._found):
-                became = "was replaced by another"
-            elif now.st_size < max(size, min(1, self._found.st_size)):
-                became = "was emptied"
-            else:
-                return
-        raise StorageUnavailable(
+            raise self._went("was deleted or renamed", store) from None
+        self.compare(now, store, size)
+
+    def compare(self, now: os.stat_result, store: str, size: int = 0) -> None:
+        """As `check`, for whom the path was asked already."""
+        if (now.st_ino, now.st_dev) != self._which:
+            raise self._went("was replaced by another", store)
+        if now.st_size < self._least or now.st_size < size:
+            raise self._went("was emptied", store)
+
+    def _went(self, became: str, store: str) -> StorageUnavailable:
+        return StorageUnavailable(
             f"{self._path} {became} while this program used {store}: what it had written there may be gone. "
             "Put it back; until then nothing is written."
         )

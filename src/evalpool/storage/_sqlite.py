@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from evalpool._checks import is_real
@@ -25,10 +26,10 @@ from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
 from evalpool.storage._counters import check_next, refuse
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import Event
-from evalpool.storage._fold import JobState
 from evalpool.storage._lost import CursorLost
 from evalpool.storage._schema import LARGEST
 from evalpool.storage._sqlite_file import SQLiteFile
+from evalpool.storage._sqlite_rows import KnownRows
 from evalpool.storage._written import Encoder
 
 __all__ = ["SQLiteStorage"]
@@ -72,6 +73,7 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
             self._writing.close()
             raise
         self._read_lock = threading.Lock()
+        self._known = KnownRows(self._earlier)
         self._begin_writing(self._path, remote=False)
 
     # -- primitives ------------------------------------------------------------------------------------
@@ -122,52 +124,43 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
 
     def _commit(self, batches: list[list[_Row]]) -> None:
         """In one transaction."""
-        rows = [row for batch in batches for row in batch]
-        with self._writing.transaction() as db:
-            (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
-            if not (type(last) is int and last <= LARGEST):
-                raise CorruptRecord(f"{self._path} has an event number {shown(last)}: none can follow it.")
-            last = max(last, 0)  # ours begin behind 0, where reading begins
-            db.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-                [
-                    (number, event.kind, event.search_id, event.number, data)
-                    for number, (event, data) in enumerate(rows, last + 1)
-                ],
-            )
-            touched: dict[tuple[str, int], list[tuple[int, Event]]] = {}
-            for number, (event, _) in enumerate(rows, last + 1):
-                if event.number is not None:
-                    touched.setdefault((event.search_id, event.number), []).append((number, event))
-                elif event.kind == "search":
-                    db.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (event.search_id,))
-            db.executemany(
-                "INSERT OR REPLACE INTO job_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [self._job_row(db, key, new, last) for key, new in touched.items()],
-            )
+        known = self._known
+        try:
+            with self._writing.transaction() as db:
+                (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+                if not (type(last) is int and last <= LARGEST):
+                    raise CorruptRecord(f"{self._path} has an event number {shown(last)}: none can follow it.")
+                last = max(last, 0)  # ours begin behind 0, where reading begins
+                rows = list(enumerate(chain.from_iterable(batches), last + 1))
+                db.executemany(
+                    "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+                    [(number, event.kind, event.search_id, event.number, data) for number, (event, data) in rows],
+                )
+                known.begin(last, self._writing.state)
+                changed = known.add(db, [(number, event) for number, (event, _) in rows], last)
+                for _, (event, _) in rows:
+                    if event.kind == "search":
+                        db.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (event.search_id,))
+                db.executemany(
+                    "INSERT OR REPLACE INTO job_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [row.columns() for row in changed],
+                )
+        except BaseException:
+            known.clear()
+            raise
+        known.end(changed, last + len(rows), self._writing.state)
 
-    def _job_row(self, db: Any, key: tuple[str, int], new: list[tuple[int, Event]], last: int) -> tuple[Any, ...]:
-        events = new
-        if new[0][1].kind != "created":
-            # Its history is short, and the index leads to it.
-            earlier = db.execute(
-                "SELECT id, kind, search_id, number, data FROM events "
-                "WHERE search_id = ? AND number = ? AND id <= ? ORDER BY id",
-                (*key, last),
-            )
-            events = [(row[0], event) for row in earlier if (event := self._event(row)) is not None] + new
-        job = JobState(key[1])
-        ids: dict[int, int] = {}
-        finished: int | None = None
-        for number, event in events:
-            job.apply(event)
-            ids[id(event.data)] = number
-            if finished is None and job.result is not None:
-                finished = number  # the end that counts; later ones only add to it
-        gathered = (job.gathered or job.result or {}).get("timestamp_gather")
-        attempts = job.attempt if job.begun else job.attempt - 1
-        created, given, stored = (ids.get(id(data)) for data in (job.created, job.by_hand, job.out))
-        return *key, job.status.name, attempts, job.owner, created, given, finished, stored, gathered
+    def _earlier(self, db: Any, key: tuple[str, int], last: int) -> Iterator[tuple[int, Event]]:
+        """A job's events up to that number. Its history is short, and the index leads to it."""
+        rows = db.execute(
+            "SELECT id, kind, search_id, number, data FROM events "
+            "WHERE search_id = ? AND number = ? AND id <= ? ORDER BY id",
+            (*key, last),
+        )
+        for row in rows:
+            event = self._event(row)
+            if event is not None:
+                yield row[0], event
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -197,6 +190,7 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
 
     def _renew(self) -> None:
         self._read_lock = threading.Lock()
+        self._known.clear()
         self._writing.abandon()
         self._reading.abandon()
 

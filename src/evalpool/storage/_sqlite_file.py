@@ -98,7 +98,9 @@ class SQLiteFile:
         self._timeout = timeout
         self._closed = False
         self._places: list[Place] = []  # of the file, and of its log once there is one; those that we write
+        self._found: os.stat_result | None = None  # what the path named when the connection was last used
         self._written: tuple[int, int] | None = None  # size and time of the file itself, when last used
+        self.state = 0  # another number whenever the file itself may be another than before
         self._steps = Steps()
         self._looks_at: tuple[int, ...] | None = None  # the state of a file that we may not write, when it was opened
         self._db: sqlite3.Connection | None = self._open()
@@ -125,17 +127,16 @@ class SQLiteFile:
         self._steps.begin()
         rows: list[Any] = []
         before = first - 1
+        cursor = db.execute("SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id", (first,))
         # Each number is above the one before, else the file's pages form a circle and there is no end of them.
-        for row in db.execute(
-            "SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id", (first,)
-        ):
-            number = row[0]
-            if type(number) is not int or number <= before:
-                raise CorruptRecord(f"{self._path} is damaged: event {shown(number)} follows event {before}.")
-            before = number
-            rows.append(row)
-            if not len(rows) % _PAGE:
-                self._steps.begin()
+        while page := cursor.fetchmany(_PAGE):
+            for row in page:
+                number = row[0]
+                if type(number) is not int or number <= before:
+                    raise CorruptRecord(f"{self._path} is damaged: event {shown(number)} follows event {before}.")
+                before = number
+            rows += page
+            self._steps.begin()
         return rows
 
     def readable_events(self, first: int, report: Callable[[str, str], None]) -> list[Any]:
@@ -148,29 +149,41 @@ class SQLiteFile:
             finally:
                 db.text_factory = str
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Transaction:
         """A transaction that may write, from its first statement on; rolled back if the block raises."""
-        with self._in_words():
+        return Transaction(self)
+
+    def _begin(self) -> sqlite3.Connection:
+        if self._looks_at is not None:
+            self._reopen()
             if self._looks_at is not None:
-                self._reopen()
-                if self._looks_at is not None:
-                    raise self._unwritable("it is on a read-only place, or its directory may not be written")
-            db = self._connection()
-            try:
-                # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
-                self._steps.begin()
-                db.execute("BEGIN IMMEDIATE")
-                if len(self._places) == 2:
-                    self.check_still_there()
-                else:  # there is a log from the first transaction on, until the last connection is closed
-                    self._places = [self._place, Place(self._path + "-wal")]
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+                raise self._unwritable("it is on a read-only place, or its directory may not be written")
+        db = self._connection()
+        try:
+            # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
+            self._steps.begin()
+            db.execute("BEGIN IMMEDIATE")
+            if len(self._places) == 2:
+                self._check_again()
+            else:  # there is a log from the first transaction on, until the last connection is closed
+                self._places = [self._place, Place(self._path + "-wal")]
+        except BaseException:
+            self._roll_back(db)
+            raise
+        return db
+
+    def _roll_back(self, db: sqlite3.Connection) -> None:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+    def _check_again(self) -> None:
+        """As `check_still_there`, with what `_connection` has just asked: to ask lets other threads go first."""
+        file, log = self._places
+        if self._found is None:
+            file.check(self._path)
+        else:
+            file.compare(self._found, self._path)
+        log.check(self._path)
 
     def longest(self) -> int:
         """Bytes that a row may have."""
@@ -205,14 +218,16 @@ class SQLiteFile:
                 raise StorageUnavailable(f"SQLiteStorage({self._path!r}) is closed; make a new one to go on.")
             self._db = self._open()
         try:
-            found = os.stat(self._path)
+            found = self._found = os.stat(self._path)
         except OSError:  # for the check of places to say
+            self._found = None
             return self._db
         written = (found.st_size, found.st_mtime_ns)
         if written != self._written:
             # By a checkpoint, or by someone who copied a backup over it. SQLite asks its log whether the pages that it
             # keeps in memory are still those of the file, and the log does not know of the copy.
             self._written = written
+            self.state += 1
             self._db.execute("PRAGMA shrink_memory")
         return self._db
 
@@ -229,6 +244,7 @@ class SQLiteFile:
 
     def _open(self) -> sqlite3.Connection:
         self._check_place()
+        self.state += 1
         with self._in_words():
             self._looks_at = None
             try:
@@ -346,11 +362,10 @@ class SQLiteFile:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes names of the file, which may be no text
-            # A traceback shows the cause as it is, and the terminal obeys it.
-            raise self._error(error) from (error if str(error).isprintable() else None)
+        except WORDLESS as error:
+            raise self.in_words(error) from _cause(error)
 
-    def _error(self, error: sqlite3.Error | UnicodeDecodeError) -> StorageError:
+    def in_words(self, error: sqlite3.Error | UnicodeDecodeError) -> StorageError:
         text = str(error)
         if "not a database" in text:
             return CorruptRecord(f"{self._path} is no SQLite database. {_ELSEWHERE}")
@@ -375,6 +390,43 @@ class SQLiteFile:
 
     def _unwritable(self, reason: str) -> StorageUnavailable:
         return StorageUnavailable(f"{self._path} cannot be written: {reason}. Check its permissions.")
+
+
+class Transaction:
+    """`SQLiteFile.transaction`; a class, since a generator for each would take longer than to begin and to commit."""
+
+    __slots__ = ("_db", "_file")
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._db = self._file._begin()
+        except WORDLESS as error:
+            raise self._file.in_words(error) from _cause(error)
+        return self._db
+
+    def __exit__(self, kind: Any, raised: BaseException | None, trace: Any) -> None:
+        try:
+            try:
+                if raised is None:
+                    self._db.execute("COMMIT")
+            finally:
+                self._file._roll_back(self._db)  # what was not committed
+            if isinstance(raised, WORDLESS):
+                raise raised
+        except WORDLESS as error:
+            raise self._file.in_words(error) from _cause(error)
+
+
+WORDLESS = (sqlite3.Error, UnicodeDecodeError)
+"""What the module raises: SQLite quotes names of the file, which may be no text."""
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """A traceback shows the cause as it is, and the terminal obeys it."""
+    return error if str(error).isprintable() else None
 
 
 def _is_unwritable(text: str) -> bool:
