@@ -74,6 +74,20 @@ def test_the_view_has_one_row_a_job_for_anyone_with_sqlite(storage: SQLiteStorag
     assert _query(path, "SELECT json_extract(metadata, '$.gpu') FROM jobs WHERE number = 0") == [(1,)]
 
 
+def test_the_view_shows_options(storage: SQLiteStorage, path: Path) -> None:
+    search = storage.create_new_search()
+    chosen = {"priority": 2, "tags": ["warm", "b"]}
+    storage.append(
+        [
+            Event("created", search, number, {"args": {}, **more})
+            for number, more in enumerate([{}, {"options": chosen}])
+        ]
+    )
+    assert _query(path, "SELECT number, options ->> '$.priority' FROM jobs ORDER BY number") == [(0, None), (1, 2)]
+    tagged = "SELECT number FROM jobs, json_each(jobs.options, '$.tags') AS tag WHERE tag.value = 'warm'"
+    assert _query(path, tagged) == [(1,)]
+
+
 def test_the_view_shows_jobs_kept_by_hand(storage: SQLiteStorage, path: Path) -> None:
     job_id = storage.create_new_job(storage.create_new_search())
     storage.store_job_in(job_id, {"x": 1})

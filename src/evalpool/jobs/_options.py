@@ -10,7 +10,7 @@ A job that was submitted as a plain dict has `NO_OPTIONS`, one object for all of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,14 @@ class JobOptions:
     priority: int = 0
     job_timeout: float | None = None
     tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, Any] | None) -> JobOptions:
+        """What `chosen` gave, of a record whose form was checked; names of a later version count for nothing."""
+        if not chosen:
+            return NO_OPTIONS
+        known = {name: chosen[name] for name in OPTIONS if chosen.get(name) is not None}
+        return cls(**{**known, "tags": tuple(known.get("tags", ()))})
 
     def chosen(self) -> dict[str, Any]:
         """Those that are not the default, as JSON; empty for `NO_OPTIONS`."""

@@ -295,12 +295,9 @@ class Kernel:
         """The queued job that starts now if `start` is called; `NOTHING` if none can, `WAIT` if a real result must
         come first: that of a running job which it may resume.
         """
-        queue = self._queue
-        while queue and queue.first in self._trace.fates:
-            queue.popleft()  # cancelled in the queue
-        if not queue or not self._idle or self.over:
+        job = self._queue.first(self._trace.fates)
+        if job is None or not self._idle or self.over:
             return NOTHING
-        job = queue.first
         if self._asked and self._may_be_left_one(self._asked.get(job)):
             return WAIT
         return job

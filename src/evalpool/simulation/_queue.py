@@ -6,7 +6,7 @@ Nearly all jobs have priority 0 and pass through a deque, whose ends cost nothin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from heapq import heappop, heappush
 
 __all__ = ["Queue"]
@@ -35,17 +35,19 @@ class Queue:
             heappush(self._ranked, (-priority, self._count, job))
             self._count += 1
 
-    @property
-    def first(self) -> int:
-        """Whose turn it is. There must be one."""
-        return self._ranked[0][2] if self._is_ranked() else self._plain[0]
+    def first(self, ended: Container[int]) -> int | None:
+        """Whose turn it is; those that have ended while they waited leave. None if nobody waits."""
+        plain, ranked = self._plain, self._ranked
+        while ranked or plain:
+            job = ranked[0][2] if ranked and (ranked[0][0] < 0 or not plain) else plain[0]
+            if job not in ended:
+                return job
+            self.popleft()
+        return None
 
     def popleft(self) -> int:
-        return heappop(self._ranked)[2] if self._is_ranked() else self._plain.popleft()
-
-    def _is_ranked(self) -> bool:
-        ranked = self._ranked
-        return bool(ranked) and (ranked[0][0] < 0 or not self._plain)
+        plain, ranked = self._plain, self._ranked
+        return heappop(ranked)[2] if ranked and (ranked[0][0] < 0 or not plain) else plain.popleft()
 
     def __len__(self) -> int:
         return len(self._plain) + len(self._ranked)

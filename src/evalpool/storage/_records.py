@@ -65,11 +65,7 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
 
 def job_options(job: JobState) -> JobOptions:
     """What it was given beside its configuration."""
-    options = (job.created or {}).get("options")
-    if not options:
-        return NO_OPTIONS
-    tags = tuple(options.get("tags") or ())
-    return JobOptions(options.get("priority", 0), options.get("job_timeout"), tags)
+    return NO_OPTIONS if job.created is None else JobOptions.of(job.created.get("options"))
 
 
 def _loss(started: dict[str, Any] | None) -> str:

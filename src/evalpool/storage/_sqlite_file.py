@@ -65,6 +65,7 @@ CREATE VIEW jobs AS
             json_extract(stored.data, '$.out')) AS objective,
         json_extract(coalesce(given.data, created.data), '$.args') AS configuration,
         coalesce(json_extract(stored.data, '$.out'), json_extract(finished.data, '$.output')) AS output,
+        json_extract(created.data, '$.options') AS options,
         json_extract(finished.data, '$.metadata') AS metadata,
         json_extract(finished.data, '$.kind') AS kind,
         json_extract(finished.data, '$.error') AS error,
