@@ -22,6 +22,7 @@ from evalpool import (
     RayEvaluator,
     RunningJob,
     SerialEvaluator,
+    Submission,
     ThreadPoolEvaluator,
     optimize,
     queued,
@@ -284,3 +285,12 @@ def test_a_pool_of_threads_evaluates_in_simulated_time() -> None:
     ):
         evaluator.submit(with_runtimes(4.0, 1.0, 1.0))
         assert ends(evaluator.gather("ALL")) == [(1, 1.0), (2, 2.0), (0, 4.0)]
+
+
+def test_a_job_that_was_cancelled_in_the_queue_holds_up_nobody_of_its_priority() -> None:
+    with simulated(SerialEvaluator)(lambda job: {"objective": 0, "runtime": 1.0}, num_workers=1) as evaluator:
+        evaluator.submit([{"x": 0}])
+        first, second = evaluator.submit([Submission({"x": n}, priority=1) for n in (1, 2)])
+        assert evaluator.cancel(first) == 1
+        assert [job.number for job in evaluator.gather("ALL")] == [1, 0, 2]
+        assert second.metadata["virtual_start"] == 1.0

@@ -63,7 +63,7 @@ from evalpool.evaluator._resume import resume
 from evalpool.evaluator._scheduler import HookResources, Resources
 from evalpool.evaluator._stop_control import StopControl
 from evalpool.evaluator._submission import enter
-from evalpool.evaluator._timeline import Timeline
+from evalpool.evaluator._timeline import Timeline, Underneath
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.jobs._best import best
 from evalpool.jobs._inbox import Inbox
@@ -201,7 +201,12 @@ class Evaluator:
         resources = self._resources
         if resources is None and type(self)._acquire is not Evaluator._acquire:
             resources = HookResources(self)
-        ledger = JobLedger(self._num_workers, retries=self._retries, job_timeout=self._job_timeout, resources=resources)
+        ledger = JobLedger(
+            self._num_workers,
+            retries=self._retries,
+            job_timeout=self._job_timeout,
+            resources=resources if self._timeline is None else None,  # else it is lent in that time
+        )
         core = self._core = Core(
             ledger, self._backend, name=name, timeline=self._timeline, has_stopper=self._stopper is not None
         )
@@ -217,8 +222,31 @@ class Evaluator:
         if self._durable:
             core.unrecorded, core.record, core.leave = self._unrecorded, self._record_outcomes_soon, self._fence.leave
         if self._timeline is None:
+            self._ends: StopControl | Timeline = core.stops
             self._accept = core.accept
             self._accept_last_chances = core.accept_last_chances
+        else:
+            self._hand_over_time(self._timeline, resources)
+
+    def _hand_over_time(self, timeline: Timeline, resources: Resources | None) -> None:
+        """Jobs end in another time than that of the clock."""
+        self._core.ledger.own_limits = False  # those of jobs are in that time
+        timeline.attach(
+            Underneath(
+                name=type(self).__name__,
+                core=self._core,
+                resources=resources,
+                wait=self._wait_for,
+                give_back=lambda: self._finish(self._inbox),
+                observe=self._observe,
+                shows_records=lambda: self._stopper is not None or bool(self._hooks.on_record) or self._keeps,
+                note_start=self._note_start,
+                notes_starts=lambda: self._notes_starts,
+            )
+        )
+        self._ends = timeline
+        self._accept = self._accept_last_chances = timeline.accept  # when a job runs is for the timeline to say
+        self._may_await = timeline.may_await
 
     # Construction.
 
@@ -418,6 +446,8 @@ class Evaluator:
         to_json = self._needs_json
         options: dict[int, JobOptions] = {}
         checked = [check(configuration, to_json, options) for configuration in configurations]
+        if self._timeline is not None:
+            self._timeline.check(checked)
         if not self._started_up:
             self._start_up()
         if not checked:
@@ -426,7 +456,10 @@ class Evaluator:
             jsonable(checked, "configurations")  # before any number is taken
         if self._durable:
             self._fence.take()
-        if self._cap is None:
+        if self._timeline is not None:
+            with self._timeline.lock:
+                jobs = enter(self, checked, options, inbox)
+        elif self._cap is None:
             jobs = enter(self, checked, options, inbox)
         else:  # one after the other: see `evalpool.storage._abandoned`
             with self._enter_lock:
@@ -506,6 +539,8 @@ class Evaluator:
     @property
     def _watches_starts(self) -> bool:
         """Must the backend tell when a job starts? It costs a call per job, so only if somebody wants to know."""
+        if self._timeline is not None:
+            return False  # a job starts when the timeline says so; when it really does is no news
         return self._core.has_deadlines or self._notes_starts
 
     def _expect_deadlines(self) -> None:
@@ -552,6 +587,8 @@ class Evaluator:
     def _attempt_recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
         """A running job recorded an intermediate result; returns whether it shall stop. Any thread."""
         job = attempt.job
+        if self._timeline is not None:
+            return self._timeline.recorded(job.number, budget, objective)
         return self._core.ledger.running.get(job.number) is not attempt or self._observe(job, budget, objective)
 
     def _observe(self, job: Job[Any], budget: float, objective: Any) -> bool:
@@ -629,11 +666,13 @@ class Evaluator:
             size = max(1, inbox.outstanding)
         keep_installed()
         deadline = None if timeout is None else monotonic() + timeout
-        if len(inbox.done) < inbox.needed(size):
+        if self._timeline is not None:
+            self._timeline.wait(inbox, size, timeout)
+        elif len(inbox.done) < inbox.needed(size):
             self._core.pump_what_is_left()
             self._wait_for(inbox, size, deadline)
         jobs = self._finish(inbox)
-        if self._fence.was_needed and len(jobs) < size:
+        if self._fence.was_needed and len(jobs) < size and self._may_await:
             return self._gather_more(jobs, inbox, size, deadline)
         return jobs
 
@@ -670,6 +709,10 @@ class Evaluator:
         """As `gather`, inside a running event loop, which goes on meanwhile."""
         wanted = self._size(type, size)
         rest = check_wait("timeout", timeout)
+        if self._timeline is not None:  # its time passes in a thread beside
+            import asyncio
+
+            return await asyncio.to_thread(self._gather, self._inbox, wanted, rest)
         if wanted == ALL:
             wanted = max(1, self._inbox.outstanding)
         deadline = None if rest is None else monotonic() + rest
@@ -769,10 +812,14 @@ class Evaluator:
 
     def _now(self) -> float:
         """Seconds since the search's start."""
+        if self._timeline is not None:
+            return self._timeline.now()
         return monotonic() - self._origin
 
     def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
         """What the evaluator itself adds to a job's metadata, beside times and worker."""
+        if self._timeline is not None:
+            return self._timeline.facts(job)
         return None if job._extra is None else self._described(job._extra)
 
     def _described(self, extra: dict[str, Any]) -> dict[str, Any]:
@@ -786,6 +833,8 @@ class Evaluator:
             return {}
 
     def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
+        if self._timeline is not None:
+            return self._timeline.timestamps(job)
         outcome, origin = job._outcome, self._origin
         start = end = None
         if outcome is not None:
@@ -1084,7 +1133,7 @@ class Evaluator:
         for job in jobs:
             if job._evaluator is not self:
                 raise BadArgument(f"{job!r} was not submitted to this {type(self).__name__}.")
-        return self._stops.cancel(jobs)
+        return self._ends.cancel(jobs)
 
     @property
     def timeout(self) -> float | None:
@@ -1093,7 +1142,7 @@ class Evaluator:
         A `Deadline` sets it to what is left until then; jobs that have not ended by then are left to be resumed, as by
         `suspend`.
         """
-        return self._stops.timeout
+        return self._ends.timeout
 
     @timeout.setter
     def timeout(self, value: float | Deadline | None) -> None:
@@ -1102,13 +1151,15 @@ class Evaluator:
         suspends = isinstance(value, Deadline)
         if isinstance(value, Deadline):
             value = max(value.time_left, 1e-6)  # one that has passed is a budget that is spent
-        self._stops.set_budget(check_seconds("timeout", value), suspends)
-        self._port.has_deadlines = self._core.has_deadlines or value is not None
+        seconds = check_seconds("timeout", value)
+        self._ends.set_budget(seconds, suspends)
+        if self._timeline is None:
+            self._port.has_deadlines = self._core.has_deadlines or seconds is not None
 
     @property
     def time_left(self) -> float | None:
         """Seconds left of `timeout`, 0.0 when it is spent; None without one."""
-        return self._stops.time_left()
+        return self._ends.time_left()
 
     def suspend(self) -> list[Job[Any]]:
         """As `close`, but leave what is unfinished to be resumed; returns those jobs.
@@ -1132,17 +1183,18 @@ class Evaluator:
         waits a quarter of a second at the most for running jobs that notice the request, then uses force.
         """
         core = self._core
+        held_back = self._timeline.close() if self._timeline is not None else []
         with self._start_lock:
             if core.closed:
                 return []
             core.closed = True
         _open_evaluators.discard(self)
         try:
-            return self._close()
+            return self._close(held_back)
         finally:
             self._backend.dispose()
 
-    def _close(self) -> list[Job[Any]]:
+    def _close(self, held_back: list[Job[Any]]) -> list[Job[Any]]:
         core = self._core
         running = [attempt.job for attempt in core.ledger.running.values()]
         unfinished = self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
@@ -1152,7 +1204,7 @@ class Evaluator:
         core.end_running()
         self._watchdog.close()
         unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
-        finished, unfinished = core.take_unfinished(unfinished)
+        finished, unfinished = core.take_unfinished(unfinished + held_back)
         if self._hooks.notices or self._noted:
             self._deliver_notices()
         self._conclude(finished)
@@ -1190,7 +1242,7 @@ class Evaluator:
     @property
     def num_workers(self) -> int:
         """How many jobs run at the same time."""
-        return self._num_workers
+        return self._num_workers if self._timeline is None else self._timeline.num_workers
 
     @property
     def callbacks(self) -> list[Any]:

@@ -76,6 +76,8 @@ def take_options(evaluator: Evaluator, job: Job[Any], options: JobOptions) -> No
 def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:
     """Has the evaluator queued them already? They are queued together, and one moves on at a time."""
     last = jobs[-1]
+    if evaluator._timeline is not None:
+        return last._outcome is not None or evaluator._timeline.has(last)
     with evaluator._core.lock:
         return last._outcome is not None or last.attempts > 0 or last in evaluator._core.ledger.scheduler
 

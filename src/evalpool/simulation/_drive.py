@@ -14,7 +14,7 @@ from evalpool.simulation._kernel import INF, Kernel
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._trace import FAILED
 
-__all__ = ["drive"]
+__all__ = ["drive", "fail"]
 
 
 def drive(
@@ -31,7 +31,7 @@ def drive(
     Args:
         ask: gives a configuration.
         run: takes it and gives its results, with the runtime under the key or at the position `runtime`. It may
-            `Kernel.fail` the job, whose number is how many were run before.
+            `fail` the job, whose number is how many were run before.
         tell: takes both.
         overhead: of a decision, from the numbers of jobs asked and told; None for none.
 
@@ -112,3 +112,8 @@ def _charged(kernel: Kernel, job: int, runtime: Any) -> float:
         kernel._fates[job] = FAILED
         return kernel.failure_runtime
     return seconds
+
+
+def fail(kernel: Kernel, job: int) -> None:
+    """The job that `drive` is running is a failure; it occupies its worker like any other."""
+    kernel._fates[job] = FAILED

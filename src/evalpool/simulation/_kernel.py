@@ -498,10 +498,6 @@ class Kernel:
         self.marked = job
         return BEGIN
 
-    def fail(self, job: int) -> None:
-        """The job that `drive` is running is a failure; it occupies its worker like any other."""
-        self._fates[job] = FAILED
-
     # What has happened.
 
     def trace(self) -> list[TraceRow]:

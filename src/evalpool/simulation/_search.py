@@ -25,7 +25,7 @@ from evalpool.jobs._options import NO_OPTIONS, submission
 from evalpool.outcomes import FailureKind, Outcome, Worker
 from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations
-from evalpool.simulation._drive import drive
+from evalpool.simulation._drive import drive, fail
 from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, over_limit
 from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
 from evalpool.simulation._result import Diary, SimulationResult
@@ -201,7 +201,7 @@ class LocalSearch(Search):
             if outcome.kind is None and verdict is not None:
                 outcome = judged(outcome, verdict)
             if outcome.kind is not None:
-                kernel.fail(job)
+                fail(kernel, job)
             return outcome, runtime
 
         def tell(job: int, result: tuple[Outcome, Any]) -> None:
@@ -255,42 +255,41 @@ class EvaluatorSearch(Search):
 
     def __init__(self, kernel: Kernel, evaluator: SimulatedEvaluator, **settings: Any) -> None:
         super().__init__(kernel, **settings)
-        evaluator._kernel = kernel
         self._evaluator = evaluator
-        self._inbox = evaluator._inbox
+        self._timeline = evaluator._timeline
+        self._timeline.kernel = kernel
         self._jobs: dict[int, Job[Any]] = {}
 
     def run(self, optimizer: Any) -> SimulationResult:
         self._take(optimizer)
-        with self._evaluator._virtual:
+        with self._timeline.lock:
+            submit_to_kernel = self._timeline.submit_to_kernel
             try:
                 self._run()
             finally:
-                self._evaluator._enters = None
+                self._timeline.submit_to_kernel = submit_to_kernel
             rows = self._kernel.trace()  # as it stands, before what is left is cancelled
         return self._result(lambda: rows)
 
     def _enter(self, asked: Asked, overhead: float, key: Key) -> int:
-        kernel, evaluator = self._kernel, self._evaluator
+        kernel, timeline = self._kernel, self._timeline
         at = kernel.decision
         assert at is not None
-        evaluator._moment = at + check_overhead(overhead)  # when the decision has been made, and the job is submitted
-        evaluator._enters = lambda job: kernel.ask(overhead, *key, job.options)
+        timeline.moment = at + check_overhead(overhead)  # when the decision has been made, and the job is submitted
+        timeline.submit_to_kernel = lambda job: kernel.ask(overhead, *key, job.options)
         try:
-            (job,) = evaluator._submit([submission(asked.configuration, asked.options)], self._inbox)
+            (job,) = self._evaluator.submit([submission(asked.configuration, asked.options)])
         finally:
-            evaluator._moment = None
+            timeline.moment = None
         number = kernel.num_submitted - 1
         self._jobs[number] = job
         return number
 
     def _enter_batch(self, proposals: Proposals) -> Sequence[int]:
-        kernel, evaluator = self._kernel, self._evaluator
+        kernel = self._kernel
         keys, first = iter(proposals), kernel.num_submitted
-        evaluator._enters = lambda job: kernel.submit(*next(keys)[1], job.options)
-        jobs = evaluator._submit(
-            [submission(asked.configuration, asked.options) for asked, _ in proposals], self._inbox
-        )
+        self._timeline.submit_to_kernel = lambda job: kernel.submit(*next(keys)[1], job.options)
+        jobs = self._evaluator.submit([submission(asked.configuration, asked.options) for asked, _ in proposals])
         numbers = range(first, first + len(jobs))
         self._jobs.update(zip(numbers, jobs, strict=True))
         return numbers
@@ -299,7 +298,7 @@ class EvaluatorSearch(Search):
         kernel = self._kernel
         ended: list[int] = []
         while (answer := kernel.step()) != NOTHING:
-            self._evaluator._happened(answer)
+            self._timeline.happened(answer)
             if answer >= 0:
                 ended.append(answer)
         return ended
@@ -309,32 +308,24 @@ class EvaluatorSearch(Search):
         self._diary.configurations[job] = self._jobs[job].args  # the evaluator's copy
 
     def _evaluate(self, job: int) -> None:
-        evaluator, asked_for = self._evaluator, self._jobs[job]
-        try:
-            lent = evaluator._lend(asked_for)
-        except Exception as error:  # noqa: BLE001  a hook; its failure is that of the job
-            evaluator._fail_at_start(job, asked_for, f"{type(evaluator).__name__}._acquire raised", error)
-            return
-        if lent is None:
+        if not self._timeline.start(job):
             raise SimulationError(
-                f"There is no resource to lend to job {asked_for.id}, and a job that was asked for starts at once; "
-                f"give the queue as many resources as {evaluator.num_workers} workers need."
+                f"There is no resource to lend to job {self._jobs[job].id}, and a job that was asked for starts at "
+                f"once; give the queue as many resources as {self._evaluator.num_workers} workers need."
             )
-        if evaluator._prepare(job, asked_for, lent):
-            evaluator._evaluate_really([asked_for])
 
     def _meanwhile(self, answer: int) -> None:
-        self._evaluator._happened(answer)
+        self._timeline.happened(answer)
 
     def _complete(self, job: int) -> None:
-        evaluator = self._evaluator
-        if job in evaluator._jobs:  # a batch's have been given back
-            evaluator._happened(job)
-        evaluator._finish(self._inbox)
+        timeline = self._timeline
+        if not timeline.is_given_back(job):  # a batch's have been
+            timeline.happened(job)
+        timeline.give_back()
         ended = self._jobs.pop(job)
         assert ended._outcome is not None
         self._ended(job, ended._outcome, lambda number, outcome: ended)
-        if any(callback.search_stopped for callback in evaluator.callbacks):
+        if any(callback.search_stopped for callback in self._evaluator.callbacks):
             self._stopped = True
 
 

@@ -111,11 +111,11 @@ def simulate(
         if callbacks is not None or storage is not None:
             raise BadArgument("callbacks and storage are the evaluator's own; give them where you make it.")
         num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key)
-        watchers, runtime = evaluator.callbacks, evaluator._runtime
+        watchers, runtime = evaluator.callbacks, evaluator._timeline.runtime
     _check_limits(max_evals, max_submits, max_time, watchers)
     batch_size = _check_batches(batch_size, sampling, tell)
     check_continuation(continual_max_fidel, fidel_key)
-    own = evaluator._kernel if isinstance(evaluator, SimulatedEvaluator) else None
+    own = evaluator._timeline.kernel if isinstance(evaluator, SimulatedEvaluator) else None
     kernel = Kernel(
         1 if num_workers is None else _settings.check_workers(num_workers),
         sampling=sampling,
@@ -195,7 +195,8 @@ def _check_own(
     evaluator: SimulatedEvaluator, run_function: Any, num_workers: Any, seed: Any, runtime: Any, fidel_key: Any
 ) -> int:
     """Does what was given beside an evaluator agree with it? Returns its number of workers."""
-    kernel = evaluator._kernel
+    time = evaluator._timeline
+    kernel = time.kernel
     if kernel.num_submitted or kernel.clock:
         raise BadArgument(f"{evaluator!r} has had jobs already; virtual time begins at 0: make a new one.")
     if evaluator.timeout is not None:
@@ -204,8 +205,8 @@ def _check_own(
         "run_function": (run_function, evaluator.run_function, None),
         "num_workers": (num_workers, evaluator.num_workers, None),
         "seed": (seed, evaluator.seed, None),
-        "runtime": (runtime, evaluator._runtime, "runtime"),
-        "fidel_key": (evaluator._fidel_key, fidel_key, None),
+        "runtime": (runtime, time.runtime, "runtime"),
+        "fidel_key": (time.fidel_key, fidel_key, None),
     }
     for name, (given, other, left_out) in facts.items():
         if given not in (left_out, other):

@@ -1,0 +1,410 @@
+"""The timeline of an evaluator whose completions come in the order of virtual time.
+
+::
+
+    accept ─► kernel.submit ─► a virtual worker is idle: kernel.start ─► the real backend evaluates
+    wait   ─► kernel.step ─► WAIT: take real results, kernel.finish ─► a job's virtual end ─► inbox
+
+The real backend underneath is that of any evaluator, with its slots, its supervision and its failures; only where its
+jobs would go to the caller's inbox they go to one of ours, and from there to the kernel. All of the kernel is driven by
+the caller's thread, under one lock, so that nothing depends on which result happened to arrive first.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool.errors import BadArgument
+from evalpool.jobs._utilisation import lane_of
+from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
+from evalpool.simulation._checkpoints import Configurations
+from evalpool.simulation._evaluations import Evaluations
+from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel
+from evalpool.simulation._runtimes import judged, runtime_of, timestamps
+from evalpool.simulation._seconds import check_runtime
+from evalpool.simulation._virtual_records import VirtualRecords
+from evalpool.simulation._virtual_resources import VirtualResources
+from evalpool.worker._call import SEED_NUMBER, describe_exception
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._timeline import Underneath
+    from evalpool.jobs._inbox import Inbox
+    from evalpool.jobs._job import Job
+
+__all__ = ["VirtualTime"]
+
+
+class VirtualTime:
+    """A `Timeline` of virtual seconds.
+
+    Args:
+        kernel: new.
+        runtime: where a job's runtime stands; see `runtime_of`.
+        runtime_before: a function of the configuration, for runtimes known before the evaluation; or None.
+        fidel_key: the name in the configuration that holds the fidelity that continuation goes by; or None.
+
+    Attributes:
+        lock: the kernel, and all that follows from it, belong to one caller at a time.
+        submit_to_kernel: makes a job known to the kernel, and returns its number there. A search that asks for jobs
+            itself sets its own.
+        moment: when what happens now happens, if not at the clock.
+    """
+
+    can_suspend = False
+    may_await = False  # virtual time does not wait for other programs
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        runtime: str | Callable[[Any, Any], Any],
+        runtime_before: Callable[[dict[str, Any]], float] | None = None,
+        fidel_key: str | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.num_workers = kernel.num_workers
+        self.runtime = runtime
+        self.fidel_key = fidel_key
+        self.timeout: float | None = None
+        self.lock = threading.RLock()
+        self.submit_to_kernel = self._queue
+        self.moment: float | None = None
+        self._runtime_before = runtime_before
+        self._configurations = Configurations()
+        self._evaluations = Evaluations()
+        self._records = VirtualRecords()
+        self.ended = self._evaluations.ended
+        self.recorded = self._records.recorded
+        self._resources = VirtualResources()
+        self._jobs: dict[int, Job[Any]] = {}  # by the kernel's number: those that are not given back
+        self._numbers: dict[int, int] = {}  # job number -> the kernel's
+        self._late_outcomes: dict[int, Outcome] = {}  # by job number, of what was evaluated when its end was known
+        self._budget_end = math.inf
+        self._closed = False
+
+    def attach(self, underneath: Underneath) -> None:
+        self._underneath, self._core = underneath, underneath.core
+        self._evaluations.attach(underneath)
+        self._resources.attach(underneath)
+
+    # Time.
+
+    def now(self) -> float:
+        """The clock, or `moment`."""
+        return self.kernel.clock if self.moment is None else self.moment
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass, and jobs end meanwhile. Raises `BadArgument` if it goes backwards."""
+        step = check_runtime(seconds)
+        if isinstance(step, str):
+            raise BadArgument(f"advance got {seconds!r}; give seconds of 0 or more: time goes forward.")
+        with self.lock:
+            target = self.kernel.clock + step
+            while self._step(target):
+                pass
+            if self.kernel.clock < target:
+                self.kernel.advance(target)
+
+    def facts(self, job: Job[Any]) -> dict[str, Any] | None:
+        return {**self._resources.describe(job), **(job._virtual or {})} or None
+
+    def timestamps(self, job: Job[Any]) -> dict[str, float | None]:
+        return timestamps(job._virtual or {}, job._submitted, job._gathered)
+
+    # Jobs come.
+
+    def check(self, configurations: list[dict[str, Any]]) -> None:
+        if self.fidel_key is not None:
+            for configuration in configurations:
+                self._identify(configuration)
+
+    def _identify(self, configuration: dict[str, Any]) -> tuple[str | None, int | None]:
+        """A configuration's digest and its fidelity; None, None without continuation."""
+        if self.fidel_key is None:
+            return None, None
+        return self._configurations.identify(configuration, self.fidel_key)
+
+    def _queue(self, job: Job[Any]) -> int:
+        return self.kernel.submit(*self._identify(job.args), job.options)
+
+    def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        with self.lock:
+            core = self._core
+            with core.lock:
+                inbox.outstanding += len(jobs)
+                core.num_submitted += len(jobs)
+            for job in jobs:
+                number = self.submit_to_kernel(job)
+                self._jobs[number] = job
+                self._numbers[job.number] = number
+                if core.out_of_time or self._closed:
+                    reason = "the evaluator was closed" if self._closed else core.stops.budget_text()
+                    self.kernel.stop(number)
+                    self._deliver(number, failed(FailureKind.CANCELLED, reason))
+            self._start_jobs()
+
+    def has(self, job: Job[Any]) -> bool:
+        return job.number in self._numbers
+
+    # Jobs start.
+
+    def _start_jobs(self) -> None:
+        """Start what can be started now, on virtual workers."""
+        kernel = self.kernel
+        started: list[Job[Any]] = []
+        while (number := kernel.startable()) != NOTHING:
+            if number == WAIT:
+                self._evaluations.start(started)
+                started = []
+                self._take_results()
+                continue
+            job = self._jobs[number]
+            try:
+                lent = self._resources.acquire(job)
+            except Exception as error:  # noqa: BLE001  not ours; its failure is that of the job
+                kernel.start()
+                self._fail_to_lend(number, job, error)
+                continue
+            if lent is None:
+                break
+            kernel.start()
+            if self._begin(number, job, lent):
+                started.append(job)
+        self._evaluations.start(started)
+
+    def start(self, number: int) -> bool:
+        """Evaluate a job that the kernel has started already; False if there is no resource to lend to it."""
+        job = self._jobs[number]
+        try:
+            lent = self._resources.acquire(job)
+        except Exception as error:  # noqa: BLE001  as above
+            self._fail_to_lend(number, job, error)
+            return True
+        if lent is not None and self._begin(number, job, lent):
+            self._evaluations.start([job])
+        return lent is not None
+
+    def _begin(self, number: int, job: Job[Any], lent: dict[str, Any]) -> bool:
+        """A job has started in virtual time; is it to be evaluated now?"""
+        job._status = JobStatus.RUNNING  # whoever looks sees it so until its virtual end
+        checkpoint = self.kernel.resumed(number)
+        if checkpoint is not None and checkpoint.seed is not None:
+            job._seed_number = checkpoint.seed
+            lent = {**lent, SEED_NUMBER: checkpoint.seed}
+        job._extra = lent or None
+        if self._underneath.notes_starts():
+            lane = lane_of(None, self.kernel.worker_of(number))
+            worker = None if lane is None else Worker(lane, socket.gethostname(), os.getpid())
+            self._underneath.note_start(job, self.kernel.start_of(number), job.attempts + 1, worker)
+        if self._runtime_before is None:
+            return True
+        self._foresee(number, job, self._runtime_before)
+        return False
+
+    def _foresee(self, number: int, job: Job[Any], runtime_before: Callable[[dict[str, Any]], float]) -> None:
+        """Tell the kernel a runtime that is known before the evaluation."""
+        try:
+            runtime: Any = runtime_before(dict(job.args))
+        except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
+            self._fail_at_start(number, job, "runtime_before raised", error)
+            return
+        verdict = self.kernel.finish(number, runtime, seed=_seed_of(job))
+        if verdict is not None:
+            self._evaluations.outcomes[job.number] = judged(None, verdict)
+
+    def _fail_to_lend(self, number: int, job: Job[Any], error: Exception) -> None:
+        self._fail_at_start(number, job, f"{self._underneath.name}._acquire raised", error)
+
+    def _fail_at_start(self, number: int, job: Job[Any], what: str, error: Exception) -> None:
+        """What a job needed before its evaluation could not be had."""
+        text = f"{what}: {describe_exception(error, error.__traceback__)}"
+        outcome = failed(FailureKind.RAISED, text, objective=f"F_{type(error).__name__}")
+        verdict = self.kernel.finish(number, None, failed=True)
+        self._evaluations.outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
+
+    # Real results come.
+
+    def _take_results(self) -> None:
+        """Wait for the backend's next results and tell the kernel."""
+        for job in self._evaluations.take():
+            self._arrive(job)
+
+    def _arrive(self, job: Job[Any]) -> None:
+        outcome = self._evaluations.outcomes.pop(job.number)
+        if self._records.untruncate(job):
+            job.attempts -= 1  # the same attempt, as it would have ended
+            self._late_outcomes[job.number] = outcome
+            return
+        if self._runtime_before is not None:
+            self._late_outcomes[job.number] = outcome
+            return
+        number = self._numbers[job.number]
+        runtime = runtime_of(self.runtime, job, outcome)
+        bad = outcome.kind is not None
+        core = self._core
+        with core.lock:
+            may_retry = bad and outcome.kind is not FailureKind.RETURNED and core.may_retry
+            retry = may_retry and core.ledger.may_retry(job, outcome)
+        verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))
+        self._evaluations.outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
+        if self._underneath.shows_records():
+            self._records.mark(self.kernel, number, job)
+        else:
+            self._records.drop(job)
+
+    # Things happen in virtual time.
+
+    def _step(self, until: float) -> bool:
+        """Let the next thing happen that happens by `until`; False if nothing does."""
+        answer = self.kernel.step(min(until, self._budget_end))
+        if answer == NOTHING:
+            if until < self._budget_end or self._core.out_of_time or math.isinf(self._budget_end):
+                return False
+            self._spend_budget()
+        else:
+            self.happened(answer)
+        return True
+
+    def happened(self, answer: int) -> None:
+        """Let follow what the kernel says has happened: anything but `NOTHING`."""
+        if answer == WAIT:
+            self._take_results()
+            return
+        if answer == MARK:
+            self._show_record(self.kernel.marked)
+        elif answer == RETRIED:
+            self._end_attempt(self._jobs[self.kernel.marked])
+        else:
+            self._end_job(answer)
+        self._start_jobs()
+
+    def _show_record(self, number: int) -> None:
+        """A record's virtual time has come: show it to the stopper, which may end the job now."""
+        record = self._records.next(number)
+        if record is None:
+            return
+        job = self._jobs[number]
+        if self._underneath.observe(job, *record) and self._records.has_more(number):
+            self.kernel.stop(number, JobStatus.DONE.value)
+            self._records.truncate(number, job)
+            self._evaluations.start([job])
+
+    def _end_attempt(self, job: Job[Any]) -> None:
+        self._resources.release(job)
+        self._evaluations.outcomes.pop(job.number, None)
+        job._stop = job._started = job._stopper = None
+        job._status = JobStatus.READY
+
+    def _end_job(self, number: int) -> None:
+        """A job's virtual end has come: give it back."""
+        job = self._jobs[number]
+        outcomes = self._evaluations.outcomes
+        self._resources.release(job)
+        foreseen = self._runtime_before is not None
+        if foreseen and job.number not in outcomes:
+            self._evaluations.start([job])
+        wanted = self._records.is_truncated(job) or (foreseen and self._evaluations.are_running(job))
+        while wanted and job.number not in self._late_outcomes:
+            self._take_results()
+        known = outcomes.pop(job.number, None)
+        outcome = self._late_outcomes.pop(job.number, known)
+        assert outcome is not None
+        self._deliver(number, outcome)
+
+    def is_given_back(self, number: int) -> bool:
+        """Has the kernel's job `number` been delivered?"""
+        return number not in self._jobs
+
+    def _deliver(self, number: int, outcome: Outcome) -> None:
+        job = self._jobs.pop(number)
+        del self._numbers[job.number]
+        self._records.forget(number, job)
+        self._evaluations.outcomes.pop(job.number, None)
+        self._late_outcomes.pop(job.number, None)
+        job._virtual = {**self.kernel.facts(number), "virtual_submit": job._submitted}
+        core = self._core
+        with core.lock:
+            core.deliver(job, outcome)
+        if core.record is not None:
+            core.record([job])
+
+    # Who waits.
+
+    def wait(self, inbox: Inbox, size: int, timeout: float | None) -> None:
+        with self.lock:
+            if self._core.closed:
+                return
+            if timeout is None or timeout > 0:
+                while len(inbox.done) < inbox.needed(size) and self._step(math.inf):
+                    pass
+            while self._step(self.kernel.clock):  # what ends at this very moment, too
+                pass
+
+    def give_back(self) -> None:
+        """Record what was delivered, and tell the callbacks; for a search that does not gather."""
+        self._underneath.give_back()
+
+    # Ends by other means.
+
+    def set_budget(self, seconds: float | None, suspends: bool) -> None:
+        if suspends:
+            raise BadArgument("timeout is a Deadline, which is in real time; give seconds of virtual time.")
+        self.timeout = self._core.stops.timeout = seconds
+        self._core.out_of_time = False
+        self._budget_end = math.inf if seconds is None else self.kernel.clock + seconds
+
+    def time_left(self) -> float | None:
+        return None if self.timeout is None else max(0.0, self._budget_end - self.kernel.clock)
+
+    def _spend_budget(self) -> None:
+        if self.kernel.clock < self._budget_end:
+            self.kernel.advance(self._budget_end)
+        self._core.out_of_time = True
+        self._stop(list(self._jobs), self._core.stops.budget_text())
+
+    def cancel(self, jobs: list[Job[Any]]) -> int:
+        with self.lock:
+            numbers = [self._numbers.get(job.number) for job in jobs]
+            return self._stop([number for number in numbers if number is not None], "cancelled")
+
+    def _stop(self, numbers: list[int], reason: str) -> int:
+        """End jobs now: those that run free their virtual workers, the others never start."""
+        abandoned = []
+        count = 0
+        for number in numbers:
+            job = self._jobs.get(number)
+            if job is None or not self.kernel.stop(number):
+                continue
+            count += 1
+            if self._evaluations.abandon(job):
+                abandoned.append(job)
+            started = not math.isnan(self.kernel.start_of(number))
+            outcome = failed(FailureKind.CANCELLED, reason if started else f"{reason} before it ran")
+            self._late_outcomes.pop(job.number, None)
+            self._records.untruncate(job)
+            self._evaluations.outcomes[job.number] = outcome
+            if not started:
+                self._deliver(number, outcome)
+        for job in abandoned:
+            self._evaluations.stop(job)
+        while self._step(self.kernel.clock):
+            pass
+        return count
+
+    def close(self) -> list[Job[Any]]:
+        with self.lock:
+            self._closed = True
+            unfinished = [self._jobs[number] for number in self._jobs]
+            for number in list(self._jobs):
+                self.kernel.stop(number)
+                self._evaluations.abandon(self._jobs[number])
+                self._deliver(number, failed(FailureKind.CANCELLED, "the evaluator was closed"))
+        return unfinished
+
+
+def _seed_of(job: Job[Any]) -> int:
+    return job.number if job._seed_number is None else job._seed_number
