@@ -83,6 +83,21 @@ class Clients(Kept):
             peer.reserve(search_id, 2, cap=3)
         assert peer.reserve(search_id, 1, cap=3) == 2
 
+    def test_a_number_whose_taker_is_gone_is_not_given_again(self, kept: Storage) -> None:
+        if kept.shared < Sharing.PROCESSES:
+            pytest.skip(f"{type(kept).__name__} is shared by threads only")
+        search_id = kept.create_new_search()
+        with pickle.loads(pickle.dumps(kept)) as gone:
+            assert gone.reserve(search_id, 3) == 0  # and it records no job
+        assert kept.reserve(search_id, 0) == 3
+        with pickle.loads(pickle.dumps(kept)) as late:
+            with pytest.raises(MaximumJobsSpawnReached):
+                late.reserve(search_id, 2, cap=4)
+            assert late.reserve(search_id, 1, cap=4) == 3
+        kept.append([created(search_id, kept.reserve(search_id, 1))])
+        assert [record.number for record in kept.records(search_id)] == [4]
+        assert kept.reserve(search_id, 0) == 5
+
     def test_of_two_claimants_each_job_goes_to_one(self, kept: Storage, peer: Storage) -> None:
         search_id = kept.create_new_search()
         kept.append([created(search_id, n, "gone") for n in range(kept.reserve(search_id, 20), 20)])
