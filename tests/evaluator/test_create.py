@@ -141,3 +141,31 @@ def test_an_entry_point_that_names_no_evaluator_says_so(package: Callable[[str, 
     package("theirs = their_backend:run\n", "def run(): ...\n")
     with pytest.raises(BadArgument, match=r"their_backend:run"):
         Evaluator.create(run, "theirs")
+
+
+ENGINE = """
+from evalpool.backends import Backend
+
+class TheirBackend(Backend):
+    def __init__(self, flavour="plain"):
+        self.flavour = flavour
+
+    def start(self, port):
+        self.port = port
+
+    def run(self, attempts):
+        for attempt in attempts:
+            self.port.report([(attempt, self.port.evaluate(attempt, None))])
+"""
+
+
+def test_an_entry_point_may_name_an_engine(package: Callable[[str, str], None]) -> None:
+    package("theirs = their_backend:TheirBackend\n", ENGINE)
+    assert EVALUATORS["theirs"] is EVALUATORS["theirs"]
+    with Evaluator.create(run, "theirs", {"flavour": "sweet", "num_workers": 3}) as evaluator:
+        assert type(evaluator).__name__ == "TheirEvaluator"
+        assert evaluator._backend.flavour == "sweet"  # type: ignore[attr-defined]
+        evaluator.submit([{"x": 3}])
+        assert [job.objective for job in evaluator.gather()] == [6.0]
+    with pytest.raises(BadArgument, match=r"no argument 'taste'; it has .*flavour"):
+        Evaluator.create(run, "theirs", {"taste": 1})

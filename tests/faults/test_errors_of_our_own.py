@@ -10,16 +10,19 @@ import linecache
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
-from evalpool import Job, ProcessPoolEvaluator, ThreadPoolEvaluator
+from evalpool import ExecutorEvaluator, Job, ProcessPoolEvaluator, ThreadPoolEvaluator
+from evalpool.backends._executor import ExecutorBackend
 from evalpool.backends._pool._hearing import Hearing
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._prefetcher import PoolWorker, Prefetcher
 from evalpool.backends._pool._sockets import SocketTransport
+from evalpool.backends._remote import Line, read_outcome
 from evalpool.backends._thread import Threads
 from evalpool.evaluator import Evaluator
 from evalpool.evaluator._core import Core
@@ -154,3 +157,36 @@ def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Faul
             fault.disarm()
             all_end(evaluator, 5, (name, line))
     assert struck > len(fault.lines) / 3
+
+
+class Ended:
+    """An executor that has ended a future by the time it gives it back: the whole step is this thread's."""
+
+    def submit(self, function: Any, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+class EndedHere(Ended, ThreadPoolExecutor):  # type: ignore[misc]
+    """As that, and known to be of this process."""
+
+
+@pytest.mark.parametrize("executor_class", [Ended, EndedHere])
+def test_an_error_in_the_step_from_a_future_to_a_report_loses_no_job(
+    traced: Callable[[Fault], None], executor_class: type[Any]
+) -> None:
+    fault = Fault(
+        ExecutorBackend.run, ExecutorBackend._run, ExecutorBackend._on_future, ExecutorBackend._outcome,
+        ExecutorBackend._on_our_clock, read_outcome, Line.forget, Core.report, JobLedger.end,
+    )  # fmt: skip
+    struck = 0
+    for count, (name, line, code) in enumerate(fault.lines):
+        traced(fault)
+        with ExecutorEvaluator(run, executor=executor_class(), num_workers=2) as evaluator:
+            fault.arm(code, line)
+            all_end(evaluator, 10 * count, (name, line))
+            struck += fault.struck
+            fault.disarm()
+            all_end(evaluator, 5, (name, line))
+    assert struck > len(fault.lines) / 4

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from evalpool.evaluator._attempt import Attempt
+    from evalpool.evaluator._evaluator import Evaluator
     from evalpool.evaluator._port import Port, Turn
     from evalpool.storage import Sharing, Storage
 
@@ -38,6 +40,11 @@ class Backend(abc.ABC):
 
     close_grace: float = 0.25
     """Seconds that `Evaluator.close` leaves to jobs which notice the request to stop."""
+
+    @classmethod
+    def evaluator_class(cls) -> type[Evaluator]:
+        """The class of evaluators on this engine: ``MyEvaluator`` of a ``MyBackend``; the same at each call."""
+        return _evaluator_class(cls)
 
     def open(self, wanted: int) -> int:
         """Find out how many workers there will be, at construction, and return that; do not start them yet.
@@ -112,6 +119,14 @@ class Backend(abc.ABC):
     def reaches(self, storage: Storage) -> bool:
         """Can the workers use this storage?"""
         return storage.shared >= self.sharing() and not (storage.ranks_only and self.workers_are != "threads")
+
+
+@functools.cache
+def _evaluator_class(cls: type[Backend]) -> type[Evaluator]:
+    from evalpool.evaluator._evaluator import Evaluator
+
+    facts = {"backend_class": cls, "__doc__": cls.__doc__, "__module__": cls.__module__}
+    return type(f"{cls.__name__.removesuffix('Backend')}Evaluator", (Evaluator,), facts)
 
 
 @contextlib.contextmanager

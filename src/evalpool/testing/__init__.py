@@ -4,8 +4,8 @@
 
     from evalpool.testing import EvaluatorContract
 
-    class TestMyEvaluator(EvaluatorContract):
-        evaluator_class = MyEvaluator
+    class TestMyBackend(EvaluatorContract):
+        backend_class = MyBackend  # or evaluator_class = MyEvaluator
 
 They need pytest, which is why nothing else of evalpool imports them.
 """

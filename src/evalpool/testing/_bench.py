@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from evalpool.evaluator import Evaluator
+from evalpool.evaluator._backend import Backend
 
 __all__ = ["BOUND", "Bench", "wait_until"]
 
@@ -29,11 +30,14 @@ def wait_until(condition: Callable[[], bool], bound: float = BOUND) -> None:
 class Bench:
     """Base of the parts of `EvaluatorContract`.
 
-    Override `evaluator_class`, and `evaluator_kwargs` or the fixture `make` where more than keyword arguments is
-    needed. The other attributes say what an engine cannot do; each has its reason in the engine's documentation.
+    Override `evaluator_class` or `backend_class`, and `evaluator_kwargs` or the fixture `make` where more than keyword
+    arguments is needed. The other attributes say what an engine cannot do; each has its reason in the engine's
+    documentation.
     """
 
     evaluator_class: ClassVar[Any]
+    backend_class: ClassVar[type[Backend] | None] = None
+    """In the place of `evaluator_class`: the engine; an evaluator class is made for it."""
     in_background: ClassVar[bool] = True
     """Work goes on while the caller does something else."""
     pickles: ClassVar[bool] = True
@@ -45,6 +49,12 @@ class Bench:
 
     tells_exit_status: ClassVar[bool] = True
     """Of a worker that died it is known by which signal or with which exit code; Ray does not tell its drivers."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        backend_class = vars(cls).get("backend_class")
+        if backend_class is not None and "evaluator_class" not in vars(cls):
+            cls.evaluator_class = backend_class.evaluator_class()
 
     def evaluator_kwargs(self) -> dict[str, Any]:
         """Arguments that every evaluator of this class is made with."""

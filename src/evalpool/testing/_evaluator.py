@@ -15,6 +15,7 @@ __all__ = ["EvaluatorContract"]
 class EvaluatorContract(LifeCycle, Results, Stopping, Options, Watching, Profiling):
     """The contract of a backend; see `evalpool.testing` for how to bind it.
 
-    Set `evaluator_class`; say with `in_background`, `pickles`, `survives_crashes` and `kills` what your engine is;
-    override `evaluator_kwargs` for arguments it needs. Tests of what it cannot do are skipped with the reason.
+    Set `evaluator_class`, or `backend_class`; say with `in_background`, `pickles`, `survives_crashes` and `kills` what
+    your engine is; override `evaluator_kwargs` for arguments it needs. Tests of what it cannot do are skipped with the
+    reason.
     """
