@@ -19,7 +19,7 @@ from typing import Any
 from evalpool import Evaluator, MaximumJobsSpawnReached, RunningJob, optimize
 from evalpool.callbacks import Callback
 from evalpool.errors import StorageUnavailable
-from evalpool.evaluator import _resume
+from evalpool.evaluator import _lease
 from evalpool.storage import storage_from_url
 
 
@@ -140,7 +140,7 @@ def stand_still(url: str, rounds: str) -> None:
 
     Each round is a search of its own: three jobs, one of them gathered, one more, all gathered, closed.
     """
-    _resume.TTL = 0.15
+    _lease.TTL = 0.15
     for n in range(int(rounds)):
         with storage_from_url(url) as storage:
             kwargs = {"num_workers": 2, "storage": storage}
@@ -190,7 +190,7 @@ def wait_or_stopped(job: RunningJob) -> float:
 
 def owner(url: str, method: str) -> None:
     """Gather four jobs that never end, of which two run; then submit another one, and say what all gave."""
-    _resume.TTL = 0.3
+    _lease.TTL = 0.3
     with storage_from_url(url) as storage:
         with Evaluator.create(wait_or_stopped, method, {"num_workers": 2, "storage": storage}) as evaluator:
             evaluator.submit([{"x": x} for x in range(4)])

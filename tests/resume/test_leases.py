@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def quick_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases for a third of a second."""
-    monkeypatch.setattr("evalpool.evaluator._resume.TTL", 0.3)
+    monkeypatch.setattr("evalpool.evaluator._lease.TTL", 0.3)
 
 
 @pytest.fixture

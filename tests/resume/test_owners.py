@@ -84,7 +84,7 @@ def test_a_job_taken_over_and_cancelled_before_it_ran_again_is_cancelled_for_eve
         owner.kill()
     with storage_from_url(url) as storage:
         evaluator = heir(storage)
-        evaluator._set_slots(-2)  # nothing runs: all three wait
+        evaluator._core.add_slots(-2)  # nothing runs: all three wait
         assert evaluator.resume() == 3
         assert len(evaluator.close()) == 3
         assert {record.status for record in storage.results()} == {JobStatus.CANCELLED}
@@ -191,10 +191,12 @@ class _SlowThreads(ThreadPoolEvaluator):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.go = threading.Event()
         super().__init__(*args, **kwargs)
+        self._record_now, self._core.record = self._core.record, self._record_late
 
-    def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
-        self.go.wait()
-        super()._record_outcomes_soon(jobs)
+    def _record_late(self, jobs: list[Job[Any]]) -> None:
+        self.go.wait(60)
+        assert self._record_now is not None
+        self._record_now(jobs)
 
 
 def test_what_gather_returned_is_committed_even_before_the_thread_that_saw_it_has_told(url: str) -> None:
@@ -207,4 +209,4 @@ def test_what_gather_returned_is_committed_even_before_the_thread_that_saw_it_ha
             evaluator.go.set()
         events, _ = storage.read(None)
         assert sum(event.kind == "finished" for event in events) == 2
-        assert not evaluator._unrecorded
+        assert not evaluator._recorder.unrecorded

@@ -446,6 +446,16 @@ class Core:
             jobs = [attempt.job for attempt in self.ledger.running.values()] + self.ledger.ready()
         return [job for job in jobs if job._inbox is inbox]
 
+    def held(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """With these jobs, all that have not been taken: ready, running, or in an inbox. Costs as many."""
+        with self.lock:
+            held = [*jobs, *self.ledger.ready(), *(attempt.job for attempt in self.ledger.running.values())]
+            inboxes = {id(job._inbox): job._inbox for job in held if job._inbox is not None}
+            inboxes[id(self.inbox)] = self.inbox
+            for inbox in inboxes.values():
+                held += inbox.done
+        return held
+
     def after_fork(self) -> None:
         """In a forked child: the jobs are the parent's, and its threads, which may have held the lock, are not here."""
         self.closed = True

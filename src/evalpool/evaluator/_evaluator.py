@@ -23,7 +23,6 @@ that free a slot meanwhile leave it to that one, which looks again before it end
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 import warnings
@@ -44,9 +43,9 @@ from evalpool._interrupts import (
     uninstall,
     when_told_to_end,
 )
-from evalpool._json import jsonable, plain
+from evalpool._json import jsonable
 from evalpool._log import get_logger
-from evalpool.errors import BadArgument, EvalpoolError, EvaluatorClosed, JobError, NotJSON, StorageError
+from evalpool.errors import BadArgument, EvalpoolError, EvaluatorClosed, StorageError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._back_off import BackOff
 from evalpool.evaluator._backend import Backend, disposed_if_it_fails
@@ -54,24 +53,26 @@ from evalpool.evaluator._core import Core
 from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._foreign_jobs import ForeignJobs, job_of
+from evalpool.evaluator._gathering import Gathering, raise_first_failure
 from evalpool.evaluator._hook_queue import HookQueue
+from evalpool.evaluator._job_events import JobEvents
 from evalpool.evaluator._ledger import JobLedger
-from evalpool.evaluator._lost_records import record_again
 from evalpool.evaluator._open_search import OpenSearch
 from evalpool.evaluator._port import Port, Refusal, Turn
+from evalpool.evaluator._recorder import recorder_for
 from evalpool.evaluator._resume import resume
 from evalpool.evaluator._scheduler import HookResources, Resources
 from evalpool.evaluator._stop_control import StopControl
 from evalpool.evaluator._submission import enter
-from evalpool.evaluator._timeline import Timeline, Underneath
+from evalpool.evaluator._timeline import RealTime, Timeline, Times, Underneath
 from evalpool.evaluator._watchdog import Watchdog
+from evalpool.evaluator._watching import Watching
 from evalpool.jobs._best import best
 from evalpool.jobs._inbox import Inbox
 from evalpool.jobs._job import Job
-from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
+from evalpool.jobs._options import JobOptions, Submission
 from evalpool.jobs._seeds import fresh_seed
-from evalpool.outcomes import FINAL, FailureKind, JobStatus
-from evalpool.storage._events import Event
+from evalpool.outcomes import FINAL, FailureKind
 from evalpool.storage._records import minimizes
 from evalpool.worker._call import Task, release
 
@@ -173,16 +174,17 @@ class Evaluator:
                 self._callbacks = []
             self._open_search(storage, search_id, seed_given=seed is not None)
 
+        self._hooks = HookQueue(self._callbacks)
         self._watchdog = Watchdog(f"evalpool-deadlines-{self._owner[:6]}")
-        self._make_core()
+        resources = self._make_core()
+        self._make_recorder()
+        if self._timeline is not None:
+            self._hand_over_time(self._timeline, resources)
         self._cap: int | None = None
         self._spare_numbers: list[tuple[int, int]] = []  # first and how many
         self._enter_lock = threading.RLock()  # of submissions under a cap
-        self._stopper_lock = threading.Lock()
-        self._noted: deque[Event] = deque()  # of running jobs, for a storage that hears of them in the caller's thread
         self._started_up = False
         self._start_lock = threading.Lock()
-        self._first_failures = FirstFailures(self._callbacks)
         with disposed_if_it_fails(backend):
             for callback in self._callbacks:
                 callback.on_open()
@@ -196,7 +198,8 @@ class Evaluator:
             finally:
                 self.close()
 
-    def _make_core(self) -> None:
+    def _make_core(self) -> Resources | None:
+        """Returns what jobs are lent."""
         name = type(self).__name__
         resources = self._resources
         if resources is None and type(self)._acquire is not Evaluator._acquire:
@@ -216,17 +219,16 @@ class Evaluator:
             self._watchdog.after,
             name=name,
             origin=self._origin,
-            may_suspend=self._durable and (self._timeline is None or self._timeline.can_suspend),
+            may_suspend=self._storage.durable and (self._timeline is None or self._timeline.can_suspend),
         )
         self._inbox = core.inbox
-        if self._durable:
-            core.unrecorded, core.record, core.leave = self._unrecorded, self._record_outcomes_soon, self._fence.leave
         if self._timeline is None:
             self._ends: StopControl | Timeline = core.stops
             self._accept = core.accept
             self._accept_last_chances = core.accept_last_chances
         else:
-            self._hand_over_time(self._timeline, resources)
+            self._may_await = self._timeline.may_await
+        return resources
 
     def _hand_over_time(self, timeline: Timeline, resources: Resources | None) -> None:
         """Jobs end in another time than that of the clock."""
@@ -238,15 +240,31 @@ class Evaluator:
                 resources=resources,
                 wait=self._wait_for,
                 give_back=lambda: self._finish(self._inbox),
-                observe=self._observe,
-                shows_records=lambda: self._stopper is not None or bool(self._hooks.on_record) or self._keeps,
-                note_start=self._note_start,
-                notes_starts=lambda: self._notes_starts,
+                watching=self._watching,
             )
         )
         self._ends = timeline
         self._accept = self._accept_last_chances = timeline.accept  # when a job runs is for the timeline to say
-        self._may_await = timeline.may_await
+
+    def _make_recorder(self) -> None:
+        search, core, hooks = self._search, self._core, self._hooks
+        self._times: Times = RealTime(self._origin, self._described) if self._timeline is None else self._timeline
+        back_off = BackOff()
+        fence = self._fence = Fence(
+            search, core, self._watchdog.after, back_off=back_off, may_await=self._may_await,
+            is_isolated=lambda: self._backend.jobs_are_isolated,
+        )  # fmt: skip
+        recorder = fence.recorder = self._recorder = recorder_for(
+            search, JobEvents(search, self._times), back_off, fence, core.held
+        )
+        if recorder.unrecorded is not None:
+            core.unrecorded, core.record, core.leave = recorder.unrecorded, recorder.outcomes, fence.leave
+        self._watching = Watching(self._stopper, recorder, hooks)
+        self._foreign_jobs = ForeignJobs(search, hooks, back_off, fence.is_ours)
+        self._gathering = Gathering(
+            search, core, self._times, recorder=recorder, fence=fence, hooks=hooks, foreign_jobs=self._foreign_jobs,
+            first_failures=FirstFailures(self._callbacks),
+        )  # fmt: skip
 
     # Construction.
 
@@ -368,30 +386,11 @@ class Evaluator:
             storage, search_id, job_type=self._job_type, seed=self._seed, seed_given=seed_given,
             check=self._check_reach, user=self,
         )  # fmt: skip
-        storage = self._storage = self._search.storage
-        self._own_storage = self._search.own
+        self._storage = self._search.storage
         self._search_id = self._search.search_id
         self._seed = self._search.seed
         self._origin = self._search.origin
         self._owner = self._search.owner
-        self._durable = storage.durable
-        self._keeps = storage.keeps
-        self._needs_json = self._search.needs_json
-        self._inbox_has_only_own = self._search.begun  # no restored ones, which are recorded already
-        if self._own_storage is not None:
-            self._own_storage.serve(self)
-        self._unwritten: list[Event] = []
-        self._record_lock = threading.Lock()  # of who hands outcomes to a durable storage
-        self._unrecorded: set[int] = set()  # jobs whose outcome it does not have yet
-        self._recorded_early: set[int] = set()  # by gather, before the thread that saw the outcome
-        self._failing = False  # the storage, when last written to
-        self._back_off = BackOff()
-        self._fence = Fence(self)
-        self._hooks = HookQueue(self._callbacks)
-        self._foreign_jobs = ForeignJobs(self._search, self._hooks, self._back_off, self._fence.is_ours)
-        self._just_gathered: list[Job[Any]] = []
-        if self._durable:
-            storage._tell_losses_to(self._record_lost)
 
     # What a decorator hands in.
 
@@ -443,7 +442,7 @@ class Evaluator:
                 "submit([{'x': 1}])."
             )
         check = _settings.check_configuration
-        to_json = self._needs_json
+        to_json = self._search.needs_json
         options: dict[int, JobOptions] = {}
         checked = [check(configuration, to_json, options) for configuration in configurations]
         if self._timeline is not None:
@@ -454,7 +453,7 @@ class Evaluator:
             return []
         if to_json:
             jsonable(checked, "configurations")  # before any number is taken
-        if self._durable:
+        if self._storage.durable:
             self._fence.take()
         if self._timeline is not None:
             with self._timeline.lock:
@@ -466,8 +465,8 @@ class Evaluator:
                 jobs = enter(self, checked, options, inbox)
         if self._core.is_closed():  # by another thread meanwhile: it may not have seen these
             self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
-        if self._hooks.notices or self._noted:
-            self._deliver_notices()
+        if self._hooks.notices or self._recorder.noted:
+            self._gathering.tell_notices()
         return jobs
 
     def _start_up(self) -> None:
@@ -541,92 +540,29 @@ class Evaluator:
         """Must the backend tell when a job starts? It costs a call per job, so only if somebody wants to know."""
         if self._timeline is not None:
             return False  # a job starts when the timeline says so; when it really does is no news
-        return self._core.has_deadlines or self._notes_starts
+        return self._core.has_deadlines or self._watching.starts
 
     def _expect_deadlines(self) -> None:
         """A job with a time limit of its own is about to be queued."""
         self._core.has_deadlines = self._port.has_deadlines = True
         self._port.watches_starts = self._watches_starts
 
-    @property
-    def _notes_starts(self) -> bool:
-        return bool(self._hooks.on_start) or (self._keeps and self._own_storage is None)
-
     def _attempt_started(self, attempt: Attempt, worker: Worker | None = None) -> None:
         """It begins to run; called by the backend, from any thread."""
         job = attempt.job
         job._started = monotonic() - self._origin
         self._stops.started(attempt)
-        if self._notes_starts:
-            self._note_start(job, job._started, attempt.number, worker)
-
-    def _note_start(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> None:
-        data: dict[str, Any] = {"start": start, "attempt": attempt}
-        if job._errors:
-            data["owner"] = self._owner
-        if worker is not None:
-            data["worker"], data["host"], data["pid"] = worker
-        event = Event("started", self._search_id, job.number, data)
-        self._note(event, "on_start", job)
-        if job.number in self._fence.taken_up:
-            self._fence.keep_start()
-
-    def _note(self, event: Event, hook: str, *arguments: Any) -> None:
-        """Something happened to a running job. Any thread.
-
-        Hooks are called in the caller's thread. So is the storage, unless it is a durable one: who watches it sees
-        what happens while the search waits.
-        """
-        if self._own_storage is not None:
-            if event.kind == "recorded":  # all else of a job it makes from the job itself
-                self._own_storage.append([event])
-        elif self._keeps and not (self._durable and self._append_soon([event])):
-            self._noted.append(event)
-        self._hooks.notice(hook, *arguments)
+        if self._watching.starts:
+            self._watching.started(job, job._started, attempt.number, worker)
 
     def _attempt_recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
         """A running job recorded an intermediate result; returns whether it shall stop. Any thread."""
         job = attempt.job
         if self._timeline is not None:
             return self._timeline.recorded(job.number, budget, objective)
-        return self._core.ledger.running.get(job.number) is not attempt or self._observe(job, budget, objective)
-
-    def _observe(self, job: Job[Any], budget: float, objective: Any) -> bool:
-        """Show a record to the stopper and whoever listens; returns whether the stopper ends the job."""
-        stop = False
-        if self._stopper is not None:
-            with self._stopper_lock:
-                try:
-                    if job._stopper is None:
-                        job._stopper = _settings.stopper_for(self._stopper, job.number, job.args)
-                    job._stopper.observe(budget, objective)
-                    stop = bool(job._stopper.stop())
-                except Exception:
-                    logger.exception("%s raised; job %s goes on.", type(self._stopper).__name__, job.id)
-        if self._hooks.on_record or self._keeps:
-            data = {"budget": budget, "objective": objective, "attempt": job.attempts}
-            if job._errors:
-                data["owner"] = self._owner
-            event = Event("recorded", self._search_id, job.number, data)
-            self._note(event, "on_record", job, budget, objective)
-        return stop or job._stop is not None
-
-    def _deliver_notices(self) -> None:
-        """Tell callbacks and storage, in the caller's thread, what backends' threads saw."""
-        try:
-            self._hooks.deliver_notices()
-        finally:
-            if self._noted:
-                self._write_noted()
-
-    def _write_noted(self) -> None:
-        events = []
-        try:
-            while self._noted:
-                with contextlib.suppress(IndexError):  # another caller's thread was faster
-                    events.append(self._noted.popleft())
-        finally:
-            self._write(events)
+        if self._core.ledger.running.get(job.number) is not attempt:
+            return True
+        return self._watching.recorded(job, budget, objective)
 
     # Waiting.
 
@@ -660,8 +596,8 @@ class Evaluator:
         return size
 
     def _gather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
-        if self._hooks.notices or self._noted:
-            self._deliver_notices()
+        if self._hooks.notices or self._recorder.noted:
+            self._gathering.tell_notices()
         if size == ALL:
             size = max(1, inbox.outstanding)
         keep_installed()
@@ -737,90 +673,14 @@ class Evaluator:
             with Shielded():
                 jobs = self._core.take(inbox)
                 with Opened():
-                    self._conclude(jobs)
+                    self._gathering.conclude(jobs)
         except BaseException:
             # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.
             self._core.put_back(inbox, jobs)
             raise
         if self._on_error == "raise":
-            for job in jobs:
-                # A failure that was restored has been raised in its own run.
-                if (
-                    job.error is not None
-                    and job._status is JobStatus.FAILED
-                    and not (job._history or {}).get("restored")
-                ):
-                    raise JobError(f"Job {job.id} failed with {job.objective}:\n{job.error}", job, jobs)
+            raise_first_failure(jobs)
         return jobs
-
-    def _conclude(self, jobs: list[Job[Any]]) -> None:
-        """Record jobs and tell the callbacks, each once; also the news of other clients."""
-        if self._hooks.notices or self._noted:  # what these jobs recorded before they ended
-            self._deliver_notices()
-        fenced = self._durable
-        if fenced:
-            self._fence.sift(jobs)
-            claims = self._fence.seen
-        now = self._now()
-        fresh = [job for job in jobs if job._gathered is None]
-        if self._core.suspends or self._fence.was_needed:
-            fresh = self._record_suspended(fresh)
-        if fresh:
-            self._first_failures.look(fresh)
-            own = fresh if self._inbox_has_only_own else [job for job in fresh if self._lacks_gather(job)]
-            if self._durable:
-                self._just_gathered = fresh
-            for job in fresh:
-                job._gathered = now
-            if self._keeps and own:
-                try:
-                    self._record_gathered(own, now)
-                except BaseException:  # interrupted: the next gather records them, and tells the callbacks
-                    for job in fresh:
-                        job._gathered = None
-                    raise
-                if fenced and (claims is not self._fence.seen or not self._fence.holds()):
-                    # Held up amidst: what others had claimed before is theirs.
-                    self._fence.sift(jobs)
-                    fresh = [job for job in fresh if job._gathered is not None]
-            if self._hooks.on_done:
-                self._hooks.add_each("on_done", fresh)
-        try:
-            others = self._foreign_jobs.look() if self._search.others_write else []
-        except BaseException:  # interrupted: what is gathered is told nevertheless
-            if fresh:
-                self._hooks.add("on_gather", fresh, [])
-            raise
-        if (fresh or others) and self._hooks.on_gather:
-            self._hooks.add("on_gather", fresh, others)
-        if self._hooks.due:
-            self._hooks.deliver()
-
-    def _record_suspended(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
-        """Jobs that are left to be resumed have not ended: no hook hears of them. Returns the others."""
-        left = [job for job in jobs if job.kind is FailureKind.SUSPENDED]
-        events = [self._outcome_event(job) for job in left if job.number in self._unrecorded and job.attempts]
-        if events:
-            self._write(events)
-        return [job for job in jobs if job.kind is not FailureKind.SUSPENDED] if left else jobs
-
-    def _lacks_gather(self, job: Job[Any]) -> bool:
-        """Is it for us to record that this job was given back? Of the restored ones, those that nobody had gathered."""
-        if job._evaluator is self:
-            return True
-        return self._durable and job._history is not None and job._history["timestamp_gather"] is None
-
-    def _now(self) -> float:
-        """Seconds since the search's start."""
-        if self._timeline is not None:
-            return self._timeline.now()
-        return monotonic() - self._origin
-
-    def _facts(self, job: Job[Any]) -> dict[str, Any] | None:
-        """What the evaluator itself adds to a job's metadata, beside times and worker."""
-        if self._timeline is not None:
-            return self._timeline.facts(job)
-        return None if job._extra is None else self._described(job._extra)
 
     def _described(self, extra: dict[str, Any]) -> dict[str, Any]:
         resources = self._core.ledger.scheduler.resources
@@ -831,187 +691,6 @@ class Evaluator:
         except Exception:
             logger.exception("%r could not be described; the metadata of the job lack what it was lent.", resources)
             return {}
-
-    def _timestamps(self, job: Job[Any]) -> dict[str, float | None]:
-        if self._timeline is not None:
-            return self._timeline.timestamps(job)
-        outcome, origin = job._outcome, self._origin
-        start = end = None
-        if outcome is not None:
-            start = None if outcome.start is None else outcome.start - origin
-            end = None if outcome.end is None else outcome.end - origin
-        return {
-            "timestamp_submit": job._submitted,
-            "timestamp_start": start,
-            "timestamp_end": end,
-            "timestamp_gather": job._gathered,
-        }
-
-    # Records.
-
-    def _record_created(self, jobs: list[Job[Any]]) -> None:
-        if self._own_storage is not None:
-            self._own_storage.take_created(jobs)
-        else:
-            self._storage.append([self._created_event(job) for job in jobs])
-
-    def _created_event(self, job: Job[Any]) -> Event:
-        data = {"args": job.args, "submit": job._submitted, "owner": self._owner}
-        if job.options is not NO_OPTIONS:
-            data["options"] = job.options.chosen()
-        return Event("created", self._search_id, job.number, data)
-
-    def _outcome_event(self, job: Job[Any]) -> Event:
-        outcome = job._outcome
-        assert outcome is not None
-        if outcome.kind is FailureKind.SUSPENDED:
-            return Event("queued", self._search_id, job.number, {"attempt": job.attempts + 1, "owner": self._owner})
-        times = self._timestamps(job)
-        data: dict[str, Any] = {
-            "status": outcome.status.value,
-            "objective": outcome.objective if self._job_type == "hpo" else None,
-            "output": job.output,
-            "attempts": job.attempts,
-            "timestamp_start": times["timestamp_start"],
-            "timestamp_end": times["timestamp_end"],
-        }
-        if outcome.stopped_early is not None:
-            data["stopped_early"] = outcome.stopped_early
-        if outcome.kind is not None:
-            data["kind"] = outcome.kind.value
-            data["error"] = outcome.error
-            data["objective"] = outcome.objective
-        metadata = outcome.metadata
-        if (facts := self._facts(job)) is not None:
-            metadata = {**(metadata or {}), **facts}
-        if metadata:
-            data["metadata"] = metadata
-        if job._errors:
-            data["attempt_errors"] = list(job._errors)
-            data["owner"] = self._owner  # of a retried job: see the fold
-        if outcome.worker is not None:
-            data["worker"], data["host"], data["pid"] = outcome.worker
-        return Event("finished", self._search_id, job.number, data)
-
-    def _record_outcomes_soon(self, jobs: list[Job[Any]]) -> None:
-        """From a backend's thread: hand outcomes to the storage's own writer, but what gather was faster to record."""
-        if self._fence.holds():
-            self._hand_outcomes_over(jobs)
-        else:
-            self._fence.hold_back(jobs)
-
-    def _hand_outcomes_over(self, jobs: list[Job[Any]]) -> None:
-        """As `_record_outcomes_soon`, of jobs that are ours."""
-        with self._record_lock:
-            if claimed := self._fence.claimed:
-                jobs = [job for job in jobs if job.number not in claimed]
-            early = self._recorded_early
-            self._unrecorded.difference_update(job.number for job in jobs)
-            if early:
-                jobs, known = [job for job in jobs if job.number not in early], jobs
-                early.difference_update(job.number for job in known)
-            if self._core.suspends:  # a job that never ran stands in the storage as it should
-                jobs = [job for job in jobs if job.attempts or job.kind is not FailureKind.SUSPENDED]
-            if jobs and not self._append_soon([self._outcome_event(job) for job in jobs]):
-                self._unrecorded.update(job.number for job in jobs)  # `gather` commits them itself
-
-    def _record_gathered(self, jobs: list[Job[Any]], now: float) -> None:
-        if self._own_storage is not None:
-            self._own_storage.take_finished(jobs)
-            return
-        if not self._durable:
-            self._write([self._gathered_event(job) for job in jobs])
-            return
-        events = [Event("gathered", self._search_id, job.number, {"timestamp_gather": now}) for job in jobs]
-        with self._record_lock:
-            # What gather returns is committed, also where it was faster than the thread that saw the outcome.
-            fast = [job for job in jobs if job.number in self._unrecorded] if self._unrecorded else []
-            numbers = [job.number for job in fast]
-            self._unrecorded.difference_update(numbers)
-            self._recorded_early.update(numbers)
-        try:
-            self._write([self._outcome_event(job) for job in fast] + events)
-        except BaseException:
-            with self._record_lock:
-                self._unrecorded.update(numbers)
-                self._recorded_early.difference_update(numbers)
-            raise
-
-    def _gathered_event(self, job: Job[Any]) -> Event:
-        """A job's outcome and the time it was given back, in one."""
-        event = self._outcome_event(job)
-        event.data["timestamp_gather"] = job._gathered
-        return event
-
-    def _write(self, events: list[Event]) -> None:
-        """Record what has happened already: nothing that goes wrong with the storage may lose it.
-
-        Unlike at submission, where trouble is raised before a job is taken.
-        """
-        if self._unwritten:
-            events = [*self._unwritten, *events]
-            self._unwritten = []
-        if self._back_off.backing_off():
-            self._keep_back(events)
-            return
-        began = monotonic()
-        try:
-            self._append_anyhow(events)
-        except Exception as error:  # of a client of somebody else's it may be any
-            if from_a_handler(error):
-                raise
-            self._back_off.back_off(began)
-            if not self._durable or not isinstance(error, StorageError):
-                self._say_failing(error)
-            self._failing = True
-            self._keep_back(events)
-        else:
-            self._failing = False
-
-    def _append_anyhow(self, events: list[Event]) -> None:
-        try:
-            self._storage.append(events)
-        except NotJSON as error:
-            logger.warning("%s. What is not JSON is kept as its text in the records.", error)
-            events = [event._replace(data=plain(event.data, lenient=True)) for event in events]
-            if self._durable:  # also what is too large: it keeps of it what it can
-                self._storage.append_soon(events)
-                self._storage.flush()
-            else:
-                self._storage.append(events)
-
-    def _keep_back(self, events: list[Event]) -> None:
-        # The storage keeps them, tries again, and says so once.
-        if not (self._durable and self._append_soon(events)):
-            self._unwritten = events
-
-    def _append_soon(self, events: list[Event]) -> bool:
-        """Give events to the storage's own writer; False where a client of somebody else's raises. Any thread."""
-        try:
-            self._storage.append_soon(events)
-        except Exception as error:
-            if from_a_handler(error):
-                raise
-            self._say_failing(error)
-            return False
-        return True
-
-    def _append_or_keep(self, events: list[Event]) -> None:
-        """As `_append_soon`; what is not taken is written with the next records. In the caller's thread."""
-        if not self._append_soon(events):
-            self._unwritten = [*self._unwritten, *events]
-
-    def _say_failing(self, error: Exception) -> None:
-        """The storage could not write; once until it can again."""
-        if not self._failing:
-            foreseen = isinstance(error, StorageError)
-            text = str(error) if foreseen else f"{type(self._storage).__name__} raised {type(error).__name__}."
-            text = f"{text} Records are kept in memory and written when it is possible."
-            logger.error("%s", text, exc_info=None if foreseen else error)
-        self._failing = True
-
-    def _record_lost(self, lost: list[str]) -> None:
-        record_again(self, lost)
 
     # Other clients of the same search.
 
@@ -1046,14 +725,14 @@ class Evaluator:
             max_lost = check_number("max_lost", max_lost, 1)
         if self._core.closed:
             raise EvaluatorClosed(f"This {type(self).__name__} is closed; make a new one to resume the search.")
-        if self._search.begun or not self._keeps:
+        if self._search.begun or not self._storage.keeps:
             return 0
         self._start_up()
         self._fence.take()
         found = resume(self, None if self._backend.jobs_are_isolated else max_lost)
         self._core.accept_ended([*((job, None) for job in found.restored), *found.given_up], self._inbox)
         if found.given_up:
-            self._record_outcomes_soon([job for job, _ in found.given_up])
+            self._recorder.outcomes([job for job, _ in found.given_up])
         with Shielded():
             self._accept(found.again, self._inbox)
         if found.last_chances:
@@ -1071,8 +750,8 @@ class Evaluator:
         Raises:
             BadArgument: the storage keeps nothing, or `n` is below 1.
         """
-        if self._own_storage is not None:
-            return best(self._own_storage.finished, n)
+        if self._search.own is not None:
+            return best(self._search.own.finished, n)
         jobs = [job_of(record, self._search) for record in self.results()]
         return best(jobs, n, minimize=minimizes(self.storage, self._search_id))
 
@@ -1205,9 +884,9 @@ class Evaluator:
         self._watchdog.close()
         unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
         finished, unfinished = core.take_unfinished(unfinished + held_back)
-        if self._hooks.notices or self._noted:
-            self._deliver_notices()
-        self._conclude(finished)
+        if self._hooks.notices or self._recorder.noted:
+            self._gathering.tell_notices()
+        self._gathering.conclude(finished)
         self._hooks.call("on_close")
         self._leave_storage()
         release(self._run_function)
@@ -1219,13 +898,11 @@ class Evaluator:
     def _leave_storage(self) -> None:
         try:
             try:
-                if self._unwritten:
-                    self._back_off.end()
-                    self._write([])
+                self._recorder.write_rest()
                 self._fence.close()
             finally:
                 self._search.leave()
-        except Exception as error:  # as in `_write`
+        except Exception as error:  # of a client of somebody else's it may be any
             if from_a_handler(error):
                 raise
             trace = None if isinstance(error, StorageError) else error
@@ -1326,10 +1003,9 @@ def _leave_to_the_parent() -> None:
     for evaluator in list(_open_evaluators):
         evaluator._core.after_fork()
         evaluator._inbox = evaluator._core.inbox
-        evaluator._noted.clear()
         evaluator._hooks.forget()
         evaluator._foreign_jobs.forget()
-        evaluator._unwritten = []
+        evaluator._recorder.forget()
         evaluator._backend.after_fork()
     _open_evaluators.clear()
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import awake_or_not, monotonic, unix_time
@@ -33,13 +34,17 @@ from evalpool._guard import Guard, start_guarded
 from evalpool._interrupts import Shielded, from_a_handler
 from evalpool._log import get_logger
 from evalpool.evaluator._foreign_jobs import job_of
-from evalpool.evaluator._resume import Lease, given_up
+from evalpool.evaluator._lease import Lease
+from evalpool.evaluator._resume import given_up
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, failed
 from evalpool.storage._leases import claim_lost
 from evalpool.storage._records import job_record
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._back_off import BackOff
+    from evalpool.evaluator._core import Core
+    from evalpool.evaluator._open_search import OpenSearch
+    from evalpool.evaluator._recorder import Recorder
     from evalpool.jobs._inbox import Inbox
     from evalpool.jobs._job import Job
     from evalpool.storage._fold import SearchState
@@ -59,7 +64,16 @@ MAX_LOST = 3
 class Fence:
     """Between an evaluator and its storage; its methods are safe from any thread.
 
+    Args:
+        search: whose jobs.
+        core: where they are.
+        after: ``after(seconds, call)``: calls it then.
+        back_off: how long the storage is left alone after it failed.
+        may_await: may a job that was claimed be given back later than it was asked for, with the claimant's result?
+        is_isolated: does each job run in a process of its own, so that one that ends it ends nothing else?
+
     Attributes:
+        recorder: of outcomes; set by the evaluator.
         taken_up: numbers of jobs that `resume` made ours.
         claimed: jobs of ours that are another's by what the storage says, by number; those that were given back, too.
         awaited: those of them whose claimant has not finished.
@@ -67,9 +81,26 @@ class Fence:
         seen: the claims that were read; another object after each further claim.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-        self.lease = Lease(evaluator, self._sent)
+    recorder: Recorder
+
+    def __init__(
+        self,
+        search: OpenSearch,
+        core: Core,
+        after: Callable[..., None],
+        *,
+        back_off: BackOff,
+        may_await: bool,
+        is_isolated: Callable[[], bool],
+    ) -> None:
+        self._search = search
+        self._search_id, self._owner = search.search_id, search.owner
+        self._core = core
+        self._after = after
+        self._back_off = back_off
+        self._may_await = may_await
+        self._is_isolated = is_isolated
+        self.lease = Lease(search, self._sent)
         self._until = self._until_elapsed = self._look_at = math.inf  # there is no lease yet
         self._terms: dict[float, float] = {}  # of leases that were sent: when they end by either clock
         self._alert_until = -math.inf
@@ -97,8 +128,20 @@ class Fence:
 
     def take(self) -> None:
         """Hold a lease that lasts, before jobs are recorded. Raises `StorageError`."""
-        if self.lease.take() or not self.holds():
+        taken = self.lease.take()
+        if taken:
+            self._after(self.lease.ttl / 3, self._renew)
+        if taken or not self.holds():
             self.check()
+
+    def _renew(self) -> None:
+        if not self.lease.held or self._core.closed:
+            return
+        # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
+        if not self.holds():
+            self.look_soon()
+        self.recorder.append_soon([self.lease.renewal()])
+        self._after(self.lease.ttl / 3, self._renew)
 
     def check(self) -> None:
         """Make sure of the lease, and look for claims. Raises `StorageError`."""
@@ -111,17 +154,12 @@ class Fence:
             logger.debug("The lease on the jobs of search %s had ended %.1f s ago.", self._search_id, late)
             self._read()
 
-    @property
-    def _search_id(self) -> str:
-        return self._evaluator._search_id
-
     def _read(self) -> None:
         """Look into the storage: until when the lease lasts, and which jobs were claimed."""
-        evaluator = self._evaluator
-        storage = evaluator._storage
+        storage = self._search.storage
         with storage._fold_lock:
             search = storage._search(self._search_id)
-            expires = search.leases.get(evaluator._owner, 0.0)
+            expires = search.leases.get(self._owner, 0.0)
             news = self.seen[0] is not search or self.seen[1] != search.claims
             if news:  # before the lease: who sees that it lasts shall also see what was claimed while it did not
                 self.seen = search, search.claims
@@ -138,22 +176,21 @@ class Fence:
 
     def _is_anothers(self, search: SearchState, job: Job[Any]) -> bool:
         """Under the fold's lock: was this job of ours claimed from us?"""
-        if job._evaluator is not self._evaluator:  # restored, or of another client from the beginning
+        if job._evaluator is None:  # restored, or of another client from the beginning
             return False
         state = search.jobs.get(job.number)
-        return state is not None and state.owner is not None and state.owner != self._evaluator._owner
+        return state is not None and state.owner is not None and state.owner != self._owner
 
     def _disown(self) -> None:
         """Somebody has claimed something: let go of what waits or runs here and is another's."""
-        evaluator = self._evaluator
-        if not evaluator._may_await:
+        if not self._may_await:
             return
-        core = evaluator._core
+        core = self._core
         ledger = core.ledger
         with core.lock:
             jobs = {*ledger.ready(), *(attempt.job for attempt in ledger.running.values())}
-        with evaluator._storage._fold_lock:
-            search = evaluator._storage._search(self._search_id)
+        with self._search.storage._fold_lock:
+            search = self._search.storage._search(self._search_id)
             jobs = {job for job in jobs if self._is_anothers(search, job)}
         if not jobs:
             return
@@ -172,7 +209,7 @@ class Fence:
                 ledger.withdraw(job)
                 self._await(job)
         for attempt in running:
-            evaluator._stops.stop(attempt, FailureKind.CANCELLED)
+            core.stops.stop(attempt, FailureKind.CANCELLED)
         if waiting or running:
             logger.warning(
                 "This program was held up for longer than its lease on search %s, and others have claimed %d of its "
@@ -182,17 +219,17 @@ class Fence:
             self._start()
 
     def _await(self, job: Job[Any]) -> None:
-        """Under the evaluator's lock: whatever the job gave here does not count; its claimant's result will."""
+        """Under the core's lock: whatever the job gave here does not count; its claimant's result will."""
         job._outcome = job._metadata = job._gathered = job._stop = None
         job._status = JobStatus.RUNNING
         self.claimed[job.number] = self.awaited[job.number] = job
-        self._evaluator._unrecorded.discard(job.number)
+        self.recorder.drop(job)
 
     def _adopt(self, job: Job[Any], result: Job[Any]) -> None:
-        """Under the evaluator's lock: the claimant's result is the job's."""
-        evaluator, outcome = self._evaluator, result._outcome
+        """Under the core's lock: the claimant's result is the job's."""
+        outcome = result._outcome
         assert outcome is not None
-        origin = evaluator._origin
+        origin = self._search.origin
         job._outcome = outcome._replace(
             start=None if outcome.start is None else outcome.start + origin,
             end=None if outcome.end is None else outcome.end + origin,
@@ -202,26 +239,26 @@ class Fence:
         job.attempts = result.attempts
         self.claimed[job.number] = job
         self.awaited.pop(job.number, None)
-        evaluator._unrecorded.discard(job.number)
+        self.recorder.drop(job)
 
     def _leave(self, job: Job[Any], reason: str) -> None:
-        """Under the evaluator's lock: nobody waits for the claimant's result any more."""
+        """Under the core's lock: nobody waits for the claimant's result any more."""
         job._outcome = failed(FailureKind.SUSPENDED, f"left to the evaluator that claimed it: {reason}")
         job._status = job._outcome.status
         job._metadata = None
         self.claimed[job.number] = job
         self.awaited.pop(job.number, None)
         self._left.add(job.number)
-        self._evaluator._unrecorded.discard(job.number)
+        self.recorder.drop(job)
 
     def leave(self, jobs: list[Job[Any]] | None, reason: str) -> list[Job[Any]]:
-        """Under the evaluator's lock: give back those of `jobs` (None: of all) that are awaited, CANCELLED."""
+        """Under the core's lock: give back those of `jobs` (None: of all) that are awaited, CANCELLED."""
         awaited = self.awaited
         left = list(awaited.values()) if jobs is None else [job for job in jobs if awaited.get(job.number) is job]
         for job in left:
             self._leave(job, reason)
             if job._inbox is not None:
-                self._evaluator._core.put(job._inbox, job)
+                self._core.put(job._inbox, job)
         self._changes += 1
         return left
 
@@ -232,17 +269,16 @@ class Fence:
 
         In the caller's thread, before they are recorded, and after that where the lease ended meanwhile.
         """
-        evaluator = self._evaluator
         if not jobs:
             return
-        if (awake_or_not() >= self._look_at or not self.holds()) and not evaluator._back_off.backing_off():
+        if (awake_or_not() >= self._look_at or not self.holds()) and not self._back_off.backing_off():
             began = monotonic()
             try:
                 self.check()
             except Exception as error:  # of a client of somebody else's it may be any
                 if from_a_handler(error):
                     raise
-                evaluator._back_off.back_off(began)
+                self._back_off.back_off(began)
                 logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
         search = self.seen[0]
         if search is None or not search.claims:
@@ -251,44 +287,43 @@ class Fence:
         if not results:
             return
         self.was_needed = True
-        with Shielded(), evaluator._core.lock:
+        with Shielded(), self._core.lock:
             for job, result in results:
                 if result is not None:
                     self._adopt(job, result)
                 elif job.number in self._left:
                     continue
-                elif evaluator._core.closed or evaluator._core.out_of_time or not evaluator._may_await:
+                elif self._core.closed or self._core.out_of_time or not self._may_await:
                     self._leave(job, "this one has ended")
                 else:
                     jobs.remove(job)
                     assert job._inbox is not None
                     job._inbox.outstanding += 1
-                    evaluator._core.num_gathered -= 1
+                    self._core.num_gathered -= 1
                     self._await(job)
         if self.awaited:
             self._start()
 
     def _anothers(self, jobs: list[Job[Any]]) -> list[tuple[Job[Any], Job[Any] | None]]:
         """Those of `jobs` that were claimed, each with what became of it, None if that is not known yet."""
-        evaluator = self._evaluator
         found = []
-        with evaluator._storage._fold_lock:
-            search = evaluator._storage._state.searches.get(self._search_id)
+        with self._search.storage._fold_lock:
+            search = self._search.storage._state.searches.get(self._search_id)
             for job in jobs:
                 if search is not None and self._is_anothers(search, job):
                     state = search.jobs[job.number]
                     found.append((job, job_record(self._search_id, state) if state.is_final else None))
-        return [(job, None if record is None else job_of(record, evaluator._search)) for job, record in found]
+        return [(job, None if record is None else job_of(record, self._search)) for job, record in found]
 
     def is_ours(self, record: Any) -> bool:
         """Is this job, which another finished, given back by our own gather? Then it is no news of others."""
         if record.number in self.taken_up:
             return True
-        storage = self._evaluator._storage
+        storage = self._search.storage
         with storage._fold_lock:
             search = storage._state.searches.get(self._search_id)
             state = None if search is None else search.jobs.get(record.number)
-            return state is not None and (state.created or {}).get("owner") == self._evaluator._owner
+            return state is not None and (state.created or {}).get("owner") == self._owner
 
     def take_up(self, jobs: list[Job[Any]]) -> None:
         """`resume` has made these ours."""
@@ -300,10 +335,9 @@ class Fence:
         Else a job that ends its program at once ends each resumed one, and no start of it is ever known to have been
         lost. Of jobs that were not lost before nobody waits for the start: one such end of a program is not counted.
         """
-        evaluator = self._evaluator
-        if not evaluator._backend.jobs_are_isolated:
+        if not self._is_isolated():
             try:
-                evaluator._storage.flush()
+                self._search.storage.flush()
             except Exception as error:  # as in `sift`; the records are kept, and the storage tells what prevents them
                 if from_a_handler(error):
                     raise
@@ -311,7 +345,7 @@ class Fence:
 
     def wait(self, inbox: Inbox, deadline: float | None) -> None:
         """Wait until a job is done, or an awaited one is ours again, for those whose thread does the work itself."""
-        core = self._evaluator._core
+        core = self._core
         with Shielded(), core.condition:
             changes = self._changes
             inbox.enter(1)
@@ -342,7 +376,7 @@ class Fence:
                 return
             if self._thread is None:
                 guard = Guard("The thread that looks for claimed jobs")
-                name = f"evalpool-claims-{self._evaluator._owner[:6]}"
+                name = f"evalpool-claims-{self._owner[:6]}"
                 self._rest = FIRST_REST
                 self._thread = start_guarded(name, guard, self._turn)
             else:
@@ -369,32 +403,31 @@ class Fence:
             jobs, self._held_back = self._held_back, []
         if jobs:
             claimed = {job for job, _ in self._anothers(jobs)}
-            self._evaluator._hand_outcomes_over([job for job in jobs if job not in claimed])
+            self.recorder.outcomes_of_ours([job for job in jobs if job not in claimed])
 
     def _look_for_results(self) -> None:
         """Give back what claimants have finished; take back what claimants have lost."""
-        evaluator = self._evaluator
         awaited = list(self.awaited.values())
         if not awaited:
             return
         results = self._anothers(awaited)
-        with evaluator._core.lock:
+        with self._core.lock:
             for job, result in results:
                 if result is not None and self.awaited.get(job.number) is job:
                     self._adopt(job, result)
                     self._changes += 1
                     if job._inbox is not None:
-                        evaluator._core.put(job._inbox, job)
+                        self._core.put(job._inbox, job)
         if self.awaited:
             self._take_back()
 
     def _take_back(self) -> None:
         """Claim what was claimed from us, where the claimant is gone."""
-        evaluator, core = self._evaluator, self._evaluator._core
+        core = self._core
         again: list[Job[Any]] = []
         lost_too_often: list[Job[Any]] = []
         numbers = set(self.awaited)
-        for record in claim_lost(evaluator._storage, self._search_id, evaluator._owner, numbers):
+        for record in claim_lost(self._search.storage, self._search_id, self._owner, numbers):
             with core.lock:
                 job = self.awaited.pop(record.number, None)
                 self.claimed.pop(record.number, None)
@@ -403,14 +436,14 @@ class Fence:
                 self._changes += 1
                 job._status = JobStatus.READY
                 job.attempts, job._errors, job._extra = record.attempts, list(record.attempt_errors) or None, None
-                if record.lost >= MAX_LOST and not evaluator._backend.jobs_are_isolated:
+                if record.lost >= MAX_LOST and not self._is_isolated():
                     core.deliver(job, given_up(record))
                     lost_too_often.append(job)
                 else:
                     core.ledger.accept([job])
                     again.append(job)
         if lost_too_often:
-            evaluator._hand_outcomes_over(lost_too_often)
+            self.recorder.outcomes_of_ours(lost_too_often)
         if again:
             core.pump()
             with core.lock:

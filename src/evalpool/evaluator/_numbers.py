@@ -26,15 +26,15 @@ def take_numbers(evaluator: Evaluator, n: int) -> int:
             if count >= n:
                 rest = [(first + n, count - n)] if count > n else []
                 spare[index : index + 1] = rest; return first  # noqa: E702  # fmt: skip  # no interrupt between
-    storage, search, cap = evaluator._storage, evaluator._search_id, evaluator._cap
-    if cap is None or not evaluator._durable:
+    storage, search, cap = evaluator._search.storage, evaluator._search.search_id, evaluator._cap
+    if cap is None or not storage.durable:
         return storage.reserve(search, n, cap)
     # Who has recorded a job holds no smaller number: what an interrupted submission left is given up before.
     spare.clear()
     try:
         return storage.reserve(search, n, cap)
     except MaximumJobsSpawnReached:
-        abandoned = abandoned_numbers(storage, search, evaluator._owner)
+        abandoned = abandoned_numbers(storage, search, evaluator._search.owner)
         if not abandoned:
             raise
     try:

@@ -8,7 +8,7 @@ from evalpool.storage._events import Event
 from evalpool.storage._memory import MemoryStorage
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._job_events import JobEvents
     from evalpool.jobs._job import Job
 
 __all__ = ["OwnStorage"]
@@ -23,15 +23,15 @@ class OwnStorage(MemoryStorage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._evaluator: Evaluator | None = None
+        self._events: JobEvents | None = None
         self._created: list[Job[Any]] = []
         self._finished: list[Job[Any]] = []
         self.take_created = self._created.extend
         self.take_finished = self._finished.extend
 
-    def serve(self, evaluator: Evaluator) -> None:
-        """Whose jobs will come."""
-        self._evaluator = evaluator
+    def serve(self, events: JobEvents) -> None:
+        """How the events of the jobs that will come are made."""
+        self._events = events
 
     @property
     def finished(self) -> list[Job[Any]]:
@@ -42,7 +42,7 @@ class OwnStorage(MemoryStorage):
         kept, created, finished = after or (None, 0, 0)
         events, kept = super().read(kept)
         new_created, new_finished = self._created[created:], self._finished[finished:]
-        if self._evaluator is not None:
-            events += [self._evaluator._created_event(job) for job in new_created]
-            events += [self._evaluator._gathered_event(job) for job in new_finished]
+        if self._events is not None:
+            events += map(self._events.created, new_created)
+            events += map(self._events.ended_and_gathered, new_finished)
         return events, (kept, created + len(new_created), finished + len(new_finished))

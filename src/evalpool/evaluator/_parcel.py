@@ -44,7 +44,7 @@ def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | Non
     from evalpool.worker._by_value import dumps
 
     storage, advice = None, ""
-    if evaluator._own_storage is not None or not evaluator._storage.keeps:
+    if not evaluator._search.others_write:
         advice = str(_settings.unreachable(evaluator._storage, type(evaluator).__name__, evaluator._backend.sharing()))
     else:
         storage = dump_whole(evaluator._storage)

@@ -13,7 +13,6 @@ from evalpool._interrupts import Opened, Shielded, from_a_handler
 from evalpool.evaluator._numbers import take_numbers
 from evalpool.jobs._job import Job
 from evalpool.jobs._options import NO_OPTIONS, JobOptions
-from evalpool.storage._events import Event
 
 if TYPE_CHECKING:
     from evalpool.evaluator._evaluator import Evaluator
@@ -33,9 +32,10 @@ def enter(
     first: int | None = None
     recording = False
     jobs: list[Job[Any]] = []
+    recorder, hooks = evaluator._recorder, evaluator._hooks
     try:
         first = take_numbers(evaluator, len(configurations))
-        search, job_type, now = evaluator._search_id, evaluator._job_type, evaluator._now()
+        search, job_type, now = evaluator._search_id, evaluator._job_type, evaluator._times.now()
         jobs = [
             Job(evaluator, inbox, search, number, configuration, job_type, now)
             for number, configuration in enumerate(configurations, first)
@@ -45,19 +45,19 @@ def enter(
                 take_options(evaluator, job, options.get(id(job.args), NO_OPTIONS))
         with Shielded():
             recording = True
-            if evaluator._keeps:
-                evaluator._record_created(jobs)
-            if evaluator._hooks.on_launch:
+            if recorder.keeps:
+                recorder.created(jobs)
+            if hooks.on_launch:
                 with Opened():
                     for job in jobs:
-                        evaluator._hooks.call("on_launch", job)
+                        hooks.call("on_launch", job)
             evaluator._accept(jobs, inbox)
     except BaseException as error:
         if isinstance(error, Exception) and not from_a_handler(error):
             raise  # the storage's word that it does not have them
         with Shielded():
             if recording and not _are_in(evaluator, jobs):
-                _record_again(evaluator, jobs)
+                recorder.created_again(jobs)
                 evaluator._accept(jobs, inbox)
             elif first is not None and not recording:
                 evaluator._spare_numbers.append((first, len(configurations)))
@@ -80,11 +80,3 @@ def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:
         return last._outcome is not None or evaluator._timeline.has(last)
     with evaluator._core.lock:
         return last._outcome is not None or last.attempts > 0 or last in evaluator._core.ledger.scheduler
-
-
-def _record_again(evaluator: Evaluator, jobs: list[Job[Any]]) -> None:
-    if evaluator._own_storage is not None:
-        evaluator._record_created(jobs)
-    elif evaluator._keeps:
-        events: list[Event] = [evaluator._created_event(job) for job in jobs]
-        evaluator._append_or_keep(events)

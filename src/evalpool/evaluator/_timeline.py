@@ -6,14 +6,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from evalpool._clock import monotonic
+
 if TYPE_CHECKING:
     from evalpool.evaluator._core import Core
     from evalpool.evaluator._scheduler import Resources
+    from evalpool.evaluator._watching import Watching
     from evalpool.jobs._inbox import Inbox
     from evalpool.jobs._job import Job
-    from evalpool.outcomes import Outcome, Worker
+    from evalpool.outcomes import Outcome
 
-__all__ = ["Timeline", "Underneath"]
+__all__ = ["RealTime", "Timeline", "Times", "Underneath"]
 
 
 class Underneath(NamedTuple):
@@ -26,11 +29,7 @@ class Underneath(NamedTuple):
         wait: ``wait(inbox, size, deadline)``: until the backend has given so many jobs to an inbox.
         give_back: takes the jobs that were delivered for `gather`, records them and calls the callbacks; in the
             caller's thread.
-        observe: ``observe(job, budget, objective)``: shows a record to the stopper, the callbacks and the storage;
-            does the stopper end the job?
-        shows_records: does any of these look at records?
-        note_start: ``note_start(job, start, attempt, worker)``: tells the callbacks and the storage.
-        notes_starts: does any of these look at starts?
+        watching: is told of starts and records, at the moment at which they are to be seen.
     """
 
     name: str
@@ -38,13 +37,23 @@ class Underneath(NamedTuple):
     resources: Resources | None
     wait: Callable[[Inbox, int, float | None], None]
     give_back: Callable[[], list[Job[Any]]]
-    observe: Callable[[Job[Any], float, Any], bool]
-    shows_records: Callable[[], bool]
-    note_start: Callable[[Job[Any], float, int, Worker | None], None]
-    notes_starts: Callable[[], bool]
+    watching: Watching
 
 
-class Timeline(Protocol):
+class Times(Protocol):
+    """What jobs say of time. Any thread."""
+
+    def now(self) -> float:
+        """The time of what happens now: seconds since the search's start."""
+
+    def facts(self, job: Job[Any]) -> dict[str, Any] | None:
+        """What a job's metadata says of it, beside its times and its worker; None if that is nothing."""
+
+    def timestamps(self, job: Job[Any]) -> dict[str, float | None]:
+        """The four timestamps of every job; see `Job.metadata`."""
+
+
+class Timeline(Times, Protocol):
     """A time of its own. Where there is none, time is real, and costs no call.
 
     Times are seconds since the search's start. Methods take `lock` themselves, and are called without the core's lock
@@ -82,15 +91,6 @@ class Timeline(Protocol):
     def recorded(self, number: int, budget: float, objective: Any) -> bool:
         """Job `number` recorded an intermediate result; shall it stop? Any thread."""
 
-    def now(self) -> float:
-        """The time of what happens now."""
-
-    def facts(self, job: Job[Any]) -> dict[str, Any] | None:
-        """What a job's metadata says of it, beside its times and its worker."""
-
-    def timestamps(self, job: Job[Any]) -> dict[str, float | None]:
-        """The four timestamps of every job."""
-
     def wait(self, inbox: Inbox, size: int, timeout: float | None) -> None:
         """Until `inbox` has `size` jobs, or all that are outstanding; with a `timeout` of 0 for what ends now."""
 
@@ -105,3 +105,35 @@ class Timeline(Protocol):
 
     def close(self) -> list[Job[Any]]:
         """No job ends any more by itself: deliver all as CANCELLED, and return them."""
+
+
+class RealTime:
+    """The time of the clock.
+
+    Args:
+        origin: the search's start, by `_clock.monotonic`.
+        describe: what a job's metadata say of what it was lent.
+    """
+
+    def __init__(self, origin: float, describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._origin = origin
+        self._describe = describe
+
+    def now(self) -> float:
+        return monotonic() - self._origin
+
+    def facts(self, job: Job[Any]) -> dict[str, Any] | None:
+        return None if job._extra is None else self._describe(job._extra)
+
+    def timestamps(self, job: Job[Any]) -> dict[str, float | None]:
+        outcome, origin = job._outcome, self._origin
+        start = end = None
+        if outcome is not None:
+            start = None if outcome.start is None else outcome.start - origin
+            end = None if outcome.end is None else outcome.end - origin
+        return {
+            "timestamp_submit": job._submitted,
+            "timestamp_start": start,
+            "timestamp_end": end,
+            "timestamp_gather": job._gathered,
+        }

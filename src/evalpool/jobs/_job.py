@@ -24,9 +24,16 @@ class Owner(Protocol):
 
     def cancel(self, jobs: Iterable[Job[Any]]) -> int: ...
 
-    def _facts(self, job: Job[Any]) -> dict[str, Any] | None: ...
+    @property
+    def _times(self) -> Times: ...
 
-    def _timestamps(self, job: Job[Any]) -> dict[str, float | None]: ...
+
+class Times(Protocol):
+    """Of the evaluator: see `evalpool.evaluator._timeline`."""
+
+    def facts(self, job: Job[Any]) -> dict[str, Any] | None: ...
+
+    def timestamps(self, job: Job[Any]) -> dict[str, float | None]: ...
 
 
 class Job(Generic[OutputT]):
@@ -127,8 +134,8 @@ class Job(Generic[OutputT]):
             if outcome is not None and outcome.metadata:
                 metadata.update(outcome.metadata)
             if evaluator is not None:
-                metadata.update(evaluator._facts(self) or {})
-                metadata.update(evaluator._timestamps(self))
+                metadata.update(evaluator._times.facts(self) or {})
+                metadata.update(evaluator._times.timestamps(self))
             worker = self.worker
             if worker is not None:
                 metadata["worker"], metadata["host"], metadata["pid"] = worker

@@ -196,10 +196,10 @@ class VirtualTime:
             job._seed_number = checkpoint.seed
             lent = {**lent, SEED_NUMBER: checkpoint.seed}
         job._extra = lent or None
-        if self._underneath.notes_starts():
+        if self._underneath.watching.starts:
             lane = lane_of(None, self.kernel.worker_of(number))
             worker = None if lane is None else Worker(lane, socket.gethostname(), os.getpid())
-            self._underneath.note_start(job, self.kernel.start_of(number), job.attempts + 1, worker)
+            self._underneath.watching.started(job, self.kernel.start_of(number), job.attempts + 1, worker)
         if self._runtime_before is None:
             return True
         self._foresee(number, job, self._runtime_before)
@@ -251,7 +251,7 @@ class VirtualTime:
             retry = may_retry and core.ledger.may_retry(job, outcome)
         verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))
         self._evaluations.outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
-        if self._underneath.shows_records():
+        if self._underneath.watching.records:
             self._records.mark(self.kernel, number, job)
         else:
             self._records.drop(job)
@@ -288,7 +288,7 @@ class VirtualTime:
         if record is None:
             return
         job = self._jobs[number]
-        if self._underneath.observe(job, *record) and self._records.has_more(number):
+        if self._underneath.watching.recorded(job, *record) and self._records.has_more(number):
             self.kernel.stop(number, JobStatus.DONE.value)
             self._records.truncate(number, job)
             self._evaluations.start([job])

@@ -129,6 +129,6 @@ def _with_searches(rows: list[Row]) -> list[Row]:
 
 def _lease_start(data: str) -> float:
     try:
-        return max(float(json.loads(data)["expires"]) - 30.0, 0.0)  # what `evaluator._resume.TTL` adds
+        return max(float(json.loads(data)["expires"]) - 30.0, 0.0)  # what `evaluator._lease.TTL` adds
     except (ValueError, KeyError, TypeError):
         return 0.0

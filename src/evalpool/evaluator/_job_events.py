@@ -1,0 +1,98 @@
+"""From a job to the events that a storage keeps of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evalpool.jobs._options import NO_OPTIONS
+from evalpool.outcomes import FailureKind
+from evalpool.storage._events import Event
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._open_search import OpenSearch
+    from evalpool.evaluator._timeline import Times
+    from evalpool.jobs._job import Job
+    from evalpool.outcomes import Worker
+
+__all__ = ["JobEvents"]
+
+
+class JobEvents:
+    """Makes the events of a search's jobs; it keeps nothing. Any thread.
+
+    Args:
+        search: which one.
+        times: when jobs began and ended, and what else is to be said of them.
+    """
+
+    def __init__(self, search: OpenSearch, times: Times) -> None:
+        self._search_id, self._owner = search.search_id, search.owner
+        self._has_objectives = search.job_type == "hpo"
+        self._times = times
+
+    def created(self, job: Job[Any]) -> Event:
+        """It was submitted."""
+        data = {"args": job.args, "submit": job._submitted, "owner": self._owner}
+        if job.options is not NO_OPTIONS:
+            data["options"] = job.options.chosen()
+        return Event("created", self._search_id, job.number, data)
+
+    def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> Event:
+        """An attempt has begun, so many seconds after the search."""
+        data = self._of_an_attempt(job, {"start": start, "attempt": attempt})
+        if worker is not None:
+            data["worker"], data["host"], data["pid"] = worker
+        return Event("started", self._search_id, job.number, data)
+
+    def recorded(self, job: Job[Any], budget: float, objective: Any) -> Event:
+        """Its run-function has given an intermediate result."""
+        data = {"budget": budget, "objective": objective, "attempt": job.attempts}
+        return Event("recorded", self._search_id, job.number, self._of_an_attempt(job, data))
+
+    def _of_an_attempt(self, job: Job[Any], data: dict[str, Any]) -> dict[str, Any]:
+        if job._errors:
+            data["owner"] = self._owner  # of a retried job: see the fold
+        return data
+
+    def outcome(self, job: Job[Any]) -> Event:
+        """It has ended; or, if it is left to be resumed, it waits again."""
+        outcome = job._outcome
+        assert outcome is not None
+        if outcome.kind is FailureKind.SUSPENDED:
+            return Event("queued", self._search_id, job.number, {"attempt": job.attempts + 1, "owner": self._owner})
+        times = self._times.timestamps(job)
+        data: dict[str, Any] = {
+            "status": outcome.status.value,
+            "objective": outcome.objective if self._has_objectives else None,
+            "output": job.output,
+            "attempts": job.attempts,
+            "timestamp_start": times["timestamp_start"],
+            "timestamp_end": times["timestamp_end"],
+        }
+        if outcome.stopped_early is not None:
+            data["stopped_early"] = outcome.stopped_early
+        if outcome.kind is not None:
+            data["kind"] = outcome.kind.value
+            data["error"] = outcome.error
+            data["objective"] = outcome.objective
+        metadata = outcome.metadata
+        if (facts := self._times.facts(job)) is not None:
+            metadata = {**(metadata or {}), **facts}
+        if metadata:
+            data["metadata"] = metadata
+        if job._errors:
+            data["attempt_errors"] = list(job._errors)
+            data["owner"] = self._owner
+        if outcome.worker is not None:
+            data["worker"], data["host"], data["pid"] = outcome.worker
+        return Event("finished", self._search_id, job.number, data)
+
+    def gathered(self, job: Job[Any]) -> Event:
+        """It was given back; its end was recorded before."""
+        return Event("gathered", self._search_id, job.number, {"timestamp_gather": job._gathered})
+
+    def ended_and_gathered(self, job: Job[Any]) -> Event:
+        """Both in one."""
+        event = self.outcome(job)
+        event.data["timestamp_gather"] = job._gathered
+        return event

@@ -1,0 +1,261 @@
+"""What a storage hears that others can read, too: nothing that goes wrong with it loses a record or stops a search.
+
+::
+
+    write(events)      what it did not take before comes first
+      append           committed when this returns
+        NotJSON        with its text in the place of what is not JSON
+        it fails       kept back, with one line in the log; then the storage is left alone for a while
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool._clock import monotonic
+from evalpool._interrupts import from_a_handler
+from evalpool._json import plain
+from evalpool._log import get_logger
+from evalpool.errors import NotJSON, StorageError
+from evalpool.evaluator._recorder import Ownership, Recorder
+from evalpool.outcomes import FailureKind
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._back_off import BackOff
+    from evalpool.evaluator._job_events import JobEvents
+    from evalpool.jobs._job import Job
+    from evalpool.outcomes import Worker
+    from evalpool.storage import Storage
+    from evalpool.storage._events import Event
+
+__all__ = ["DurableRecorder", "MemoryRecorder", "StorageRecorder"]
+
+logger = get_logger()
+
+
+class StorageRecorder(Recorder):
+    """What both kinds have in common: submissions are recorded at once, what has happened is never lost.
+
+    Args as for `recorder_for`.
+    """
+
+    keeps = hears_starts = True
+
+    def __init__(self, storage: Storage, events: JobEvents, back_off: BackOff, ownership: Ownership) -> None:
+        self._storage = storage
+        self._events = events
+        self._back_off = back_off
+        self._ownership = ownership
+        self.noted: deque[Event] = deque()
+        self._unwritten: list[Event] = []
+        self._failing = False  # when last written to
+
+    def created(self, jobs: list[Job[Any]]) -> None:
+        self._storage.append([self._events.created(job) for job in jobs])
+
+    def created_again(self, jobs: list[Job[Any]]) -> None:
+        self._append_or_keep([self._events.created(job) for job in jobs])
+
+    def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None) -> None:
+        self._note(self._events.started(job, start, attempt, worker))
+        if job.number in self._ownership.taken_up:
+            self._ownership.keep_start()
+
+    def recorded(self, job: Job[Any], budget: float, objective: Any) -> None:
+        self._note(self._events.recorded(job, budget, objective))
+
+    def _note(self, event: Event) -> None:
+        """Something happened to a running job."""
+        self.noted.append(event)
+
+    def write_noted(self) -> None:
+        events: list[Event] = []
+        try:
+            while self.noted:
+                with contextlib.suppress(IndexError):  # another caller's thread was faster
+                    events.append(self.noted.popleft())
+        finally:
+            if events:
+                self._write(events)
+
+    def write_rest(self) -> None:
+        if self._unwritten:
+            self._back_off.end()
+            self._write([])
+
+    def forget(self) -> None:
+        self.noted.clear()
+        self._unwritten = []
+
+    def _write(self, events: list[Event]) -> None:
+        if self._unwritten:
+            events = [*self._unwritten, *events]
+            self._unwritten = []
+        if self._back_off.backing_off():
+            self._keep_back(events)
+            return
+        began = monotonic()
+        try:
+            self._append(events)
+        except Exception as error:  # of a client of somebody else's it may be any
+            if from_a_handler(error):
+                raise
+            self._back_off.back_off(began)
+            self._say_not_written(error)
+            self._failing = True
+            self._keep_back(events)
+        else:
+            self._failing = False
+
+    def _append(self, events: list[Event]) -> None:
+        try:
+            self._storage.append(events)
+        except NotJSON as error:
+            logger.warning("%s. What is not JSON is kept as its text in the records.", error)
+            self._append_text([event._replace(data=plain(event.data, lenient=True)) for event in events])
+
+    def _append_text(self, events: list[Event]) -> None:
+        """Append what is JSON now."""
+        self._storage.append(events)
+
+    def _keep_back(self, events: list[Event]) -> None:
+        """They are written with the next ones."""
+        self._unwritten = events
+
+    def append_soon(self, events: list[Event]) -> bool:
+        try:
+            self._storage.append_soon(events)
+        except Exception as error:
+            if from_a_handler(error):
+                raise
+            self._say_failing(error)
+            return False
+        return True
+
+    def _append_or_keep(self, events: list[Event]) -> None:
+        if not self.append_soon(events):
+            self._unwritten = [*self._unwritten, *events]
+
+    def _say_not_written(self, error: Exception) -> None:
+        self._say_failing(error)
+
+    def _say_failing(self, error: Exception) -> None:
+        """The storage could not write; said once until it can again."""
+        if not self._failing:
+            foreseen = isinstance(error, StorageError)
+            text = str(error) if foreseen else f"{type(self._storage).__name__} raised {type(error).__name__}."
+            text = f"{text} Records are kept in memory and written when it is possible."
+            logger.error("%s", text, exc_info=None if foreseen else error)
+        self._failing = True
+
+
+class MemoryRecorder(StorageRecorder):
+    """Of a storage that ends with the program: it hears of the end of a job when the job is gathered, in one event."""
+
+    def gathered(self, jobs: list[Job[Any]]) -> None:
+        self._write([self._events.ended_and_gathered(job) for job in jobs])
+
+
+class DurableRecorder(StorageRecorder):
+    """Of a storage that outlives the program: it hears of everything as soon as it is known, by its own writer.
+
+    What `gather` returns is committed: whoever is first, the thread that saw a job's end or the one that gathers the
+    job, takes its number out of `unrecorded` and records the outcome.
+    """
+
+    unrecorded: set[int]
+
+    def __init__(
+        self,
+        storage: Storage,
+        events: JobEvents,
+        back_off: BackOff,
+        ownership: Ownership,
+        held: Callable[[list[Job[Any]]], list[Job[Any]]],
+    ) -> None:
+        super().__init__(storage, events, back_off, ownership)
+        self._held = held
+        self._just_gathered: list[Job[Any]] = []
+        self.unrecorded = set()
+        self._lock = threading.Lock()  # of who takes numbers out of it
+        storage._tell_losses_to(self.record_again)
+
+    def _note(self, event: Event) -> None:
+        if not self.append_soon([event]):
+            self.noted.append(event)
+
+    def outcomes(self, jobs: list[Job[Any]]) -> None:
+        if self._ownership.holds():
+            self.outcomes_of_ours(jobs)
+        else:
+            self._ownership.hold_back(jobs)
+
+    def outcomes_of_ours(self, jobs: list[Job[Any]]) -> None:
+        """As `outcomes`, of jobs that are known to be ours, if not to have been claimed."""
+        with self._lock:
+            unrecorded, claimed = self.unrecorded, self._ownership.claimed
+            jobs = [job for job in jobs if job.number in unrecorded and job.number not in claimed]
+            unrecorded.difference_update([job.number for job in jobs])
+            # One that never ran, and is to be resumed, stands in the storage as it should.
+            events = [self._events.outcome(job) for job in jobs if _is_news(job)]
+            if events and not self.append_soon(events):
+                unrecorded.update(job.number for job in jobs)  # `gathered` commits them
+
+    def drop(self, job: Job[Any]) -> None:
+        self.unrecorded.discard(job.number)
+
+    def suspended(self, jobs: list[Job[Any]]) -> None:
+        events = [self._events.outcome(job) for job in jobs if job.number in self.unrecorded and job.attempts]
+        if events:
+            self._write(events)
+
+    def gathered(self, jobs: list[Job[Any]]) -> None:
+        self._just_gathered = jobs
+        with self._lock:
+            fast = [job for job in jobs if job.number in self.unrecorded] if self.unrecorded else []
+            numbers = [job.number for job in fast]
+            self.unrecorded.difference_update(numbers)
+        try:
+            self._write([*map(self._events.outcome, fast), *map(self._events.gathered, jobs)])
+        except BaseException:
+            with self._lock:
+                self.unrecorded.update(numbers)
+            raise
+
+    def record_again(self, lost: list[str]) -> None:
+        """Record those jobs again that the storage has lost, and that are still here. Any thread; never raises.
+
+        The storage tells whoever recorded jobs which of them are lost (`evalpool.storage._lost`). What was gathered
+        long ago only the storage may know; what waits, runs or was not gathered yet is known here. So is what was
+        gathered just now: its end may have been recorded after the store had lost that it was created.
+        """
+        concerned = set(lost)
+        held = self._held(self._just_gathered)
+        jobs = {job.number: job for job in held if job._evaluator is not None and job.id in concerned}
+        events: list[Event] = []
+        for job in jobs.values():
+            events.append(self._events.created(job))
+            if job._outcome is not None:
+                events.append(self._events.outcome(job))
+        if events:
+            self._append_or_keep(events)
+
+    def _append_text(self, events: list[Event]) -> None:
+        self._storage.append_soon(events)  # also what is too large: it keeps of it what it can
+        self._storage.flush()
+
+    def _keep_back(self, events: list[Event]) -> None:
+        if not self.append_soon(events):  # else the storage keeps them, tries again, and says so once
+            self._unwritten = events
+
+    def _say_not_written(self, error: Exception) -> None:
+        if not isinstance(error, StorageError):
+            self._say_failing(error)
+
+
+def _is_news(job: Job[Any]) -> bool:
+    return bool(job.attempts) or job.kind is not FailureKind.SUSPENDED
