@@ -166,6 +166,37 @@ def test_a_last_chance_runs_alone() -> None:
     assert numbers(ledger.take()[0]) == [4]
 
 
+def test_a_last_chance_is_alone_also_when_it_is_retried() -> None:
+    ledger = JobLedger(2, retries={FailureKind.RAISED: 1})
+    (chance,) = new_jobs(1)
+    ledger.accept_last_chances([chance])
+    (attempt,), _ = ledger.take()
+    ledger.accept(new_jobs(2, first=1))
+    assert ledger.end(attempt)
+    assert ledger.retry(chance, RAISED)
+    (again,), _ = ledger.take()
+    assert again.job is chance
+    assert ledger.take() == ([], [])
+    assert ledger.end(again)
+    finish(chance, RAISED)
+    assert numbers(ledger.take()[0]) == [1, 2]
+
+
+def test_a_last_chance_is_alone_also_when_it_waited_for_what_it_is_lent() -> None:
+    ledger = JobLedger(2, resources=(lent := Lent(0)))
+    (chance,) = new_jobs(1)
+    ledger.accept_last_chances([chance])
+    assert ledger.take() == ([], [])
+    ledger.accept(new_jobs(2, first=1))
+    lent.left = 2
+    (attempt,), _ = ledger.take()
+    assert attempt.job is chance
+    assert ledger.take() == ([], [])
+    assert ledger.end(attempt)
+    finish(chance, DONE)
+    assert numbers(ledger.take()[0]) == [1, 2]
+
+
 def test_jobs_wait_for_what_they_are_to_be_lent() -> None:
     ledger = JobLedger(3, resources=Lent(2))
     ledger.accept(new_jobs(3))

@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any
 
-from evalpool import Evaluator, RunningJob
+from evalpool import EVALUATORS, RunningJob, queued
 from evalpool.storage import storage_from_url
 
 CULPRIT = 4
@@ -26,12 +26,20 @@ def run(job: RunningJob) -> float:
     return 1.0
 
 
+def lent(job: RunningJob, dequed: list[str]) -> float:
+    return run(job)
+
+
 def main(url: str, method: str, *max_lost: str) -> None:
     with storage_from_url(url) as storage:
         options: dict[str, Any] = {"storage": storage, "num_workers": 2}
         if storage.load_all_search_ids():
             options["search_id"] = "latest"
-        with Evaluator.create(run, method, options) as evaluator:
+        function, cls = run, EVALUATORS["thread" if method == "queued" else method]
+        if method == "queued":
+            function, cls = lent, queued(cls)
+            options["queue"] = ["a", "b"]
+        with cls(function, **options) as evaluator:
             evaluator.resume(*map(int, max_lost))
             if not evaluator.num_jobs_submitted:
                 evaluator.submit([{"x": x} for x in range(12)])

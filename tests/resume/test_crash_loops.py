@@ -68,6 +68,18 @@ def test_a_job_that_ends_its_program_before_its_start_is_recorded_is_given_up_to
 
 
 @pytest.mark.slow
+def test_with_lent_resources_a_last_chance_runs_alone_too(tmp_path: Path) -> None:
+    """Else those that run beside it were lost as often, and would be given up with it."""
+    url = f"sqlite:///{tmp_path}/results.db"
+    for _ in range(3):
+        assert program(url, "queued")[0] == -signal.SIGKILL
+    code, jobs = program(url, "queued")
+    assert code == 0
+    assert {number: job[0] for number, job in jobs.items() if job[0] != 1.0} == {str(CULPRIT): "F_worker_died"}
+    assert len(jobs) == 12
+
+
+@pytest.mark.slow
 def test_where_jobs_are_isolated_a_lost_job_runs_however_often_it_was_lost(tmp_path: Path) -> None:
     """Its worker dies, and the program goes on: it is no longer a matter of the program's end."""
     url = f"journal:///{tmp_path}/runs"

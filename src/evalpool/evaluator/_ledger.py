@@ -133,8 +133,11 @@ class JobLedger:
         """
         attempts: list[Attempt] = []
         unable: list[tuple[Job[Any], Outcome]] = []
-        if self.last_chances and not self._may_take():
-            return attempts, unable
+        chance = None
+        if self.last_chances:
+            if not self._may_take():
+                return attempts, unable
+            chance = self.last_chances[0] if self.last_chances else None
         self.handing = attempts
         scheduler, fresh, urgent, later, running = self.scheduler, self.fresh, self.urgent, self.later, self.running
         lends, timeout, free = scheduler.resources, self.job_timeout, self.free
@@ -148,6 +151,8 @@ class JobLedger:
                     job = fresh[0]
                 else:
                     break
+                if job is chance and (running or self.disowned):
+                    break  # it waits, again, until it is alone
                 if job._outcome is None:  # else it was cancelled while it was ready
                     if lends is not None:
                         lent = self._lend(lends, job)
@@ -170,6 +175,8 @@ class JobLedger:
                     scheduler.drop_first()
                 else:
                     fresh.popleft()
+                if job is chance:
+                    break
         finally:
             self.free = free
         return attempts, unable
@@ -192,7 +199,7 @@ class JobLedger:
         waiting = self.last_chances
         while waiting and waiting[0]._status in FINAL:
             waiting.popleft()
-        if waiting and waiting[0]._status is READY:
+        if waiting and waiting[0].number not in self.running:
             if self.free > 0 and not (self.scheduler or self.running or self.disowned):
                 self.fresh.append(waiting[0])
             return True
