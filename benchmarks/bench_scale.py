@@ -38,8 +38,10 @@ from collections import deque
 from functools import partial
 from typing import Any
 
+from evalpool import Evaluator
+from evalpool.backends import Port
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._evaluator import PoolEvaluator
+from evalpool.backends._pool._backend import PoolBackend
 from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._prefetcher import PoolWorker
@@ -89,14 +91,19 @@ class PretendedLauncher(Launcher):
         self._directory.cleanup()
 
 
-class Pretended(PoolEvaluator):
+class PretendedBackend(PoolBackend):
+    """A pool of workers that are only pretended."""
+
+    workers_are = "cluster"
+
+    def make_pool(self, port: Port) -> Pool:
+        return Pool(port, PretendedLauncher(port.num_workers), SocketTransport(), "evalpool-scale-io")
+
+
+class Pretended(Evaluator):
     """Runs nothing on very many workers."""
 
-    _workers_are = "cluster"
-
-    def _start(self) -> None:
-        launcher = PretendedLauncher(self._num_workers)
-        self._pool = Pool(self._port, launcher, SocketTransport(), "evalpool-scale-io")
+    backend_class = PretendedBackend
 
 
 def nothing(job: Any) -> float:
@@ -220,8 +227,6 @@ def measure(workers: int, seconds: float, make_storage: Any) -> None:
         rate, core = loop(evaluator, slow, max(seconds, 4.0))
         text += f"; 1 s jobs {rate:7.0f} jobs/s: workers busy {100 * rate / workers:5.1f} %"
         print(f"{text}, root {100 * core:5.1f} % of a core", flush=True)
-        evaluator.cancel(list(evaluator._ready))
-        evaluator.gather()
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ def raises_while_jobs_hang() -> None:
 
 
 def wait_for_start(evaluator: Any) -> None:
-    while not any(worker.ready and worker.in_flight for worker in list(evaluator._pool.workers.values())):
+    while not any(worker.ready and worker.in_flight for worker in list(evaluator._backend.pool.workers.values())):
         threading.Event().wait(0.01)
 
 

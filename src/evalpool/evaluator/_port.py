@@ -193,14 +193,17 @@ class Turn:
 
     Attributes:
         deadline: when its time is up, by the monotonic clock; None if it waits as long as it takes.
+        watchers: functions that are called when a job ended, as by `on_wake`; who adds one here takes it away again,
+            and so is called only while this thread sleeps.
     """
 
-    __slots__ = ("_core", "_inbox", "_size", "deadline", "wakers")
+    __slots__ = ("_core", "_inbox", "_size", "deadline", "wakers", "watchers")
 
     def __init__(self, core: Core, inbox: Inbox, size: int, deadline: float | None) -> None:
         self._core = core
         self._inbox = inbox
         self._size = size
+        self.watchers = inbox.watchers
         self.deadline = deadline
         self.wakers: list[Callable[[], None]] | None = None
 

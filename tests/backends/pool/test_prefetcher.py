@@ -385,15 +385,15 @@ class Jobs(RuleBasedStateMachine):
         prefetcher = self.world.prefetcher
         numbers = sorted(prefetcher.numbers())
         if numbers:
-            attempt = prefetcher.attempt_at(self.job(numbers[choice % len(numbers)]))
+            attempt = self.attempt(numbers[choice % len(numbers)])
             if prefetcher.withdraw(attempt):
                 self.withdrawn.add(attempt.job.number)
 
-    def job(self, number: int) -> Any:
+    def attempt(self, number: int) -> Any:
         prefetcher = self.world.prefetcher
         places = [worker.in_flight for worker in prefetcher.workers.values()]
         found = [place[number] for place in places if number in place]
-        return (found or [prefetcher.unassigned[number][0]])[0].job
+        return (found or [prefetcher.unassigned[number][0]])[0]
 
     @rule()
     def rebuild(self) -> None:

@@ -53,8 +53,8 @@ def test_a_worker_that_comes_in_time_is_no_news(caplog: pytest.LogCaptureFixture
     with ProcessPoolEvaluator(abs_of, num_workers=2) as evaluator:
         evaluator.submit([{"x": -1}])
         assert [job.objective for job in evaluator.gather()] == [1.0]
-        assert evaluator._pool is not None
-        evaluator._pool.shortage._look(1)  # the look that was due for the time before
+        assert evaluator._backend.pool is not None
+        evaluator._backend.pool.shortage._look(1)  # the look that was due for the time before
     assert "has had no worker" not in caplog.text
 
 

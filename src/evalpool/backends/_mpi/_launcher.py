@@ -72,7 +72,7 @@ class RankLauncher(Launcher):
         self._pool.expect_nothing_of(worker)
         self._transport.tell(worker, force)
         if self._all_unresponsive():
-            self._pool.owner.after(self._patient_for(), self._pool.command, self._lose_hope)
+            self._pool.port.after(self._patient_for(), self._pool.command, self._lose_hope)
         return False
 
     def _all_unresponsive(self) -> bool:

@@ -35,7 +35,7 @@ class MessageTransport(Transport):
         """When a rank has said something for the last time."""
 
     def send(self, worker: PoolWorker, message: Pieces) -> None:
-        if self._pool.owner.watches_starts and worker.index not in self._timed:
+        if self._pool.port.watches_starts and worker.index not in self._timed:
             self._timed.add(worker.index)
             message = [*_wire.frame(TIMED, b""), *message]
         data = message[0] if len(message) == 1 else b"".join(message)

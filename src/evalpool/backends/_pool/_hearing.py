@@ -68,7 +68,7 @@ class Hearing:
             reports, begins = self._prefetcher.end(worker, ended, longest, now)
         self._pool.reports += reports
         if begins is not None:
-            self._pool.owner.started(begins, worker.facts)
+            self._pool.port.started(begins, worker.facts)
 
     def _outcome(self, worker: PoolWorker, kind: int, payload: memoryview, buffers: list[memoryview]) -> Outcome:
         if kind == _wire.LENT:
@@ -112,8 +112,8 @@ class Hearing:
         if attempt is None or attempt.number != which:
             stop = True
         else:
-            stop = pool.owner.recorded(attempt, budget, objective)
-        if stop or pool.owner.decides:
+            stop = pool.port.recorded(attempt, budget, objective)
+        if stop or pool.port.decides:
             answer = _wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, which, count, stop))
             with self._lock:
                 pool.transport.tell(worker, answer)

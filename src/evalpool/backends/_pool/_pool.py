@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from evalpool.backends._pool._launcher import Launcher
     from evalpool.backends._pool._transport import Transport
     from evalpool.evaluator._attempt import Attempt
-    from evalpool.evaluator._port import Port
-    from evalpool.jobs._inbox import Inbox
+    from evalpool.evaluator._port import Port, Turn
 
 __all__ = ["Pool"]
 
@@ -57,7 +56,7 @@ class Pool:
     """The workers of one evaluator, and the thread that does their I/O.
 
     Args:
-        owner: the evaluator, as a pool sees it.
+        port: of the evaluator.
         launcher, transport: of its workers.
         name: of the thread.
         setup: what each worker is sent first: a message of the transport's; None if it gets that another way.
@@ -66,18 +65,18 @@ class Pool:
         lock: guards the prefetcher, and what is told to workers.
         sending: guards the order of jobs on their way to workers; taken before `lock`, where both are.
         broken: why no worker can be had, if none can.
-        reports: attempts that have ended, and how; told to the owner at the end of the turn.
+        reports: attempts that have ended, and how; told to the evaluator at the end of the turn.
     """
 
-    def __init__(self, owner: Port, launcher: Launcher, transport: Transport, name: str, setup: Any = None) -> None:
-        self.owner, self.launcher, self.transport, self.setup = owner, launcher, transport, setup
+    def __init__(self, port: Port, launcher: Launcher, transport: Transport, name: str, setup: Any = None) -> None:
+        self.port, self.launcher, self.transport, self.setup = port, launcher, transport, setup
         self.lock, self.sending = threading.Lock(), threading.Lock()
-        self.prefetcher = Prefetcher(owner.watches_starts)
+        self.prefetcher = Prefetcher(port.watches_starts)
         self.workers: dict[int, PoolWorker] = self.prefetcher.workers
         self.broken = ""
         self.stopping = False
         self.reports: list[tuple[Attempt, Outcome]] = []
-        self.staff = Staff(self, owner.num_workers)
+        self.staff = Staff(self, port.num_workers)
         self.hearing = Hearing(self)
         self.shortage = Shortage(self)
         self._commands: deque[Callable[[], Any]] = deque()
@@ -95,9 +94,9 @@ class Pool:
     def run(self, attempts: list[Attempt]) -> None:
         """Send jobs to workers with room; unpicklable ones are reported at once."""
         if self.broken:
-            self.owner.report([(each, failed(FailureKind.WORKER_DIED, self.broken)) for each in attempts])
+            self.port.report([(each, failed(FailureKind.WORKER_DIED, self.broken)) for each in attempts])
             return
-        if self.owner.watches_starts:  # from the first job with a time limit on
+        if self.port.watches_starts:  # from the first job with a time limit on
             self.prefetcher.watched = True
         placed: list[Placed] = []
         for attempt in attempts:
@@ -107,7 +106,7 @@ class Pool:
             except BaseException as error:  # a configuration's own code may raise anything
                 if from_a_handler(error):
                     raise
-                self.owner.report([(attempt, failed(FailureKind.UNPICKLABLE, unpicklable(error)))])
+                self.port.report([(attempt, failed(FailureKind.UNPICKLABLE, unpicklable(error)))])
         self._send(self.prefetcher.assign, placed)
 
     def ask_to_stop(self, attempt: Attempt) -> None:
@@ -130,7 +129,7 @@ class Pool:
                     return self.launcher.force_stop(worker, attempt)
                 self.command(partial(self.staff.kill_at, worker, attempt))
                 return True
-        self.owner.report([(attempt, failed(FailureKind.CANCELLED, BEFORE_IT_RAN))])
+        self.port.report([(attempt, failed(FailureKind.CANCELLED, BEFORE_IT_RAN))])
         return True
 
     def expect_nothing_of(self, worker: PoolWorker) -> None:
@@ -139,20 +138,20 @@ class Pool:
             self._tell_steal(steal)
         self.transport.wake()
 
-    def wait(self, inbox: Inbox, size: int, deadline: float | None) -> bool:
-        """Do the I/O in this thread until `inbox` has what is waited for; False if another thread does it."""
+    def wait(self, turn: Turn) -> bool:
+        """Do the I/O in this thread until the jobs are there for which it waits; False if another thread does it."""
         with Shielded():  # what has been read from a worker is nowhere else
             if self.stopping or not self._lead.take():
                 return False
-            watcher = self._wake_leader
+            watcher, watchers = self._wake_leader, turn.watchers
             try:
                 while True:
-                    inbox.watchers.append(watcher)  # while this thread may sleep: what it reads itself wakes nobody
+                    watchers.append(watcher)  # while this thread may sleep: what it reads itself wakes nobody
                     try:
-                        if len(inbox.done) >= inbox.needed(size) or self.stopping:
+                        if turn.done() or self.stopping:
                             break
-                        rest = None if deadline is None else deadline - monotonic()
-                        if rest is not None and rest <= 0:
+                        rest = turn.rest()
+                        if rest == 0.0:
                             break
                         with Opened():
                             events = self.transport.poll(self._rest(SLICE if rest is None else min(SLICE, rest)))
@@ -161,7 +160,7 @@ class Pool:
                             raise
                         continue
                     finally:
-                        inbox.watchers.remove(watcher)
+                        watchers.remove(watcher)
                     self._turn(events)
             finally:
                 self._lead.give_back_if_leading()
@@ -208,7 +207,7 @@ class Pool:
             self.command(partial(self._guard.caught, error))
             raise
         for attempt, facts in begun:
-            self.owner.started(attempt, facts)
+            self.port.started(attempt, facts)
 
     def _place_unassigned(self) -> None:
         """Give jobs that wait here to workers that have room by now."""
@@ -220,7 +219,7 @@ class Pool:
             if self.broken:
                 prefetcher.unassigned.clear()
         if self.broken:
-            self.owner.report([(attempt, failed(FailureKind.WORKER_DIED, self.broken)) for attempt, _ in waiting])
+            self.port.report([(attempt, failed(FailureKind.WORKER_DIED, self.broken)) for attempt, _ in waiting])
             return
         placed = [(attempt, self._message_of(attempt) if message is None else message) for attempt, message in waiting]
         self._send(prefetcher.assign_again, placed)
@@ -228,7 +227,7 @@ class Pool:
     def _see_to_returned(self) -> None:
         """Jobs that came back from a worker: those that were to stop have done so."""
         with self.lock:
-            stopped = [each for each in self.prefetcher.take_returned() if self.owner.asked_to_stop(each)]
+            stopped = [each for each in self.prefetcher.take_returned() if self.port.asked_to_stop(each)]
             stopped = [each for each in stopped if self.prefetcher.withdraw(each)]
         self.reports += [(each, failed(FailureKind.CANCELLED, BEFORE_IT_RAN)) for each in stopped]
 
@@ -247,7 +246,7 @@ class Pool:
             try:
                 act()
             except BaseException:
-                logger.exception("The end of %s's workers did not go as it should.", self.owner.name)
+                logger.exception("The end of %s's workers did not go as it should.", self.port.name)
         return False
 
     def _serve(self) -> None:
@@ -281,7 +280,7 @@ class Pool:
             try:
                 if self._commands:
                     self._do_commands()
-                self._tell_owner()
+                self._tell_evaluator()
                 if not self.prefetcher.is_calm():
                     self._balance()
                 return
@@ -297,18 +296,18 @@ class Pool:
         """An attempt has ended."""
         self.reports.append((attempt, outcome))
 
-    def _tell_owner(self) -> None:
+    def _tell_evaluator(self) -> None:
         """Report what was read in this turn, in one go: one lock and one look for the next jobs."""
-        prefetcher, owner = self.prefetcher, self.owner
+        prefetcher, port = self.prefetcher, self.port
         if prefetcher.returned:
             self._see_to_returned()
         if prefetcher.unassigned:  # they were dispatched before those that a report lets follow
             self._place_unassigned()
         if prefetcher.slots:
-            owner.add_slots(prefetcher.take_slots())
+            port.add_slots(prefetcher.take_slots())
         if self.reports:
             reports, self.reports = self.reports, []
-            owner.report(reports)
+            port.report(reports)
         if prefetcher.unassigned:
             self._place_unassigned()
 
@@ -325,7 +324,7 @@ class Pool:
         if prefetcher.unassigned:
             self._place_unassigned()
         if self.reports:  # nothing may happen for long that would begin another turn
-            self._tell_owner()
+            self._tell_evaluator()
 
     # When something goes wrong.
 
@@ -351,8 +350,8 @@ class Pool:
             self.prefetcher.rebuild()
             capacity = self.prefetcher.capacity()
         if self.broken:
-            capacity += self.owner.num_workers
-        self.owner.lost(self._has, capacity, error)
+            capacity += self.port.num_workers
+        self.port.lost(self._has, capacity, error)
         self.transport.wake()  # what is to be reported now waits for no worker's word
 
     def _has(self) -> set[int]:
@@ -366,7 +365,7 @@ class Pool:
         with self.lock:
             self.prefetcher.clear()
             self.reports = []
-        self.owner.lost(set, self.owner.num_workers, error)
+        self.port.lost(set, self.port.num_workers, error)
 
     def after_fork(self) -> None:
         """In a forked child of this process: let go of everything, without ending any of it."""

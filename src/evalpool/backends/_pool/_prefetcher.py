@@ -335,12 +335,6 @@ class Prefetcher:
                 return worker
         return None
 
-    def attempt_at(self, job: Any) -> Any:
-        """The attempt at a job that is somewhere here; None if there is none."""
-        known = [worker.in_flight.get(job.number) for worker in self.workers.values()]
-        known += [placed[0] for placed in [self.unassigned.get(job.number)] if placed is not None]
-        return next((attempt for attempt in known if attempt is not None and attempt.job is job), None)
-
     def withdraw(self, attempt: Any) -> bool:
         """Forget an attempt that does not run: unassigned, or behind another one in a worker that does not answer.
 

@@ -38,7 +38,7 @@ class Shortage:
         """There is no worker that takes jobs."""
         self._times += 1
         if not self._said:
-            self._pool.owner.after(NO_WORKER_FOR, self._look, self._times)
+            self._pool.port.after(NO_WORKER_FOR, self._look, self._times)
 
     def end(self) -> None:
         """There is one."""
@@ -51,8 +51,8 @@ class Shortage:
         self._said = True
         logger.warning(
             "%s of search %s has had no worker for %g s, and its jobs wait. %s",
-            pool.owner.name,
-            pool.owner.search_id,
+            pool.port.name,
+            pool.port.search_id,
             NO_WORKER_FOR,
             pool.launcher.describe_shortage(),
         )

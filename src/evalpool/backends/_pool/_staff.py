@@ -74,7 +74,7 @@ class Staff:
         except Exception as error:  # noqa: BLE001  counted as a failed start, and said
             self._let_go(worker)
             if self._may_start_again(index, self._launcher.describe_failed_start(error)):
-                pool.owner.after(NEXT_START, pool.command, partial(self.start, index))
+                pool.port.after(NEXT_START, pool.command, partial(self.start, index))
 
     def _let_go(self, worker: PoolWorker) -> None:
         """It could not be started."""
@@ -94,7 +94,7 @@ class Staff:
             with pool.sending:
                 pool.transport.send(worker, pool.setup)
         if self._launcher.start_timeout is not None:
-            pool.owner.after(self._launcher.start_timeout, self._check_start, worker)
+            pool.port.after(self._launcher.start_timeout, self._check_start, worker)
 
     def _check_start(self, worker: PoolWorker) -> None:
         if not worker.ready:
@@ -210,7 +210,7 @@ class Staff:
         """There is room for so many workers now. Those whose place is gone end by themselves."""
         pool = self._pool
         self.count = count
-        pool.owner.set_workers(max(1, count))
+        pool.port.set_workers(max(1, count))
         for worker in list(pool.workers.values()):
             if len(pool.workers) > count and worker.link is None:  # it waits for a place that is gone
                 self._let_go(worker)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
+from evalpool.backends._pool._backend import LaunchedBackend
 from evalpool.backends._pool._ends import EXIT_TIMEOUT
-from evalpool.backends._pool._evaluator import LaunchedEvaluator
+from evalpool.backends._pool._evaluator import PoolEvaluator
 from evalpool.backends._process._launcher import InterpreterLauncher
 
-__all__ = ["ProcessPoolEvaluator"]
+__all__ = ["ProcessBackend", "ProcessPoolEvaluator"]
 
 
-class ProcessPoolEvaluator(LaunchedEvaluator):
+class ProcessBackend(LaunchedBackend):
+    """Interpreters of this machine."""
+
+    launcher_class = InterpreterLauncher
+    workers_are = InterpreterLauncher.workers_are
+    thread_name = "evalpool-process-io"
+
+    def __init__(self, exit_timeout: float = EXIT_TIMEOUT) -> None:
+        super().__init__(exit_timeout=exit_timeout)
+
+
+class ProcessPoolEvaluator(PoolEvaluator):
     """Runs run-functions in worker processes of this machine, each watched over.
 
     Workers are fresh interpreters; the run-function travels by value (lambdas, closures, functions of a script
@@ -28,8 +40,7 @@ class ProcessPoolEvaluator(LaunchedEvaluator):
         **kwargs: as for every evaluator.
     """
 
-    launcher_class = InterpreterLauncher
-    _thread_name: ClassVar[str] = "evalpool-process-io"
+    backend_class = ProcessBackend
 
     def __init__(self, run_function: Any, *, exit_timeout: float = EXIT_TIMEOUT, **kwargs: Any) -> None:
         super().__init__(run_function, exit_timeout=exit_timeout, **kwargs)

@@ -94,7 +94,7 @@ class ActorLauncher(Launcher):
             self._host, lambda peer: pool.command(partial(self._on_connection, peer.hello, peer.socket))
         )
         if self._follow:
-            pool.owner.after(LOOK_EVERY, self._look)
+            pool.port.after(LOOK_EVERY, self._look)
 
     # Beginnings.
 
@@ -159,7 +159,7 @@ class ActorLauncher(Launcher):
         if worker.handle.why:
             return self.describe_end(worker)
         bury = partial(self._bury, worker)
-        self._pool.owner.after(REASON_WITHIN, self._pool.command, bury)
+        self._pool.port.after(REASON_WITHIN, self._pool.command, bury)
         return None
 
     def _bury(self, worker: PoolWorker) -> None:
@@ -195,7 +195,7 @@ class ActorLauncher(Launcher):
         ours = []
         for pool in self._pool.shortage.others():
             pids = {worker.facts.pid for worker in list(pool.workers.values()) if worker.link is not None}
-            name = f"{pool.owner.name} of search {pool.owner.search_id} in this program"
+            name = f"{pool.port.name} of search {pool.port.search_id} in this program"
             launcher = pool.launcher
             if pids and isinstance(launcher, ActorLauncher):
                 ours.append((name, len(pids), pids, launcher.needs))
@@ -223,7 +223,7 @@ class ActorLauncher(Launcher):
         else:
             if count != pool.staff.count:
                 pool.command(partial(self._resize, count))
-        pool.owner.after(LOOK_EVERY, self._look)
+        pool.port.after(LOOK_EVERY, self._look)
 
     def _resize(self, count: int) -> None:
         """Nodes have joined or left."""

@@ -1,0 +1,151 @@
+"""The engine of MPI ranks: all take part in it, one searches, the others serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evalpool._checks import check_real
+from evalpool._interrupts import ended_by
+from evalpool._mpi._crew import Crew, crew_of
+from evalpool.backends._mpi._launcher import RankLauncher
+from evalpool.backends._mpi._rank import Rank
+from evalpool.backends._mpi._transport import MessageTransport
+from evalpool.backends._pool import _wire
+from evalpool.backends._pool._backend import PoolBackend
+from evalpool.backends._pool._ends import EXIT_TIMEOUT
+from evalpool.backends._pool._pool import Pool
+from evalpool.batch._deadline import suspends_on_sigterm
+from evalpool.errors import BadArgument
+from evalpool.evaluator._evaluator import _close_open_evaluators
+from evalpool.evaluator._port import Port
+
+if TYPE_CHECKING:
+    from evalpool.storage import Sharing, Storage
+
+__all__ = ["RankBackend"]
+
+GRACE_AFTER_SIGTERM = 0.05
+"""Seconds. Open MPI's mpirun lets a quarter of a second pass from SIGTERM to SIGKILL, in which all must be recorded."""
+
+
+class RankBackend(PoolBackend):
+    """The ranks of a communicator. The arguments are those of `MPICommEvaluator`."""
+
+    workers_are = "cluster"
+    counts_workers: ClassVar[bool] = True
+
+    def __init__(
+        self, comm: Any, root: int, isolation: str | None, busy_wait: bool, exit_timeout: float | None
+    ) -> None:
+        if isolation not in (None, "process"):
+            raise BadArgument(f'isolation is {isolation!r}; give None or "process".')
+        if not isinstance(busy_wait, bool):
+            raise BadArgument(f"busy_wait is {busy_wait!r}; give True or False.")
+        if exit_timeout is not None and isolation is None:
+            raise BadArgument(f'exit_timeout is {exit_timeout!r}: it is for the processes of isolation="process".')
+        exit_timeout = EXIT_TIMEOUT if exit_timeout is None else exit_timeout
+        self._exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
+        self._comm, self._root = comm, root
+        self._isolated, self._busy_wait = isolation == "process", busy_wait
+        self.jobs_are_isolated = self._isolated
+        self._dismissed = True  # until there are ranks that wait for us
+        self._hears = contextlib.ExitStack()
+
+    def open(self, wanted: int) -> int:
+        self._crew = crew = crew_of(self._comm, self._root)
+        self._tag = crew.next_tag()
+        serves = crew.rank != crew.root
+        self._dismissed = serves
+        count = _check_workers(wanted, crew)
+        if serves:
+            return 0
+        self._hears.enter_context(suspends_on_sigterm())
+        if _close_open_evaluators not in crew.at_end:
+            crew.at_end.append(_close_open_evaluators)
+        return count
+
+    @property
+    def rank(self) -> int:
+        """Of this process."""
+        return self._crew.rank
+
+    def serve(self) -> None:
+        Rank.of(self._crew).serve(self._tag)
+
+    @property
+    def close_grace(self) -> float:  # type: ignore[override]
+        """Shorter where a launcher is about to kill all ranks."""
+        return GRACE_AFTER_SIGTERM if ended_by() == signal.SIGTERM else PoolBackend.close_grace
+
+    def told_to_end(self) -> None:
+        """A SIGTERM after a rank has died is its launcher's end of all ranks, and no suspend.
+
+        What ran is then left as lost: were it suspended, each resume would run a job that kills its rank, for ever.
+        """
+        searches = self._crew.rank == self._crew.root
+        dead = self._crew.dead_rank() if ended_by() == signal.SIGTERM and searches else None
+        if dead is not None:
+            line = f"evalpool: rank {dead.rank} (process {dead.pid} on {dead.host}) has died; its launcher ends all."
+            os.write(2, f"{line} What ran is lost; with a durable storage, resume runs it again.\n".encode())
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def sharing(self) -> Sharing:
+        from evalpool.storage import Sharing
+
+        return Sharing.PROCESSES if self._crew.one_host else Sharing.CLUSTER
+
+    def reaches(self, storage: Storage) -> bool:
+        return not self._isolated if storage.ranks_only else super().reaches(storage)
+
+    def make_pool(self, port: Port) -> Pool:
+        parcel = port.setup()
+        setup = {
+            "origin": parcel.origin,
+            "task": parcel.task,
+            "storage": parcel.storage,
+            "advice": parcel.advice,
+            "decides": port.decides,
+            "isolated": self._isolated,
+            "exit_timeout": self._exit_timeout,
+            "busy_wait": self._busy_wait,
+            "holds": not port.watches_starts,
+        }
+        payload, buffers = _wire.dump(setup)
+        message = b"".join(_wire.frame(_wire.SETUP, payload, buffers))
+        transport = MessageTransport(self._crew, self._tag, self._busy_wait)
+        self._launcher = RankLauncher(self._crew, transport, message, self._isolated)
+        return Pool(port, self._launcher, transport, "evalpool-mpi-io")
+
+    def shutdown(self, now: bool) -> None:
+        started = self.pool is not None
+        super().shutdown(now)
+        self._dismiss(self._launcher.busy_ranks() if started else [])
+
+    def dispose(self) -> None:
+        self._dismiss([])  # it may never have started
+
+    def _dismiss(self, busy: list[int]) -> None:
+        """Let the ranks go on: home, or to the next evaluator."""
+        if not self._dismissed:
+            self._dismissed = True
+            self._crew.close(self._tag, busy)
+            if threading.current_thread() is threading.main_thread():
+                self._hears.close()
+
+
+def _check_workers(wanted: int, crew: Crew) -> int:
+    """How many ranks run jobs: -1 for all but the root."""
+    size = crew.size
+    if wanted == -1:
+        return size - 1
+    if wanted > size - 1:
+        raise BadArgument(
+            f"num_workers is {wanted}, and {size} ranks are one root and {size - 1} workers; start more: "
+            f"mpirun -n {wanted + 1} ..."
+        )
+    return wanted
