@@ -78,9 +78,9 @@ def leads_elsewhere() -> None:
 
 def loses_all() -> None:
     """Every rank hangs; jobs that wait fail with the reason, until one answers again."""
-    import evalpool.backends._mpi._root as root
+    import evalpool.backends._mpi._launcher as launcher
 
-    root.GIVE_UP_AFTER = 0.3
+    launcher.GIVE_UP_AFTER = 0.3
 
     def run(job: Any) -> float:
         if job["x"] < 2:
