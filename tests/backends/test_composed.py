@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -12,8 +10,8 @@ import pytest
 
 from evalpool import Evaluator, ExecutorEvaluator, FailureKind, SerialEvaluator
 from evalpool.backends import Attempt, Backend, Port
-from evalpool.errors import BackendError, BadArgument, NotShareable
-from evalpool.outcomes import Worker, failed
+from evalpool.errors import BackendError, BadArgument, EvaluatorClosed, NotShareable
+from evalpool.outcomes import failed
 from evalpool.storage import MemoryStorage
 from evalpool.testing._lifecycle import LifeCycle
 from evalpool.testing._results import Results
@@ -24,7 +22,7 @@ class ThreadPerJob(Backend):
 
     def start(self, port: Port) -> None:
         self.a_port = port
-        self.a_worker = Worker("mine", socket.gethostname(), os.getpid())
+        self.a_worker = port.worker("mine")
 
     def run(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
@@ -187,6 +185,28 @@ def test_a_late_report_of_an_attempt_that_was_given_up_on_frees_its_slot_alone()
         evaluator._backend.a_port.report([(attempt, failed(FailureKind.RAISED, "late"))])
         assert first.kind is FailureKind.CANCELLED
         assert [each.job for each in evaluator._backend.attempts] == [first, second]
+
+
+def test_a_process_that_only_serves_does_so_in_the_construction() -> None:
+    served: list[str] = []
+
+    class Serving(Logged):
+        def __init__(self) -> None:
+            super().__init__(workers=0)
+
+        def serve(self) -> None:
+            served.append("jobs of another process")
+
+    class ServingEvaluator(Evaluator):
+        backend_class = Serving
+        _backend: Serving
+
+    evaluator = ServingEvaluator(print, storage=MemoryStorage())
+    assert served == ["jobs of another process"]
+    assert not evaluator.is_master
+    assert evaluator._backend.calls == ["open", "dispose"]
+    with pytest.raises(EvaluatorClosed):
+        evaluator.submit([{}])
 
 
 class ByHand:

@@ -43,3 +43,10 @@ def test_what_a_page_writes_keeps_the_contract_that_it_binds(
     passed = re.search(r"(\d+) passed", result.stdout)
     assert passed is not None
     assert int(passed[1]) > 40, "the suite was not collected"
+
+
+def test_a_complete_backend_is_short_and_uses_public_names_only() -> None:
+    text = (ROOT / "docs" / "writing-a-backend.md").read_text("utf-8")
+    block = next(block for block in blocks_of(text) if any("(Backend)" in line for line in block.lines))
+    assert len(block.lines) <= 25
+    assert not re.search(r"[\s.]_\w", "\n".join(block.lines))

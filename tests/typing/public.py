@@ -24,6 +24,7 @@ from evalpool import (
     simulated,
 )
 from evalpool.analysis import performance_of_searches, plot_objective_over_time
+from evalpool.backends import Attempt, Backend, Port
 from evalpool.storage import SQLiteStorage
 
 
@@ -59,6 +60,28 @@ def decorated() -> None:
         reveal_type(one.num_total_workers)  # int
     queued(simulated(SerialEvaluator))(run, queue=[1])
     queued(run)  # type: ignore[arg-type]
+
+
+class Inline(Backend):
+    def start(self, port: Port) -> None:
+        reveal_type(port.worker("mine").host)  # str
+        self.port = port
+
+    def run(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            reveal_type(attempt.configuration)  # dict[str, Any]
+            self.port.report([(attempt, self.port.evaluate(attempt, None))])
+
+
+class InlineEvaluator(Evaluator):
+    backend_class = Inline
+
+
+def engines() -> None:
+    reveal_type(InlineEvaluator(run, num_workers=2).gather())  # list[Job[Any]]
+    ThreadPoolEvaluator(run, num_wrokers=2)  # type: ignore[arg-type]
+    Inline()
+    Backend()  # type: ignore[abstract]
 
 
 def searches(evaluator: Evaluator) -> None:

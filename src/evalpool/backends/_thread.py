@@ -6,9 +6,7 @@ its place for ever and block the interpreter's end.
 
 from __future__ import annotations
 
-import os
 import queue
-import socket
 import threading
 
 from evalpool._guard import Guard, describe, start_guarded
@@ -45,14 +43,13 @@ class Threads:
         self._port = port
         self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._name = name
-        self._host, self._pid = socket.gethostname(), os.getpid()
         self._lock = threading.Lock()
         self._guard = Guard("A thread that runs jobs")
         self.put = self._queue.put
         self._threads = [self._started(index) for index in range(count)]
 
     def _started(self, index: int) -> _Thread:
-        one = _Thread(Worker(f"{self._name}-{index}", self._host, self._pid))
+        one = _Thread(self._port.worker(f"{self._name}-{index}"))
         one.thread = start_guarded(f"evalpool-{one.worker.name}", self._guard, lambda: self._work(one))
         return one
 

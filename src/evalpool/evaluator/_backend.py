@@ -90,8 +90,7 @@ class Backend(abc.ABC):
     def wait(self, turn: Turn) -> bool:
         """Do the engine's work in a thread that waits for jobs, until `turn.done()` or its time is up.
 
-        May be called before `start`. Signals are delivered in it as everywhere; what must not be cut in two is done
-        under `evalpool._interrupts.Shielded` by the engines that need it.
+        May be called before `start`. A signal's handler may raise in it at any moment, as in any code of the caller's.
 
         Returns:
             False if nothing can be done here: the thread sleeps until its jobs have been reported.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +141,10 @@ class Port:
             self._channel.forget(job, number)
         return outcome
 
+    def worker(self, name: str) -> Worker:
+        """A worker of this process and host, for `started` and `evaluate`."""
+        return Worker(name, socket.gethostname(), os.getpid())
+
     def forced(self, attempt: Attempt, text: str, worker: Worker | None = None) -> Outcome:
         """The outcome of an attempt that was stopped by force just now, from when it was seen to start."""
         job = attempt.job
@@ -239,4 +245,5 @@ class Turn:
     def end(self) -> None:
         """The wait is over; called by the evaluator."""
         for call in self.wakers or ():
-            self._inbox.watchers.remove(call)
+            if call in self._inbox.watchers:
+                self._inbox.watchers.remove(call)
