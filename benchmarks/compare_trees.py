@@ -1,11 +1,14 @@
 """Two source trees of evalpool side by side: what a change of structure costs, in pairs of alternating runs.
 
     git worktree add ../before v0.1
-    python benchmarks/compare_trees.py ../before . [--pairs 7] [--only process sqlite]
+    python benchmarks/compare_trees.py ../before . [--pairs 7] [--only process sqlite] [--cpu]
 
 Each measurement is a fresh interpreter on one tree. The trees of a pair run one after the other, which of them first by
 turns, so a machine whose speed drifts slows both. The table gives the median rate of each tree, and the median of new
 over old pair by pair with its spread: below 1 the second tree is slower.
+
+With `--cpu` the rates are of jobs a second of CPU, of this process and its workers together: what a busy machine still
+tells. It does not see what waits for another.
 """
 
 from __future__ import annotations
@@ -36,6 +39,18 @@ def configurations(count: int) -> Iterator[dict[str, Any]]:
     return ({"x": float(n), "y": 1.0, "z": "a"} for n in range(count))
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that it has started, as far as they live."""
+    import psutil
+
+    me = psutil.Process()
+    return sum(sum(each.cpu_times()[:2]) for each in (me, *me.children(recursive=True)))
+
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": cpu_seconds}
+clock = CLOCKS["wall"]
+
+
 def dispatch(method: str, way: str, count: int, storage: Callable[[str], Any] | None = None) -> float:
     """Jobs a second on two workers: four in flight, or all at once."""
     from evalpool import Evaluator
@@ -46,7 +61,7 @@ def dispatch(method: str, way: str, count: int, storage: Callable[[str], Any] | 
             evaluator.submit([{"x": 0.0}] * 50)
             evaluator.gather()
             everything = list(configurations(count))
-            start = time.perf_counter()
+            start = clock()
             if way == "bulk":
                 evaluator.submit(everything)
                 assert len(evaluator.gather("ALL")) == count
@@ -60,7 +75,7 @@ def dispatch(method: str, way: str, count: int, storage: Callable[[str], Any] | 
                     fresh = [found for _ in jobs if (found := next(left, None)) is not None]
                     if fresh:
                         evaluator.submit(fresh)
-            rate = count / (time.perf_counter() - start)
+            rate = count / (clock() - start)
         if kept is not None:
             kept.close()
         return rate
@@ -70,11 +85,11 @@ def simulated(evaluator: str | None, count: int) -> float:
     """Evaluations a second of `simulate` on 64 virtual workers."""
     from evalpool import RandomSearch, simulate
 
-    start = time.perf_counter()
+    start = clock()
     simulate(
         RandomSearch({"x": (0.0, 9.0)}, seed=0), table, num_workers=64, max_evals=count, seed=0, evaluator=evaluator
     )
-    return count / (time.perf_counter() - start)
+    return count / (clock() - start)
 
 
 def sqlite(directory: str) -> Any:
@@ -104,10 +119,10 @@ ROWS: dict[str, Callable[[], float]] = {
 }
 
 
-def measured(tree: Path, row: str) -> float:
+def measured(tree: Path, row: str, clock: str) -> float:
     """One measurement in an interpreter of its own, on that tree."""
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
-    command = [sys.executable, str(HERE), str(tree), str(tree), "--measure", row]
+    command = [sys.executable, str(HERE), str(tree), str(tree), "--measure", row, clock]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise SystemExit(f"{row} failed on {tree}:\n{done.stderr}")
@@ -120,16 +135,22 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose name holds one of these")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--cpu", action="store_true", help="rates by CPU time: for a machine that others load")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         import evalpool
 
+        global clock
+        row, kind = arguments.measure
+        clock = CLOCKS[kind]
+
         assert Path(evalpool.__file__).is_relative_to((arguments.new / "src").resolve()), evalpool.__file__
-        print(ROWS[arguments.measure]())
+        print(ROWS[row]())
         return
     old, new = arguments.old.resolve(), arguments.new.resolve()
-    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} CPUs, {arguments.pairs} pairs; jobs a second\n")
+    kind, unit = ("cpu", "of CPU") if arguments.cpu else ("wall", "")
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} CPUs, {arguments.pairs} pairs; jobs a second {unit}\n")
     print("| what | old | new | new / old |\n|---|---|---|---|")
     for row in ROWS:
         if not any(name in row for name in arguments.only):
@@ -137,7 +158,7 @@ def main() -> None:
         rates: dict[Path, list[float]] = {old: [], new: []}
         for turn in range(arguments.pairs):
             for tree in (old, new) if turn % 2 == 0 else (new, old):
-                rates[tree].append(measured(tree, row))
+                rates[tree].append(measured(tree, row, kind))
         ratios = sorted(b / a for a, b in zip(rates[old], rates[new], strict=True))
         print(
             f"| {row} | {statistics.median(rates[old]):,.0f} | {statistics.median(rates[new]):,.0f} | "

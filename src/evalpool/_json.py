@@ -86,6 +86,8 @@ def plain(value: Any, key: str = "", *, lenient: bool = False) -> Any:
     kind = type(value)
     if kind in _AS_IS or kind is float:
         return value
+    if (copy := _copy(value, PLAIN_DEPTH)) is not None:
+        return copy
     return _convert_at(key, value, encode_floats=False, lenient=lenient)
 
 

@@ -138,7 +138,7 @@ def from_wire(
     events = []
     for index, item in enumerate(items):
         try:
-            if not isinstance(item, list) or len(item) != 4:
+            if type(item) is not list or len(item) != 4:
                 raise Malformed("an event is a list of kind, search, number and data")
             events.append(_checked(item[0], item[1], item[2], item[3], None if at is None else (*at, index)))
         except ValueError as error:

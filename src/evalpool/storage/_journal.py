@@ -35,7 +35,7 @@ from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads, to_items
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
-from evalpool.storage._journal_files import JournalReader, JournalWriter, unavailable
+from evalpool.storage._journal_files import JournalReader, JournalWriter, Record, unavailable
 from evalpool.storage._journal_numbers import Chain, claim
 from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
@@ -101,8 +101,8 @@ class JournalStorage(DurableStorage[list[str]]):
         events: list[Event] = []
         try:
             with self._read_lock:
-                for name, position, payload in self._reader.read(offsets):
-                    events += self._events(name, position, payload)
+                for name, records in self._reader.read(offsets):
+                    events += self._events_of(name, records)
                 if events:
                     events.sort(key=_place)
                     self._clock = max(self._clock, _place(events[-1])[0])
@@ -176,24 +176,31 @@ class JournalStorage(DurableStorage[list[str]]):
 
     # -- reading ---------------------------------------------------------------------------------------
 
+    def _events_of(self, name: str, records: list[Record]) -> list[Event]:
+        """The events of a writer's records."""
+        events: list[Event] = []
+        for position, payload in records:
+            try:
+                clock, items = loads(payload)
+                if type(clock) is not int or not 0 <= clock <= LAST:
+                    raise Malformed("a record is a list of a clock and events")
+                events += from_wire(items, (clock, name))
+            except (ValueError, TypeError):  # now with its place, and what of it can be read
+                events += self._events(name, position, payload)
+        return events
+
     def _events(self, name: str, position: int, payload: bytes) -> list[Event]:
+        place = f"{self._path('writers', name)}, byte {position}"
         try:
             record = loads(payload)
             if not (isinstance(record, list) and len(record) == 2 and type(record[0]) is int):
                 raise Malformed("a record is a list of a clock and events")
             if not 0 <= record[0] <= LAST:
                 raise Malformed(f"its clock says {record[0]}, which no clock says")
-            at = record[0], name
-            try:
-                return from_wire(record[1], at)
-            except Malformed:  # only now its place is needed
-                return self._unpack(record[1], self._place_of(name, position), at)
+            return self._unpack(record[1], place, (record[0], name))
         except ValueError as error:
-            self._reporter.report(self._place_of(name, position), str(error))
+            self._reporter.report(place, str(error))
             return []
-
-    def _place_of(self, name: str, position: int) -> str:
-        return f"{self._path('writers', name)}, byte {position}"
 
     # -- the directory ---------------------------------------------------------------------------------
 

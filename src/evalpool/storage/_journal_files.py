@@ -23,7 +23,7 @@ from evalpool.storage._leases import owner_is_gone
 from evalpool.storage._lost import CursorLost
 from evalpool.storage._place import Place
 
-__all__ = ["JournalReader", "JournalWriter", "unavailable"]
+__all__ = ["JournalReader", "JournalWriter", "Record", "unavailable"]
 
 SUFFIX = ".log"
 
@@ -135,6 +135,10 @@ def _is_shorter(path: str, size: int, offset: int) -> CursorLost:
     return CursorLost(f"{path} has {size} bytes, and {offset} were read.")
 
 
+Record = tuple[int, bytes]
+"""Where a record begins in its file, and its payload."""
+
+
 class JournalReader:
     """Reads the records of all writers behind a cursor of offsets, one a file. One thread at a time."""
 
@@ -143,8 +147,8 @@ class JournalReader:
         self._reporter = reporter
         self._reopen = reopen
 
-    def read(self, offsets: dict[str, int]) -> Iterator[tuple[str, int, bytes]]:
-        """Yield writer, position and payload of new records, file by file, and move `offsets` behind them."""
+    def read(self, offsets: dict[str, int]) -> Iterator[tuple[str, list[Record]]]:
+        """Yield each writer with its new records, and move `offsets` behind them."""
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:  # a journal without a record, on a read-only place, lacks it
@@ -176,27 +180,39 @@ class JournalReader:
             if not data:
                 continue
             records, end = self._split(path, offset, data)
-            for position, payload in records:
-                yield name, position, payload
+            yield name, records
             offsets[name] = end
             if end < offset + len(data) and self._is_abandoned(name, found.st_mtime):
                 rest = offset + len(data) - end
                 self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are no whole record")
 
-    def _split(self, path: str, offset: int, data: bytes) -> tuple[list[tuple[int, bytes]], int]:
+    def _split(self, path: str, offset: int, data: bytes) -> tuple[list[Record], int]:
         """The whole records, and where the last of them ends."""
-        records: list[tuple[int, bytes]] = []
+        records: list[Record] = []
+        lines = data.split(b"\n")
+        del lines[-1]  # what follows the last line break is no whole record
+        position = offset
+        try:
+            for line in lines:
+                blank = line.index(b" ", 9)
+                payload = line[blank + 1 :]
+                if int(line[:8], 16) != crc32(payload) or int(line[8:blank]) != len(payload):
+                    return self._split_damaged(path, offset, data)
+                records.append((position, payload))
+                position += len(line) + 1
+        except ValueError:
+            return self._split_damaged(path, offset, data)
+        return records, position
+
+    def _split_damaged(self, path: str, offset: int, data: bytes) -> tuple[list[Record], int]:
+        """As `_split`, where something is not as it was written."""
+        records: list[Record] = []
         damaged: list[int] = []
         start = end = 0
         while (line_end := data.find(b"\n", start)) >= 0:
-            line = data[start:line_end]
-            blank = line.find(b" ", 9)
-            payload = line[blank + 1 :]
-            if line[:blank] == b"%08x %d" % (crc32(payload), len(payload)):
-                found: bytes | None = payload
-            else:  # maybe its line break is what is damaged: then the next record begins behind it
-                found, length = _begins_with(line)
-                line_end = start + length
+            # Its line break may be what is damaged: then the next record begins behind it.
+            found, length = _begins_with(data[start:line_end])
+            line_end = start + length
             if found is None:
                 damaged.append(offset + start)
             else:
