@@ -66,6 +66,13 @@ def _kind(record: JobRecord) -> str | None:
     return None if record.kind is None else clean(record.kind.value, LONGEST_LINE)
 
 
+def _option(name: str, value: Any) -> tuple[str, str]:
+    """What is said of an option that is not the default."""
+    if name == "job_timeout":
+        return "time limit", duration(value) if value else "none"
+    return name, clean(", ".join(value) if isinstance(value, list) else str(value), LONGEST_LINE)
+
+
 def _print(record: JobRecord) -> None:
     failed = record.kind is not None
     status = paint(record.status.name, "red" if failed else "bold")
@@ -77,13 +84,7 @@ def _print(record: JobRecord) -> None:
         ("attempts", str(record.attempts)),
         ("worker", record.worker and clean(f"{record.worker}, process {record.pid} on {record.host}", LONGEST_LINE)),
     ]
-    options = record.options
-    if options.priority:
-        facts.append(("priority", str(options.priority)))
-    if options.job_timeout is not None:
-        facts.append(("time limit", duration(options.job_timeout) if options.job_timeout else "none"))
-    if options.tags:
-        facts.append(("tags", clean(", ".join(options.tags), LONGEST_LINE)))
+    facts += [_option(name, value) for name, value in record.options.chosen().items()]
     for name in ("submit", "start", "end", "gather"):
         seconds = getattr(record, f"timestamp_{name}")
         facts.append((name, None if seconds is None else f"{duration(max(0.0, seconds))} after the search's start"))

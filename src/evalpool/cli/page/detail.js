@@ -28,9 +28,10 @@ function partsOf(job) {
   fact("objective", show(job.objective) + (job.stopped_early ? ", stopped early" : ""));
   fact("kind of failure", job.kind);
   fact("tries", job.attempts);
-  if (job.options.priority) fact("priority", job.options.priority);
-  if (job.options.job_timeout !== null) fact("time limit", job.options.job_timeout ? duration(job.options.job_timeout) : "none");
-  fact("tags", job.options.tags);
+  for (const [name, value] of Object.entries(job.options)) {
+    if (name !== "job_timeout") fact(name, value || null);
+    else if (value !== null) fact("time limit", value ? duration(value) : "none");
+  }
   fact("worker", job.worker);
   fact("host", job.host);
   fact("process", job.pid);
