@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,11 +16,12 @@ from evalpool.evaluator._back_off import BackOff
 from evalpool.evaluator._job_events import JobEvents
 from evalpool.evaluator._open_search import OpenSearch
 from evalpool.evaluator._recorder import Recorder, recorder_for
-from evalpool.evaluator._storage_recorder import DurableRecorder
+from evalpool.evaluator._storage_recorder import DurableRecorder, StorageRecorder
 from evalpool.evaluator._timeline import RealTime
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 from evalpool.storage import Event, MemoryStorage, NullStorage, Storage
+from faults.lines import interrupt_at
 
 
 class Store(MemoryStorage):
@@ -388,3 +390,38 @@ def test_a_forked_child_writes_nothing() -> None:
     recording.recorder.write_noted()
     recording.recorder.write_rest()
     assert recording.counts() == {"created": 1}
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("fails_again", [False, True])
+def test_an_interrupt_drops_nothing_that_was_kept_back(durable: bool, fails_again: bool) -> None:
+    """It strikes before each line of the next write, which may fail as well."""
+    which, struck = 0, True
+    while struck:
+        recording = Recording(Store(durable=durable))
+        recorder, store = recording.recorder, recording.storage
+        assert isinstance(recorder, StorageRecorder)
+        (job,) = recording.jobs(1)
+        store.raises = store.raises_soon = StorageUnavailable("away")
+        recorder.recorded(job, 1, 0.1)
+        recorder.write_noted()
+        recorder.recorded(job, 2, 0.2)
+        if not fails_again:
+            store.raises = store.raises_soon = None
+        recording.back_off.end()
+        functions = [
+            StorageRecorder.write_noted, StorageRecorder._write, StorageRecorder._write_or_keep,
+            StorageRecorder._append, DurableRecorder._keep_back,
+            StorageRecorder._keep_back, StorageRecorder.append_soon,
+        ]  # fmt: skip
+        with interrupt_at(which, *functions) as line, contextlib.suppress(KeyboardInterrupt):
+            recorder.write_noted()
+        struck = line.struck is not None
+        which += 1
+        store.raises = store.raises_soon = None
+        recording.back_off.end()
+        recorder.write_noted()
+        recorder.write_rest()
+        (record,) = recording.storage.records(recording.search.search_id)
+        assert record.recorded == [(1, 0.1), (2, 0.2)], line.struck
+    assert which > 10

@@ -78,9 +78,11 @@ class StorageRecorder(Recorder):
             while self.noted:
                 with contextlib.suppress(IndexError):  # another caller's thread was faster
                     events.append(self.noted.popleft())
-        finally:
             if events:
                 self._write(events)
+        except BaseException:  # an interrupt: nobody else has them
+            self.noted.extendleft(reversed(events))
+            raise
 
     def write_rest(self) -> None:
         if self._unwritten:
@@ -92,24 +94,34 @@ class StorageRecorder(Recorder):
         self._unwritten = []
 
     def _write(self, events: list[Event]) -> None:
-        if self._unwritten:
-            events = [*self._unwritten, *events]
-            self._unwritten = []
+        # Of what was kept back before nobody but us knows: whatever interrupts this, it is written or kept back again.
+        # The events themselves are recorded again by whoever called.
+        kept: list[Event] = []
+        try:
+            if self._unwritten:
+                kept, self._unwritten = self._unwritten, []
+                events = [*kept, *events]
+            self._write_or_keep(events)
+        except BaseException:
+            if kept:
+                self._unwritten = [*kept, *self._unwritten]
+            raise
+
+    def _write_or_keep(self, events: list[Event]) -> None:
+        """Nothing may follow, here, when they are written or kept back: an interrupt there would have them twice."""
         if self._back_off.backing_off():
             self._keep_back(events)
-            return
-        began = monotonic()
-        try:
-            self._append(events)
-        except Exception as error:  # of a client of somebody else's it may be any
-            if from_a_handler(error):
-                raise
-            self._back_off.back_off(began)
-            self._say_not_written(error)
-            self._failing = True
-            self._keep_back(events)
         else:
-            self._failing = False
+            began = monotonic()
+            try:
+                self._append(events); self._failing = False  # noqa: E702  # fmt: skip
+            except Exception as error:  # of a client of somebody else's it may be any
+                if from_a_handler(error):
+                    raise
+                self._back_off.back_off(began)
+                self._say_not_written(error)
+                self._failing = True
+                self._keep_back(events)
 
     def _append(self, events: list[Event]) -> None:
         try:
@@ -124,7 +136,7 @@ class StorageRecorder(Recorder):
 
     def _keep_back(self, events: list[Event]) -> None:
         """They are written with the next ones."""
-        self._unwritten = events
+        self._unwritten = [*events, *self._unwritten]
 
     def append_soon(self, events: list[Event]) -> bool:
         try:
@@ -250,7 +262,7 @@ class DurableRecorder(StorageRecorder):
 
     def _keep_back(self, events: list[Event]) -> None:
         if not self.append_soon(events):  # else the storage keeps them, tries again, and says so once
-            self._unwritten = events
+            super()._keep_back(events)
 
     def _say_not_written(self, error: Exception) -> None:
         if not isinstance(error, StorageError):
