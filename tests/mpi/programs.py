@@ -36,13 +36,25 @@ def hang(job: Any) -> float:
         threading.Event().wait(1000)
 
 
-def deaf(job: Any) -> float:
-    """Busy in C code that no signal ends, for longer than a test may take."""
-    import signal
+class Unreachable:
+    """Busy in what no signal ends, for longer than a test may take.
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    hang(job)
-    return 0.0
+    The signal is blocked where the rank unpickles this, before any job begins: a job that blocked it itself could be
+    interrupted before, on a machine that is so busy that the job comes to its first line after its timeout.
+    """
+
+    def __init__(self) -> None:
+        self.blocked = ["SIGINT"]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import signal
+
+        self.__dict__.update(state)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in self.blocked])
+
+    def __call__(self, job: Any) -> float:
+        hang(job)
+        return 0.0
 
 
 def search() -> None:
@@ -120,8 +132,8 @@ def forgets_to_close() -> None:
         say(got=evaluator.gather()[0].objective)
 
 
-def is_deaf() -> None:
-    with MPICommEvaluator(deaf, job_timeout=0.2) as evaluator:
+def is_unreachable() -> None:
+    with MPICommEvaluator(Unreachable(), job_timeout=0.2) as evaluator:
         evaluator.submit([{}])
         say(got=evaluator.gather()[0].objective)
 

@@ -201,7 +201,7 @@ def test_a_job_that_hangs_is_interrupted_and_its_rank_works_on(engine: Engine, t
 
 
 def test_a_rank_that_nothing_reaches_is_ended_by_force_and_named(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "is_deaf", tmp_path, 2)
+    ended = on_root(engine, "is_unreachable", tmp_path, 2)
     assert said(ended) == [{"got": "F_timeout"}]
     assert ended.code != 0
     assert "Rank(s) 1 still run a job" in ended.err
