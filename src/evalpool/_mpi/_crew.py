@@ -24,7 +24,7 @@ import psutil
 from evalpool._checks import is_whole
 from evalpool._launchers import launched_tasks
 from evalpool._log import get_logger
-from evalpool._mpi._patience import Patience
+from evalpool._mpi._polling import PollingBackoff
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
@@ -109,7 +109,7 @@ class Crew:
 
     Attributes:
         work: jobs to the ranks; outcomes and records to the root.
-        orders: what must not wait behind jobs: stop, withdraw, close.
+        orders: what must not wait behind jobs: stop, steal back, close.
         logs: requests to a storage's log, and answers.
         members: by rank.
     """
@@ -188,8 +188,8 @@ class Crew:
         if posted is None:
             return
         # Each look moves a large message on by a fragment: no pauses between.
-        patience = Patience(lambda: given_up() or posted.is_sent(), len(posted.data) >= PIECE)
-        while not patience.wait():
+        polling = PollingBackoff(lambda: given_up() or posted.is_sent(), len(posted.data) >= PIECE)
+        while not polling.wait():
             pass
         if given_up():
             self.keep(posted)
@@ -226,8 +226,8 @@ class Crew:
         A blocking call of MPI keeps them from it on MPICH, and those who come later may need an answer from here.
         """
         request = self.work.Ibarrier()
-        patience = Patience(request.Test, False)
-        while not patience.wait():
+        polling = PollingBackoff(request.Test, False)
+        while not polling.wait():
             pass
 
     # Ends.
@@ -254,7 +254,7 @@ class Crew:
             self.at_end.pop()()
         if self.rank != self.root or not self._owing:
             return
-        Patience(lambda: self._hear_farewells(self.mpi.ANY_TAG), False).wait(FAREWELL)
+        PollingBackoff(lambda: self._hear_farewells(self.mpi.ANY_TAG), False).wait(FAREWELL)
         if self._owing:
             ranks = sorted({rank for rank, _ in self._owing})
             logger.error(

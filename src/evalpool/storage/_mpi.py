@@ -18,7 +18,7 @@ from typing import Any
 from evalpool._guard import Guard, start_guarded
 from evalpool._json import from_json
 from evalpool._mpi._crew import Crew, crew_named, crew_of, has_runner
-from evalpool._mpi._patience import Patience
+from evalpool._mpi._polling import PollingBackoff
 from evalpool.errors import NotShareable, StorageUnavailable
 from evalpool.storage._base import Sharing
 from evalpool.storage._counters import Counters
@@ -114,8 +114,8 @@ class _Link:
         status = crew.mpi.Status()
         with self._lock:
             crew.send(crew.logs, request, crew.root, self._tag)
-            patience = Patience(lambda: bool(crew.logs.Iprobe(crew.root, self._tag + 1, status)), False)
-            while not patience.wait():
+            polling = PollingBackoff(lambda: bool(crew.logs.Iprobe(crew.root, self._tag + 1, status)), False)
+            while not polling.wait():
                 pass
             reply = crew.receive(crew.logs, status)
         return read_reply(from_json(bytes(reply)))
@@ -138,7 +138,7 @@ class _Server:
         self._leaving = leaving  # ranks that have not said goodbye
         self._all_left = threading.Event()
         self._status = crew.mpi.Status()
-        self._patience = Patience(self._look, False)
+        self._polling = PollingBackoff(self._look, False)
         name = f"evalpool-mpi-storage-{tag}"
         self._thread = start_guarded(name, Guard("The thread that serves an MPIStorage"), self._serve)
 
@@ -147,7 +147,7 @@ class _Server:
         if self._leaving:
             self._all_left.wait()
         self._leaving = -1
-        self._patience.wake()
+        self._polling.wake()
         self._thread.join()
 
     def _look(self) -> bool:
@@ -157,7 +157,7 @@ class _Server:
         """One request, or a wait for it; False: nobody is left to be served."""
         if self._leaving < 0:
             return False
-        if not self._patience.wait():
+        if not self._polling.wait():
             return True
         request = bytes(self._crew.receive(self._crew.logs, self._status))
         rank = self._status.Get_source()

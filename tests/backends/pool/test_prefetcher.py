@@ -257,10 +257,10 @@ def test_the_first_in_flight_is_to_blame_and_the_others_go_elsewhere() -> None:
 def test_a_job_that_runs_is_not_withdrawn_and_one_that_waits_is() -> None:
     world = World(1)
     runs, waits, unassigned = world.submit(3)
-    assert not world.prefetcher.withdraw(runs)
-    assert world.prefetcher.withdraw(waits)
-    assert world.prefetcher.withdraw(unassigned)
-    assert not world.prefetcher.withdraw(waits)
+    assert not world.prefetcher.forget(runs)
+    assert world.prefetcher.forget(waits)
+    assert world.prefetcher.forget(unassigned)
+    assert not world.prefetcher.forget(waits)
     assert world.prefetcher.numbers() == {0}
 
 
@@ -386,7 +386,7 @@ class Jobs(RuleBasedStateMachine):
         numbers = sorted(prefetcher.numbers())
         if numbers:
             attempt = self.attempt(numbers[choice % len(numbers)])
-            if prefetcher.withdraw(attempt):
+            if prefetcher.forget(attempt):
                 self.withdrawn.add(attempt.job.number)
 
     def attempt(self, number: int) -> Any:

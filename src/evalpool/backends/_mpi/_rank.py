@@ -16,7 +16,7 @@ from typing import Any
 from evalpool._clock import perf_counter
 from evalpool._guard import Guard, guarded_thread
 from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
-from evalpool._mpi._patience import Patience
+from evalpool._mpi._polling import PollingBackoff
 from evalpool.backends._mpi._exits import exits_that_tell
 from evalpool.backends._mpi._isolated import Isolated
 from evalpool.backends._pool import _wire
@@ -135,12 +135,12 @@ class _RankChannel(Channel):
             self._rank.read_orders()
             return self._has_decision(key)
 
-        patience = Patience(look, self._rank.busy_wait)
-        while not patience.wait():
+        polling = PollingBackoff(look, self._rank.busy_wait)
+        while not polling.wait():
             pass
 
 
-class _Desk:
+class _ServedEvaluator:
     """The jobs of one evaluator on this rank."""
 
     def __init__(self, rank: Rank, tag: int) -> None:
@@ -233,7 +233,7 @@ class Rank:
         self.busy_wait = False
         self.at: tuple[int, int, int] | None = None  # the job that runs: tag, number, attempt
         self._target: tuple[int, int, int] | None = None  # the job that is to be interrupted
-        self._desks: dict[int, _Desk] = {}
+        self._evaluators: dict[int, _ServedEvaluator] = {}
         self._closing: list[int] = []
         self._finished: set[int] = set()
         self._orders_lock = threading.Lock()
@@ -242,7 +242,7 @@ class Rank:
         self._can_interrupt = threading.current_thread() is threading.main_thread()
         self._over = threading.Event()
         self._work_status, self._orders_status = crew.mpi.Status(), crew.mpi.Status()
-        self._patience = Patience(self._look, False)
+        self._polling = PollingBackoff(self._look, False)
 
     def serve(self, until: int) -> None:
         """Run jobs until the root closes the evaluator of this tag; `CREW`: until it lets everybody go home.
@@ -256,8 +256,8 @@ class Rank:
             listener.start()
             try:
                 while not self._is_finished(until):
-                    self._patience._busy = self.busy_wait
-                    if self._patience.wait():
+                    self._polling._busy = self.busy_wait
+                    if self._polling.wait():
                         self._do()
             except BaseException as error:  # noqa: BLE001  a signal's handler of the program may raise anything
                 self._give_up(error)
@@ -265,8 +265,8 @@ class Rank:
             listener.join()
             self.is_serving = False
             if until == CREW:
-                for desk in self._desks.values():
-                    desk.release()
+                for served in self._evaluators.values():
+                    served.release()
 
     def describe(self) -> str:
         """What this rank is doing, as the beginning of a sentence."""
@@ -275,7 +275,7 @@ class Rank:
 
     def name_of(self, job: tuple[int, int, int]) -> str:
         """What a job is called, by its tag, number and attempt."""
-        return self._desks[job[0]].name_of(job[1])
+        return self._evaluators[job[0]].name_of(job[1])
 
     def _give_up(self, error: BaseException) -> None:
         text = describe_exception(error, error.__traceback__).strip()
@@ -294,15 +294,15 @@ class Rank:
     def _do(self) -> None:
         """The jobs of one message."""
         data = self.crew.receive(self.crew.work, self._work_status)
-        desk = self._desk(self._work_status.Get_tag())
+        served = self._evaluator(self._work_status.Get_tag())
         frames: list[_wire.Frame] = []
         _wire.FrameReader.parse(memoryview(data), frames)
         for frame in frames:
-            desk.serve(*frame)
+            served.serve(*frame)
 
-    def _desk(self, tag: int) -> _Desk:
+    def _evaluator(self, tag: int) -> _ServedEvaluator:
         with self._orders_lock:
-            return self._desks.setdefault(tag, _Desk(self, tag))
+            return self._evaluators.setdefault(tag, _ServedEvaluator(self, tag))
 
     def _is_finished(self, until: int) -> bool:
         """In the main thread, between jobs: done with the evaluators that were closed; is this one among them?"""
@@ -310,9 +310,9 @@ class Rank:
             return until in self._finished
         tags, self._closing = self._closing, []
         for tag in tags:
-            desk = self._desks.get(tag)
-            if desk is not None:
-                desk.release()
+            served = self._evaluators.get(tag)
+            if served is not None:
+                served.release()
             self.crew.send(self.crew.work, TAG.pack(tag), self.crew.root, CREW)
         self._finished.update(tags)
         return until in self._finished
@@ -332,7 +332,7 @@ class Rank:
             self.read_orders()
             at = self.at
             if at is not None:
-                self._desks[at[0]].channel.flush()
+                self._evaluators[at[0]].channel.flush()
             if at is None or not self._gone(at[0]):
                 interrupted = 0.0
             elif interrupted <= 0.0:  # the root has waited long enough before it closed
@@ -342,8 +342,8 @@ class Rank:
                 interrupted -= LISTEN_EVERY
 
     def _gone(self, tag: int) -> bool:
-        desk = self._desks.get(tag)
-        return desk is not None and desk.channel.gone
+        served = self._evaluators.get(tag)
+        return served is not None and served.channel.gone
 
     def read_orders(self) -> None:
         """Take what came on orders; any thread."""
@@ -365,23 +365,23 @@ class Rank:
             self._obey(tag, kind, payload)
 
     def _obey(self, tag: int, kind: int, payload: memoryview) -> None:
-        desk = self._desk(tag)
+        served = self._evaluator(tag)
         if kind == _wire.STOP:
-            desk.channel.ask_to_stop(*_wire.JOB.unpack(payload))
+            served.channel.ask_to_stop(*_wire.JOB.unpack(payload))
         elif kind == _wire.DECIDED:
-            desk.channel.decided(*_wire.DECISION.unpack(payload))
+            served.channel.decided(*_wire.DECISION.unpack(payload))
         elif kind == _wire.STEAL_BACK:
-            low, high = desk.turn.give_back(*_wire.RANGE.unpack(payload))
-            desk.channel.send(_wire.frame(_wire.GIVEN_BACK, _wire.RANGE.pack(low, high)))
+            low, high = served.turn.give_back(*_wire.RANGE.unpack(payload))
+            served.channel.send(_wire.frame(_wire.GIVEN_BACK, _wire.RANGE.pack(low, high)))
         elif kind == FORCE:
             number, attempt = _wire.JOB.unpack(payload)
             self._interrupt((tag, number, attempt))
 
     def _close(self, tag: int) -> None:
-        for desk in list(self._desks.values()) if tag == CREW else [self._desk(tag)]:
-            desk.close()
+        for served in list(self._evaluators.values()) if tag == CREW else [self._evaluator(tag)]:
+            served.close()
         self._closing.append(tag)
-        self._patience.wake()
+        self._polling.wake()
 
     def _interrupt(self, job: tuple[int, int, int]) -> None:
         if self._can_interrupt and self.at == job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evalpool._clock import monotonic
 from evalpool._mpi._crew import Crew
-from evalpool._mpi._patience import Patience
+from evalpool._mpi._polling import PollingBackoff
 from evalpool.backends._mpi._rank import TIMED
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._prefetcher import PoolWorker
@@ -29,7 +29,7 @@ class MessageTransport(Transport):
         self._crew, self._tag = crew, tag
         self._status = crew.mpi.Status()
         self._any = crew.mpi.ANY_SOURCE
-        self._polling = Patience(self._look, busy_wait, self._expects)
+        self._polling = PollingBackoff(self._look, busy_wait, self._expects)
         self._timed: set[int] = set()  # ranks that were told that jobs have time limits
         self.heard_at = 0.0
         """When a rank has said something for the last time."""

@@ -121,7 +121,7 @@ class Pool:
     def force_stop(self, attempt: Attempt) -> bool:
         """Stop the job that runs by force, if this engine can. One that waits behind another is just given up."""
         with self.lock:
-            if not self.prefetcher.withdraw(attempt):
+            if not self.prefetcher.forget(attempt):
                 worker = self.prefetcher.find(attempt)
                 if worker is None:
                     return False
@@ -228,7 +228,7 @@ class Pool:
         """Jobs that came back from a worker: those that were to stop have done so."""
         with self.lock:
             stopped = [each for each in self.prefetcher.take_returned() if self.port.asked_to_stop(each)]
-            stopped = [each for each in stopped if self.prefetcher.withdraw(each)]
+            stopped = [each for each in stopped if self.prefetcher.forget(each)]
         self.reports += [(each, failed(FailureKind.CANCELLED, BEFORE_IT_RAN)) for each in stopped]
 
     def _tell_steal(self, steal: Steal) -> None:

@@ -264,7 +264,7 @@ class Prefetcher:
         return bool(with_room) or self._first_idle() is not None
 
     def assign_again(self, jobs: Iterable[Placed], now: float, sends: dict[Any, list[Any]]) -> list[tuple[Any, Worker]]:
-        """As `assign`, those of these jobs that are unassigned; the others have been withdrawn meanwhile."""
+        """As `assign`, those of these jobs that are unassigned; the others have been forgotten meanwhile."""
         unassigned = self.unassigned
         still = []
         for placed in jobs:
@@ -335,7 +335,7 @@ class Prefetcher:
                 return worker
         return None
 
-    def withdraw(self, attempt: Any) -> bool:
+    def forget(self, attempt: Any) -> bool:
         """Forget an attempt that does not run: unassigned, or behind another one in a worker that does not answer.
 
         A late outcome finds nobody who waits for it. False if it is not here, or runs.

@@ -182,8 +182,8 @@ class FrameReader:
 class Outbox:
     """What is on its way into a non-blocking socket, in order. Guarded by its owner's lock.
 
-    Control needs one as much as data does: an unresponsive worker (C code) reads neither, and a socket holds some hundred
-    frames only, however small.
+    Control needs one as much as data does: a worker that is unresponsive in C code reads neither, and a socket holds
+    some hundred frames only, however small.
     """
 
     __slots__ = ("_left", "_sock")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from evalpool._clock import perf_counter
 
-__all__ = ["Patience"]
+__all__ = ["PollingBackoff"]
 
 SPIN = 0.0005
 """Seconds of looking without a pause: several times the round trip of a short job."""
@@ -21,7 +21,7 @@ FIRST, LONGEST = 0.00005, 0.002
 """Seconds between two looks, after that."""
 
 
-class Patience:
+class PollingBackoff:
     """Waits until `look` finds something or `wake` is called. One thread waits at a time.
 
     Args:
