@@ -241,7 +241,14 @@ class Pool:
         """The I/O thread, from its first to its last act."""
         self.command(self.staff.start_all)
         self._serve()
-        last = (self.staff.end_all, self.launcher.close, self._do_commands, self._lead.close, self.transport.close)
+        last = (
+            self._lead.give_up,  # a caller may have come to wait just now: it sees that the pool has stopped
+            self.staff.end_all,
+            self.launcher.close,
+            self._do_commands,
+            self._lead.close,
+            self.transport.close,
+        )
         for act in last:
             try:
                 act()
