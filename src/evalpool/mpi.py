@@ -56,9 +56,9 @@ def main(arguments: list[str]) -> int:
         code = _run(arguments, own, bool(held))
     finally:
         crew.exit_code = code or 1
-        from evalpool.evaluator._evaluator import _close_open_evaluators
+        from evalpool.evaluator._open_evaluators import close_all
 
-        _close_open_evaluators()
+        close_all()
         crew.part()
     return code
 

@@ -27,6 +27,7 @@ from evalpool.backends._thread import Threads
 from evalpool.evaluator import Evaluator
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._ledger import JobLedger
+from evalpool.evaluator._running_attempts import RunningAttempts
 from evalpool.evaluator._watchdog import Watchdog
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,7 @@ def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault
 
 
 def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Fault], None]) -> None:
-    fault = Fault(Threads._work, Watchdog._turn, Core.report, JobLedger.end, Evaluator._attempt_started, JobLedger.take)
+    fault = Fault(Threads._work, Watchdog._turn, Core.report, JobLedger.end, RunningAttempts.started, JobLedger.take)
     struck = 0
     for count, (name, line, code) in enumerate(fault.lines):
         traced(fault)

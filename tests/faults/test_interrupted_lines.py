@@ -15,9 +15,9 @@ from evalpool import Evaluator, Job
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._foreign_jobs import ForeignJobs
-from evalpool.evaluator._numbers import take_numbers
+from evalpool.evaluator._numbers import Numbers
 from evalpool.evaluator._storage_recorder import StorageRecorder
-from evalpool.evaluator._submission import enter
+from evalpool.evaluator._submission import Submissions
 from evalpool.storage import SharedMemoryStorage, Storage, storage_from_url
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._follow import Follower
@@ -86,8 +86,8 @@ def test_a_submission_is_taken_whole_or_not_at_all_wherever_an_interrupt_strikes
         options = {"storage": storage, "num_workers": 2, "callbacks": [CSVLoggerCallback(table)]}
         evaluator = stack.enter_context(Evaluator.create(lambda job: float(job["x"]), "thread", options))
         functions = [
-            Evaluator._submit, enter, StorageRecorder.created, StorageRecorder.created_again,
-            take_numbers, Core.accept,
+            Submissions.submit, Submissions._enter, StorageRecorder.created, StorageRecorder.created_again,
+            Numbers.take, Core.accept,
         ]  # fmt: skip
         gathered: list[Job[Any]] = []
         which, struck = 0, True

@@ -125,7 +125,7 @@ def hold(url: str, retries: str = "0") -> None:
             for _ in range(2):
                 running.acquire()
             storage.flush()  # stopped amidst a write, it would hold the file's lock
-            say("owner", evaluator._owner)
+            say("owner", evaluator._search.owner)
             wait_for("release")
             released.set()
             for job in evaluator.gather():
@@ -194,7 +194,7 @@ def owner(url: str, method: str) -> None:
     with storage_from_url(url) as storage:
         with Evaluator.create(wait_or_stopped, method, {"num_workers": 2, "storage": storage}) as evaluator:
             evaluator.submit([{"x": x} for x in range(4)])
-            say("gathers", evaluator._owner)
+            say("gathers", evaluator._search.owner)
             jobs = evaluator.gather()
             say("gathered", json.dumps([[job.number, job.objective, job.attempts] for job in jobs]))
             others = evaluator.gather_other_jobs_done()

@@ -152,7 +152,7 @@ def test_claimed_jobs_that_nobody_waits_for_any_more_are_left_to_their_claimant(
         jobs = evaluator.submit([{"x": x} for x in range(3)])
         claimant = new_owner()
         durable.lease("0", claimant, BOUND)
-        durable.lease("0", evaluator._owner, 0)  # as if it had ended
+        durable.lease("0", evaluator._search.owner, 0)  # as if it had ended
         assert len(durable.claim_lost("0", claimant)) == 3
         evaluator._fence.check()
 

@@ -74,7 +74,7 @@ def test_the_late_result_of_a_lost_attempt_is_ignored(url: str, retries: int) ->
                     assert record.status is JobStatus.DONE
                     assert record.output == {"objective": 2.0, "by": "heir"}
                     assert record.recorded == [(1.0, "of the heir")]
-                    assert record.owner == evaluator._owner
+                    assert record.owner == evaluator._search.owner
                 assert evaluator.gather_other_jobs_done() == []
 
 

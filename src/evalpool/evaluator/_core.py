@@ -61,6 +61,7 @@ class Core:
 
     Attributes:
         inbox: of `gather`; each `as_completed` has one of its own.
+        started: is the engine up? Set by the evaluator.
         closed, out_of_time, suspends: no job starts any more; and what ends unfinished is left to be resumed. Plain
             attributes, which a signal's handler may set.
         unrecorded: numbers of jobs whose outcome a durable storage does not have yet; None without one.
@@ -89,7 +90,7 @@ class Core:
         self.backend = backend
         self.inbox = Inbox()
         self.num_submitted = self.num_gathered = 0
-        self.closed = self.out_of_time = self.suspends = False
+        self.started = self.closed = self.out_of_time = self.suspends = False
         self.unrecorded: set[int] | None = None
         self.wakes_at_every_report = False
         self.record: Callable[[list[Job[Any]]], None] | None = None

@@ -79,7 +79,7 @@ class _Sharing(Evaluator):
 
     def _is_due(self) -> bool:
         """Are others' jobs to be looked for now?"""
-        if self.num_jobs_gathered - self._looked_at < self._share_freq and self._inbox.outstanding:
+        if self.num_jobs_gathered - self._looked_at < self._share_freq and self._core.inbox.outstanding:
             return False  # once nothing is outstanding, the next look may be the last one
         self._looked_at = self.num_jobs_gathered
         return True
@@ -145,24 +145,24 @@ class _OverStorage(_Sharing):
                 )
             self.rank = 0 if search_id is None else len(_members(client, _latest(client, search_id)))
         super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
-        self._key = f"{MEMBER}{self._owner}"
-        self._storage.store_search_value(
-            self._search_id, self._key, {"since": unix_time(), "workers": self.num_workers}
+        self._key = f"{MEMBER}{self._search.owner}"
+        self._search.storage.store_search_value(
+            self._search.search_id, self._key, {"since": unix_time(), "workers": self.num_workers}
         )
 
     @property
     def size(self) -> int:  # type: ignore[override]
         """How many take part now."""
-        return len(_members(self._storage, self._search_id))
+        return len(_members(self._search.storage, self._search.search_id))
 
     @property
     def num_total_workers(self) -> int:  # type: ignore[override]
         """Of all that take part now."""
-        return sum(member["workers"] for member in _members(self._storage, self._search_id))
+        return sum(member["workers"] for member in _members(self._search.storage, self._search.search_id))
 
     def _leave_storage(self) -> None:
         with contextlib.suppress(StorageError):  # a lost storage counts nobody, and the base reports the loss
-            self._storage.store_search_value(self._search_id, self._key, None)
+            self._search.storage.store_search_value(self._search.search_id, self._key, None)
         super()._leave_storage()
 
 

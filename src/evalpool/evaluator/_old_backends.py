@@ -103,7 +103,7 @@ class OldForm(Evaluator):
             self._old.inner.shutdown(now)
 
     def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        if self._old.inner is None or not self._wait_with(self._old.inner.wait, inbox, size, deadline):
+        if self._old.inner is None or not self._waiting.wait_with(self._old.inner.wait, inbox, size, deadline):
             self._core.wait(inbox, size, deadline)
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
@@ -116,6 +116,10 @@ class OldForm(Evaluator):
         return backend
 
     # What the hooks may call.
+
+    @property
+    def _watches_starts(self) -> bool:
+        return self._attempts.watches_starts()
 
     def _task(self) -> Task:
         return self._make_task()
@@ -139,11 +143,11 @@ class OldForm(Evaluator):
     def _started(self, job: Job[Any], worker: Worker | None = None) -> None:
         attempt = self._running.get(job.number)
         if attempt is not None:
-            self._attempt_started(attempt, worker)
+            self._attempts.started(attempt, worker)
 
     def _recorded(self, number: int, attempt: int, budget: float, objective: Any) -> bool:
         found = self._port.find(number, attempt)
-        return found is None or self._attempt_recorded(found, budget, objective)
+        return found is None or self._attempts.recorded(found, budget, objective)
 
     def _asked_to_stop(self, number: int, attempt: int) -> bool:
         found = self._port.find(number, attempt)

@@ -45,9 +45,11 @@ def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | Non
 
     storage, advice = None, ""
     if not evaluator._search.others_write:
-        advice = str(_settings.unreachable(evaluator._storage, type(evaluator).__name__, evaluator._backend.sharing()))
+        advice = str(
+            _settings.unreachable(evaluator._search.storage, type(evaluator).__name__, evaluator._backend.sharing())
+        )
     else:
-        storage = dump_whole(evaluator._storage)
+        storage = dump_whole(evaluator._search.storage)
     try:
         return Parcel(dumps(evaluator._make_task(), apart), storage, advice, "", describe())
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything

@@ -101,21 +101,21 @@ class Port:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self.name = type(evaluator).__name__
-        self.search_id = evaluator._search_id
+        self.search_id = evaluator._search.search_id
         self.task = evaluator._make_task()
         self.num_workers = evaluator._num_workers
         self.job_timeout = evaluator._job_timeout
-        self.watches_starts = evaluator._watches_starts
+        self.watches_starts = evaluator._attempts.watches_starts()
         self.decides = evaluator._stopper is not None
         core = evaluator._core
         self.has_deadlines = core.has_deadlines
         self._running = core.ledger.running
         self.report = core.report
-        self.started = evaluator._attempt_started
-        self.recorded = evaluator._attempt_recorded
+        self.started = evaluator._attempts.started
+        self.recorded = evaluator._attempts.recorded
         self.asked_to_stop = evaluator._stops.asked_to_stop
         self.add_slots = core.add_slots
-        self.after = evaluator._watchdog.after
+        self.after = evaluator._timers.after
         self.lost = core.lost
         self._call = self.task.call
         self._channel = LocalChannel(self)
@@ -148,7 +148,7 @@ class Port:
     def forced(self, attempt: Attempt, text: str, worker: Worker | None = None) -> Outcome:
         """The outcome of an attempt that was stopped by force just now, from when it was seen to start."""
         job = attempt.job
-        start = None if job._started is None else job._started + self._evaluator._origin
+        start = None if job._started is None else job._started + self._evaluator._search.origin
         return failed(job._stop or FailureKind.TIMEOUT, text, start=start, end=monotonic(), worker=worker)
 
     def find(self, number: int, attempt: int) -> Attempt | None:

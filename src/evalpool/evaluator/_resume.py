@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalpool._interrupts import Shielded
+from evalpool.errors import EvaluatorClosed
 from evalpool.evaluator._foreign_jobs import job_of
-from evalpool.evaluator._submission import take_options
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 
@@ -32,7 +33,27 @@ class Resumed(NamedTuple):
     given_up: list[tuple[Job[Any], Outcome]]
 
 
-def resume(evaluator: Evaluator, max_lost: int | None) -> Resumed:
+def resume(evaluator: Evaluator, max_lost: int | None) -> int:
+    """As `Evaluator.resume`, with a checked argument."""
+    core, search, submissions = evaluator._core, evaluator._search, evaluator._submissions
+    if core.closed:
+        raise EvaluatorClosed(f"This {type(evaluator).__name__} is closed; make a new one to resume the search.")
+    if search.begun or not search.storage.keeps:
+        return 0
+    evaluator._start_up()
+    evaluator._fence.take()
+    found = _find(evaluator, None if evaluator._backend.jobs_are_isolated else max_lost)
+    core.accept_ended([*((job, None) for job in found.restored), *found.given_up], core.inbox)
+    if found.given_up:
+        evaluator._recorder.outcomes([job for job, _ in found.given_up])
+    with Shielded():
+        submissions.accept(found.again, core.inbox)
+    if found.last_chances:
+        submissions.accept_last_chances(found.last_chances, core.inbox)
+    return len(found.again) + len(found.last_chances)
+
+
+def _find(evaluator: Evaluator, max_lost: int | None) -> Resumed:
     """Claim what was lost, and see what had finished. Costs the jobs of the search.
 
     Of the jobs that ran when their evaluator ended, one may have ended it, and the others were beside it by chance. So
@@ -67,7 +88,7 @@ def resume(evaluator: Evaluator, max_lost: int | None) -> Resumed:
 def _lost_job(evaluator: Evaluator, record: JobRecord) -> Job[Any]:
     job: Job[Any] = Job(
         evaluator,
-        evaluator._inbox,
+        evaluator._core.inbox,
         record.search_id,
         record.number,
         record.configuration,
@@ -76,7 +97,7 @@ def _lost_job(evaluator: Evaluator, record: JobRecord) -> Job[Any]:
     )
     job.attempts = record.attempts
     job._errors = list(record.attempt_errors) or None
-    take_options(evaluator, job, record.options)
+    evaluator._submissions.take_options(job, record.options)
     return job
 
 

@@ -7,76 +7,171 @@ answer never came, so they are recorded again, which counts once, and queued.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._interrupts import Opened, Shielded, from_a_handler
-from evalpool.evaluator._numbers import take_numbers
+from evalpool._json import jsonable
+from evalpool.errors import BadArgument, EvaluatorClosed
+from evalpool.evaluator._numbers import Numbers
+from evalpool.evaluator._settings import check_configuration
 from evalpool.jobs._job import Job
-from evalpool.jobs._options import NO_OPTIONS, JobOptions
+from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
+from evalpool.outcomes import FailureKind
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._core import Core
+    from evalpool.evaluator._fence import Fence
+    from evalpool.evaluator._gathering import Gathering
+    from evalpool.evaluator._hook_queue import HookQueue
+    from evalpool.evaluator._open_search import OpenSearch
+    from evalpool.evaluator._recorder import Recorder
+    from evalpool.evaluator._timeline import Timeline, Times
     from evalpool.jobs._inbox import Inbox
 
-__all__ = ["enter", "take_options"]
+__all__ = ["Submissions"]
 
 
-def enter(
-    evaluator: Evaluator, configurations: list[dict[str, Any]], options: dict[int, JobOptions], inbox: Inbox
-) -> list[Job[Any]]:
-    """Make jobs of checked configurations, record and queue them. Raises what prevents it; then none is taken.
+class Submissions:
+    """Takes submissions, in the caller's thread; any number of threads at a time.
 
     Args:
-        options: by the `id` of a configuration; of those that have any.
+        evaluator: whose jobs they are.
+        times: what time it is.
+        timeline: of simulated time, or None.
+        start: brings the engine up; called by each submission until `core.started`.
+        expect_deadlines: called before the first job that has a time limit of its own is queued.
+
+    Attributes:
+        numbers: of the jobs, with their cap.
+        accept, accept_last_chances: ``(jobs, inbox)``: queue jobs that are recorded.
     """
-    first: int | None = None
-    recording = False
-    jobs: list[Job[Any]] = []
-    recorder, hooks = evaluator._recorder, evaluator._hooks
-    try:
-        first = take_numbers(evaluator, len(configurations))
-        search, job_type, now = evaluator._search_id, evaluator._job_type, evaluator._times.now()
-        jobs = [
-            Job(evaluator, inbox, search, number, configuration, job_type, now)
-            for number, configuration in enumerate(configurations, first)
-        ]
-        if options:
-            for job in jobs:
-                take_options(evaluator, job, options.get(id(job.args), NO_OPTIONS))
-        with Shielded():
-            recording = True
-            if recorder.keeps:
-                recorder.created(jobs)
-            if hooks.on_launch:
-                with Opened():
-                    for job in jobs:
-                        hooks.call("on_launch", job)
-            evaluator._accept(jobs, inbox)
-    except BaseException as error:
-        if isinstance(error, Exception) and not from_a_handler(error):
-            raise  # the storage's word that it does not have them
-        with Shielded():
-            if recording and not _are_in(evaluator, jobs):
-                recorder.created_again(jobs)
-                evaluator._accept(jobs, inbox)
-            elif first is not None and not recording:
-                evaluator._spare_numbers.append((first, len(configurations)))
-        raise
-    return jobs
 
+    def __init__(
+        self,
+        evaluator: Any,
+        search: OpenSearch,
+        core: Core,
+        times: Times,
+        *,
+        recorder: Recorder,
+        hooks: HookQueue,
+        fence: Fence,
+        gathering: Gathering,
+        timeline: Timeline | None,
+        start: Callable[[], None],
+        expect_deadlines: Callable[[], None],
+    ) -> None:
+        self._evaluator = evaluator
+        self._search, self._search_id, self._job_type = search, search.search_id, search.job_type
+        self._to_json = search.needs_json
+        self._durable = search.storage.durable
+        self._core = core
+        self._now = times.now
+        self._recorder, self._hooks, self._fence, self._gathering = recorder, hooks, fence, gathering
+        self._timeline = timeline
+        # When a job runs in simulated time is for that to say.
+        self.accept = core.accept if timeline is None else timeline.accept
+        self.accept_last_chances = core.accept_last_chances if timeline is None else timeline.accept
+        self._start = start
+        self._expect_deadlines = expect_deadlines
+        self._lock = threading.RLock()  # of submissions under a cap
+        self.numbers = Numbers(search)
 
-def take_options(evaluator: Evaluator, job: Job[Any], options: JobOptions) -> None:
-    """Give a job its options, before it waits: from the first time limit on the evaluator keeps deadlines."""
-    if options is not NO_OPTIONS:
-        job.options = options
-        if options.job_timeout and evaluator._core.ledger.own_limits:
-            evaluator._expect_deadlines()
+    def submit(self, configurations: Iterable[dict[str, Any] | Submission], inbox: Inbox) -> list[Job[Any]]:
+        """As `Evaluator.submit`, for a consumer who waits at `inbox`."""
+        core, name = self._core, type(self._evaluator).__name__
+        if core.closed:
+            raise EvaluatorClosed(f"This {name} is closed; make a new one to submit more jobs.")
+        if type(configurations) is not list and (
+            isinstance(configurations, (dict, str)) or not isinstance(configurations, Iterable)
+        ):
+            raise BadArgument(
+                f"submit got {configurations!r} of type {type(configurations).__name__}; give a list of dicts: "
+                "submit([{'x': 1}])."
+            )
+        to_json = self._to_json
+        options: dict[int, JobOptions] = {}
+        checked = [check_configuration(configuration, to_json, options) for configuration in configurations]
+        if self._timeline is not None:
+            self._timeline.check(checked)
+        if not core.started:
+            self._start()
+        if not checked:
+            return []
+        if to_json:
+            jsonable(checked, "configurations")  # before any number is taken
+        if self._durable:
+            self._fence.take()
+        if self._timeline is not None:
+            with self._timeline.lock:
+                jobs = self._enter(checked, options, inbox)
+        elif self.numbers.cap is None:
+            jobs = self._enter(checked, options, inbox)
+        else:  # one after the other: see `evalpool.storage._abandoned`
+            with self._lock:
+                jobs = self._enter(checked, options, inbox)
+        if core.is_closed():  # by another thread meanwhile: it may not have seen these
+            core.stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
+        if self._hooks.notices or self._recorder.noted:
+            self._gathering.tell_notices()
+        return jobs
 
+    def _enter(
+        self, configurations: list[dict[str, Any]], options: dict[int, JobOptions], inbox: Inbox
+    ) -> list[Job[Any]]:
+        """Make jobs of checked configurations, record and queue them. Raises what prevents it; then none is taken.
 
-def _are_in(evaluator: Evaluator, jobs: list[Job[Any]]) -> bool:
-    """Has the evaluator queued them already? They are queued together, and one moves on at a time."""
-    last = jobs[-1]
-    if evaluator._timeline is not None:
-        return last._outcome is not None or evaluator._timeline.has(last)
-    with evaluator._core.lock:
-        return last._outcome is not None or last.attempts > 0 or last in evaluator._core.ledger.scheduler
+        Args:
+            options: by the `id` of a configuration; of those that have any.
+        """
+        first: int | None = None
+        recording = False
+        jobs: list[Job[Any]] = []
+        recorder, hooks = self._recorder, self._hooks
+        try:
+            first = self.numbers.take(len(configurations))
+            evaluator, search, job_type, now = self._evaluator, self._search_id, self._job_type, self._now()
+            jobs = [
+                Job(evaluator, inbox, search, number, configuration, job_type, now)
+                for number, configuration in enumerate(configurations, first)
+            ]
+            if options:
+                for job in jobs:
+                    self.take_options(job, options.get(id(job.args), NO_OPTIONS))
+            with Shielded():
+                recording = True
+                if recorder.keeps:
+                    recorder.created(jobs)
+                if hooks.on_launch:
+                    with Opened():
+                        for job in jobs:
+                            hooks.call("on_launch", job)
+                self.accept(jobs, inbox)
+        except BaseException as error:
+            if isinstance(error, Exception) and not from_a_handler(error):
+                raise  # the storage's word that it does not have them
+            with Shielded():
+                if recording and not self._are_in(jobs):
+                    recorder.created_again(jobs)
+                    self.accept(jobs, inbox)
+                elif first is not None and not recording:
+                    self.numbers.spare.append((first, len(configurations)))
+            raise
+        return jobs
+
+    def take_options(self, job: Job[Any], options: JobOptions) -> None:
+        """Give a job its options, before it waits: from the first time limit on the evaluator keeps deadlines."""
+        if options is not NO_OPTIONS:
+            job.options = options
+            if options.job_timeout and self._timeline is None:
+                self._expect_deadlines()
+
+    def _are_in(self, jobs: list[Job[Any]]) -> bool:
+        """Are these queued already? They are queued together, and one moves on at a time."""
+        last = jobs[-1]
+        if self._timeline is not None:
+            return last._outcome is not None or self._timeline.has(last)
+        with self._core.lock:
+            return last._outcome is not None or last.attempts > 0 or last in self._core.ledger.scheduler

@@ -20,7 +20,7 @@ from evalpool.backends._pool._ends import EXIT_TIMEOUT
 from evalpool.backends._pool._pool import Pool
 from evalpool.batch._deadline import suspends_on_sigterm
 from evalpool.errors import BadArgument
-from evalpool.evaluator._evaluator import _close_open_evaluators
+from evalpool.evaluator._open_evaluators import close_all
 from evalpool.evaluator._port import Port
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class RankBackend(PoolBackend):
         if serves:
             return 0
         self._hears.enter_context(suspends_on_sigterm())
-        if _close_open_evaluators not in crew.at_end:
-            crew.at_end.append(_close_open_evaluators)
+        if close_all not in crew.at_end:
+            crew.at_end.append(close_all)
         return count
 
     @property

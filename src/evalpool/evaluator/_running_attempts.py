@@ -1,0 +1,56 @@
+"""What the engine says of attempts that run: that one has begun, and what it recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evalpool._clock import monotonic
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._attempt import Attempt
+    from evalpool.evaluator._core import Core
+    from evalpool.evaluator._timeline import Timeline
+    from evalpool.evaluator._watching import Watching
+    from evalpool.outcomes import Worker
+
+__all__ = ["RunningAttempts"]
+
+
+class RunningAttempts:
+    """Takes it from any thread, without a lock; deadlines count from here.
+
+    Args:
+        watching: whoever hears of it.
+        timeline: of simulated time, or None.
+        origin: when the search began, by `_clock.monotonic`.
+    """
+
+    def __init__(self, core: Core, watching: Watching, timeline: Timeline | None, origin: float) -> None:
+        self._core = core
+        self._running = core.ledger.running
+        self._watching = watching
+        self._timeline = timeline
+        self._origin = origin
+
+    def watches_starts(self) -> bool:
+        """Must the backend tell when an attempt starts? It costs a call per job, so only if somebody wants to know."""
+        if self._timeline is not None:
+            return False  # a job starts when the timeline says so; when it really does is no news
+        return self._core.has_deadlines or self._watching.starts
+
+    def started(self, attempt: Attempt, worker: Worker | None = None) -> None:
+        """An attempt begins to run."""
+        job = attempt.job
+        job._started = monotonic() - self._origin
+        self._core.stops.started(attempt)
+        if self._watching.starts:
+            self._watching.started(job, job._started, attempt.number, worker)
+
+    def recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
+        """It recorded an intermediate result; returns whether it shall stop."""
+        job = attempt.job
+        if self._timeline is not None:
+            return self._timeline.recorded(job.number, budget, objective)
+        if self._running.get(job.number) is not attempt:
+            return True
+        return self._watching.recorded(job, budget, objective)

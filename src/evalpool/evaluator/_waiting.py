@@ -1,0 +1,167 @@
+"""How a caller gets its jobs: it waits for them without using CPU, or works for them, then takes them, each once.
+
+::
+
+    gather ─► notices of running jobs ─► wait: the engine's, the timeline's or the core's ─► take ─► conclude
+
+An interrupt between the taking and the return puts the jobs back: the next `gather` has them, and nothing is recorded
+or told twice.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evalpool._checks import check_choice, check_number
+from evalpool._clock import monotonic
+from evalpool._interrupts import Opened, Shielded, keep_installed
+from evalpool.evaluator._backend import Backend
+from evalpool.evaluator._gathering import raise_first_failure
+from evalpool.evaluator._port import Turn
+
+if TYPE_CHECKING:
+    from evalpool.evaluator._core import Core
+    from evalpool.evaluator._fence import Fence
+    from evalpool.evaluator._gathering import Gathering
+    from evalpool.evaluator._hook_queue import HookQueue
+    from evalpool.evaluator._recorder import Recorder
+    from evalpool.evaluator._timeline import Timeline
+    from evalpool.jobs._inbox import Inbox
+    from evalpool.jobs._job import Job
+
+__all__ = ["ALL", "Waiting", "size_of"]
+
+ALL = 1 << 61
+"""A size: everything that is outstanding."""
+
+
+def size_of(type: str, size: int, outstanding: int) -> int:
+    """How many jobs a gather with these arguments waits for. Warns, of the line that gathers, where there are fewer."""
+    check_choice("gather's type", type, ("ALL", "BATCH"))
+    size = check_number("size", size, 1)
+    if type == "ALL":
+        return ALL
+    if 0 < outstanding < size:
+        warnings.warn(
+            f"gather was asked for {size} jobs and {outstanding} are outstanding; it waits for {outstanding}.",
+            stacklevel=3,
+        )
+    return size
+
+
+class Waiting:
+    """Waits for jobs and gives them back; in the caller's thread, any number of them.
+
+    Args:
+        backend: may do its work in a thread that waits.
+        after: calls a function after some seconds.
+        raises: raise `JobError` of the first job that failed.
+        timeline: of simulated time, which passes while somebody waits; or None.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        backend: Backend,
+        gathering: Gathering,
+        *,
+        recorder: Recorder,
+        hooks: HookQueue,
+        fence: Fence,
+        after: Callable[..., None],
+        raises: bool,
+        timeline: Timeline | None,
+    ) -> None:
+        self._core = core
+        self._engine_wait = None if type(backend).wait is Backend.wait else backend.wait
+        self._works = backend.waits
+        self._gathering = gathering
+        self._recorder, self._hooks, self._fence = recorder, hooks, fence
+        self._after = after
+        self._raises = raises
+        self._timeline = timeline
+
+    def gather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
+        """Wait until `inbox` has `size` jobs, or all that are outstanding, and take what it has."""
+        if self._hooks.notices or self._recorder.noted:
+            self._gathering.tell_notices()
+        if size == ALL:
+            size = max(1, inbox.outstanding)
+        keep_installed()
+        deadline = None if timeout is None else monotonic() + timeout
+        if self._timeline is not None:
+            self._timeline.wait(inbox, size, timeout)
+        elif len(inbox.done) < inbox.needed(size):
+            self._core.pump_what_is_left()
+            self.wait(inbox, size, deadline)
+        jobs = self.finish(inbox)
+        if self._fence.was_needed and len(jobs) < size and self._timeline is None:
+            return self._gather_more(jobs, inbox, size, deadline)
+        return jobs
+
+    def _gather_more(self, jobs: list[Job[Any]], inbox: Inbox, size: int, deadline: float | None) -> list[Job[Any]]:
+        """As `gather`, with `jobs` already taken: some that were done turned out to be another evaluator's."""
+        try:
+            while len(jobs) < size and inbox.outstanding and not self._core.closed:
+                if deadline is not None and monotonic() >= deadline:
+                    break
+                self.wait(inbox, size - len(jobs), deadline)
+                if len(inbox.done) < inbox.needed(size - len(jobs)):
+                    self._fence.wait(inbox, deadline)
+                jobs.extend(self.finish(inbox))
+        except BaseException:
+            self._core.put_back(inbox, jobs)
+            raise
+        return jobs
+
+    async def agather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
+        """As `gather`, inside a running event loop, which goes on meanwhile."""
+        import asyncio
+
+        if self._timeline is not None:  # its time passes in a thread beside
+            return await asyncio.to_thread(self.gather, inbox, size, timeout)
+        if size == ALL:
+            size = max(1, inbox.outstanding)
+        deadline = None if timeout is None else monotonic() + timeout
+        self._core.pump_what_is_left()
+        if self._works:  # whoever waits does the work; on a thread, so that the caller's loop goes on
+            await asyncio.to_thread(self.wait, inbox, size, deadline)
+        else:
+            await self._core.wait_in_a_loop(inbox, size, deadline, self._after)
+        jobs = self.finish(inbox)
+        if self._fence.was_needed and len(jobs) < size:
+            return await asyncio.to_thread(self._gather_more, jobs, inbox, size, deadline)
+        return jobs
+
+    def wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        """Wait until `inbox` has `size` jobs, or all that are outstanding; the engine may work meanwhile."""
+        wait = self._engine_wait
+        if wait is None or not self.wait_with(wait, inbox, size, deadline):
+            self._core.wait(inbox, size, deadline)
+
+    def wait_with(self, wait: Callable[[Turn], bool], inbox: Inbox, size: int, deadline: float | None) -> bool:
+        """Let an engine work in this thread; False if it does not."""
+        turn = Turn(self._core, inbox, size, deadline)
+        try:
+            return wait(turn)
+        finally:
+            if turn.wakers is not None:
+                turn.end()
+
+    def finish(self, inbox: Inbox) -> list[Job[Any]]:
+        """Take what is done, record it and call the callbacks."""
+        jobs: list[Job[Any]] = []
+        try:
+            with Shielded():
+                jobs = self._core.take(inbox)
+                with Opened():
+                    self._gathering.conclude(jobs)
+        except BaseException:
+            # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.
+            self._core.put_back(inbox, jobs)
+            raise
+        if self._raises:
+            raise_first_failure(jobs)
+        return jobs
