@@ -43,8 +43,8 @@ def cpu_seconds() -> float:
     """Of this process and of those that it has started, as far as they live."""
     import psutil
 
-    me = psutil.Process()
-    return sum(sum(each.cpu_times()[:2]) for each in (me, *me.children(recursive=True)))
+    # In microseconds for this process; for the others the system counts in hundredths of a second.
+    return time.process_time() + sum(sum(each.cpu_times()[:2]) for each in psutil.Process().children(recursive=True))
 
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": cpu_seconds}

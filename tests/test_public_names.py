@@ -114,6 +114,12 @@ def test_importing_evalpool_loads_two_small_modules() -> None:
     assert found & {"numpy", "pydantic", "cloudpickle", "asyncio", "multiprocessing", "psutil", "tqdm"} == set()
 
 
+def test_an_evaluator_without_a_store_loads_no_validators() -> None:
+    """They take a quarter of a second, and the garbage collector walks through them."""
+    code = "e = Evaluator.create(lambda job: 1.0, 'thread'); e.submit([{}]); e.gather(); e.close()"
+    assert loaded(f"from evalpool import Evaluator\n{code}") & {"pydantic", "pydantic_core"} == set()
+
+
 @pytest.mark.slow
 def test_a_worker_process_loads_what_its_run_function_needs_and_little_else() -> None:
     def run(job: Any) -> Any:

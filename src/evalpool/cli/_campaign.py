@@ -22,10 +22,10 @@ from evalpool.errors import StorageError, UnknownJob
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, last_line, place_of
 from evalpool.storage._base import Storage
+from evalpool.storage._events import LARGEST
 from evalpool.storage._fold import JobState, SearchState, State
 from evalpool.storage._leases import GIVEN_UP, owner_lives
 from evalpool.storage._records import MINIMIZE, job_objective, job_options, job_record
-from evalpool.storage._schema import LARGEST
 
 if TYPE_CHECKING:
     from evalpool.cli._stores import Awaited

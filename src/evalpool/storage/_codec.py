@@ -16,8 +16,8 @@ from evalpool._json import from_json, jsonable, plain, to_json, unjson
 from evalpool._log import get_logger
 from evalpool._text import LONGEST_MESSAGE, printable, shown
 from evalpool.errors import BadArgument, CorruptRecord, NotJSON
-from evalpool.storage._events import SEARCH_KINDS, Event
-from evalpool.storage._schema import LARGEST, VALIDATORS
+from evalpool.storage._events import LARGEST, SEARCH_KINDS, Event
+from evalpool.storage._schema import VALIDATORS
 
 __all__ = [
     "Malformed",

@@ -10,7 +10,7 @@ from evalpool._checks import is_whole
 from evalpool._text import shown
 from evalpool.errors import BadArgument, CorruptRecord, MaximumJobsSpawnReached
 from evalpool.storage._base import SEARCHES
-from evalpool.storage._schema import LARGEST
+from evalpool.storage._events import LARGEST
 
 __all__ = ["Counters", "check_count", "check_next", "refuse"]
 

@@ -13,10 +13,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import NotRequired, TypedDict
 
 from evalpool.outcomes import FINAL, FailureKind, JobStatus
+from evalpool.storage._events import LARGEST
 
-__all__ = ["LARGEST", "VALIDATORS"]
-
-LARGEST = 2**53
+__all__ = ["VALIDATORS"]
 
 _strict = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 

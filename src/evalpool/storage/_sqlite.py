@@ -25,9 +25,8 @@ from evalpool.storage._base import Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
 from evalpool.storage._counters import check_next, refuse
 from evalpool.storage._durable import DurableStorage
-from evalpool.storage._events import Event
+from evalpool.storage._events import LARGEST, Event
 from evalpool.storage._lost import CursorLost
-from evalpool.storage._schema import LARGEST
 from evalpool.storage._sqlite_file import SQLiteFile
 from evalpool.storage._sqlite_rows import KnownRows
 from evalpool.storage._written import Encoder
