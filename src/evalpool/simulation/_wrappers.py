@@ -42,27 +42,4 @@ def get_multiple_wrappers(
     For optimisers that take a worker object each. The coordinator is in this process, and the run ends with the last
     of the wrappers here. The arguments are those of `ObjectiveFuncWrapper`.
     """
-    whole = ObjectiveFuncWrapper(
-        obj_func,
-        save_dir_name=save_dir_name,
-        n_workers=n_workers,
-        n_actual_evals_in_opt=n_actual_evals_in_opt,
-        n_evals=n_evals,
-        fidel_keys=fidel_keys,
-        obj_keys=obj_keys,
-        runtime_key=runtime_key,
-        seed=seed,
-        continual_max_fidel=continual_max_fidel,
-        max_waiting_time=max_waiting_time,
-        check_interval_time=check_interval_time,
-        store_config=store_config,
-        store_actual_cumtime=store_actual_cumtime,
-        allow_parallel_sampling=allow_parallel_sampling,
-        config_tracking=config_tracking,
-        max_total_eval_time=max_total_eval_time,
-        expensive_sampler=expensive_sampler,
-        tmp_dir=tmp_dir,
-        overhead=overhead,
-        on_lost=on_lost,
-    )
-    return whole._one_per_worker()
+    return ObjectiveFuncWrapper(**locals())._one_per_worker()  # the arguments, and nothing else yet
