@@ -98,20 +98,22 @@ def test_hooks_that_are_overridden_above_a_composed_engine_are_called(base: type
 
 
 def test_resources_lent_by_methods_of_the_evaluator_come_back() -> None:
-    class Lending(ThreadPoolEvaluator):
-        lent = 0
+    with pytest.warns(DeprecationWarning, match="old form"):
 
-        def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
-            if self.lent:
-                return None
-            self.lent += 1
-            return {"licence": 5}
+        class Lending(ThreadPoolEvaluator):
+            lent = 0
 
-        def _release(self, job: Job[Any]) -> None:
-            self.lent -= 1
+            def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
+                if self.lent:
+                    return None
+                self.lent += 1
+                return {"licence": 5}
 
-        def _describe_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-            return {"licence": f"number {extra['licence']}"}
+            def _release(self, job: Job[Any]) -> None:
+                self.lent -= 1
+
+            def _describe_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+                return {"licence": f"number {extra['licence']}"}
 
     with Lending(lambda job, licence: licence, num_workers=2) as evaluator:
         evaluator.submit([{}, {}])
@@ -147,17 +149,17 @@ def test_a_wait_of_its_own_is_that_of_gather_and_of_agather() -> None:
 
         class InTheCallersThread(Evaluator):
             def _start(self) -> None:
-                self._waiting: list[Job[Any]] = []
+                self._to_do: list[Job[Any]] = []
 
             def _dispatch(self, job: Job[Any]) -> None:
-                self._waiting.append(job)
+                self._to_do.append(job)
 
             def _wait(self, inbox: Any, size: int, deadline: float | None) -> None:
                 from evalpool import JobStatus
                 from evalpool.outcomes import Outcome
 
-                while self._waiting:
-                    job = self._waiting.pop()
+                while self._to_do:
+                    job = self._to_do.pop()
                     now = time.monotonic()
                     self._report(job, Outcome(JobStatus.DONE, job.args["x"], start=now, end=now))
 

@@ -141,24 +141,26 @@ def test_a_search_that_holds_the_gil_times_out_no_job_that_ended_in_time(method:
         assert [job.attempts for job in jobs] == [1, 1]
 
 
-class Licences(ThreadPoolEvaluator):
-    """Lends a licence, by a server that fails at the first request and at the first return."""
+with pytest.warns(DeprecationWarning, match="old form"):
 
-    asked = returned = 0
+    class Licences(ThreadPoolEvaluator):
+        """Lends a licence, by a server that fails at the first request and at the first return."""
 
-    def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
-        self.asked += 1
-        if self.asked == 1:
-            raise ConnectionError("licence server away")
-        return {}
+        asked = returned = 0
 
-    def _release(self, job: Job[Any]) -> None:
-        self.returned += 1
-        if self.returned == 1:
-            raise ConnectionError("licence server away again")
+        def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
+            self.asked += 1
+            if self.asked == 1:
+                raise ConnectionError("licence server away")
+            return {}
 
-    def _describe_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        raise ValueError("not described")
+        def _release(self, job: Job[Any]) -> None:
+            self.returned += 1
+            if self.returned == 1:
+                raise ConnectionError("licence server away again")
+
+        def _describe_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+            raise ValueError("not described")
 
 
 @pytest.mark.parametrize("retries", [0, 1])

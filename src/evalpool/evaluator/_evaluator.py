@@ -28,7 +28,7 @@ from evalpool.evaluator._open_search import OpenSearch
 from evalpool.evaluator._parts import assemble
 from evalpool.evaluator._port import Port, Refusal
 from evalpool.evaluator._resume import resume
-from evalpool.evaluator._scheduler import HookResources, Resources
+from evalpool.evaluator._scheduler import Resources
 from evalpool.evaluator._search_view import SearchView
 from evalpool.evaluator._timeline import Timeline
 from evalpool.evaluator._waiting import size_of
@@ -51,7 +51,8 @@ __all__ = ["Evaluator"]
 logger = get_logger()
 
 OLD_HOOKS = frozenset(
-    {"_ask_to_stop", "_await", "_dispatch", "_dispatch_all", "_interrupt", "_start", "_stop", "_wait"}
+    {"_acquire", "_ask_to_stop", "_await", "_dispatch", "_dispatch_all", "_interrupt", "_release", "_start"}
+    | {"_stop", "_wait"}
 )
 """What a subclass defines that is a backend of the old form; see `_old_backends`."""
 
@@ -178,9 +179,7 @@ class Evaluator(Creation, SearchView):
         return cls.backend_class(**own)
 
     def _lent_resources(self) -> Resources | None:
-        """What a decorator handed in; or what a class of the form before that lends by methods of its own."""
-        if self._resources is None and hasattr(type(self), "_acquire"):
-            return HookResources(self)
+        """What a decorator handed in."""
         return self._resources
 
     def _reaches(self, storage: Storage) -> bool:

@@ -19,6 +19,7 @@ from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
     from evalpool.evaluator._port import Port, Turn
+    from evalpool.evaluator._scheduler import Resources
     from evalpool.jobs._inbox import Inbox
     from evalpool.jobs._job import Job
     from evalpool.storage import Sharing, Storage
@@ -57,6 +58,11 @@ class OldForm(Evaluator):
             check_keywords(type(self), own)
         inner = None if self.backend_class is None else super()._make_backend(own)
         return OldBackend(self, inner)
+
+    def _lent_resources(self) -> Resources | None:
+        if self._resources is None and type(self)._acquire is not OldForm._acquire:
+            return _HookResources(self)
+        return super()._lent_resources()
 
     def _start_backend(self) -> None:
         self._backend.start(self._port)  # what it raises, `submit` raises
@@ -108,6 +114,15 @@ class OldForm(Evaluator):
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         raise NotImplementedError  # the thread beside, in which `_wait` is called, has taken its place
+
+    def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
+        return {}
+
+    def _release(self, job: Job[Any]) -> None:
+        """Nothing was lent."""
+
+    def _describe_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     @property
     def _old(self) -> OldBackend:
@@ -174,6 +189,15 @@ class OldForm(Evaluator):
     @property
     def _has_deadlines(self) -> bool:
         return self._core.has_deadlines
+
+
+class _HookResources:
+    """What an evaluator of the old form lends by methods of its own."""
+
+    def __init__(self, evaluator: OldForm) -> None:
+        self.acquire = evaluator._acquire
+        self.release = evaluator._release
+        self.describe = evaluator._describe_extra
 
 
 class OldBackend(Backend):

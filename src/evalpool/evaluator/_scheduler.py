@@ -26,7 +26,7 @@ from evalpool.jobs._options import NO_OPTIONS
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
 
-__all__ = ["HookResources", "Resources", "Scheduler"]
+__all__ = ["Resources", "Scheduler"]
 
 
 class Resources(Protocol):
@@ -40,15 +40,6 @@ class Resources(Protocol):
 
     def describe(self, extra: dict[str, Any]) -> dict[str, Any]:
         """What a job's metadata says of what it was lent. In the caller's thread."""
-
-
-class HookResources:
-    """The resources of an evaluator class that lends them by methods of its own, as decorators were written once."""
-
-    def __init__(self, evaluator: Any) -> None:
-        self.acquire = evaluator._acquire
-        self.release = evaluator._release
-        self.describe = evaluator._describe_extra
 
 
 class Scheduler:
