@@ -16,8 +16,9 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from evalpool import Evaluator, ProcessPoolEvaluator, SerialEvaluator
+from evalpool import ProcessPoolEvaluator, SerialEvaluator
 from evalpool.backends._pool import _prefetcher
+from evalpool.backends._process._evaluator import ProcessBackend
 from evalpool.storage import MemoryStorage, NullStorage
 from evalpool.worker._results import standardise
 
@@ -73,12 +74,18 @@ def verdict() -> None:
         say(f"verdict on {name}: {seconds / 20_000 * 1e6:.1f} us")
 
 
-class OneJobAMessage(ProcessPoolEvaluator):
+class OneJobAMessageBackend(ProcessBackend):
     """As the process backend, without sending short jobs together."""
 
-    def _dispatch_all(self, jobs: Any) -> None:
-        for job in jobs:
-            super()._dispatch_all([job])
+    def run(self, attempts: Any) -> None:
+        for attempt in attempts:
+            super().run([attempt])
+
+
+class OneJobAMessage(ProcessPoolEvaluator):
+    """On that engine."""
+
+    backend_class = OneJobAMessageBackend
 
 
 def dispatch() -> None:
@@ -94,10 +101,17 @@ def dispatch() -> None:
     _prefetcher.LEAST_IN_FLIGHT, _prefetcher.MOST_IN_FLIGHT = least, most
 
 
-class ByTheIOThread(ProcessPoolEvaluator):
+class IOThreadBackend(ProcessBackend):
     """As the process backend, but a caller that waits leaves the reading to the I/O thread."""
 
-    _wait = Evaluator._wait
+    def wait(self, turn: Any) -> bool:
+        return False
+
+
+class ByTheIOThread(ProcessPoolEvaluator):
+    """On that engine."""
+
+    backend_class = IOThreadBackend
 
 
 def loop(cls: Any) -> float:
