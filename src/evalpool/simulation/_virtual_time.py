@@ -352,7 +352,8 @@ class VirtualTime:
 
     def set_budget(self, seconds: float | None, suspends: bool) -> None:
         if suspends:
-            raise BadArgument("timeout is a Deadline, which is in real time; give seconds of virtual time.")
+            left = math.inf if seconds is None else seconds
+            raise BadArgument(f"timeout is a Deadline in {left:.0f} s, of real time; give seconds of virtual time.")
         self.timeout = self._core.stops.timeout = seconds
         self._core.out_of_time = False
         self._budget_end = math.inf if seconds is None else self.kernel.clock + seconds
