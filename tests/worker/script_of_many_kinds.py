@@ -236,14 +236,20 @@ def run(job: Any, files: dict[str, str]) -> dict[str, Any]:
     return {"objective": 1.0, "found": found, **{key: job[key] for key in values()}, "made": IntBox.made, "new": model}
 
 
-def evaluator_of(method: str, kwargs: dict[str, Any]) -> Any:
+def executor_of(method: str) -> Any:
+    """The pool of a method that has one, which is ours to shut down."""
     if method in ("fork", "spawn", "forkserver"):
-        pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method))
-        return ExecutorEvaluator(run, executor=pool, run_function_kwargs=kwargs)
+        return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method))
     if method == "loky":
         import loky
 
-        return ExecutorEvaluator(run, executor=loky.ProcessPoolExecutor(1), run_function_kwargs=kwargs)
+        return loky.ProcessPoolExecutor(1)
+    return None
+
+
+def evaluator_of(method: str, executor: Any, kwargs: dict[str, Any]) -> Any:
+    if executor is not None:
+        return ExecutorEvaluator(run, executor=executor, run_function_kwargs=kwargs)
     if method == "profile":
         return Evaluator.create(profile(memory=True)(run), "thread", {"run_function_kwargs": kwargs})
     return Evaluator.create(run, method, {"run_function_kwargs": kwargs})
@@ -253,7 +259,8 @@ def main(method: str, directory: str) -> None:
     files = {"new": f"{directory}/new.pkl", "saved": f"{directory}/saved.pkl"}
     with open(files["new"], "wb") as file:
         pickle.dump((Never(), never_named), file)
-    evaluator = evaluator_of(method, {"files": files})
+    executor = executor_of(method)
+    evaluator = evaluator_of(method, executor, {"files": files})
     before = dict(vars(IntBox)), twice.__globals__
     try:
         evaluator.submit([values(), values()])
@@ -267,8 +274,8 @@ def main(method: str, directory: str) -> None:
                 say("what only the worker had")
     finally:
         evaluator.close()
-        if method in ("fork", "spawn", "forkserver", "loky"):
-            evaluator._executor.shutdown()
+        if executor is not None:
+            executor.shutdown()
     if method not in ("serial", "thread") and vars(IntBox)["__init__"] is not before[0]["__init__"]:
         say("a class of the program was changed")
     with open(files["saved"], "rb") as file:
