@@ -223,6 +223,8 @@ def run(job: Any, files: dict[str, str]) -> dict[str, Any]:
         model, function = pickle.load(file)
     if model.weight != 2.5 or type(model.other().back()) is not type(model) or function(1.0) != 4.5:
         found.append("a file of the script's")
+    if files["arguments"] and sys.argv != files["arguments"].split("\n"):
+        found.append("the arguments of the program")
     again = pickle.loads(pickle.dumps({key: job[key] for key in values() if key != "lambda"}))
     found += [f"pickled in the worker: {name}" for name in wrong({**again, "lambda": job["lambda"]})]
     found += [f"in the output: {name}" for name in wrong({**values()})]
@@ -260,6 +262,7 @@ def main(method: str, directory: str) -> None:
     with open(files["new"], "wb") as file:
         pickle.dump((Never(), never_named), file)
     executor = executor_of(method)
+    files["arguments"] = "" if executor is not None else "\n".join(sys.argv)  # a pool of the user's keeps its own
     evaluator = evaluator_of(method, executor, {"files": files})
     before = dict(vars(IntBox)), twice.__globals__
     try:

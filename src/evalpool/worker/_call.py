@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalpool._clock import lead, monotonic
-from evalpool._fork import process
+from evalpool._fork import begin_generation, generation
 from evalpool._interrupts import ToldToEnd, from_a_handler
 from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
@@ -88,7 +88,7 @@ class Task:
         """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
         job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
         before = current_job.set((self.search, number))
-        generation = process.generation
+        here = generation[0] or begin_generation()
         start = clock()
         try:
             if extra is None:
@@ -97,10 +97,10 @@ class Task:
                 value = self.run_function(job, **self._with(extra, job))
             if type(value) not in PLAIN and (type(value) is types.CoroutineType or hasattr(value, "__await__")):
                 value = run_to_completion(value)
-            if process.generation != generation:
+            if generation[0] != here:
                 end_of_child(None)
         except BaseException as exception:
-            if process.generation != generation:
+            if generation[0] != here:
                 end_of_child(exception)
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
@@ -130,21 +130,22 @@ class Task:
         """As `call`, inside a running event loop, so that several jobs interleave."""
         job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
         current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
-        generation = process.generation
+        here = generation[0] or begin_generation()
         start = clock()
         try:
             value = self.run_function(job, **self._with(extra or {}, job))
             if hasattr(value, "__await__"):
                 value = await value
-            if process.generation != generation:
+            if generation[0] != here:
                 end_of_child(None)
         except BaseException as exception:
-            if process.generation != generation:
+            if generation[0] != here:
                 end_of_child(exception)
             if self.lets_interrupts_through and is_interrupt(exception):
                 raise
             return raised(exception, job._metadata, start, clock(), worker)
-        return standardise(value, self.job_type, job._metadata, start, clock(), worker)
+        outcome = standardise(value, self.job_type, job._metadata, start, clock(), worker)
+        return outcome._replace(stopped_early=True) if job._told else outcome
 
 
 def is_interrupt(exception: BaseException) -> bool:
@@ -178,17 +179,17 @@ def run_to_completion(awaitable: Any) -> Any:
     """Run an awaitable on a loop of its own, in this thread or, where one is running here, in another."""
     import asyncio
 
-    generation = process.generation
+    here = generation[0] or begin_generation()
 
     async def main() -> Any:
         lead(asyncio.get_running_loop())
         try:
             value = await awaitable
         except BaseException as exception:
-            if process.generation != generation:  # seen here: the thread beside would not return in a forked child
+            if generation[0] != here:  # seen here: the thread beside would not return in a forked child
                 end_of_child(exception)
             raise
-        if process.generation != generation:
+        if generation[0] != here:
             end_of_child(None)
         return value
 

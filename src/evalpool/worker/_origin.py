@@ -11,7 +11,7 @@ worker calls `adopt` before it unpickles the task:
 
 - ``adopt(origin, ours=True)`` in a process that serves evalpool alone: a worker of `process`, an actor, a helper, a
   rank of MPI that `python -m evalpool.mpi` brought up. Its `__main__` stands for the program's script from then on,
-  and it imports from the program's path first.
+  its `sys.argv` is the program's, and it imports from the program's path first.
 - ``adopt(origin, ours=False)`` in any other process: a pool's, or a rank that runs the same script itself. Names that
   its `__main__` has stay, and it imports from its own path first.
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import sys
 
 from evalpool.worker._path import extend_path, understood_path
 from evalpool.worker._script import adopt as adopt_script
@@ -36,7 +37,8 @@ def describe() -> bytes:
     """What a worker needs to know of this program's code; some milliseconds."""
     from evalpool.worker._by_value import tables
 
-    return pickle.dumps((_process(), understood_path(), tables()))
+    arguments = [each for each in getattr(sys, "argv", []) if isinstance(each, str)]
+    return pickle.dumps((_process(), understood_path(), tables(), arguments))
 
 
 def adopt(origin: bytes, ours: bool) -> None:
@@ -46,8 +48,10 @@ def adopt(origin: bytes, ours: bool) -> None:
         origin: from `describe` there.
         ours: this process serves evalpool alone.
     """
-    process, path, tables = pickle.loads(origin)
+    process, path, tables, arguments = pickle.loads(origin)
     if process != _process():
+        if ours:
+            sys.argv[:] = arguments
         extend_path(path, first=ours)
         adopt_script(tables, ours)
 
