@@ -41,7 +41,7 @@ def test_what_is_no_whole_number_is_refused_with_value_and_type(value: Any) -> N
         check_number("n", value, 0)
 
 
-@pytest.mark.parametrize("value", [True, "3", float("nan"), np.float32("nan"), -1, 3j])
+@pytest.mark.parametrize("value", [True, "3", float("nan"), np.float32("nan"), -1, -(10**400), 3j])
 @pytest.mark.parametrize("check", [check_seconds, check_wait])
 def test_what_is_no_time_is_refused(check: Callable[[str, Any], Any], value: Any) -> None:
     with pytest.raises(BadArgument, match=r"timeout is .*; give seconds"):
@@ -51,6 +51,7 @@ def test_what_is_no_time_is_refused(check: Callable[[str, Any], Any], value: Any
 def test_infinity_is_no_limit() -> None:
     assert check_seconds("s", np.float64("inf")) is None
     assert check_wait("s", float("inf")) is None
+    assert check_seconds("s", 10**400) is check_wait("s", 10**400) is None  # larger than any float
 
 
 def run(job: Any) -> float:

@@ -62,22 +62,32 @@ def check_real(name: str, value: Any, *, least: float = -math.inf, above: float 
     raise BadArgument(f"{name} is {value!r}; give a finite number{' ' if wanted else ''}{wanted}.")
 
 
+def to_float(value: Any) -> float:
+    """A real number as a float: infinity where a whole number is larger than any float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def check_seconds(name: str, value: Any) -> float | None:
     """Seconds above 0, as a float; None, which infinity is too, for no limit."""
     if value is None:
         return None
-    if not is_real(value) or math.isnan(value) or value <= 0:
+    seconds = to_float(value) if is_real(value) else math.nan
+    if math.isnan(seconds) or seconds <= 0:
         raise BadArgument(f"{name} is {value!r}; give seconds above 0, or None for no limit.")
-    return None if math.isinf(value) else float(value)
+    return None if math.isinf(seconds) else seconds
 
 
 def check_wait(name: str, value: Any) -> float | None:
     """Seconds to wait at the most, as a float; 0 looks without waiting, None and infinity wait as long as it takes."""
     if value is None:
         return None
-    if not is_real(value) or math.isnan(value) or value < 0:
+    seconds = to_float(value) if is_real(value) else math.nan
+    if math.isnan(seconds) or seconds < 0:
         raise BadArgument(f"{name} is {value!r}; give seconds of 0 or more, or None to wait as long as it takes.")
-    return None if math.isinf(value) else float(value)
+    return None if math.isinf(seconds) else seconds
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -29,7 +29,7 @@ def test_its_values_are_plain_python_and_each_tag_is_kept_once() -> None:
     assert type(submission.options.priority) is int
     assert submission.options == JobOptions(-3, 0.5, ("b", "a"))
     assert submission.options.chosen() == {"priority": -3, "job_timeout": 0.5, "tags": ["b", "a"]}
-    assert Submission({}, job_timeout=math.inf).job_timeout == 0.0
+    assert [Submission({}, job_timeout=seconds).job_timeout for seconds in (math.inf, 10**400)] == [0.0, 0.0]
     assert pickle.loads(pickle.dumps(submission)) == submission
 
 
@@ -42,6 +42,7 @@ def test_its_values_are_plain_python_and_each_tag_is_kept_once() -> None:
         ({"priority": None}, "priority is None"),
         ({"priority": 2**60}, "priority is 1152921504606846976"),
         ({"job_timeout": -1}, "job_timeout is -1; give seconds above 0, 0 for no limit, or None"),
+        ({"job_timeout": -(10**400)}, "job_timeout is -1000"),
         ({"job_timeout": math.nan}, "job_timeout is nan"),
         ({"job_timeout": "10"}, "job_timeout is '10'"),
         ({"tags": "warm"}, "tags is 'warm' of type str; give a list of texts"),

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalpool._checks import is_real, is_whole
+from evalpool._checks import is_real, is_whole, to_float
 from evalpool._text import shown
 from evalpool.errors import BadArgument
 
@@ -135,11 +135,12 @@ def _checked(priority: Any, timeout: Any, tags: Any) -> tuple[int, float | None,
             "before the jobs of priority 0."
         )
     if timeout is not None:
-        if not is_real(timeout) or math.isnan(timeout) or timeout < 0:
+        seconds = to_float(timeout) if is_real(timeout) else math.nan
+        if math.isnan(seconds) or seconds < 0:
             raise BadArgument(
                 f"job_timeout is {shown(timeout)}; give seconds above 0, 0 for no limit, or None for the evaluator's."
             )
-        timeout = 0.0 if timeout > LONGEST_TIMEOUT else float(timeout)
+        timeout = 0.0 if seconds > LONGEST_TIMEOUT else abs(seconds)  # -0.0 is 0
     if tags is None:
         tags = ()
     if not isinstance(tags, (list, tuple)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalpool import BadArgument, Evaluator, FailureKind
+from evalpool import BadArgument, Evaluator, FailureKind, Submission
 from evalpool.backends import Launcher, pool_evaluator
 
 pytestmark = pytest.mark.slow
@@ -96,3 +97,56 @@ def test_jobs_of_a_launcher_that_cannot_start_fail_with_the_reason(caplog: pytes
         jobs = evaluator.gather("ALL", timeout=30)
     assert [job.kind for job in jobs] == [FailureKind.WORKER_DIED] * 3
     assert all("there is no licence for a worker" in (job.error or "") for job in jobs)
+
+
+class Faulty(Launcher):
+    """Starts workers as children; the method that it is told to spoil raises, or returns what is no sentence."""
+
+    def __init__(self, spoilt: str) -> None:
+        self.spoilt = spoilt
+
+    def start(self, worker: Any) -> Any:
+        with self.child(worker) as child:
+            return subprocess.Popen(child.command, env=child.environment, pass_fds=child.files, start_new_session=True)
+
+    def kill(self, worker: Any) -> Any:
+        self.kill_tree(worker.handle.pid)
+        if self.spoilt == "kill":
+            raise RuntimeError("spoilt")
+        return "what kill returns counts for nothing"
+
+    def describe_end(self, worker: Any) -> Any:
+        if self.spoilt == "describe_end":
+            raise RuntimeError("spoilt")
+        return None if self.spoilt == "sentence" else "It ended."
+
+    def release(self, worker: Any) -> None:
+        worker.handle.wait(10)
+        if self.spoilt == "release":
+            raise RuntimeError("spoilt")
+
+
+@pytest.mark.parametrize("spoilt", ["", "kill", "describe_end", "sentence", "release"])
+def test_what_a_launcher_raises_costs_no_job_of_another_worker(spoilt: str, caplog: pytest.LogCaptureFixture) -> None:
+    def run(job: Any) -> float:
+        import os
+        import threading
+
+        if job["x"] % 3 == 1:
+            os._exit(3)
+        if job["x"] == 2:
+            threading.Event().wait(30)
+        return 1.0
+
+    arguments = {"spoilt": spoilt, "num_workers": 2}
+    with caplog.at_level(logging.ERROR), pool_evaluator(Faulty)(run, **arguments) as evaluator:
+        evaluator.submit([Submission({"x": x}, job_timeout=0.2 if x == 2 else None) for x in range(12)])
+        jobs = evaluator.gather("ALL", timeout=60)
+    kinds = {job.args["x"]: job.kind for job in jobs}
+    died, timeout = FailureKind.WORKER_DIED, FailureKind.TIMEOUT
+    assert kinds == {x: timeout if x == 2 else died if x % 3 == 1 else None for x in range(12)}
+    errors = [job.error or "" for job in jobs if job.kind is died]
+    expected = {"": "It ended.", "sentence": "Faulty.describe_end returned None", "release": "It ended."}
+    assert all(expected.get(spoilt, "Faulty could not see to the end of worker") in error for error in errors)
+    assert "error of its own" not in caplog.text
+    assert ("spoilt" in caplog.text) == (spoilt not in ("", "sentence"))

@@ -107,7 +107,10 @@ class Launcher(abc.ABC):
         None where that is not known yet: then the launcher calls ``pool.staff.bury(worker, text)`` when it is.
         """
         self.kill(worker)  # it may have closed its connection only
-        return self.describe_end(worker)
+        text: Any = self.describe_end(worker)
+        if isinstance(text, str):
+            return text
+        return f"The {self.what} ended. {type(self).__name__}.describe_end returned {text!r} instead of a sentence."
 
     def force_stop(self, worker: PoolWorker, attempt: Any) -> bool:
         """Stop by force the job that runs, where `kills` is False; can it be done? Under the pool's lock."""

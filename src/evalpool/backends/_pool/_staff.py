@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
+from evalpool._guard import describe
 from evalpool._log import get_logger
 from evalpool.backends._pool._ends import tell_of_cut
 from evalpool.backends._pool._launcher import CannotStart
@@ -42,6 +44,28 @@ class Staff:
         self.count = count  # that are wanted
         self._failed: Counter[int] = Counter()  # starts in a row, by place, or in 0 where all workers are alike
         self._given_up = 0  # places
+
+    def _ask(self, act: Callable[[PoolWorker], str | None], worker: PoolWorker, to: str) -> str | None:
+        """Have the launcher see to one worker: what it raises is said, and concerns no other worker.
+
+        Returns:
+            What `act` returns, or what it raised, as a text for the job that the worker ran.
+        """
+        try:
+            return act(worker)
+        except Exception as error:  # noqa: BLE001  code of whoever wrote the launcher
+            text = f"{type(self._launcher).__name__} could not {to} worker {worker.index}.\n{describe(error)}"
+            logger.error(text)
+            return text
+
+    def _have_killed(self, worker: PoolWorker) -> str | None:
+        def kill(worker: PoolWorker) -> None:
+            self._launcher.kill(worker)  # what it may return counts for nothing
+
+        return self._ask(kill, worker, "kill")
+
+    def _have_released(self, worker: PoolWorker) -> None:
+        self._ask(self._launcher.release, worker, "release")
 
     # Beginnings.
 
@@ -82,8 +106,8 @@ class Staff:
         with pool.lock:
             pool.prefetcher.remove(worker)
         if worker.handle is not None:
-            self._launcher.kill(worker)
-            self._launcher.release(worker)
+            self._have_killed(worker)
+            self._have_released(worker)
         pool.transport.drop(worker)
 
     def connected(self, worker: PoolWorker) -> None:
@@ -114,15 +138,18 @@ class Staff:
     # Ends.
 
     def _kill(self, worker: PoolWorker) -> None:
+        """If it cannot be killed, nothing is expected of it any more, and another one takes its place."""
         if self._pool.workers.get(worker.index) is worker:
-            self._launcher.kill(worker)
+            text = self._have_killed(worker)
+            if text is not None:
+                self.bury(worker, text)
 
     def kill_at(self, worker: PoolWorker, attempt: Any) -> None:
         """Kill a worker if it still runs this attempt: it may have said meanwhile that it ended, and run another."""
         if self._pool.workers.get(worker.index) is worker:
             self._pool.transport.drain(worker)
             if worker.head() is attempt:
-                self._launcher.kill(worker)
+                self._kill(worker)
 
     def ended(self, worker: PoolWorker) -> None:
         """The connection to a worker has ended, or the worker itself."""
@@ -130,7 +157,7 @@ class Staff:
             return
         pool = self._pool
         pool.transport.drain(worker)
-        text = self._launcher.conclude(worker)
+        text = self._ask(self._launcher.conclude, worker, "see to the end of")
         if text is not None:
             self.bury(worker, text)
             return
@@ -149,7 +176,7 @@ class Staff:
         if pool.workers.get(worker.index) is not worker:
             return
         try:
-            self._launcher.release(worker)
+            self._have_released(worker)
             pool.transport.drop(worker)
             self._take_jobs_of(worker, text)
         finally:
@@ -174,7 +201,7 @@ class Staff:
     def discard(self, worker: PoolWorker, text: str) -> None:
         """What a worker has been sent or has said is in doubt: its job ends with this text, and it is replaced."""
         if self._launcher.kills:
-            self._launcher.kill(worker)
+            self._have_killed(worker)
             self.bury(worker, text)
             return
         with self._pool.lock:
@@ -227,7 +254,7 @@ class Staff:
             if self._is_idle(worker):
                 worker.link.hang_up()
             else:
-                self._launcher.kill(worker)
+                self._have_killed(worker)
 
     @staticmethod
     def _is_idle(worker: PoolWorker) -> bool:
@@ -243,11 +270,11 @@ class Staff:
             where = f" on {worker.facts.host}" if launcher.workers_are == "cluster" else ""
             tell_of_cut(f"Worker {worker.index} (process {worker.facts.pid}{where})", launcher.exit_timeout)
         for worker in workers:
-            launcher.kill(worker)
+            self._have_killed(worker)
         launcher.wait_for_ends([worker for worker in workers if not worker.ending], KILLED_WITHIN)
         with pool.lock:
             for worker in workers:
                 pool.prefetcher.remove(worker)
         for worker in workers:
-            launcher.release(worker)
+            self._have_released(worker)
             pool.transport.drop(worker)
