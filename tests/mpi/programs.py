@@ -10,12 +10,15 @@ import time
 from typing import Any
 
 from evalpool import (
+    BadArgument,
     Evaluator,
     MaximumJobsSpawnReached,
     MPICommEvaluator,
     SerialEvaluator,
     ThreadPoolEvaluator,
     distributed,
+    queued,
+    simulated,
 )
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.storage import MPIStorage
@@ -248,6 +251,31 @@ def bad_root() -> None:
         evaluator_class(double, **kwargs)
     except EvalpoolError as error:
         say(error=type(error).__name__)
+
+
+def stacked() -> None:
+    """Decorators in every order; one rank cannot make the first, and the others count on without it."""
+    from itertools import permutations
+
+    from mpi4py import MPI
+
+    def run(job: Any, dequed: Any) -> dict[str, Any]:
+        return {"objective": dequed[0], "runtime": 1.0}
+
+    rank = MPI.COMM_WORLD.rank
+    evaluator_class: Any = distributed("mpi")(ThreadPoolEvaluator)
+    try:
+        with evaluator_class(double, num_workers=0 if rank == 1 else 2) as evaluator:
+            say(workers=evaluator.num_total_workers)
+    except BadArgument:
+        say(workers=None)
+    for order in permutations([queued, distributed("mpi"), simulated]):
+        evaluator_class = ThreadPoolEvaluator
+        for decorator in order:
+            evaluator_class = decorator(evaluator_class)
+        with evaluator_class(run, num_workers=2, queue=[7]) as evaluator:
+            evaluator.submit([{"x": 1}] * 2)
+            say(objectives=[job.objective for job in evaluator.gather()], workers=evaluator.num_total_workers)
 
 
 def storage() -> None:

@@ -247,6 +247,17 @@ def test_an_error_of_the_root_alone_keeps_nobody_waiting(engine: Engine, tmp_pat
     assert sorted(fact["error"] for fact in said(ended)) == ["BackendError", "BackendError", "BadArgument"], ended.err
 
 
+def test_distributed_stacks_in_every_order_and_counts_on_without_a_rank_that_fails(
+    engine: Engine, tmp_path: Path
+) -> None:
+    ended = everywhere(engine, "stacked", tmp_path)
+    assert ended.code == 0, ended.err
+    facts = said(ended)
+    assert sorted(str(fact["workers"]) for fact in facts if "objectives" not in fact) == ["4", "4", "None"]
+    stacked = [fact for fact in facts if "objectives" in fact]
+    assert stacked == [{"objectives": [7, 7], "workers": 6}] * 18
+
+
 def test_a_log_on_the_root_serves_all_ranks_also_after_the_roots_last_line(engine: Engine, tmp_path: Path) -> None:
     ended = everywhere(engine, "storage", tmp_path)
     assert said(ended) == [{"jobs": 60, "exact": True}], ended.err

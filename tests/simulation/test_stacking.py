@@ -11,7 +11,6 @@ import pytest
 
 from evalpool import Evaluator, SerialEvaluator, ThreadPoolEvaluator, distributed, queued, simulated
 from evalpool.callbacks import Callback
-from evalpool.simulation._simulated import SimulatedEvaluator
 from evalpool.storage import SQLiteStorage
 
 DECORATORS: dict[str, Callable[[type[Evaluator]], Any]] = {
@@ -25,7 +24,7 @@ ORDERS = [
     for order in itertools.permutations(DECORATORS, count)
     if "simulated" in order
 ]  # fmt: skip
-OWN = {"__init__", "__doc__", "__module__", "__annotations__", "__abstractmethods__", "_abc_impl", "_timeline"}
+OWN = {"__init__", "__doc__", "__module__", "_timeline", "_membership", "_resources"}
 """What a class of a decorator may name, though its base does: Python's own, and the part that it hands in."""
 
 
@@ -83,8 +82,23 @@ def a_directory_for_the_plain_one(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
 
 
-def test_simulated_overrides_nothing_of_an_evaluator() -> None:
-    names = {name for name in vars(SimulatedEvaluator) if not name.startswith("__") or name in ("__init__",)}
-    assert names & set(dir(Evaluator)) - OWN == set()
-    made = simulated(ThreadPoolEvaluator)
-    assert {name for name in vars(made) if not name.startswith("__")} - OWN == set()
+@pytest.mark.parametrize("order", list(itertools.permutations(["queued", "distributed"])), ids="-".join)
+def test_in_real_time_too(order: tuple[str, ...], tmp_path: Path) -> None:
+    made: Any = ThreadPoolEvaluator
+    for name in order:
+        made = DECORATORS[name](made)
+    with SQLiteStorage(tmp_path / "search.db") as storage, made(run, storage=storage, queue=["a"]) as evaluator:
+        evaluator.submit([{"x": x} for x in range(3)])
+        assert [job.metadata["lent"] for job in evaluator.gather()] == ["a"] * 3
+        assert (evaluator.rank, evaluator.size, evaluator.num_total_workers) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("decorator", [queued, distributed("storage"), distributed("mpi"), simulated])
+@pytest.mark.parametrize("base", [SerialEvaluator, ThreadPoolEvaluator])
+def test_a_decorator_overrides_nothing_of_an_evaluator(decorator: Any, base: type[Evaluator]) -> None:
+    made = decorator(base)
+    added = [each for each in made.__mro__ if each not in base.__mro__]
+    assert made in added
+    for each in added:
+        names = {name for name in vars(each) if not name.startswith("__") or name == "__init__"}
+        assert names & set(dir(base)) <= OWN

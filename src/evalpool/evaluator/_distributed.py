@@ -7,19 +7,15 @@ are exact there, so this decorator only brings the evaluators together.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from evalpool._checks import check_choice, check_number
-from evalpool._clock import unix_time
-from evalpool.errors import BackendError, BadArgument, StorageError
+from evalpool._checks import check_choice
+from evalpool.errors import BadArgument
 from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._membership import Membership, OverMPI, OverStorage
 
 __all__ = ["distributed"]
-
-MEMBER = "evalpool:member:"
-"""Keys of search values: who takes part, with how many workers."""
 
 
 def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Sharing]]:
@@ -58,31 +54,37 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
 
 
 class _Sharing(Evaluator):
-    """What both have: who takes part, and when to look for others' jobs."""
+    """An evaluator to which a `Membership` is handed in."""
 
-    rank: int
-    size: int
-    num_total_workers: int
+    _membership: Membership
 
     def __init__(
         self, run_function: Any, *, share_freq: int = 1, tables_everywhere: bool = False, **kwargs: Any
     ) -> None:
-        self._share_freq = check_number("share_freq", share_freq, 1)
-        self._looked_at = 0  # own jobs gathered at the last look
-        if not tables_everywhere and self.rank != 0:
-            from evalpool.callbacks import CSVLoggerCallback
+        member = self._membership
+        try:
+            kwargs = member.prepare({**kwargs, "share_freq": share_freq, "tables_everywhere": tables_everywhere})
+            super().__init__(run_function, **kwargs)
+            if self.is_master:  # one that only served is closed by now
+                member.join(self._search, self.num_workers)
+        except BaseException:
+            member.leave()
+            raise
 
-            callbacks = kwargs.get("callbacks") or []
-            kwargs["callbacks"] = [each for each in callbacks if not isinstance(each, CSVLoggerCallback)]
-        super().__init__(run_function, **kwargs)
-        self._foreign_jobs.is_due = self._is_due
+    @property
+    def rank(self) -> int:
+        """0 is the root, or who began the search."""
+        return self._membership.rank
 
-    def _is_due(self) -> bool:
-        """Are others' jobs to be looked for now?"""
-        if self.num_jobs_gathered - self._looked_at < self._share_freq and self._core.inbox.outstanding:
-            return False  # once nothing is outstanding, the next look may be the last one
-        self._looked_at = self.num_jobs_gathered
-        return True
+    @property
+    def size(self) -> int:
+        """How many take part: ranks; or, with ``backend="storage"``, processes that do so now."""
+        return self._membership.size
+
+    @property
+    def num_total_workers(self) -> int:
+        """Of all that take part."""
+        return self._membership.num_total_workers
 
 
 class _OverMPI(_Sharing):
@@ -92,86 +94,13 @@ class _OverMPI(_Sharing):
         self, run_function: Any, *, comm: Any = None, root: int = 0, storage: Any = None, search_id: Any = None,
         **kwargs: Any,
     ) -> None:  # fmt: skip
-        from evalpool._mpi._crew import crew_of, has_runner
-        from evalpool.storage import MPIStorage
-
-        crew = crew_of(comm, root)
-        if has_runner():
-            raise BackendError(
-                "Under `python -m evalpool.mpi` one rank searches and the others run its jobs. A distributed search "
-                "runs on every rank: mpirun -n N python script.py"
-            )
-        self._default = storage is None
-        if storage is None:
-            storage = MPIStorage(comm, root)
-        self.rank, self.size = (crew.rank - root) % crew.size, crew.size  # the root is 0
-        # Whatever goes wrong on one rank is told to all, else they would wait for it for ever.
-        news: Any = None
-        try:
-            if self.rank == 0:
-                super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
-                news = self.search_id
-        finally:
-            crew.meet()
-            news = crew.work.bcast(news, root)
-        if news is None:
-            raise BackendError("The root could not begin the search; its own error says why.")
-        workers = 0
-        try:
-            if self.rank != 0:
-                super().__init__(run_function, storage=storage, search_id=news, **kwargs)
-            workers = self.num_workers
-        finally:
-            crew.meet()
-            self.num_total_workers = int(crew.work.allreduce(workers))
-
-    def _reaches(self, storage: Any) -> bool:
-        # Ours is for the searches; where workers cannot reach it, their jobs are told so, as without any storage.
-        return self._default or super()._reaches(storage)
+        self._membership = OverMPI(comm, root, storage)
+        super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
 
 
 class _OverStorage(_Sharing):
     """Independent processes that share a storage."""
 
     def __init__(self, run_function: Any, *, storage: Any = None, search_id: Any = None, **kwargs: Any) -> None:
-        from evalpool.storage import Sharing, Storage, storage_from_url
-
-        with contextlib.ExitStack() as stack:
-            client = stack.enter_context(storage_from_url(storage)) if isinstance(storage, str) else storage
-            if not isinstance(client, Storage) or client.shared < Sharing.PROCESSES:
-                raise BadArgument(
-                    f"storage is {storage!r}; processes that search together need one that they share: "
-                    'storage=SQLiteStorage("results.db"), JournalStorage(directory) or RedisStorage(host).'
-                )
-            self.rank = 0 if search_id is None else len(_members(client, _latest(client, search_id)))
+        self._membership = OverStorage()
         super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
-        self._key = f"{MEMBER}{self._search.owner}"
-        self._search.storage.store_search_value(
-            self._search.search_id, self._key, {"since": unix_time(), "workers": self.num_workers}
-        )
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        """How many take part now."""
-        return len(_members(self._search.storage, self._search.search_id))
-
-    @property
-    def num_total_workers(self) -> int:  # type: ignore[override]
-        """Of all that take part now."""
-        return sum(member["workers"] for member in _members(self._search.storage, self._search.search_id))
-
-    def _leave_storage(self) -> None:
-        with contextlib.suppress(StorageError):  # a lost storage counts nobody, and the base reports the loss
-            self._search.storage.store_search_value(self._search.search_id, self._key, None)
-        super()._leave_storage()
-
-
-def _latest(storage: Any, search_id: str) -> str:
-    return str(storage.latest_search() if search_id == "latest" else search_id)
-
-
-def _members(storage: Any, search_id: str) -> list[dict[str, Any]]:
-    """Who takes part in a search; costs what is new in the storage, and the number of those who ever did."""
-    with storage._fold_lock:
-        values = storage._search(search_id).values
-        return [value for key, value in values.items() if key.startswith(MEMBER) and value is not None]

@@ -11,6 +11,7 @@ The path of a job, and which part does what, is drawn in docs/architecture.md.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from evalpool.batch._deadline import Deadline
     from evalpool.callbacks import Callback
+    from evalpool.evaluator._membership import Membership
     from evalpool.evaluator._stop_control import StopControl
     from evalpool.storage import Storage
 
@@ -94,6 +96,9 @@ class Evaluator(Creation, SearchView):
     _timeline: Timeline | None = None
     """Of simulated time."""
 
+    _membership: Membership | None = None
+    """Of a search on which several evaluators work."""
+
     def __init__(
         self,
         run_function: Callable[..., Any],
@@ -136,8 +141,8 @@ class Evaluator(Creation, SearchView):
         parts = assemble(
             self, self._search, backend, num_workers=self._num_workers, callbacks=self._callbacks,
             job_timeout=self._job_timeout, retries=allowed, stopper=self._stopper, raises=raises,
-            resources=self._lent_resources(), timeline=self._timeline, start=self._start_up,
-            expect_deadlines=self._expect_deadlines,
+            resources=self._lent_resources(), timeline=self._timeline, membership=self._membership,
+            start=self._start_up, expect_deadlines=self._expect_deadlines,
         )  # fmt: skip
         self._core, self._stops, self._timers = parts.core, parts.core.stops, parts.timers
         self._ends: StopControl | Timeline = self._stops if self._timeline is None else self._timeline
@@ -182,12 +187,10 @@ class Evaluator(Creation, SearchView):
         """What a decorator handed in."""
         return self._resources
 
-    def _reaches(self, storage: Storage) -> bool:
-        """Can the workers use this storage?"""
-        return self._backend.reaches(storage)
-
     def _check_reach(self, storage: Storage) -> None:
-        if not self._reaches(storage):
+        if self._membership is not None and storage is self._membership.storage:
+            return
+        if not self._backend.reaches(storage):
             raise _settings.unreachable(storage, type(self).__name__, self._backend.sharing())
 
     def _start_up(self) -> None:
@@ -405,11 +408,12 @@ class Evaluator(Creation, SearchView):
 
     def _leave_storage(self) -> None:
         try:
-            try:
+            with contextlib.ExitStack() as at_last:
+                at_last.callback(self._search.leave)
+                if self._membership is not None:
+                    at_last.callback(self._membership.leave)
                 self._recorder.write_rest()
                 self._fence.close()
-            finally:
-                self._search.leave()
         except Exception as error:  # of a client of somebody else's it may be any
             if from_a_handler(error):
                 raise

@@ -26,6 +26,7 @@ from evalpool.evaluator._watching import Watching
 
 if TYPE_CHECKING:
     from evalpool.evaluator._backend import Backend
+    from evalpool.evaluator._membership import Membership
     from evalpool.evaluator._open_search import OpenSearch
     from evalpool.evaluator._scheduler import Resources
     from evalpool.outcomes import FailureKind
@@ -64,6 +65,7 @@ def assemble(
     raises: bool,
     resources: Resources | None,
     timeline: Timeline | None,
+    membership: Membership | None,
     start: Callable[[], None],
     expect_deadlines: Callable[[], None],
 ) -> Parts:
@@ -88,6 +90,8 @@ def assemble(
         core.unrecorded, core.record, core.leave = recorder.unrecorded, recorder.outcomes, fence.leave
     watching = Watching(stopper, recorder, hooks)
     foreign_jobs = ForeignJobs(search, hooks, back_off, fence.is_ours)
+    if membership is not None:
+        foreign_jobs.is_due = lambda: membership.due(core.num_gathered, core.inbox.outstanding)
     gathering = Gathering(
         search, core, times, recorder=recorder, fence=fence, hooks=hooks, foreign_jobs=foreign_jobs,
         first_failures=FirstFailures(callbacks),
