@@ -100,6 +100,9 @@ def test_plot_draws_a_picture(finished: Command) -> None:
 def test_what_failed_is_run_again_in_the_same_search(finished: Command) -> None:
     asked = finished("retry", "runs.db", "--failed", code=2)
     assert "begun with program:run, so if you trust it: evalpool retry runs.db --failed --function" in asked.stderr
+    asked = finished("retry", "runs.db", "--search-id", "0", "--cancelled", "--failed", "--tag", "a b", code=2)
+    advised = "evalpool retry runs.db --search-id 0 --failed --cancelled --tag 'a b' --function program:run"
+    assert advised in " ".join(asked.stderr.split())
     code = "def run(job):\n    return job['x'] * 100\n"
     (finished.directory / "better.py").write_text(code)
     arguments = ["--failed", "--function", "better:run", "--backend", "serial", "--progress", "off", "--json"]

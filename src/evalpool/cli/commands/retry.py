@@ -74,7 +74,7 @@ def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO)
     with open_to_read(arguments.store) as storage, clean_end():
         search_id = search_of(storage, arguments.search_id)
         if arguments.function is None:
-            raise BadArgument(_advice(arguments.store, storage, search_id))
+            raise BadArgument(_advice(arguments, storage, search_id))
         function = load_function(arguments.function)
         if not arguments.force:
             named = function_of(arguments.function, function)
@@ -113,12 +113,17 @@ def _status(record: JobRecord) -> JobStatus:
     return JobStatus.FAILED if failed else record.status
 
 
-def _advice(store: str, storage: Storage, search_id: str) -> str:
+def _advice(arguments: argparse.Namespace, storage: Storage, search_id: str) -> str:
+    """What to add to the command, with all that says which jobs are meant."""
+    named = [] if arguments.search_id is None else ["--search-id", arguments.search_id]
+    asked = [f"--{name}" for name in ("failed", "cancelled") if getattr(arguments, name)]
+    tags = [word for tag in arguments.tag for word in ("--tag", tag)]
+    words = ["evalpool", "retry", arguments.store, *named, *asked, *tags, "--function"]
+    command = clean(shlex.join(words), LONGEST_LINE)
     try:
-        name = storage.load_search_value(search_id, "run_function")
+        name = clean(str(storage.load_search_value(search_id, "run_function")), LONGEST_LINE)
     except KeyError:
-        return f"name the run-function: evalpool retry {store} --failed --function module:function."
+        return f"name the run-function: {command} module:function."
     return (
-        f"name the run-function; this search was begun with {clean(str(name), LONGEST_LINE)}, so if you trust it: "
-        f"evalpool retry {store} --failed --function {shlex.quote(clean(str(name), LONGEST_LINE))}"
+        f"name the run-function; this search was begun with {name}, so if you trust it: {command} {shlex.quote(name)}"
     )
