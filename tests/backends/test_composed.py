@@ -34,6 +34,23 @@ class ThreadPerJob(Backend):
         self.a_port.report([(attempt, self.a_port.evaluate(attempt, self.a_worker))])
 
 
+def test_an_engine_need_not_say_which_worker_it_was() -> None:
+    class AtOnce(Backend):
+        def start(self, port: Port) -> None:
+            self.port = port
+
+        def run(self, attempts: list[Attempt]) -> None:
+            self.port.report([(attempt, self.port.evaluate(attempt)) for attempt in attempts])
+
+    class AtOnceEvaluator(Evaluator):
+        backend_class = AtOnce
+
+    with AtOnceEvaluator(lambda job: job["x"]) as evaluator:
+        evaluator.submit([{"x": 1}, {"x": 2}])
+        assert [job.objective for job in evaluator.gather(timeout=20)] == [1, 2]
+        assert [record.worker for record in evaluator.results()] == [None, None]
+
+
 def names_of_evaluators() -> set[str]:
     """All that is an attribute of the class, or of an object, and no name that Python itself uses."""
     with SerialEvaluator(print) as evaluator:

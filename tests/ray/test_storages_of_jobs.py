@@ -64,7 +64,7 @@ def test_on_several_hosts_a_storage_of_one_host_is_refused_with_the_name_of_one_
 def test_a_worker_of_a_host_that_joined_later_is_told_that_the_storage_is_another_hosts(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalpool.backends._ray._evaluator.host_identity", lambda: "another host")
+    monkeypatch.setattr("evalpool.backends._ray._backend.host_identity", lambda: "another host")
     with (
         SQLiteStorage(tmp_path / "results.db") as storage,
         RayEvaluator(read, num_workers=1, storage=storage) as evaluator,

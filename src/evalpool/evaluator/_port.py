@@ -120,9 +120,10 @@ class Port:
         self._call = self.task.call
         self._channel = LocalChannel(self)
 
-    def evaluate(self, attempt: Attempt, worker: Worker | None) -> Outcome:
+    def evaluate(self, attempt: Attempt, worker: Worker | None = None) -> Outcome:
         """Run the run-function here and now, in this process and thread; `started` is not called.
 
+        The record names `worker` as the one that ran it, or none.
         Never raises, whatever the run-function does, unless `task.lets_interrupts_through` was set.
         """
         number = attempt.number
@@ -132,7 +133,7 @@ class Port:
             self._channel.forget(job, number)
         return outcome
 
-    async def aevaluate(self, attempt: Attempt, worker: Worker | None) -> Outcome:
+    async def aevaluate(self, attempt: Attempt, worker: Worker | None = None) -> Outcome:
         """As `evaluate`, of an async run-function inside a running event loop."""
         number = attempt.number
         job = attempt.job.number
