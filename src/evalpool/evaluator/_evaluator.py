@@ -28,7 +28,6 @@ from evalpool.evaluator._open_evaluators import open_evaluators
 from evalpool.evaluator._open_search import OpenSearch
 from evalpool.evaluator._parts import assemble
 from evalpool.evaluator._port import Port, Refusal
-from evalpool.evaluator._resume import resume
 from evalpool.evaluator._scheduler import Resources
 from evalpool.evaluator._search_view import SearchView
 from evalpool.evaluator._timeline import Timeline
@@ -148,7 +147,7 @@ class Evaluator(Creation, SearchView):
         self._ends: StopControl | Timeline = self._stops if self._timeline is None else self._timeline
         self._hooks, self._recorder, self._fence, self._times = parts.hooks, parts.recorder, parts.fence, parts.times
         self._attempts, self._foreign_jobs, self._gathering = parts.attempts, parts.foreign_jobs, parts.gathering
-        self._submissions, self._waiting = parts.submissions, parts.waiting
+        self._submissions, self._waiting, self._resumption = parts.submissions, parts.waiting, parts.resumption
         self._submit, self._gather = parts.submissions.submit, parts.waiting.gather
         self._start_lock = threading.Lock()
         with disposed_if_it_fails(backend):
@@ -309,7 +308,7 @@ class Evaluator(Creation, SearchView):
         """
         if max_lost is not None:
             max_lost = check_number("max_lost", max_lost, 1)
-        return resume(self, max_lost)
+        return self._resumption.resume(max_lost)
 
     # Stopping.
 

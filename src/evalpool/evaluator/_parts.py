@@ -16,6 +16,7 @@ from evalpool.evaluator._hook_queue import HookQueue
 from evalpool.evaluator._job_events import JobEvents
 from evalpool.evaluator._ledger import JobLedger
 from evalpool.evaluator._recorder import Recorder, recorder_for
+from evalpool.evaluator._resume import Resumption
 from evalpool.evaluator._running_attempts import RunningAttempts
 from evalpool.evaluator._stop_control import StopControl
 from evalpool.evaluator._submission import Submissions
@@ -50,6 +51,7 @@ class Parts(NamedTuple):
     gathering: Gathering
     waiting: Waiting
     submissions: Submissions
+    resumption: Resumption
 
 
 def assemble(
@@ -81,9 +83,13 @@ def assemble(
         may_suspend=durable and (timeline is None or timeline.can_suspend),
     )  # fmt: skip
     times = RealTime(search.origin, _describer(resources)) if timeline is None else timeline
+
+    def is_isolated() -> bool:
+        return backend.jobs_are_isolated
+
     fence = Fence(
         search, core, timers.after, back_off=back_off, may_await=timeline is None or timeline.may_await,
-        is_isolated=lambda: backend.jobs_are_isolated,
+        is_isolated=is_isolated,
     )  # fmt: skip
     recorder = fence.recorder = recorder_for(search, JobEvents(search, times), back_off, fence, core.held)
     if recorder.unrecorded is not None:
@@ -104,6 +110,10 @@ def assemble(
         evaluator, search, core, times, recorder=recorder, hooks=hooks, fence=fence, gathering=gathering,
         timeline=timeline, start=start, expect_deadlines=expect_deadlines,
     )  # fmt: skip
+    resumption = Resumption(
+        evaluator, search, core, recorder=recorder, fence=fence, foreign_jobs=foreign_jobs, submissions=submissions,
+        start=start, is_isolated=is_isolated,
+    )  # fmt: skip
     if timeline is not None:
         ledger.own_limits = False
         timeline.attach(
@@ -117,7 +127,9 @@ def assemble(
             )
         )
     attempts = RunningAttempts(core, watching, timeline, search.origin)
-    return Parts(core, timers, hooks, recorder, fence, times, attempts, foreign_jobs, gathering, waiting, submissions)
+    return Parts(
+        core, timers, hooks, recorder, fence, times, attempts, foreign_jobs, gathering, waiting, submissions, resumption
+    )
 
 
 def _describer(resources: Resources | None) -> Callable[[dict[str, Any]], dict[str, Any]]:
