@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evalpool.evaluator._names_above import SuccessiveHalvingStopper as SuccessiveHalvingStopper
     from evalpool.evaluator._names_above import optimize as optimize
     from evalpool.evaluator._names_above import profile as profile
-    from evalpool.evaluator._parcel import pack as pack
+    from evalpool.evaluator._old_backends import pack as pack
     from evalpool.evaluator._queued import queued as queued
     from evalpool.evaluator._registry import EVALUATORS as EVALUATORS
     from evalpool.jobs import Job as Job
@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = attach(
         "Job": "evalpool.jobs",
         "RunningJob": "evalpool.worker",
         "distributed": "_distributed",
-        "pack": "_parcel",
+        "pack": "_old_backends",
         "queued": "_queued",
         "stops_on_sigterm": "evalpool.batch",
         "visible_devices": "evalpool.batch",

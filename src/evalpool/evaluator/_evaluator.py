@@ -154,7 +154,12 @@ class Evaluator(Creation, SearchView):
             for callback in self._callbacks:
                 callback.on_open()
         self._shields = False  # we stand before the handler of Ctrl-C
-        self._port = Port(self)
+        self._port = Port(
+            self._core, self._search, self._make_task(), self._attempts, name=type(self).__name__,
+            num_workers=self._num_workers, job_timeout=self._job_timeout, decides=self._stopper is not None,
+            needed=backend.sharing, storage=lambda: self.storage, after=self._timers.after,
+            workers_changed=self._set_workers,
+        )  # fmt: skip
         open_evaluators.add(self)
         if self._serves:
             try:
@@ -214,6 +219,9 @@ class Evaluator(Creation, SearchView):
         """What a worker needs once."""
         search = self._search
         return Task(self._run_function, self._run_function_kwargs, search.search_id, search.job_type, search.seed)
+
+    def _set_workers(self, count: int) -> None:
+        self._num_workers = count
 
     def _expect_deadlines(self) -> None:
         """A job with a time limit of its own is about to be queued."""

@@ -6,6 +6,7 @@ that it may call, and its engine is an `OldBackend`, which calls the hooks. Noth
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,7 @@ from evalpool.evaluator._settings import check_keywords
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
+    from evalpool.evaluator._parcel import Parcel
     from evalpool.evaluator._port import Port, Turn
     from evalpool.evaluator._scheduler import Resources
     from evalpool.jobs._inbox import Inbox
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from evalpool.storage import Sharing, Storage
     from evalpool.worker._call import Task
 
-__all__ = ["OldBackend", "OldForm", "adapt"]
+__all__ = ["OldBackend", "OldForm", "adapt", "pack"]
 
 logger = get_logger()
 
@@ -189,6 +191,11 @@ class OldForm(Evaluator):
     @property
     def _has_deadlines(self) -> bool:
         return self._core.has_deadlines
+
+
+def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
+    """As `Port.pack`, as backends of the old form call it."""
+    return evaluator._port.pack(apart)
 
 
 class _HookResources:

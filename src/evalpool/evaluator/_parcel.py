@@ -11,7 +11,9 @@ from evalpool.worker._origin import describe
 from evalpool.worker._pickling import dump_whole
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._open_search import OpenSearch
+    from evalpool.storage import Sharing
+    from evalpool.worker._call import Task
 
 __all__ = ["Parcel", "pack"]
 
@@ -34,23 +36,30 @@ class Parcel(NamedTuple):
     origin: bytes
 
 
-def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
-    """Pickle what the workers of `evaluator` need.
+def pack(
+    task: Task,
+    search: OpenSearch,
+    name: str,
+    needed: Callable[[], Sharing],
+    apart: Callable[[pickle.PickleBuffer], Any] | None = None,
+) -> Parcel:
+    """Pickle what the workers of an evaluator need.
 
     Args:
-        evaluator: whose workers.
+        task: what they run.
+        search: whose storage they may use, if they reach it.
+        name: of the evaluator's class, for messages.
+        needed: returns how far a storage must be shared for them to reach it.
         apart: takes the task's large buffers (numpy arrays), which are then not in its pickle (PEP 574).
     """
     from evalpool.worker._by_value import dumps
 
     storage, advice = None, ""
-    if not evaluator._search.others_write:
-        advice = str(
-            _settings.unreachable(evaluator._search.storage, type(evaluator).__name__, evaluator._backend.sharing())
-        )
+    if not search.others_write:
+        advice = str(_settings.unreachable(search.storage, name, needed()))
     else:
-        storage = dump_whole(evaluator._search.storage)
+        storage = dump_whole(search.storage)
     try:
-        return Parcel(dumps(evaluator._make_task(), apart), storage, advice, "", describe())
+        return Parcel(dumps(task, apart), storage, advice, "", describe())
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything
-        return Parcel(b"", storage, advice, _settings.unpicklable_task(evaluator._run_function, error), b"")
+        return Parcel(b"", storage, advice, _settings.unpicklable_task(task.run_function, error), b"")

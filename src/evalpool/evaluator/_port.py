@@ -19,9 +19,11 @@ from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 if TYPE_CHECKING:
     from evalpool.evaluator._attempt import Attempt
     from evalpool.evaluator._core import Core
-    from evalpool.evaluator._evaluator import Evaluator
+    from evalpool.evaluator._open_search import OpenSearch
+    from evalpool.evaluator._running_attempts import RunningAttempts
     from evalpool.jobs._inbox import Inbox
-    from evalpool.storage import Storage
+    from evalpool.storage import Sharing, Storage
+    from evalpool.worker._call import Task
 
 __all__ = ["CannotStart", "Port", "Refusal", "Turn"]
 
@@ -54,8 +56,11 @@ class Port:
     __slots__ = (
         "_call",
         "_channel",
-        "_evaluator",
+        "_needed",
         "_running",
+        "_search",
+        "_storage",
+        "_workers_changed",
         "add_slots",
         "after",
         "asked_to_stop",
@@ -98,26 +103,40 @@ class Port:
     ``lost(numbers, slots, error)``: `numbers` returns the numbers of the jobs that the engine has, `slots` is how many
     slots it has now."""
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-        self.name = type(evaluator).__name__
-        self.search_id = evaluator._search.search_id
-        self.task = evaluator._make_task()
-        self.num_workers = evaluator._num_workers
-        self.job_timeout = evaluator._job_timeout
-        self.watches_starts = evaluator._attempts.watches_starts()
-        self.decides = evaluator._stopper is not None
-        core = evaluator._core
+    def __init__(
+        self,
+        core: Core,
+        search: OpenSearch,
+        task: Task,
+        attempts: RunningAttempts,
+        *,
+        name: str,
+        num_workers: int,
+        job_timeout: float | None,
+        decides: bool,
+        needed: Callable[[], Sharing],
+        storage: Callable[[], Storage],
+        after: Callable[..., None],
+        workers_changed: Callable[[int], None],
+    ) -> None:
+        self._search, self._needed, self._storage, self._workers_changed = search, needed, storage, workers_changed
+        self.name = name
+        self.search_id = search.search_id
+        self.task = task
+        self.num_workers = num_workers
+        self.job_timeout = job_timeout
+        self.watches_starts = attempts.watches_starts()
+        self.decides = decides
         self.has_deadlines = core.has_deadlines
         self._running = core.ledger.running
         self.report = core.report
-        self.started = evaluator._attempts.started
-        self.recorded = evaluator._attempts.recorded
-        self.asked_to_stop = evaluator._stops.asked_to_stop
+        self.started = attempts.started
+        self.recorded = attempts.recorded
+        self.asked_to_stop = core.stops.asked_to_stop
         self.add_slots = core.add_slots
-        self.after = evaluator._timers.after
+        self.after = after
         self.lost = core.lost
-        self._call = self.task.call
+        self._call = task.call
         self._channel = LocalChannel(self)
 
     def evaluate(self, attempt: Attempt, worker: Worker | None = None) -> Outcome:
@@ -149,7 +168,7 @@ class Port:
     def forced(self, attempt: Attempt, text: str, worker: Worker | None = None) -> Outcome:
         """The outcome of an attempt that was stopped by force just now, from when it was seen to start."""
         job = attempt.job
-        start = None if job._started is None else job._started + self._evaluator._search.origin
+        start = None if job._started is None else job._started + self._search.origin
         return failed(job._stop or FailureKind.TIMEOUT, text, start=start, end=monotonic(), worker=worker)
 
     def find(self, number: int, attempt: int) -> Attempt | None:
@@ -159,7 +178,8 @@ class Port:
 
     def set_workers(self, count: int) -> None:
         """There are now so many workers, as `Evaluator.num_workers` tells; slots are not changed by this."""
-        self.num_workers = self._evaluator._num_workers = count
+        self.num_workers = count
+        self._workers_changed(count)
 
     def setup(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
         """What each worker of another process needs once, pickled.
@@ -170,15 +190,19 @@ class Port:
         Raises:
             CannotStart: the run-function cannot be pickled; let it pass, and each job ends so.
         """
-        parcel = pack(self._evaluator, apart)
+        parcel = self.pack(apart)
         if parcel.error:
             raise CannotStart(FailureKind.UNPICKLABLE, parcel.error)
         return parcel
 
+    def pack(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
+        """As `setup`, but a run-function that cannot be pickled is told in `Parcel.error`."""
+        return pack(self.task, self._search, self.name, self._needed, apart)
+
     @property
     def storage(self) -> Storage:
         """The evaluator's storage."""
-        return self._evaluator.storage
+        return self._storage()
 
 
 class Refusal(Backend):
