@@ -20,6 +20,8 @@ from evalpool import (
     ProcessPoolEvaluator,
     SerialEvaluator,
     UnknownMethod,
+    queued,
+    simulated,
 )
 from evalpool.batch._cpus import usable_cpus
 
@@ -169,3 +171,10 @@ def test_an_entry_point_may_name_an_engine(package: Callable[[str, str], None]) 
         assert [job.objective for job in evaluator.gather()] == [6.0]
     with pytest.raises(BadArgument, match=r"no argument 'taste'; it has .*flavour"):
         Evaluator.create(run, "theirs", {"taste": 1})
+
+
+def test_a_queue_of_resources_upon_another_is_refused() -> None:
+    with pytest.raises(BadArgument, match="QueuedSerialEvaluator lends from a queue already"):
+        queued(queued(SerialEvaluator))
+    with pytest.raises(BadArgument, match="lends from a queue already"):
+        queued(simulated(queued(SerialEvaluator)))

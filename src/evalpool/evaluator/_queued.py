@@ -38,10 +38,13 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
     [7, 8, 7]
 
     Raises:
-        BadArgument: no evaluator class; at construction, a queue shorter than `queue_pop_per_task`.
+        BadArgument: no evaluator class, or one that lends from a queue already; at construction, a queue shorter than
+            `queue_pop_per_task`.
     """
     if not (isinstance(evaluator_class, type) and issubclass(evaluator_class, Evaluator)):
         raise BadArgument(f"queued takes an evaluator class, such as ThreadPoolEvaluator; got {evaluator_class!r}.")
+    if getattr(evaluator_class, "_is_queued", False):
+        raise BadArgument(f"{evaluator_class.__name__} lends from a queue already. Give one queue of what jobs need.")
 
     def __init__(
         self: Any,
@@ -56,7 +59,8 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
 
     name = f"Queued{evaluator_class.__name__}"
     doc = f"A `{evaluator_class.__name__}` that lends each job resources; see `evalpool.queued`."
-    made: Any = type(name, (evaluator_class,), {"__init__": __init__, "__doc__": doc, "__module__": __name__})
+    body = {"__init__": __init__, "__doc__": doc, "__module__": __name__, "_is_queued": True}
+    made: Any = type(name, (evaluator_class,), body)
     return made  # type: ignore[no-any-return]
 
 
