@@ -195,11 +195,6 @@ class Coordinator:
         """Has every call from now on the sentinel or an error?"""
         return self._is_over() or self._failure is not None
 
-    @property
-    def num_members(self) -> int:
-        """How many callers are here."""
-        return len(self._places.members) + len(self._places.successors)
-
     def state(self) -> dict[str, Any]:
         """As JSON, for the next coordinator. Only while nobody is here."""
         with self.lock:
