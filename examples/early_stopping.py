@@ -1,4 +1,4 @@
-"""End hopeless trainings early: a stopper that saves most of the epochs.
+"""End unpromising trainings early: a stopper that saves most of the epochs.
 
 A linear classifier is trained on the digits by stochastic gradient descent, up to 27 epochs for each of 20
 configurations. After each epoch the run-function records its accuracy and asks whether to go on. Asynchronous

@@ -1,20 +1,20 @@
 """Where a Ctrl-C may strike: while we wait or run the user's code, and nowhere between.
 
 Python raises KeyboardInterrupt between any two instructions of the main thread: between the reading of a result
-and its report, between the taking of a lock and the `with` that would release it. So what must not be torn apart
-runs behind a shield: a Ctrl-C is noted there and raised at its end, or where the shield is open.
+and its report, between the taking of a lock and the `with` that would release it. So what must not be interrupted
+halfway defers signals: a Ctrl-C is noted there and raised at the end, or where signals are allowed.
 
 ::
 
-    with Shielded():                 noted
-        with Opened():               raised at once: waiting, the user's code
+    with defer_signals():          noted
+        with allow_signals():      raised at once: waiting, the user's code
             ...
-                                     raised here if one was noted
+                                   raised here if one was noted
 
 So may the handler of any other signal raise: SIGALRM that bounds a wait, SIGUSR1 of a batch system. While an evaluator
-is open a `_Handler` stands before each handler of the user's and calls it unless the shield is up; putting them in
-place for every shield instead costs as much as all else that is done for a job. Other threads pass through: Python's
-signal handlers run in the main thread only.
+is open, a `_SignalHandler` stands before each handler of the user's and calls it unless signals are deferred. To
+install them for every `defer_signals` instead would cost as much as all else that is done for a job. Other threads are not
+concerned: Python's signal handlers run in the main thread only.
 """
 
 from __future__ import annotations
@@ -35,8 +35,21 @@ SLICE = 0.4
 """Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
 handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
 
-__all__ = ["SLICE", "Condition", "Opened", "Shielded", "ToldToEnd", "end_by_signal", "ended_by", "from_a_handler",
-           "install", "keep_installed", "replace_handler", "uninstall", "when_told_to_end"]  # fmt: skip
+__all__ = [
+    "SLICE",
+    "Condition",
+    "ToldToEnd",
+    "allow_signals",
+    "defer_signals",
+    "end_by_signal",
+    "ended_by",
+    "from_a_handler",
+    "install",
+    "keep_installed",
+    "replace_handler",
+    "uninstall",
+    "when_told_to_end",
+]
 
 
 class ToldToEnd(KeyboardInterrupt):
@@ -60,14 +73,14 @@ def when_told_to_end(call: Callable[[], None]) -> Callable[[], None]:
 
 
 def end_by_signal(number: int) -> None:
-    """The program is told to end: raise `ToldToEnd`, at once or where the shield opens.
+    """The program is told to end: raise `ToldToEnd`, at once, or where signals are allowed next.
 
     Called by the handler of the signal that says so.
     """
     _state.ended_by = number
     for call in _when_told:
         call()
-    if _state.up:
+    if _state.deferring:
         _state.noted.append(functools.partial(_raise, number))
     else:
         _raise(number)
@@ -82,25 +95,25 @@ def _raise(number: int) -> None:
     raise ToldToEnd(f"told to end by {signal.Signals(number).name}")
 
 
-class _State:
+class _MainThread:
     """Of the main thread.
 
     Its attributes are of an object and not of the class: a class that is written to loses what the interpreter has
-    cached of it, and the next readings of a shield, of which a job has six, take twice as long.
+    cached of it, and the next calls of `defer_signals`, of which a job has six, take twice as long.
     """
 
-    __slots__ = ("ended_by", "main", "noted", "seen", "up", "users")
+    __slots__ = ("deferring", "ended_by", "main", "noted", "seen", "users")
 
     def __init__(self) -> None:
         self.main = threading.main_thread().ident
-        self.up = False  # the shield
+        self.deferring = False
         self.noted: list[Callable[[], None]] = []  # what handlers would have done that came behind it
         self.seen: list[Any] = []  # the handlers of `LOOKED_AT`, when we looked last
         self.users = 0
         self.ended_by = 0  # the last signal that told the program to end
 
 
-_state = _State()
+_state = _MainThread()
 
 ALL = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 """Those whose handlers may raise, or close an evaluator, amidst the code that they interrupt."""
@@ -109,7 +122,7 @@ LOOKED_AT = [number for number in ALL if number < 32 and getattr(number, "name",
 """Those of which a new handler is noticed while evaluators are open; of the others, when the first one is opened."""
 
 
-class _Handler:
+class _SignalHandler:
     """Stands before one handler of the user's: who puts back what `signal.signal` gave finds that very one beneath."""
 
     __slots__ = ("theirs",)
@@ -118,7 +131,7 @@ class _Handler:
         self.theirs = theirs
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if _state.up:
+        if _state.deferring:
             _state.noted.append(functools.partial(self.theirs, number, None))
         else:
             self.theirs(number, frame)
@@ -126,7 +139,7 @@ class _Handler:
 
 def _after_fork() -> None:
     """In a forked child the forking thread is the main one, and no evaluator is open."""
-    _state.up = False
+    _state.deferring = False
     _state.noted = []
     _state.main = get_ident()
     _state.users = 0
@@ -155,8 +168,8 @@ def keep_installed() -> None:
 def _stand_before(numbers: list[signal.Signals]) -> None:
     for number in numbers:
         current = _signal.getsignal(number)
-        if callable(current) and type(current) is not _Handler:
-            signal.signal(number, _Handler(current))
+        if callable(current) and type(current) is not _SignalHandler:
+            signal.signal(number, _SignalHandler(current))
     _state.seen = list(map(_signal.getsignal, LOOKED_AT))
 
 
@@ -166,7 +179,7 @@ def uninstall() -> None:
     if _state.users <= 0 and get_ident() == _state.main:
         for number in ALL:
             current = _signal.getsignal(number)
-            if type(current) is _Handler:
+            if type(current) is _SignalHandler:
                 signal.signal(number, current.theirs)
 
 
@@ -178,7 +191,7 @@ def replace_handler(number: int, handler: Any) -> Any:
     before = signal.signal(number, handler)
     if _state.users > 0:
         _stand_before(ALL)
-    return before.theirs if type(before) is _Handler else before
+    return before.theirs if type(before) is _SignalHandler else before
 
 
 def _deliver() -> None:
@@ -190,47 +203,47 @@ def from_a_handler(error: BaseException) -> bool:
     """Was this raised by a handler of the user's that ours called, rather than by the code that it interrupted?"""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code in (_Handler.__call__.__code__, _deliver.__code__):
+        if trace.tb_frame.f_code in (_SignalHandler.__call__.__code__, _deliver.__code__):
             return True
         trace = trace.tb_next
     return False
 
 
-class Shielded:
-    """The context behind the shield. Each remembers how it found things, so nesting needs no bookkeeping."""
+class defer_signals:
+    """A context in which signals are noted, not handled. Nests: each remembers the state that it found."""
 
     __slots__ = ("_was",)
 
     def __enter__(self) -> None:
-        if _state.up or get_ident() != _state.main:
+        if _state.deferring or get_ident() != _state.main:
             self._was = True
         else:
             self._was = False
-            _state.up = True
+            _state.deferring = True
 
     def __exit__(self, *exception: object) -> None:
         if not self._was:
-            _state.up = False
+            _state.deferring = False
             if _state.noted:
                 _deliver()
 
 
-class Opened:
-    """The context, within another one, in which the shield is open."""
+class allow_signals:
+    """A context within `defer_signals` in which handlers of signals are called at once."""
 
     __slots__ = ("_was",)
 
     def __enter__(self) -> None:
-        self._was = _state.up and get_ident() == _state.main
+        self._was = _state.deferring and get_ident() == _state.main
         if self._was:
-            _state.up = False
+            _state.deferring = False
             if _state.noted:
-                _state.up = True
+                _state.deferring = True
                 _deliver()
 
     def __exit__(self, *exception: object) -> None:
         if self._was:
-            _state.up = True
+            _state.deferring = True
 
 
 class Condition(threading.Condition):
@@ -246,7 +259,7 @@ class Condition(threading.Condition):
         got = False
         try:
             end = None if timeout is None else monotonic() + timeout
-            with Opened():
+            with allow_signals():
                 while not got:
                     rest = SLICE if end is None else min(SLICE, end - monotonic())
                     got = waiter.acquire(True, max(0.0, rest))

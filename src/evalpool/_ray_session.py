@@ -16,7 +16,7 @@ from evalpool._launchers import as_no_rank
 from evalpool._patched import refuse_if_patched
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
-__all__ = ["Session", "import_ray"]
+__all__ = ["RayHold", "import_ray"]
 
 CONNECT_WITHIN = 5.0
 """Seconds that a cluster's head may take to accept a connection."""
@@ -31,7 +31,7 @@ def import_ray(who: str) -> Any:
     return ray
 
 
-class Session:
+class RayHold:
     """One user's hold on this process's connection to Ray; `leave` ends it.
 
     Args:
@@ -67,38 +67,38 @@ class Session:
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus}
         wanted = {name: value for name, value in given.items() if value is not None}
         initialized = False
-        with Session._lock:
+        with RayHold._lock:
             if ray.is_initialized():
                 _check_same(ray, address, wanted, kwargs)
             else:
                 # By itself Ray would also take whatever cluster somebody runs on this host.
                 address = address or os.environ.get("RAY_ADDRESS") or "local"
-                if Session._starter is not None:  # of a Ray that the user has shut down meanwhile
-                    Session._starter.end()
-                Session._starter = _in_a_thread_that_lasts(lambda: _init(ray, address, {**wanted, **kwargs}))
-                Session._ours, Session._users = True, 0
-                Session._local = address == "local"
+                if RayHold._starter is not None:  # of a Ray that the user has shut down meanwhile
+                    RayHold._starter.end()
+                RayHold._starter = _in_a_thread_that_lasts(lambda: _init(ray, address, {**wanted, **kwargs}))
+                RayHold._ours, RayHold._users = True, 0
+                RayHold._local = address == "local"
                 initialized = True
-            Session._users += 1
+            RayHold._users += 1
             self.initialized = initialized
             """Did this one connect the process to Ray, by the given `ray_kwargs`?"""
-            self.is_local = Session._ours and Session._local
+            self.is_local = RayHold._ours and RayHold._local
             """Did that start a cluster of this host alone?"""
         self._left = False
 
     def leave(self) -> None:
         """Stop Ray if one of us started it and nobody of us uses it any more. Idempotent."""
-        with Session._lock:
+        with RayHold._lock:
             if self._left:
                 return
             self._left = True
-            Session._users -= 1
-            if Session._users == 0 and Session._ours:
-                Session._ours = False
+            RayHold._users -= 1
+            if RayHold._users == 0 and RayHold._ours:
+                RayHold._ours = False
                 self.ray.shutdown()
-            if Session._users == 0 and Session._starter is not None:
-                Session._starter.end()
-                Session._starter = None
+            if RayHold._users == 0 and RayHold._starter is not None:
+                RayHold._starter.end()
+                RayHold._starter = None
 
 
 class _LastingThread:

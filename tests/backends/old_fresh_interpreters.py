@@ -32,11 +32,11 @@ class FreshInterpreterEvaluator(Evaluator):
         return Sharing.PROCESSES  # a storage must be one that other processes can reach
 
     def _start(self) -> None:
-        parcel = pack(self)  # the run-function and its keyword arguments, pickled once
-        if parcel.error:
-            raise TypeError(parcel.error)
+        packed = pack(self)  # the run-function and its keyword arguments, pickled once
+        if packed.error:
+            raise TypeError(packed.error)
         self._line = Line(self)  # over which a job records, and asks whether to stop
-        self._call = RemoteCall(parcel.task, parcel.storage, parcel.advice, self._line.address, parcel.origin)
+        self._call = RemoteCall(packed.task, packed.storage, packed.advice, self._line.address, packed.origin)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def _dispatch(self, job: Job[Any]) -> None:

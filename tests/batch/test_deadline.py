@@ -27,7 +27,7 @@ from evalpool import (
     simulated,
     stops_on_sigterm,
 )
-from evalpool._interrupts import Opened, Shielded
+from evalpool._interrupts import allow_signals, defer_signals
 from evalpool.callbacks import Callback
 from evalpool.storage import SQLiteStorage
 
@@ -131,15 +131,15 @@ def test_sigterm_ends_the_block_once_and_the_handler_before_is_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_signal_behind_the_shield_is_raised_where_it_opens_whatever_ctrl_c_means() -> None:
+def test_a_deferred_signal_is_raised_where_signals_are_allowed_whatever_ctrl_c_means() -> None:
     steps = []
 
     def search() -> None:
         with stops_on_sigterm(also=(signal.SIGUSR1,)):
-            with Shielded():
+            with defer_signals():
                 signal.raise_signal(signal.SIGUSR1)
                 steps.append("whole")
-                with Opened():
+                with allow_signals():
                     steps.append("never")
 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

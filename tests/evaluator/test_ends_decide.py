@@ -116,7 +116,7 @@ def test_a_worker_that_died_of_the_stop_is_the_stops_outcome() -> None:
 
 
 def hold_the_gil(seconds: float) -> None:
-    """As C code that does not let go of it."""
+    """As C code that does not release it."""
     end = time.monotonic() + seconds
     step = 5_000_000
     while time.monotonic() < end:

@@ -340,12 +340,12 @@ class Ledger(RuleBasedStateMachine):
     def withdraw_a_ready_one(self, data: Any) -> None:
         number = data.draw(st.sampled_from(sorted(self.ready)))
         del self.ready[number]
-        assert self.ledger.withdraw(self.jobs[number])
+        assert self.ledger.remove_ready(self.jobs[number])
         self.deliver(self.jobs[number], failed(FailureKind.SUSPENDED, "another's"))
 
     @rule()
     def end_all_that_is_ready(self) -> None:
-        jobs = self.ledger.withdraw_all()
+        jobs = self.ledger.remove_all_ready()
         assert [job.number for job in jobs] == sorted(self.ready, key=self.ready.__getitem__)
         self.ready.clear()
         for job in jobs:

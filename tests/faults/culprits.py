@@ -22,7 +22,7 @@ def say(*words: object) -> None:
 
 
 def hold_the_gil() -> None:
-    """One call into C that never lets go of the interpreter."""
+    """One call into C that never releases the interpreter lock."""
     re.match(r"(a*)*b", "a" * 64)
 
 

@@ -158,7 +158,7 @@ def test_closing_ends_a_stopped_worker(make: Make) -> None:
 # Workers that cannot start.
 
 
-def hopeless(evaluator: Evaluator, said: str) -> None:
+def fails_every_job(evaluator: Evaluator, said: str) -> None:
     """No worker can start: jobs fail and say why, also those submitted later; nothing waits."""
     for count in (5, 3):
         jobs = evaluator.submit([{"x": n} for n in range(count)])
@@ -174,7 +174,7 @@ def test_jobs_fail_with_the_reason_where_the_interpreter_cannot_start(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PYTHONHOME", str(tmp_path))
-    hopeless(make(culprits.mostly_harmless, num_workers=2), "encodings")
+    fails_every_job(make(culprits.mostly_harmless, num_workers=2), "encodings")
 
 
 def test_jobs_fail_with_the_reason_where_a_site_customisation_exits(
@@ -182,7 +182,7 @@ def test_jobs_fail_with_the_reason_where_a_site_customisation_exits(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os.write(2, b'not today'); os._exit(5)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    hopeless(make(culprits.mostly_harmless, num_workers=2), "not today")
+    fails_every_job(make(culprits.mostly_harmless, num_workers=2), "not today")
 
 
 @pytest.mark.parametrize("executable", ["no such file", "not executable"])
@@ -193,7 +193,7 @@ def test_jobs_fail_with_the_reason_where_there_is_no_interpreter(
     if executable == "not executable":
         path.write_text("")
     monkeypatch.setattr(sys, "executable", str(path))
-    hopeless(make(culprits.mostly_harmless, num_workers=2), str(path))
+    fails_every_job(make(culprits.mostly_harmless, num_workers=2), str(path))
 
 
 def test_jobs_fail_where_evalpool_itself_cannot_be_imported(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

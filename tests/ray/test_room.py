@@ -1,4 +1,4 @@
-"""More workers than there is room for: they wait, say for whom, and are let go without a word."""
+"""More workers than there is room for: they wait, say for whom, and are dismissed without a message."""
 
 from __future__ import annotations
 

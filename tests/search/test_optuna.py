@@ -73,7 +73,7 @@ def test_another_number_of_objectives_than_the_study_has_is_an_error(optuna: Any
             optimize(evaluator, optimizer, max_evals=5)
 
 
-def test_a_study_of_the_user_is_gone_on_with(optuna: Any) -> None:
+def test_a_study_of_the_user_is_continued(optuna: Any) -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(2):
         with SerialEvaluator(lambda job: job["x"]) as evaluator:

@@ -25,7 +25,7 @@ from evalpool._net._proof import ProofFailed
 from evalpool._net._sockets import kind_of, reach
 from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import ObjectiveFuncWrapper, get_multiple_wrappers
-from evalpool.simulation._protocol import Channel
+from evalpool.simulation._protocol import CallerChannel
 
 from .callers import SENTINEL, by_worker, call_until_the_end, declared, die, in_line, in_threads
 
@@ -673,7 +673,7 @@ def test_who_does_not_know_the_key_is_refused_and_the_key_is_for_this_user_alone
 def test_frames_of_nonsense_do_not_stop_the_coordinator() -> None:
     here, there = socket.socketpair()
     with here, there:
-        channel = Channel(here)
+        channel = CallerChannel(here)
         there.sendall(b"\x03\x00\x00\x00\x07abc" + b"\x02\x00")
         assert channel.feed() == [(7, b"abc")]
         there.sendall(b"\x00\x00\x08de")

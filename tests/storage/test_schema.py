@@ -72,7 +72,7 @@ def test_a_store_of_schema_1_is_exported_as_it_was(old: Any, tmp_path: Path) -> 
     assert rows[1].startswith("1,aé,1.5,1,DONE,")
 
 
-def test_a_store_of_schema_1_is_gone_on_with_and_stays_readable(old: Any, tmp_path: Path) -> None:
+def test_a_store_of_schema_1_is_continued_and_stays_readable(old: Any, tmp_path: Path) -> None:
     for turn in range(2):
         with (
             old() as storage,

@@ -16,18 +16,18 @@ from evalpool.storage._writer import Writer
 
 
 class Disk:
-    """Where batches go; can be full, and can be slow until it is let go."""
+    """Where batches go; can be full, and can be blocked until a test unblocks it."""
 
     def __init__(self) -> None:
         self.commits: list[list[int]] = []
         self.full = False
         self.entered = threading.Event()
-        self.let_go = threading.Event()
-        self.let_go.set()
+        self.unblocked = threading.Event()
+        self.unblocked.set()
 
     def commit(self, batches: list[int]) -> None:
         self.entered.set()
-        assert self.let_go.wait(10)
+        assert self.unblocked.wait(10)
         if self.full:
             raise StorageUnavailable("the disk is full")
         self.commits.append(list(batches))
@@ -51,13 +51,13 @@ def test_what_was_appended_is_committed_on_return(disk: Disk) -> None:
 
 def test_what_gathers_during_a_commit_is_one_commit(disk: Disk) -> None:
     writer = Writer(disk.commit, "disk")
-    disk.let_go.clear()
+    disk.unblocked.clear()
     first = threading.Thread(target=writer.append, args=(0,))
     first.start()
     assert disk.entered.wait(10)
     for batch in range(1, 6):
         writer.append_soon(batch)
-    disk.let_go.set()
+    disk.unblocked.set()
     writer.flush()
     first.join()
     writer.close()
@@ -68,11 +68,11 @@ def test_what_gathers_during_a_commit_is_one_commit(disk: Disk) -> None:
 
 def test_appending_soon_does_not_wait_for_the_disk(disk: Disk) -> None:
     writer = Writer(disk.commit, "disk")
-    disk.let_go.clear()
+    disk.unblocked.clear()
     writer.append_soon(1)
     assert disk.entered.wait(10)
     writer.append_soon(2)  # would wait for ever
-    disk.let_go.set()
+    disk.unblocked.set()
     writer.close()
     assert disk.written == [1, 2]
 

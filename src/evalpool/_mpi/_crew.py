@@ -267,7 +267,7 @@ class Crew:
             self.mpi.COMM_WORLD.Abort(self.exit_code)
 
     def _hear_farewells(self, tags: int) -> bool:
-        """Take what ranks have sent that were let go; whether none is missing."""
+        """Take the last messages of ranks that were dismissed. Returns whether none is missing."""
         status = self.mpi.Status()
         while self.work.Iprobe(self.mpi.ANY_SOURCE, tags, status):
             rank, tag = status.Get_source(), status.Get_tag()

@@ -140,7 +140,7 @@ class Handshakes:
             close_listening(sock)
 
     def abandon(self) -> None:
-        """In a forked child: let go of our copies; the parent goes on listening."""
+        """In a forked child: close our copies; the parent goes on listening."""
         for unproven in self._unproven.values():
             unproven.socket.close()
         for sock in self._listening.values():
@@ -205,16 +205,16 @@ class Handshakes:
                 sock.send(REFUSED.ljust(VERDICT_BYTES, b"\0"))
             self._close(unproven, str(error))
             return None
-        self._let_go(unproven)
+        self._forget(unproven)
         sock.setblocking(True)
         return Peer(sock, hello)
 
     def _close(self, unproven: _Unproven, why: str) -> None:
-        self._let_go(unproven)
+        self._forget(unproven)
         unproven.socket.close()
         self._say(why)
 
-    def _let_go(self, unproven: _Unproven) -> None:
+    def _forget(self, unproven: _Unproven) -> None:
         del self._unproven[unproven.socket.fileno()]
         self._remove(unproven.socket)
 
@@ -289,16 +289,16 @@ class Listener:
         if self._thread is not threading.current_thread():
             self._thread.join()
         self._handshakes.close()
-        self._let_go()
+        self._release()
 
     def abandon(self) -> None:
-        """In a forked child: let go of our copies. Called by itself after each fork."""
+        """In a forked child: close our copies. Called by itself after each fork."""
         if not self._closing:
             self._closing = True
             self._handshakes.abandon()
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._selector.close()  # without unregistering: a forked child has its parent's
         os.close(self._wake_in)
         os.close(self._wake_out)

@@ -16,7 +16,7 @@ from evalpool._log import get_logger
 from evalpool._net._listener import Listener, Peer
 from evalpool._net._sockets import listen_locally
 
-__all__ = ["Server"]
+__all__ = ["AnswerServer"]
 
 logger = get_logger()
 
@@ -24,7 +24,7 @@ END_WITHIN = 2.0
 """Seconds that a thread which answers may take to end."""
 
 
-class Server:
+class AnswerServer:
     """Answers the programs of this host that know the key, until it is closed.
 
     Args:
@@ -101,7 +101,7 @@ def _shut_down(connection: Connection) -> None:
         peer.detach()
 
 
-_all: weakref.WeakSet[Server] = weakref.WeakSet()
+_all: weakref.WeakSet[AnswerServer] = weakref.WeakSet()
 
 
 def _in_child() -> None:

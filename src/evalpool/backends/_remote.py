@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool._net._connect import connect
-from evalpool._net._server import Server
+from evalpool._net._server import AnswerServer
 from evalpool._net._sockets import Address
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 from evalpool.worker._call import Task, describe_exception
@@ -151,7 +151,7 @@ class Line:
     def __init__(self, port: Port) -> None:
         self._port: Port = getattr(port, "_port", port)  # an evaluator is taken for its port
         self._stops: set[tuple[int, int]] = set()  # the attempts that a stopper ended
-        self._server = Server(self._answer, "evalpool-line")
+        self._server = AnswerServer(self._answer, "evalpool-line")
         self.address: LineAddress = (self._server.address, self._server.key)
 
     def _answer(self, question: bytes) -> bytes:

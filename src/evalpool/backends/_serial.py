@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from evalpool._interrupts import Shielded, from_a_handler
+from evalpool._interrupts import defer_signals, from_a_handler
 from evalpool.backends._thread import Threads
 from evalpool.evaluator._attempt import Attempt
 from evalpool.evaluator._backend import Backend
@@ -86,7 +86,7 @@ class SerialBackend(Backend):
                 if port.watches_starts:
                     port.started(attempt, worker)
                 outcome = evaluate(attempt, worker)
-                with Shielded():
+                with defer_signals():
                     self._current = None
                     if queue and queue[0] is attempt:
                         queue.popleft()
@@ -94,7 +94,7 @@ class SerialBackend(Backend):
             except BaseException as error:
                 if not isinstance(error, KeyboardInterrupt) and not from_a_handler(error):
                     raise
-                with Shielded():
+                with defer_signals():
                     self._current = None
                     if queue and queue[0] is attempt:
                         queue.popleft()
@@ -109,7 +109,7 @@ class SerialBackend(Backend):
             self._threads = Threads(port, 1, "serial")
         while not turn.done():
             if self._beside is None:
-                with Shielded():
+                with defer_signals():
                     if not self._queue:
                         return
                     self._beside = self._queue.popleft()
@@ -127,7 +127,7 @@ class SerialBackend(Backend):
         if loop is None:
             loop = self._loop = TurningLoop()
         while not turn.done():
-            with Shielded():
+            with defer_signals():
                 while self._queue:
                     self._begin_async(port, loop, self._queue.popleft())
             if not self._tasks or turn.rest() == 0.0:

@@ -16,16 +16,16 @@ from typing import Any
 
 from evalpool._clock import lead, monotonic
 from evalpool._guard import Guard, start_guarded
-from evalpool._interrupts import SLICE, Opened, Shielded
+from evalpool._interrupts import SLICE, allow_signals, defer_signals
 
 __all__ = ["TurningLoop"]
 
 
 class _OpenSelector(selectors.DefaultSelector):
-    """Waits with the shield open; in slices, as a signal that comes right before a wait does not end it."""
+    """Waits with signals allowed; in slices, as a signal that comes right before a wait does not end it."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        with Opened():
+        with allow_signals():
             return super().select(SLICE if timeout is None else min(timeout, SLICE))
 
 
@@ -85,7 +85,7 @@ class TurningLoop:
         self._here_or_beside(lambda: self._turn(deadline))
 
     def _turn(self, deadline: float | None) -> None:
-        with Shielded():
+        with defer_signals():
             timer = None
             if deadline is not None:
                 timer = self._loop.call_later(max(0.0, deadline - monotonic()), self._loop.stop)
@@ -107,7 +107,7 @@ class TurningLoop:
         self._here_or_beside(lambda: self._close(grace))
 
     def _close(self, grace: float) -> None:
-        with Shielded():
+        with defer_signals():
             try:
                 deadline = monotonic() + grace
                 for task in self._tasks:
@@ -141,13 +141,13 @@ class TurningLoop:
 
 @types.coroutine
 def _opened(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Await `work` with the shield open in its own steps, and only there."""
+    """Await `work` with signals allowed in its own steps, and only there."""
     value: Any = None
     error: BaseException | None = None
     try:
         while True:
             try:
-                with Opened():
+                with allow_signals():
                     awaited = work.send(value) if error is None else work.throw(error)
             except StopIteration as end:
                 return end.value

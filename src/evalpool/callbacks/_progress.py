@@ -107,11 +107,11 @@ class TqdmCallback(Callback):
             options.update(mininterval=INTERVAL, dynamic_ncols=True)
         else:
             self._in_lines = True
-            options.update(mininterval=LOG_INTERVAL, leave=False, file=_Lines(sys.stderr), ncols=100)
+            options.update(mininterval=LOG_INTERVAL, leave=False, file=_LinePerState(sys.stderr), ncols=100)
         self._bar = bar(miniters=1, **options)
 
 
-class _Lines:
+class _LinePerState:
     """A file for which each state of the bar is a line of its own."""
 
     def __init__(self, file: TextIO) -> None:

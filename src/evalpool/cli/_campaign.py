@@ -102,7 +102,7 @@ class Campaign:
                 continue
             before = self._known.get(number)
             if before is not None and before in _FINAL and job.status not in _FINAL:
-                # Its end is withdrawn (only journals know that, and rarely): count all again.
+                # Its end is taken back (only journals know that, and rarely): count all again.
                 self._count_again()
                 return
             if before is not job.status:

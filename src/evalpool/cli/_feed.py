@@ -28,7 +28,7 @@ __all__ = ["MOST_ROWS", "Feed"]
 
 INTERVAL = 0.5
 """Seconds between two looks at the storage while someone waits for news."""
-PATIENCE = 5.0
+GIVE_UP_AFTER = 5.0
 """Seconds after which who waits gets an answer without news; states change by time, too."""
 AT_ONCE = 4000
 """Rows in one answer."""
@@ -62,7 +62,7 @@ class Feed:
         Raises:
             UnknownSearch: there is no such search.
         """
-        deadline = monotonic() + PATIENCE
+        deadline = monotonic() + GIVE_UP_AFTER
         while True:
             with self._lock:
                 trouble = self._look()

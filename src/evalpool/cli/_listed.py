@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Given", "Listed", "SharedList", "configuration_of", "missing_of", "options_of"]
 
-PAUSE, PATIENCE = 0.02, 5.0
+PAUSE, GIVE_UP_AFTER = 0.02, 5.0
 """Seconds between two looks for the job of a number that is taken, and until its client counts as dead."""
 
 _CANCELLED = (JobStatus.CANCELLED, JobStatus.CANCELLING)
@@ -81,7 +81,7 @@ class SharedList(Listed):
 
     def _are_lost(self, unrecorded: int) -> bool:
         since = self._waited_for.setdefault(unrecorded, monotonic())
-        return monotonic() - since > PATIENCE
+        return monotonic() - since > GIVE_UP_AFTER
 
     def ask(self) -> Given:
         evaluator = self._evaluator

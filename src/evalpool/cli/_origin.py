@@ -1,4 +1,4 @@
-"""Where a search comes from, kept with it: so that it is not gone on with by other code, unless one insists.
+"""Where a search comes from, kept with it: so that no other code continues it, unless `--force` says so.
 
 Under the key `ORIGIN` of the search's values (`Storage.load_search_value`) stands a dict: ``function`` as the command
 named it, ``path`` of its file, ``source`` (SHA-256 of that file), ``configurations`` (the path) or ``space``, with

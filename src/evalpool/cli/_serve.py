@@ -146,7 +146,7 @@ class _Http(ThreadingHTTPServer):
         self.token, self.feed, self.page = token.encode("ascii"), feed, page
         self._open: dict[socket.socket, _Is] = {}  # in the order in which they came
         self._changed = threading.Condition()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), _RequestHandler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
@@ -190,7 +190,7 @@ class _Http(ThreadingHTTPServer):
         logger.debug("A request from %s ended early.", client_address, exc_info=True)  # a tab was closed
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "evalpool"
     sys_version = ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from evalpool.storage import Storage
 
-__all__ = ["Follower", "LiveView", "show_until_over", "until_over", "watch"]
+__all__ = ["LiveView", "ShownSearches", "show_until_over", "until_over", "watch"]
 
 logger = get_logger()
 
@@ -67,7 +67,7 @@ class LiveView:
         if not interval > 0:
             raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
         self._opened = ExitStack()
-        self._follower = Follower(followed(storage, self._opened), search_id)
+        self._follower = ShownSearches(followed(storage, self._opened), search_id)
         self._interval = interval
         self._display = display_on(plain, sys.stderr if file is None else file)
         self._over = threading.Event()
@@ -115,18 +115,18 @@ def watch(
     if not interval > 0:
         raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
     with ExitStack() as opened:
-        follower = Follower(followed(storage, opened), search_id)
+        follower = ShownSearches(followed(storage, opened), search_id)
         show_until_over(follower, interval, display_on(plain, sys.stdout if file is None else file))
 
 
-def show_until_over(follower: Follower, interval: float, display: Display) -> None:
+def show_until_over(follower: ShownSearches, interval: float, display: Display) -> None:
     """Show them until nobody works on them any more, and close the display."""
     with contextlib.closing(display):
         for summaries, last in until_over(follower, interval):
             display.show(summaries, last=last)
 
 
-def until_over(follower: Follower, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+def until_over(follower: ShownSearches, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
     """Summaries at each look, and whether they are the last."""
     pause = threading.Event()
     while True:
@@ -138,7 +138,7 @@ def until_over(follower: Follower, interval: float) -> Iterator[tuple[list[dict[
         pause.wait(interval)  # never set: nobody tells us that another process wrote
 
 
-class Follower:
+class ShownSearches:
     """Which searches are shown, and how they stand."""
 
     def __init__(self, storage: Storage | Awaited, search_id: str | None, tags: Iterable[str] = ()) -> None:

@@ -130,7 +130,7 @@ def _evaluator_class(cls: type[Backend]) -> type[Evaluator]:
 
 @contextlib.contextmanager
 def disposed_if_it_fails(backend: Backend) -> Iterator[None]:
-    """What follows may fail; then the engine has not been for anything, and lets go of what it has."""
+    """Dispose of the engine, if what follows fails: nobody else would release what it has opened."""
     try:
         yield
     except BaseException:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
 from evalpool._guard import describe
-from evalpool._interrupts import Condition, Shielded
+from evalpool._interrupts import Condition, defer_signals
 from evalpool._log import get_logger
 from evalpool.evaluator._settings import told_by_stopper
 from evalpool.jobs._inbox import Inbox
@@ -106,7 +106,7 @@ class Core:
     # Jobs get slots.
 
     def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """Queue new jobs, whose consumer waits at `inbox`; work starts. Behind a shield that the caller has taken."""
+        """Queue new jobs, whose consumer waits at `inbox`; work starts. The caller has deferred signals."""
         with self.lock:
             # In one line, so that an interrupt finds all of it done or nothing.
             self._add(jobs); inbox.outstanding += len(jobs); self.num_submitted += len(jobs)  # noqa: E702  # fmt: skip
@@ -117,7 +117,7 @@ class Core:
 
     def queue(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """As `accept`, of jobs that count as submitted already."""
-        with Shielded(), self.lock:
+        with defer_signals(), self.lock:
             self._add(jobs); inbox.outstanding += len(jobs)  # noqa: E702  # fmt: skip
             self._fill()
         if self.ledger.troubles:
@@ -125,7 +125,7 @@ class Core:
 
     def accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """Queue jobs of which one may be what ended the evaluators before; each runs when nothing else does."""
-        with Shielded(), self.lock:
+        with defer_signals(), self.lock:
             self.ledger.accept_last_chances(jobs)
             inbox.outstanding += len(jobs)
             self.num_submitted += len(jobs)
@@ -133,7 +133,7 @@ class Core:
 
     def accept_ended(self, jobs: list[tuple[Job[Any], Outcome | None]], inbox: Inbox) -> None:
         """Give jobs to their consumer that need not run: with their outcomes, or with what they have already."""
-        with Shielded(), self.lock:
+        with defer_signals(), self.lock:
             inbox.outstanding += len(jobs)
             self.num_submitted += len(jobs)
             for job, outcome in jobs:
@@ -145,7 +145,7 @@ class Core:
 
     def pump(self) -> None:
         """Fill free slots with ready jobs; returns at once if another thread is at it."""
-        with Shielded(), self.lock:
+        with defer_signals(), self.lock:
             self._fill()
         if self.ledger.troubles:
             self._say()
@@ -156,7 +156,7 @@ class Core:
             self.pump()
 
     def _fill(self) -> None:
-        """Under the lock, which is let go of while attempts are handed over: fill free slots with ready jobs."""
+        """Under the lock, which is released while attempts are handed over: fill free slots with ready jobs."""
         if self._filling:
             return
         ledger = self.ledger
@@ -176,7 +176,7 @@ class Core:
             ledger.handing = []
 
     def _take_and_run(self) -> bool:
-        """Under the lock, which is let go of meanwhile: hand over what the slots can hold; False if that is nothing."""
+        """Under the lock, which is released meanwhile: hand over what the slots can hold; False if that is nothing."""
         if self.closed:
             return False
         if self.out_of_time:
@@ -231,7 +231,7 @@ class Core:
         ended: list[Job[Any]] = []
         ledger, stops = self.ledger, self.stops
         has_stopper, limited = self._has_stopper, self.has_deadlines or stops.budget_end < math.inf
-        with Shielded(), self.lock:
+        with defer_signals(), self.lock:
             for attempt, outcome in reports:
                 try:
                     if not ledger.end(attempt):
@@ -250,7 +250,7 @@ class Core:
             if self.closed or self.wakes_at_every_report:
                 self.condition.notify_all()
             more = (ledger.fresh or ledger.urgent or ledger.later or ledger.last_chances) and not self.closed
-            if more and self.record is None:  # in the same hold: shield and lock cost as much as all this
+            if more and self.record is None:  # in the same hold: another would cost as much as all this
                 self._fill()
         if self.record is not None:  # what has ended is recorded before what starts now
             self.record_ended(ended)
@@ -330,7 +330,7 @@ class Core:
 
     def end_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
         """Under the lock: end every job that waits; returns them."""
-        ended = self.ledger.withdraw_all()
+        ended = self.ledger.remove_all_ready()
         for job in ended:
             self.ended(job, failed(kind, reason))
         return ended
@@ -345,7 +345,7 @@ class Core:
 
     def wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
-        with Shielded(), self.condition:
+        with defer_signals(), self.condition:
             inbox.enter(size)
             try:
                 while len(inbox.done) < inbox.needed(size):
@@ -402,7 +402,7 @@ class Core:
 
     def put_back(self, inbox: Inbox, jobs: list[Job[Any]]) -> None:
         """Undo `take`: the next one has them."""
-        with Shielded(), self.lock:
+        with defer_signals(), self.lock:
             inbox.put_back(jobs)
             self.num_gathered -= len(jobs)
 

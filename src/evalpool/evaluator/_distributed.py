@@ -18,7 +18,7 @@ from evalpool.evaluator._membership import Membership, OverMPI, OverStorage
 __all__ = ["distributed"]
 
 
-def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Sharing]]:
+def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_SharingEvaluator]]:
     """Make of an evaluator class one of which several work on the same search: ``Distributed<Evaluator>``.
 
     ``backend="mpi"``: every rank of a communicator constructs it together, under ``mpirun -n N python script.py``, and
@@ -38,13 +38,13 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
     """
     check_choice("backend", backend, ("mpi", "storage"))
 
-    def decorate(evaluator_class: type[Evaluator]) -> type[_Sharing]:
+    def decorate(evaluator_class: type[Evaluator]) -> type[_SharingEvaluator]:
         if not (isinstance(evaluator_class, type) and issubclass(evaluator_class, Evaluator)):
             raise BadArgument(
                 "distributed(backend) decorates an evaluator class: distributed('mpi')(ThreadPoolEvaluator); got "
                 f"{evaluator_class!r}."
             )
-        base = _OverMPI if backend == "mpi" else _OverStorage
+        base = _SharingOverMPI if backend == "mpi" else _SharingOverStorage
         name = f"Distributed{evaluator_class.__name__}"
         doc = f"A `{evaluator_class.__name__}` that works with others on one search; see `evalpool.distributed`."
         made: Any = type(name, (base, evaluator_class), {"__doc__": doc, "__module__": __name__})
@@ -53,7 +53,7 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
     return decorate
 
 
-class _Sharing(Evaluator):
+class _SharingEvaluator(Evaluator):
     """An evaluator to which a `Membership` is handed in."""
 
     _membership: Membership
@@ -87,7 +87,7 @@ class _Sharing(Evaluator):
         return self._membership.num_total_workers
 
 
-class _OverMPI(_Sharing):
+class _SharingOverMPI(_SharingEvaluator):
     """Every rank of a communicator has one; all are made together."""
 
     def __init__(
@@ -98,7 +98,7 @@ class _OverMPI(_Sharing):
         super().__init__(run_function, storage=storage, search_id=search_id, **kwargs)
 
 
-class _OverStorage(_Sharing):
+class _SharingOverStorage(_SharingEvaluator):
     """Independent processes that share a storage."""
 
     def __init__(self, run_function: Any, *, storage: Any = None, search_id: Any = None, **kwargs: Any) -> None:

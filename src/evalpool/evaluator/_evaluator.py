@@ -153,7 +153,7 @@ class Evaluator(Creation, SearchView):
         with disposed_if_it_fails(backend):
             for callback in self._callbacks:
                 callback.on_open()
-        self._shields = False  # we stand before the handler of Ctrl-C
+        self._handles_signals = False  # we stand before the handler of Ctrl-C
         self._port = Port(
             self._core, self._search, self._make_task(), self._attempts, name=type(self).__name__,
             num_workers=self._num_workers, job_timeout=self._job_timeout, decides=self._stopper is not None,
@@ -200,7 +200,7 @@ class Evaluator(Creation, SearchView):
     def _start_up(self) -> None:
         with self._start_lock:
             if not self._core.started:
-                self._shields = install()
+                self._handles_signals = install()
                 self._start_backend()
                 self._core.started = True
 
@@ -408,8 +408,8 @@ class Evaluator(Creation, SearchView):
         self._hooks.call("on_close")
         self._leave_storage()
         release(self._run_function)
-        if self._shields:
-            self._shields = False
+        if self._handles_signals:
+            self._handles_signals = False
             uninstall()
         return unfinished
 

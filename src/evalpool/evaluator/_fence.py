@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import awake_or_not, monotonic, unix_time
 from evalpool._guard import Guard, start_guarded
-from evalpool._interrupts import Shielded, from_a_handler
+from evalpool._interrupts import defer_signals, from_a_handler
 from evalpool._log import get_logger
 from evalpool.evaluator._foreign_jobs import job_of
 from evalpool.evaluator._lease import Lease
@@ -182,7 +182,7 @@ class Fence:
         return state is not None and state.owner is not None and state.owner != self._owner
 
     def _disown(self) -> None:
-        """Somebody has claimed something: let go of what waits or runs here and is another's."""
+        """Somebody has claimed something: give up the jobs that wait or run here and are now theirs."""
         if not self._may_await:
             return
         core = self._core
@@ -196,7 +196,7 @@ class Fence:
             return
         running = []
         waiting = 0
-        with Shielded(), core.lock:
+        with defer_signals(), core.lock:
             for job in jobs:
                 if job.number in self.claimed or job._status in FINAL:
                     continue
@@ -206,7 +206,7 @@ class Fence:
                     running.append(attempt)
                     continue
                 waiting += 1
-                ledger.withdraw(job)
+                ledger.remove_ready(job)
                 self._await(job)
         for attempt in running:
             core.stops.stop(attempt, FailureKind.CANCELLED)
@@ -287,7 +287,7 @@ class Fence:
         if not results:
             return
         self.was_needed = True
-        with Shielded(), self._core.lock:
+        with defer_signals(), self._core.lock:
             for job, result in results:
                 if result is not None:
                     self._adopt(job, result)
@@ -346,7 +346,7 @@ class Fence:
     def wait(self, inbox: Inbox, deadline: float | None) -> None:
         """Wait until a job is done, or an awaited one is ours again, for those whose thread does the work itself."""
         core = self._core
-        with Shielded(), core.condition:
+        with defer_signals(), core.condition:
             changes = self._changes
             inbox.enter(1)
             try:
@@ -362,7 +362,7 @@ class Fence:
 
     def hold_back(self, jobs: list[Job[Any]]) -> None:
         """Outcomes of jobs of which it is not known whether they are ours; recorded as soon as it is."""
-        with Shielded(), self._work:
+        with defer_signals(), self._work:
             self._held_back.extend(jobs)
         self._start()
 
@@ -371,7 +371,7 @@ class Fence:
         self._start()
 
     def _start(self) -> None:
-        with Shielded(), self._work:
+        with defer_signals(), self._work:
             if self._closed:
                 return
             if self._thread is None:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from evalpool._interrupts import Opened, Shielded, from_a_handler
+from evalpool._interrupts import allow_signals, defer_signals, from_a_handler
 from evalpool._log import get_logger
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class HookQueue:
         """Call the hooks that are due, each once: what an interrupt leaves uncalled stays due."""
         due = self.due
         while due:
-            with Shielded():
+            with defer_signals():
                 try:
                     name, called, arguments = due.popleft()
                 except IndexError:  # another caller's thread was faster
@@ -102,7 +102,7 @@ class HookQueue:
                 try:
                     while called < len(callbacks):
                         called += 1
-                        with Opened():
+                        with allow_signals():
                             _call(callbacks[called - 1], name, arguments)
                 except BaseException:
                     if called and getattr(callbacks[called - 1], "_repeats", False):

@@ -108,16 +108,16 @@ class JobLedger:
         waiting = dict.fromkeys((*self.scheduler, *self.last_chances))
         return [job for job in waiting if job._outcome is None and job.number not in self.running]
 
-    def withdraw(self, job: Job[Any]) -> bool:
-        """Let a ready job leave without an outcome; False if it is not ready. Costs the jobs that are ready."""
+    def remove_ready(self, job: Job[Any]) -> bool:
+        """Remove a ready job, without an outcome; False if it is not ready. Costs the jobs that are ready."""
         found = self.scheduler.remove(job)
         if job in self.last_chances:
             self.last_chances.remove(job)
             found = True
         return found
 
-    def withdraw_all(self) -> list[Job[Any]]:
-        """Let all ready jobs leave; returns them, in their order."""
+    def remove_all_ready(self) -> list[Job[Any]]:
+        """Remove all ready jobs; returns them, in their order."""
         jobs = self.ready()
         self.scheduler.clear()
         self.last_chances.clear()
@@ -303,7 +303,7 @@ class JobLedger:
 
     def forget(self) -> None:
         """In a forked child: no job is ours any more."""
-        self.withdraw_all()
+        self.remove_all_ready()
         self.running.clear()
         self.disowned.clear()
         self.handing = []

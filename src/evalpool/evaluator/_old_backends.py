@@ -19,9 +19,9 @@ from evalpool.evaluator._settings import check_keywords
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._parcel import Parcel
     from evalpool.evaluator._port import Port, Turn
     from evalpool.evaluator._scheduler import Resources
+    from evalpool.evaluator._worker_setup import WorkerSetup
     from evalpool.jobs._inbox import Inbox
     from evalpool.jobs._job import Job
     from evalpool.storage import Sharing, Storage
@@ -193,7 +193,7 @@ class OldForm(Evaluator):
         return self._core.has_deadlines
 
 
-def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
+def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
     """As `Port.pack`, as backends of the old form call it."""
     return evaluator._port.pack(apart)
 

@@ -1,4 +1,4 @@
-"""The search that an evaluator works on: begun anew or gone on with, in a storage that was given, or in none."""
+"""The search that an evaluator works on: begun anew or continued, in a storage that was given, or in none."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
 from evalpool._guard import describe
-from evalpool._interrupts import Shielded
+from evalpool._interrupts import defer_signals
 from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._local_channel import LocalChannel
-from evalpool.evaluator._parcel import Parcel, pack
+from evalpool.evaluator._worker_setup import WorkerSetup, pack
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Port:
         self.num_workers = count
         self._workers_changed(count)
 
-    def setup(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
+    def setup(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
         """What each worker of another process needs once, pickled.
 
         Args:
@@ -190,13 +190,13 @@ class Port:
         Raises:
             CannotStart: the run-function cannot be pickled; let it pass, and each job ends so.
         """
-        parcel = self.pack(apart)
-        if parcel.error:
-            raise CannotStart(FailureKind.UNPICKLABLE, parcel.error)
-        return parcel
+        packed = self.pack(apart)
+        if packed.error:
+            raise CannotStart(FailureKind.UNPICKLABLE, packed.error)
+        return packed
 
-    def pack(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> Parcel:
-        """As `setup`, but a run-function that cannot be pickled is told in `Parcel.error`."""
+    def pack(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
+        """As `setup`, but a run-function that cannot be pickled is told in `WorkerSetup.error`."""
         return pack(self.task, self._search, self.name, self._needed, apart)
 
     @property
@@ -259,7 +259,7 @@ class Turn:
         """Block until an attempt runs no more; False if the time was up before."""
         core, running, number = self._core, self._core.ledger.running, attempt.job.number
         core.wakes_at_every_report = True
-        with Shielded(), core.condition:
+        with defer_signals(), core.condition:
             while running.get(number) is attempt:
                 rest = self.rest()
                 if rest == 0.0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evalpool._interrupts import Shielded
+from evalpool._interrupts import defer_signals
 from evalpool.errors import EvaluatorClosed
 from evalpool.evaluator._foreign_jobs import job_of
 from evalpool.jobs._job import Job
@@ -91,7 +91,7 @@ class Resumption:
         core.accept_ended([*((job, None) for job in found.restored), *found.given_up], core.inbox)
         if found.given_up:
             self._recorder.outcomes([job for job, _ in found.given_up])
-        with Shielded():
+        with defer_signals():
             submissions.accept(found.again, core.inbox)
         if found.last_chances:
             submissions.accept_last_chances(found.last_chances, core.inbox)

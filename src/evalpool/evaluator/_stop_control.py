@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
-from evalpool._interrupts import Shielded
+from evalpool._interrupts import defer_signals
 from evalpool._log import get_logger
 from evalpool.outcomes import FINAL, FailureKind, JobStatus, Outcome, failed
 
@@ -109,7 +109,7 @@ class StopControl:
             asked: since when it was to stop, if before now: a job that ended before keeps its outcome.
         """
         core, job, now = self._core, attempt.job, self._clock()
-        with Shielded(), core.lock:
+        with defer_signals(), core.lock:
             if self._ledger.running.get(job.number) is not attempt or job._stop is not None:
                 return False
             job._asked = min(asked, now)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from evalpool._interrupts import Opened, Shielded, from_a_handler
+from evalpool._interrupts import allow_signals, defer_signals, from_a_handler
 from evalpool._json import jsonable
 from evalpool.errors import BadArgument, EvaluatorClosed
 from evalpool.evaluator._numbers import Numbers
@@ -140,19 +140,19 @@ class Submissions:
             if options:
                 for job in jobs:
                     self.take_options(job, options.get(id(job.args), NO_OPTIONS))
-            with Shielded():
+            with defer_signals():
                 recording = True
                 if recorder.keeps:
                     recorder.created(jobs)
                 if hooks.on_launch:
-                    with Opened():
+                    with allow_signals():
                         for job in jobs:
                             hooks.call("on_launch", job)
                 self.accept(jobs, inbox)
         except BaseException as error:
             if isinstance(error, Exception) and not from_a_handler(error):
                 raise  # the storage's word that it does not have them
-            with Shielded():
+            with defer_signals():
                 if recording and not self._are_in(jobs):
                     recorder.created_again(jobs)
                     self.accept(jobs, inbox)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_choice, check_number
 from evalpool._clock import monotonic
-from evalpool._interrupts import Opened, Shielded, keep_installed
+from evalpool._interrupts import allow_signals, defer_signals, keep_installed
 from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._gathering import raise_first_failure
 from evalpool.evaluator._port import Turn
@@ -154,9 +154,9 @@ class Waiting:
         """Take what is done, record it and call the callbacks."""
         jobs: list[Job[Any]] = []
         try:
-            with Shielded():
+            with defer_signals():
                 jobs = self._core.take(inbox)
-                with Opened():
+                with allow_signals():
                     self._gathering.conclude(jobs)
         except BaseException:
             # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalpool._clock import monotonic
 from evalpool._guard import Guard, start_guarded
-from evalpool._interrupts import Shielded
+from evalpool._interrupts import defer_signals
 
 __all__ = ["Watchdog"]
 
@@ -37,7 +37,7 @@ class Watchdog:
     def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
         """Call ``action(*args)`` in `seconds`; O(log n) in the number of deadlines ahead."""
         when = monotonic() + max(0.0, seconds)
-        with Shielded(), self._lock:
+        with defer_signals(), self._lock:
             if self._closed:
                 return
             first = not self._heap or when < self._heap[0][0]

@@ -85,14 +85,14 @@ def optimize(
             "Nothing would end this search: give max_evals, timeout, or the evaluator a callback such as "
             "SearchEarlyStopping() (a class of your own declares `search_stopped = False`)."
         )
-    loop = _Loop(evaluator, AskTell(optimizer), max_evals, max_pending)
+    loop = _Run(evaluator, AskTell(optimizer), max_evals, max_pending)
     if max_evals is not None:
         _announce(evaluator, max_evals)
     with _time_budget(evaluator, seconds):
         return loop.run()
 
 
-class _Loop:
+class _Run:
     """One run of `optimize`."""
 
     def __init__(self, evaluator: Evaluator, asktell: AskTell, max_evals: int | None, max_pending: int | None) -> None:

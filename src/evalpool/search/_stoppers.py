@@ -59,7 +59,7 @@ class Stopper(abc.ABC):
 
 
 class SharedStopper(Stopper):
-    """A stopper whose jobs learn from each other; subclasses decide in `_hopeless`.
+    """A stopper whose jobs learn from each other; subclasses decide in `_should_stop`.
 
     Records of another budget than numbers above 0, or of another objective than a finite number, are not
     compared with others'.
@@ -93,13 +93,13 @@ class SharedStopper(Stopper):
                 self._completed.value += 1
                 self._stopped = True
             else:
-                self._stopped = self._hopeless(budget, float(objective))
+                self._stopped = self._should_stop(budget, float(objective))
 
     def stop(self) -> bool:
         return self._stopped
 
     @abc.abstractmethod
-    def _hopeless(self, budget: float, objective: float) -> bool:
+    def _should_stop(self, budget: float, objective: float) -> bool:
         """Under the lock: learn from a record; whether its job shall end."""
 
 
@@ -152,7 +152,7 @@ class MedianStopper(SharedStopper):
         self._sum = 0.0
         self._records = 0
 
-    def _hopeless(self, budget: float, objective: float) -> bool:
+    def _should_stop(self, budget: float, objective: float) -> bool:
         self._best = max(self._best, objective)
         self._sum += objective
         self._records += 1
@@ -161,13 +161,13 @@ class MedianStopper(SharedStopper):
             return False  # before the first comparison, or between two
         self._level = level
         averages = self._averages.setdefault(level, RunningMedian())
-        hopeless = (
+        should_stop = (
             len(averages) >= self._min_competing
             and self._completed.value >= self._min_completed
             and self._best < averages.median - self._epsilon
         )
         averages.add(self._sum / self._records)
-        return hopeless
+        return should_stop
 
 
 class SuccessiveHalvingStopper(SharedStopper):
@@ -218,7 +218,7 @@ class SuccessiveHalvingStopper(SharedStopper):
         super()._begin()
         self._next = 0  # the next rung
 
-    def _hopeless(self, budget: float, objective: float) -> bool:
+    def _should_stop(self, budget: float, objective: float) -> bool:
         rungs = self._rungs
         if self._next == len(rungs) or budget < rungs[self._next][0]:
             return False

@@ -19,7 +19,7 @@ from typing import Any
 from evalpool.errors import BadArgument, MemberLost
 from evalpool.simulation._caller import Call, Caller, failure_text
 from evalpool.simulation._coordinator import Coordinator
-from evalpool.simulation._entry import Entry
+from evalpool.simulation._entry import Entered
 from evalpool.simulation._kernel import NOTHING, Kernel
 from evalpool.simulation._run import Begun, Over, Released, Result
 from evalpool.simulation._seconds import check_overhead
@@ -58,7 +58,7 @@ class BatchCoordinator(Coordinator):
         """Nobody ever waits."""
 
     def call(self, member: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
-        with Entry(self):
+        with Entered(self):
             if self._goes_on(member):
                 call = self._start(member, overhead, wall, self._key_of(fields))
                 checkpoint = self._kernel.resumed(member.job)
@@ -66,12 +66,12 @@ class BatchCoordinator(Coordinator):
                     member.deliver(Begun(call.seed, checkpoint.fidelity if checkpoint is not None else None))
 
     def started(self, member: Caller, overhead: float, wall: float) -> None:
-        with Entry(self):
+        with Entered(self):
             if self._failure is None and not self._is_over() and member.job != NOTHING:
                 self._start(member, overhead, wall, None)
 
     def finish(self, member: Caller, overhead: float | None, wall: float, result: Result) -> None:
-        with Entry(self):
+        with Entered(self):
             if not self._goes_on(member):
                 return
             call = self._under_way if overhead is None else self._start(member, overhead, wall, None)

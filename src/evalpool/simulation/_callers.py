@@ -21,7 +21,7 @@ from evalpool.simulation._files import how_it_ended
 from evalpool.simulation._host import Contact, Host, open_session
 from evalpool.simulation._launch import join_launched
 from evalpool.simulation._run import RunSettings
-from evalpool.simulation._session import Session, ThreadSession
+from evalpool.simulation._session import CallerSession, ThreadSession
 
 __all__ = ["Run"]
 
@@ -33,7 +33,7 @@ class _Token:
 class _Holder:
     """Lives as long as its caller; when it goes, the caller leaves."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: CallerSession) -> None:
         self.session = session
         weakref.finalize(self, session.close).atexit = False
 
@@ -70,7 +70,7 @@ class Run:
         self._launched = host is None
         self._host = host
         self._host_id = "" if host is None else host.id
-        self._last: tuple[int, Session] | None = None  # who called last, for who calls again
+        self._last: tuple[int, CallerSession] | None = None  # who called last, for who calls again
         if host is not None:
             _hosts[host.id] = host
 
@@ -79,7 +79,7 @@ class Run:
         """The coordinator, if it is in this process."""
         return self._here()
 
-    def session(self) -> Session | None:
+    def session(self) -> CallerSession | None:
         """This caller's; None if the run has ended without it.
 
         Raises:
@@ -92,7 +92,7 @@ class Run:
         self._last = None if session is None else (threading.get_ident(), session)
         return session
 
-    def _find(self) -> Session | None:
+    def _find(self) -> CallerSession | None:
         if self._one_worker:
             with _lock:
                 holder = self._kept()
@@ -152,7 +152,7 @@ class Run:
         return host if host is not None and host.pid == os.getpid() else None
 
     def _new(self) -> _Holder | None:
-        session: Session | None
+        session: CallerSession | None
         host = self._here()
         if host is not None:
             session = ThreadSession(host.coordinator, self._worker)
@@ -165,7 +165,7 @@ class Run:
         _sessions.add(session)
         return _Holder(session)
 
-    def _join_host(self) -> Session | None:
+    def _join_host(self) -> CallerSession | None:
         if how_it_ended(self.directory) is not None:
             return None
         contact = Contact.read(self.directory)

@@ -68,7 +68,7 @@ class Checkpoints:
             self._remove(key, best)
         return best
 
-    def withdraw(self, job: int) -> None:
+    def cancel(self, job: int) -> None:
         """Forget what `job` was to leave, if anything: it was stopped before its end."""
         key = self._left_by.get(job)
         if key is not None:

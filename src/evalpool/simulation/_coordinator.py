@@ -28,13 +28,13 @@ from evalpool.errors import MemberLost, SimulationError
 from evalpool.jobs._seeds import Seeds
 from evalpool.simulation._caller import Call, Caller, again, failure_text, ignore
 from evalpool.simulation._checkpoints import Configurations, check_fidelity
-from evalpool.simulation._entry import Entry
+from evalpool.simulation._entry import Entered
 from evalpool.simulation._files import CompletionLog
 from evalpool.simulation._kernel import NOTHING, WAIT, Kernel
 from evalpool.simulation._places import Places
 from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
 from evalpool.simulation._turns import CallerKernel
-from evalpool.simulation._waiting import Waiting
+from evalpool.simulation._waiting import WaitingCalls
 
 __all__ = ["Coordinator"]
 
@@ -65,7 +65,7 @@ class Coordinator:
         self._calls: dict[int, Call] = {}  # by job, from its first news to its release
         self._held: dict[int, Call] = {}  # of these, those whose decision is not placed yet
         self._to_claim: dict[int, Call] = {}  # of these, those that may yet find a checkpoint
-        self._waiting = Waiting(settings)  # of these, those that wait for a reply
+        self._waiting = WaitingCalls(settings)  # of these, those that wait for a reply
         self._departed: deque[tuple[Caller, bool, bool]] = deque()
         self._failure: SimulationError | None = None
         self._seed_of = Seeds(seed)
@@ -102,7 +102,7 @@ class Coordinator:
             SimulationError: there is no place for it.
             MemberLost: the run broke before.
         """
-        with Entry(self):
+        with Entered(self):
             self._check()
             if self._is_over():
                 member.deliver(Over())
@@ -132,7 +132,7 @@ class Coordinator:
         Raises:
             BadArgument: one of them is wrong; the caller goes on thinking.
         """
-        with Entry(self):
+        with Entered(self):
             if not self._goes_on(member):
                 return
             call = Call(member, overhead, wall, member.seed)
@@ -142,7 +142,7 @@ class Coordinator:
 
     def started(self, member: Caller, overhead: float, wall: float) -> None:
         """A caller has decided and evaluates from now on; it gets no reply."""
-        with Entry(self):
+        with Entered(self):
             if self._failure is None and not self._is_over() and member.job != NOTHING:
                 self._accept(Call(member, overhead, wall, member.seed), member)
 
@@ -152,7 +152,7 @@ class Coordinator:
         Args:
             overhead: of the decision; None if `call` or `started` told it.
         """
-        with Entry(self):
+        with Entered(self):
             if not self._goes_on(member):
                 return
             job = member.job
@@ -177,12 +177,12 @@ class Coordinator:
         self.see_off()
 
     def tick(self) -> None:
-        """Time has passed: let pass whom it lets pass, and give up on whom it makes hopeless."""
-        with Entry(self):
+        """Time has passed: let pass whom it lets pass, and end the run if somebody has waited for too long."""
+        with Entered(self):
             if self._failure is None and not self._is_over():
-                hopeless = self._waiting.look(monotonic(), self._awaited)
-                if hopeless is not None:
-                    self._break(hopeless)
+                lost = self._waiting.look(monotonic(), self._awaited)
+                if lost is not None:
+                    self._break(lost)
 
     def deadline(self) -> float:
         """When to `tick` next, on the monotonic clock; infinity for never. Under the lock."""
@@ -454,7 +454,7 @@ class Coordinator:
         else:
             for calls in (self._calls, self._held, self._to_claim):
                 calls.pop(job, None)
-            self._callers.withdraw(job)
+            self._callers.cancel(job)
             self._places.vacant.add(member.worker)
 
     def _fail(self, job: int, call: Call | None, text: str) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evalpool.simulation._coordinator import Coordinator
 
-__all__ = ["Entry"]
+__all__ = ["Entered"]
 
 
-class Entry:
+class Entered:
     """Holds the lock for one entry, and lets happen what can happen before it goes."""
 
     __slots__ = ("_coordinator",)

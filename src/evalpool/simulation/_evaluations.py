@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from evalpool.evaluator._timeline import Underneath
     from evalpool.jobs._job import Job
 
-__all__ = ["Evaluations"]
+__all__ = ["HeldResults"]
 
 
-class Evaluations:
+class HeldResults:
     """What the backend has, and what it gave: real results, which nobody sees before their virtual end.
 
     Used by one caller at a time, but `ended`.
@@ -81,7 +81,7 @@ class Evaluations:
         """Take a job that was abandoned off the backend."""
         core = self._core
         with core.lock:
-            if core.ledger.withdraw(job):  # it waited for a worker
+            if core.ledger.remove_ready(job):  # it waited for a worker
                 core.put(self._inbox, job)
             attempt = core.ledger.running.get(job.number)
         if attempt is not None:

@@ -29,8 +29,8 @@ from evalpool.errors import CorruptRecord, SimulationError
 
 __all__ = [
     "DIRECTORY",
-    "Columns",
     "CompletionLog",
+    "LogColumns",
     "completion",
     "how_it_ended",
     "publish",
@@ -122,7 +122,7 @@ class CompletionLog:
             self._file = -1
 
 
-class Columns:
+class LogColumns:
     """What the log says, column by column.
 
     Attributes:
@@ -219,14 +219,14 @@ class Columns:
                 del self.states[key]
 
 
-def read_columns(directory: str) -> Columns:
+def read_columns(directory: str) -> LogColumns:
     """Read the log, as far as it has been written. Costs what it holds.
 
     Raises:
         SimulationError: there is none.
         CorruptRecord: it is no log of ours.
     """
-    return Columns(_lines(directory))
+    return LogColumns(_lines(directory))
 
 
 def _lines(directory: str) -> Iterator[dict[str, Any]]:
@@ -276,7 +276,7 @@ def how_it_ended(directory: str) -> str | None:
     return over
 
 
-def publish(directory: str) -> Columns:
+def publish(directory: str) -> LogColumns:
     """Write the four column files from the log, each of them at once or not at all. Returns the columns."""
     columns = read_columns(directory)
     for name, content in (

@@ -27,9 +27,9 @@ from evalpool.jobs._seeds import fresh_seed
 from evalpool.simulation._batches import BatchCoordinator
 from evalpool.simulation._coordinator import Coordinator
 from evalpool.simulation._files import write_atomically
-from evalpool.simulation._protocol import Channel
+from evalpool.simulation._protocol import CallerChannel
 from evalpool.simulation._run import RunSettings
-from evalpool.simulation._server import Presence, Server
+from evalpool.simulation._server import CoordinatorServer, Presence
 from evalpool.simulation._session import SocketSession
 
 __all__ = ["CONTACT", "Contact", "Host", "new_coordinator", "open_session"]
@@ -76,7 +76,7 @@ class Contact:
 def open_session(directory: str, contact: Contact, settings: RunSettings, worker: int | None) -> SocketSession:
     """Raises `OSError` if nobody listens any more, and what `SocketSession` raises."""
     try:
-        channel = Channel(connect(contact.address, contact.key, packets=True))
+        channel = CallerChannel(connect(contact.address, contact.key, packets=True))
     except ProofFailed as error:
         raise SimulationError(f"Who listens at the address of the run in {directory}: {error}.") from error
     try:
@@ -112,7 +112,7 @@ class _Engine:
         self.directory = directory
         self.coordinator = new_coordinator(settings, directory, settings.seed)
         self._lock = threading.Lock()
-        self._server: Server | None = None
+        self._server: CoordinatorServer | None = None
         self._presence: Presence | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -125,7 +125,7 @@ class _Engine:
                 listener, address = listen_locally(packets=True)
                 key = new_key()
                 self._presence = Presence(self.directory, self.coordinator.settings.num_callers, new=True)
-                self._server = Server(self.coordinator, listener, key, self._presence)
+                self._server = CoordinatorServer(self.coordinator, listener, key, self._presence)
                 self.coordinator.on_change = self._server.wake
                 Contact(address, key).write(self.directory)
 
@@ -160,7 +160,7 @@ class _Engine:
             self._server.abandon()
 
 
-def _serve(server: Server, presence: Presence) -> bool:
+def _serve(server: CoordinatorServer, presence: Presence) -> bool:
     try:
         server.run()
     except Exception:

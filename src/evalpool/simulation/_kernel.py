@@ -374,7 +374,7 @@ class Kernel:
             self._unclaim(job)
         elif self._runs(job):
             self._stale[job] = 1  # the entry of its old end comes after that of the new one
-            self._checkpoints.withdraw(job)
+            self._checkpoints.cancel(job)
         else:
             return False
         end = max(self.clock, start)  # with parallel sampling it may lie in the future

@@ -30,7 +30,7 @@ from evalpool.errors import SimulationError
 from evalpool.simulation._files import LOG, how_it_ended, write_atomically
 from evalpool.simulation._host import Contact, new_coordinator, open_session
 from evalpool.simulation._run import RunSettings
-from evalpool.simulation._server import Presence, Server
+from evalpool.simulation._server import CoordinatorServer, Presence
 from evalpool.simulation._session import SocketSession
 
 __all__ = ["join_launched", "main"]
@@ -126,7 +126,7 @@ def main() -> None:
     listener, address = listen_locally(packets=True)
     key = new_key()
     presence = Presence(directory, settings.num_callers, new=True)
-    server = Server(coordinator, listener, key, presence)
+    server = CoordinatorServer(coordinator, listener, key, presence)
     Contact(address, key).write(directory)
     sys.stdout.write("ready\n")
     sys.stdout.close()

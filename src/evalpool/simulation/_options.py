@@ -12,11 +12,11 @@ from evalpool.errors import BadArgument
 from evalpool.simulation._files import DIRECTORY, LOG
 from evalpool.simulation._run import RunSettings
 
-__all__ = ["Options", "directory_of", "is_shared"]
+__all__ = ["WrapperOptions", "directory_of", "is_shared"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class WrapperOptions:
     """Everything that was given, by the names of `ObjectiveFuncWrapper`; `settings` checks it."""
 
     launched: Any

@@ -25,7 +25,7 @@ from evalpool._descriptors import can_read
 from evalpool._json import to_json
 from evalpool.simulation._run import Result
 
-__all__ = ["Channel", "Kind"]
+__all__ = ["CallerChannel", "Kind"]
 
 READ = 1 << 16
 CHUNK = 1 << 15
@@ -53,7 +53,7 @@ class Kind(enum.IntEnum):
     LOST = 13  # the run cannot go on
 
 
-class Channel:
+class CallerChannel:
     """One side of a connection. Reading belongs to one thread at a time, and so does writing."""
 
     __slots__ = ("_buffer", "socket")

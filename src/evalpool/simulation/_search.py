@@ -34,7 +34,7 @@ from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator
 from evalpool.worker._call import SEED_NUMBER, Task
 
-__all__ = ["EvaluatorSearch", "LocalSearch", "Search"]
+__all__ = ["EvaluatorSearch", "LocalSearch", "SimulatedSearch"]
 
 STANDSTILL = 100_000
 """So many jobs may end one after the other at the same moment, where nothing but the clock can end the search."""
@@ -42,7 +42,7 @@ STANDSTILL = 100_000
 Declared = Callable[[int, int], float]
 
 
-class Search(Loop):
+class SimulatedSearch(Loop):
     """One run of `simulate`; its arguments are checked.
 
     Args:
@@ -137,7 +137,7 @@ class Search(Loop):
             )
 
 
-class LocalSearch(Search):
+class LocalSearch(SimulatedSearch):
     """Jobs are evaluated in this thread."""
 
     def __init__(self, kernel: Kernel, run_function: Callable[..., Any], seed: int, **settings: Any) -> None:
@@ -245,7 +245,7 @@ class LocalSearch(Search):
         return job
 
 
-class EvaluatorSearch(Search):
+class EvaluatorSearch(SimulatedSearch):
     """Jobs are those of an evaluator in simulated time.
 
     Args:

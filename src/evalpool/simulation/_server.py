@@ -25,10 +25,10 @@ from evalpool.errors import BadArgument, EvalpoolError, SimulationError
 from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._caller import Caller, Reply
 from evalpool.simulation._coordinator import Coordinator
-from evalpool.simulation._protocol import Channel, Kind
+from evalpool.simulation._protocol import CallerChannel, Kind
 from evalpool.simulation._run import Begun, Joined, Over, Released
 
-__all__ = ["Presence", "Server"]
+__all__ = ["CoordinatorServer", "Presence"]
 
 LAZY = 1e-3
 """A check_interval_time above this says that load matters more than speed: no looking again."""
@@ -64,12 +64,12 @@ class Presence:
             os.unlink(os.path.join(directory, FLAGS))
 
 
-class _Connection:
+class _CallerSocket:
     """One caller's socket."""
 
     __slots__ = ("_presence", "channel", "member")
 
-    def __init__(self, channel: Channel, presence: Presence) -> None:
+    def __init__(self, channel: CallerChannel, presence: Presence) -> None:
         self._presence = presence
         self.channel = channel
         self.member: Caller | None = None
@@ -105,7 +105,7 @@ class _Connection:
             self.channel.send_json(kind, {"error": type(error).__name__, "text": str(error)})
 
 
-class Server:
+class CoordinatorServer:
     """Serves a coordinator to callers that know the key.
 
     Args:
@@ -118,7 +118,7 @@ class Server:
     def __init__(self, coordinator: Coordinator, listener: socket.socket, key: bytes, presence: Presence) -> None:
         self._coordinator = coordinator
         self._presence = presence
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, _CallerSocket] = {}
         self._poller = _Poller()
         self._handshakes = Handshakes([listener], key, self._poller.add, self._poller.remove)
         self._alarm, self._alarmed = socket.socketpair()
@@ -168,7 +168,7 @@ class Server:
             for handle in newcomers:  # last: those who left before they came have left by now
                 peer = self._handshakes.ready(handle)
                 if peer is not None:
-                    self._connections[peer.socket.fileno()] = _Connection(Channel(peer.socket), self._presence)
+                    self._connections[peer.socket.fileno()] = _CallerSocket(CallerChannel(peer.socket), self._presence)
                     self._poller.add(peer.socket)
                     served = True
             self._handshakes.expire()
@@ -188,7 +188,7 @@ class Server:
             end.close()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's sockets, so that its end is noticed."""
+        """In a forked child: close the copies of the parent's sockets, so that its end is noticed."""
         self._connections, connections = {}, self._connections
         for connection in connections.values():
             connection.channel.close()
@@ -215,7 +215,7 @@ class Server:
         self._busy = perf_counter() - began < 2 * self._look_again
         return events
 
-    def _read(self, connection: _Connection) -> None:
+    def _read(self, connection: _CallerSocket) -> None:
         try:
             frames = connection.channel.feed()
         except (EOFError, OSError):
@@ -236,7 +236,7 @@ class Server:
                 self._drop(connection, clean=False)
                 return
 
-    def _answer(self, connection: _Connection, kind: int, content: bytes) -> None:
+    def _answer(self, connection: _CallerSocket, kind: int, content: bytes) -> None:
         member = connection.member
         if kind == Kind.JOIN and member is None:
             connection.join(content, self._coordinator)
@@ -252,7 +252,7 @@ class Server:
         else:
             raise ValueError(kind)
 
-    def _drop(self, connection: _Connection, *, clean: bool) -> None:
+    def _drop(self, connection: _CallerSocket, *, clean: bool) -> None:
         handle = connection.channel.fileno()
         self._poller.remove(connection.channel.socket)
         del self._connections[handle]

@@ -18,14 +18,14 @@ from evalpool.errors import MemberLost, SimulationError
 from evalpool.simulation import _protocol as protocol
 from evalpool.simulation._caller import Caller, Reply
 from evalpool.simulation._coordinator import Coordinator
-from evalpool.simulation._protocol import Channel, Kind
+from evalpool.simulation._protocol import CallerChannel, Kind
 from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
 from evalpool.simulation._server import Presence
 
-__all__ = ["Session", "SocketSession", "ThreadSession", "who_am_i"]
+__all__ = ["CallerSession", "SocketSession", "ThreadSession", "who_am_i"]
 
 
-class Session(Protocol):
+class CallerSession(Protocol):
     """What the wrapper needs.
 
     Attributes:
@@ -112,9 +112,9 @@ class ThreadSession:
             ):  # not through the condition: a Ctrl-C as that is entered, in Python, leaves it taken
                 if not self._replies:
                     self._nudged = False
-                    patience = self._coordinator.deadline() - monotonic()
+                    remaining = self._coordinator.deadline() - monotonic()
                     self._condition.wait_for(
-                        lambda: self._replies or self._nudged, None if patience > threading.TIMEOUT_MAX else patience
+                        lambda: self._replies or self._nudged, None if remaining > threading.TIMEOUT_MAX else remaining
                     )
                 if self._replies:
                     reply = self._replies.pop(0)
@@ -165,7 +165,7 @@ class SocketSession:
         MemberLost: the run is broken.
     """
 
-    def __init__(self, directory: str, channel: Channel, settings: RunSettings, worker: int | None) -> None:
+    def __init__(self, directory: str, channel: CallerChannel, settings: RunSettings, worker: int | None) -> None:
         self.pid = os.getpid()
         self.busy = threading.Lock()
         self.returned: float | None = None
@@ -193,7 +193,7 @@ class SocketSession:
         try:
             frame = self._channel.available()
         except EOFError:
-            raise self._gone() from None
+            raise self._coordinator_lost() from None
         if frame is not None:
             self._check(*frame)
             self.over = True
@@ -214,7 +214,7 @@ class SocketSession:
         try:
             self._channel.send(Kind.RESULT, protocol.pack_result(overhead, wall, result))
         except OSError:
-            raise self._gone() from None
+            raise self._coordinator_lost() from None
         self.evaluating(0)  # if it dies from now on, its result is there
         kind, content = self._receive()
         return Over() if kind == Kind.OVER else Released(*protocol.unpack_released(content))
@@ -223,13 +223,13 @@ class SocketSession:
         try:
             self._channel.send_json(kind, value)
         except OSError:
-            raise self._gone() from None
+            raise self._coordinator_lost() from None
 
     def _receive(self) -> tuple[int, bytes]:
         try:
             kind, content = self._channel.receive()
         except (EOFError, OSError):
-            raise self._gone() from None
+            raise self._coordinator_lost() from None
         if kind in (Kind.REFUSED, Kind.WRONG, Kind.LOST):
             self._check(kind, content)
         return kind, content
@@ -240,7 +240,7 @@ class SocketSession:
             error = getattr(evalpool.errors, said["error"], SimulationError)
             raise error(said["text"])
 
-    def _gone(self) -> SimulationError:
+    def _coordinator_lost(self) -> SimulationError:
         return MemberLost(
             f"The coordinator of the run in {self._directory} is gone; the program or process that it ran in has "
             "ended or was killed. What was completed is in its log."

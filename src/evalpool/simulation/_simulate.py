@@ -16,7 +16,7 @@ from evalpool.search._optimize import _announce, _can_stop
 from evalpool.simulation._checkpoints import check_continuation
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._runtimes import check_runtime_key
-from evalpool.simulation._search import EvaluatorSearch, LocalSearch, Search
+from evalpool.simulation._search import EvaluatorSearch, LocalSearch, SimulatedSearch
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator, simulated
 
@@ -136,7 +136,7 @@ def simulate(
     }
     base = fresh_seed() if seed is None else check_number("seed", seed, 0)
     with contextlib.ExitStack() as stack:
-        search: Search
+        search: SimulatedSearch
         if evaluator is None and not watchers and storage is None:
             search = LocalSearch(kernel, _settings.check_run_function(run_function), base, **settings)
         else:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from evalpool._clock import perf_counter, thread_time
 from evalpool.simulation._seconds import check_overhead
-from evalpool.simulation._session import Session
+from evalpool.simulation._session import CallerSession
 
 __all__ = ["Overhead", "Thinking"]
 
@@ -20,13 +20,13 @@ class Thinking:
     def __init__(self, overhead: Overhead) -> None:
         self._overhead = overhead
 
-    def returned(self, session: Session) -> None:
+    def returned(self, session: CallerSession) -> None:
         """A call returns: its caller thinks from now on."""
         session.returned = perf_counter()
         if self._overhead == "cpu":
             session.returned_cpu = thread_time()
 
-    def of_call(self, session: Session, wall: float) -> float:
+    def of_call(self, session: CallerSession, wall: float) -> float:
         """The decision's virtual seconds."""
         overhead = self._overhead
         if overhead == "measured":

@@ -69,7 +69,7 @@ class CallerKernel(Kernel):
         """
         turns, blank, unknown = self._turns, self._blank, self._open
         while turns and (turns[0] not in blank or turns[0] not in unknown):
-            turns.popleft()  # placed out of order, with parallel sampling, or withdrawn
+            turns.popleft()  # placed out of order, with parallel sampling, or cancelled
         if self._serial:
             return turns[0] if turns and turns[0] in called else NOTHING
         return next(iter(called), NOTHING)
@@ -135,10 +135,10 @@ class CallerKernel(Kernel):
         earliest = self._open.get(job)
         return (self._trace.end(job) if earliest is None else earliest) > self._max_time
 
-    def withdraw(self, job: int) -> None:
+    def cancel(self, job: int) -> None:
         """The caller left while it was thinking, or while its job ran: that job never ends."""
         if self._open.pop(job, None) is None:
-            raise SimulationError(f"Job {job} has ended or its runtime is known; it cannot be withdrawn.")
+            raise SimulationError(f"Job {job} has ended or its runtime is known; it cannot be cancelled.")
         self._unclaim(job)
         if job not in self._blank:
             self._trace.fates[job] = LOST

@@ -23,7 +23,7 @@ from evalpool.errors import BadArgument
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations
-from evalpool.simulation._evaluations import Evaluations
+from evalpool.simulation._evaluations import HeldResults
 from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
 from evalpool.simulation._seconds import check_runtime
@@ -75,7 +75,7 @@ class VirtualTime:
         self.moment: float | None = None
         self._runtime_before = runtime_before
         self._configurations = Configurations()
-        self._evaluations = Evaluations()
+        self._evaluations = HeldResults()
         self._records = VirtualRecords()
         self.ended = self._evaluations.ended
         self.recorded = self._records.recorded

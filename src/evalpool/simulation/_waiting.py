@@ -11,15 +11,15 @@ from evalpool.errors import MemberLost
 from evalpool.simulation._caller import Call, Reply
 from evalpool.simulation._run import RunSettings
 
-__all__ = ["Waiting"]
+__all__ = ["WaitingCalls"]
 
 logger = get_logger()
 
-PATIENCE = 10.0
+WARN_AFTER = 10.0
 """Seconds that a call waits before a warning names those it waits for, as it might wait for ever."""
 
 
-class Waiting:
+class WaitingCalls:
     """The calls that wait, by job, the oldest first. Under the coordinator's lock."""
 
     __slots__ = ("_settings", "_warned", "calls", "wake_at")
@@ -46,10 +46,10 @@ class Waiting:
         """When to `look` next, on the monotonic clock; infinity for never."""
         for call in self.calls.values():
             assert call.waits_since is not None
-            patience = self._settings.max_waiting_time
+            longest = self._settings.max_waiting_time
             if not self._warned:
-                patience = min(patience, PATIENCE)
-            return min(self.wake_at, call.waits_since + patience)  # the oldest waits longest
+                longest = min(longest, WARN_AFTER)
+            return min(self.wake_at, call.waits_since + longest)  # the oldest waits longest
         return self.wake_at
 
     def look(self, now: float, awaited: Callable[[float], str]) -> MemberLost | None:
@@ -70,7 +70,7 @@ class Waiting:
                 f"{settings.max_waiting_time:g} s: {awaited(now)}. There must be n_workers="
                 f"{settings.n_workers} callers, and each must go on calling until it is given the sentinel."
             )
-        if waited >= PATIENCE and not self._warned:
+        if waited >= WARN_AFTER and not self._warned:
             self._warned = True
             logger.warning(
                 "A call of a simulated objective has waited for %.0f s: %s. It waits for ever if that does not change; "

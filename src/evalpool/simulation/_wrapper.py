@@ -21,9 +21,9 @@ from evalpool.simulation._files import how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType
 from evalpool.simulation._objective import Objective
-from evalpool.simulation._options import Options, directory_of, is_shared
+from evalpool.simulation._options import WrapperOptions, directory_of, is_shared
 from evalpool.simulation._run import Over, Result
-from evalpool.simulation._session import Session
+from evalpool.simulation._session import CallerSession
 from evalpool.simulation._thinking import Overhead, Thinking
 from evalpool.simulation._wrapper_loop import AskTellRun
 
@@ -129,7 +129,7 @@ class ObjectiveFuncWrapper:
         overhead: Overhead = "measured",
         on_lost: Literal["fail", "leave", "raise"] = "fail",
     ) -> None:
-        options = Options(
+        options = WrapperOptions(
             launched=launch_multiple_wrappers_from_user_side,
             ask_and_tell=ask_and_tell,
             save_dir_name=save_dir_name,
@@ -165,7 +165,7 @@ class ObjectiveFuncWrapper:
         self._loop: AskTellRun | None = None
         self._begin(options)
 
-    def _begin(self, options: Options) -> None:
+    def _begin(self, options: WrapperOptions) -> None:
         """Take the directory, and open what the calls of this wrapper need."""
         settings, path = self._settings, self._path
         if options.launched:
@@ -309,7 +309,7 @@ class ObjectiveFuncWrapper:
 
     def _call(
         self,
-        session: Session,
+        session: CallerSession,
         eval_config: dict[str, Any],
         fidels: dict[str, Any] | None,
         config_id: Any,
@@ -348,7 +348,7 @@ class ObjectiveFuncWrapper:
             return self._sentinel()
         return self._objective.reported(results, charged)
 
-    def _finish(self, session: Session, overhead: float | None, wall: float, result: Result) -> float | None:
+    def _finish(self, session: CallerSession, overhead: float | None, wall: float, result: Result) -> float | None:
         """Wait for the turn; the seconds that were charged, or None if the run was over before."""
         try:
             reply = session.finish(overhead, wall, result)

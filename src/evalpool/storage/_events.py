@@ -39,7 +39,7 @@ stands here since every evaluator counts jobs, and to import validators takes a 
 
 SCHEMA_VERSION = 2
 """Of the records and events in a storage. A store with a larger one is refused; one with a smaller one is read, and its
-searches become searches of this one when they are gone on with."""
+searches become searches of this one when they are continued."""
 
 SEARCH_KINDS = frozenset({"search", "value", "lease"})
 JOB_KINDS = frozenset(

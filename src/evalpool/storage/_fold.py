@@ -211,7 +211,7 @@ class SearchState:
         self.jobs: dict[int, JobState] = {}
         self.unfinished: dict[int, None] = {}
         self.finished: list[int] = []
-        self.listed: set[int] = set()  # in `finished`, of those jobs whose end was once withdrawn
+        self.listed: set[int] = set()  # in `finished`, of those jobs whose end was once taken back
         self.leases: dict[str, float] = {}
         self.next_number = 0
         self.claims = 0

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from evalpool.errors import UnknownJob, UnknownSearch
 from evalpool.storage._events import Event
 from evalpool.storage._fold import JobState, SearchState, State, fold
-from evalpool.storage._lost import CursorLost, Numbers, WentBack, compare
+from evalpool.storage._lost import CursorLost, KnownNumbers, WentBack, compare
 
 __all__ = ["SEARCHES", "Cursor", "FoldedLog", "some"]
 
@@ -37,7 +37,7 @@ class FoldedLog(abc.ABC):
         self._cursor: Cursor | None = None
         self._torn = False  # an interrupt struck while events were folded
         self._fold_lock = threading.RLock()
-        self._numbers = Numbers()  # that this client took, where they could be given again
+        self._numbers = KnownNumbers()  # that this client took, where they could be given again
         self._authors: list[weakref.WeakMethod[Callable[[list[str]], None]]] = []  # who can write lost jobs again
 
     @abc.abstractmethod

@@ -25,7 +25,7 @@ class Follower:
         self._storage = storage
         self._search_id = search_id
         self._not_owner = not_owner
-        self._place = _Place(None, 0, [])
+        self._place = _Position(None, 0, [])
         self._next = self._place
 
     def poll(self) -> list[JobRecord]:
@@ -52,7 +52,7 @@ class Follower:
                     waiting.append(number)
                 elif job.owner != self._not_owner:
                     found.append(job_record(self._search_id, job))
-            self._next = _Place(search, len(search.finished), waiting)
+            self._next = _Position(search, len(search.finished), waiting)
         return found
 
     @property
@@ -65,13 +65,13 @@ class Follower:
         self._place = self._next
 
 
-class _Place:
+class _Position:
     """How far the list of finished jobs was walked.
 
     Attributes:
         search: whose list it is.
         seen: how many of the list.
-        pending: finished, yet not to be given now: not created as far as was read, or its end was withdrawn because a
+        pending: finished, yet not to be given now: not created as far as was read, or its end was taken back because a
             claim of the job turned out to be older (journals only).
     """
 

@@ -21,7 +21,7 @@ class Forkable(Protocol):
         """Called in a forked child, before anything else there; has only this thread."""
 
 
-PATIENCE = 5.0
+LOCK_WITHIN = 5.0
 """Seconds that a fork waits for a lock: who holds it may wait for another program."""
 
 _clients: weakref.WeakSet[Forkable] = weakref.WeakSet()
@@ -44,7 +44,7 @@ _here = threading.local()  # .held: the locks of the thread that forks
 def _before() -> None:
     held: list[Any] = []
     for client in sorted(_clients, key=id):  # in one order, as several threads may fork
-        held += (lock for lock in getattr(client, "_fork_locks", tuple)() if lock.acquire(timeout=PATIENCE))
+        held += (lock for lock in getattr(client, "_fork_locks", tuple)() if lock.acquire(timeout=LOCK_WITHIN))
     _here.held = held
 
 

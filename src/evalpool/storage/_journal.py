@@ -36,7 +36,7 @@ from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire,
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._journal_files import JournalReader, JournalWriter, Record, unavailable
-from evalpool.storage._journal_numbers import Chain, claim
+from evalpool.storage._journal_numbers import NumberChain, claim
 from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
 from evalpool.storage._place import Place
@@ -88,7 +88,7 @@ class JournalStorage(DurableStorage[list[str]]):
         self._file = JournalWriter(self._path("writers"), self._owner, sync_each=self._network)
         self._read_lock = threading.Lock()
         self._clock = 0
-        self._chains: dict[str, Chain] = {SEARCHES: Chain(self._path("numbers", "searches"), "")}
+        self._chains: dict[str, NumberChain] = {SEARCHES: NumberChain(self._path("numbers", "searches"), "")}
 
     # -- primitives ------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class JournalStorage(DurableStorage[list[str]]):
             self._search_known(search_id)
             self._check_id(search_id)
             os.makedirs(self._path("numbers", search_id), exist_ok=True)  # a copy may lack empty directories
-            chain = self._chains.setdefault(search_id, Chain(self._path("numbers", search_id), search_id))
+            chain = self._chains.setdefault(search_id, NumberChain(self._path("numbers", search_id), search_id))
         try:
             return chain.take(n, cap)
         except OSError as error:

@@ -10,10 +10,10 @@ from itertools import count
 from evalpool.errors import CorruptRecord
 from evalpool.storage._counters import check_next, refuse
 
-__all__ = ["Chain", "claim"]
+__all__ = ["NumberChain", "claim"]
 
 
-class Chain:
+class NumberChain:
     """The numbers of one search: links, each named by its first number, whose text begins with how many.
 
     Thread-safe. A number costs one operation on the directory, and one more for each that others took since.

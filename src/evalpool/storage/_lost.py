@@ -22,7 +22,7 @@ from evalpool.errors import StorageUnavailable
 from evalpool.storage._events import SCHEMA_VERSION, Event
 from evalpool.storage._fold import JobState, State
 
-__all__ = ["CursorLost", "Numbers", "WentBack", "compare"]
+__all__ = ["CursorLost", "KnownNumbers", "WentBack", "compare"]
 
 _NAMED = 50
 """Ids that an error message names; all are in its `lost`."""
@@ -45,7 +45,7 @@ class WentBack(StorageUnavailable):
         )
 
 
-class Numbers:
+class KnownNumbers:
     """The numbers of the jobs that a client recorded, by search: in ranges, for most follow each other."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Loss(NamedTuple):
     written_again: int
 
 
-def compare(before: State, now: State, own: Numbers) -> Loss:
+def compare(before: State, now: State, own: KnownNumbers) -> Loss:
     """What `now` lacks of the jobs that `before` has or this client recorded. Costs the jobs of the store."""
     taken = dict(own.by_search())
     lost: list[str] = []

@@ -3,7 +3,7 @@
 ::
 
     rank                                  root
-    _Link ──► {"do": "append", ...} ──►   _Server: a thread that looks for requests
+    _RankLink ──► {"do": "append", ...} ──►   _RootServer: a thread that looks for requests
           ◄── {"ok": ...}           ◄──   the log, which the root uses directly
 
 What travels is the JSON of `SharedMemoryStorage`; only the road is another one.
@@ -57,14 +57,14 @@ class MPIStorage(SharedMemoryStorage):
         self._begin(crew, crew.key, crew.next_tag())
         if crew.rank == root:
             self._log = []
-            server = _Server(crew, self._tag, self._answer, leaving=0 if has_runner() else crew.size - 1)
+            server = _RootServer(crew, self._tag, self._answer, leaving=0 if has_runner() else crew.size - 1)
             crew.at_end.append(server.wait_for_goodbyes)
         else:
             crew.at_end.append(self._road.say_goodbye)
 
     def _begin(self, crew: Crew | None, key: str, tag: int) -> None:
         self._crew_key, self._tag = key, tag
-        self._road = _Link(crew, tag)
+        self._road = _RankLink(crew, tag)
         self._link: Any = self._road
         self._log: list[str] | None = None
         self._counters = Counters()
@@ -92,7 +92,7 @@ class MPIStorage(SharedMemoryStorage):
         return f"<MPIStorage, {'root' if self._log is not None else 'client'}>"
 
 
-class _Link:
+class _RankLink:
     """A rank's end: a request and its answer at a time. Several clients of a process are told apart by a number."""
 
     _lock = threading.Lock()  # of this process: answers bear the storage's tag alone
@@ -130,7 +130,7 @@ class _Link:
         """Nothing is held."""
 
 
-class _Server:
+class _RootServer:
     """The root's end: a thread that answers requests, until the process ends."""
 
     def __init__(self, crew: Crew, tag: int, answer: Callable[[dict[str, Any]], Any], leaving: int) -> None:

@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from evalpool._json import from_json
-from evalpool._ray_session import Session, import_ray
+from evalpool._ray_session import RayHold, import_ray
 from evalpool.errors import BadArgument, StorageUnavailable
 from evalpool.storage._base import SEARCHES, Cursor, Sharing
 from evalpool.storage._counters import check_count, refuse
@@ -54,7 +54,7 @@ class RayStorage(WireStorage):
                 f"name={name!r} attaches to a storage that exists; its lifetime is its maker's to choose."
             )
         super().__init__()
-        self._session: Session | None = Session("RayStorage", address)
+        self._session: RayHold | None = RayHold("RayStorage", address)
         try:
             self._become_client(_new_name() if name is None else name)
             if name is None:

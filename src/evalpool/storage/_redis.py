@@ -158,7 +158,7 @@ class RedisStorage(DurableStorage[Batch]):
         url: str | None,
         timeout: float,
         on_malformed: OnMalformed,
-        patience: float = 0.0,
+        wait: float = 0.0,
     ) -> None:
         super().__init__()
         if not (is_real(timeout) and timeout > 0):
@@ -166,7 +166,7 @@ class RedisStorage(DurableStorage[Batch]):
         self._server, self._url, self._timeout = server, url, timeout
         self._reporter = Reporter(on_malformed)
         self._begin()
-        self._check_schema(patience)
+        self._check_schema(wait)
         self._begin_writing(repr(self), remote=True)
 
     def _begin(self) -> None:
@@ -248,12 +248,12 @@ class RedisStorage(DurableStorage[Batch]):
         request = [self._name, next(self._requests), len(entries), *entries, *searches]
         self._ask(partial(self._append_script, keys=[LOG, COUNTERS, WRITERS], args=request))
 
-    def _ask(self, request: Callable[[], Any], *, patience: float | None = None) -> Any:
-        """Do a request, again and again while the server is away, for `patience` seconds (None: the timeout)."""
+    def _ask(self, request: Callable[[], Any], *, wait: float | None = None) -> Any:
+        """Do a request, again and again while the server is away, for `wait` seconds (None: the timeout)."""
         from redis import exceptions
 
         self._check_open()
-        deadline = monotonic() + (self._timeout if patience is None else patience)
+        deadline = monotonic() + (self._timeout if wait is None else wait)
         wait = FIRST_RETRY
         while True:
             try:
@@ -270,12 +270,12 @@ class RedisStorage(DurableStorage[Batch]):
             except exceptions.RedisError as error:
                 raise StorageUnavailable(f"{self!r} refuses a request: {error}.") from error
 
-    def _check_schema(self, patience: float) -> None:
+    def _check_schema(self, wait: float) -> None:
         def look() -> Any:
             self._redis.set(SCHEMA, SCHEMA_VERSION, nx=True)
             return self._redis.get(SCHEMA)
 
-        found = self._ask(look, patience=patience)
+        found = self._ask(look, wait=wait)
         if found is None or not (found.isdigit() and len(found) < 10):
             raise CorruptRecord(
                 f"{self!r}: key {SCHEMA!r} holds {shown(found)}, which is no schema of evalpool; "
@@ -347,7 +347,7 @@ class RedisStorage(DurableStorage[Batch]):
 def _open(server: dict[str, Any] | None, url: str | None, timeout: float, on_malformed: OnMalformed) -> RedisStorage:
     client = RedisStorage.__new__(RedisStorage)
     # A worker may start while the server restarts.
-    client._set_up(server, url, timeout, on_malformed, patience=timeout)
+    client._set_up(server, url, timeout, on_malformed, wait=timeout)
     return client
 
 

@@ -38,19 +38,19 @@ _Budget: TypeAlias = Annotated[int, Field(ge=-(10**308), le=10**308)] | float
 
 
 @_strict
-class _Search(TypedDict):
+class _SearchFacts(TypedDict):
     start: _Time
     schema: _Number
 
 
 @_strict
-class _Lease(TypedDict):
+class _LeaseFacts(TypedDict):
     owner: str
     expires: _Time
 
 
 @_strict
-class _Options(TypedDict, total=False):
+class _OptionFacts(TypedDict, total=False):
     priority: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
     job_timeout: Annotated[float, Field(ge=0, le=1e15)] | None
     tags: list[str]
@@ -62,7 +62,7 @@ class _Created(TypedDict, total=False):
     kwargs: dict[str, Any] | None
     submit: _Time | None
     owner: str | None
-    options: _Options | None
+    options: _OptionFacts | None
 
 
 @_strict
@@ -137,8 +137,8 @@ def _validator(form: Any) -> Any:
 
 
 VALIDATORS: dict[str, Any] = {
-    "search": _validator(_Search),
-    "lease": _validator(_Lease),
+    "search": _validator(_SearchFacts),
+    "lease": _validator(_LeaseFacts),
     "value": _validator(dict[str, Any]),
     "created": _validator(_Created),
     "in": _validator(_In),

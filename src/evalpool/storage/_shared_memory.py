@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalpool._json import jsonable, to_json
-from evalpool._net._server import Server
+from evalpool._net._server import AnswerServer
 from evalpool._net._sockets import Address
 from evalpool.errors import StorageUnavailable
 from evalpool.storage._base import Cursor, Sharing
@@ -36,7 +36,9 @@ class SharedMemoryStorage(WireStorage):
         super().__init__()
         self._log: list[str] | None = []
         self._counters = Counters()
-        self._server: Server | None = Server(lambda request: reply_to(request, self._answer), "evalpool-hub")
+        self._server: AnswerServer | None = AnswerServer(
+            lambda request: reply_to(request, self._answer), "evalpool-hub"
+        )
         self._become_client(self._server.address, self._server.key)
 
     @classmethod

@@ -34,12 +34,12 @@ from evalpool.storage._written import Encoder
 __all__ = ["SQLiteStorage"]
 
 
-class _Row(NamedTuple):
+class _JobRow(NamedTuple):
     event: Event
     data: str
 
 
-class SQLiteStorage(DurableStorage[list[_Row]]):
+class SQLiteStorage(DurableStorage[list[_JobRow]]):
     """Keeps events in the SQLite file `path`, shared by the processes of one host; made if it is not there.
 
     Query it while a search runs::
@@ -118,10 +118,10 @@ class SQLiteStorage(DurableStorage[list[_Row]]):
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[_Row] | None:
-        return [_Row(event, data) for event in events if (data := encoder(event)) is not None] or None
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[_JobRow] | None:
+        return [_JobRow(event, data) for event in events if (data := encoder(event)) is not None] or None
 
-    def _commit(self, batches: list[list[_Row]]) -> None:
+    def _commit(self, batches: list[list[_JobRow]]) -> None:
         """In one transaction."""
         known = self._known
         try:

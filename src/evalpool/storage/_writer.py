@@ -28,7 +28,7 @@ from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
 from evalpool._guard import Guard, start_guarded
-from evalpool._interrupts import Opened, Shielded, from_a_handler
+from evalpool._interrupts import allow_signals, defer_signals, from_a_handler
 from evalpool._log import get_logger
 from evalpool.errors import StorageError
 
@@ -52,7 +52,7 @@ class _Unforeseen(StorageError):
     """A commit raised something else than a `StorageError`."""
 
 
-class _Entry(Generic[Batch]):
+class _Pending(Generic[Batch]):
     __slots__ = ("batch", "done", "error", "failures", "waited_for")
 
     def __init__(self, batch: Batch, waited_for: bool) -> None:
@@ -83,7 +83,7 @@ class Writer(Generic[Batch]):
 
     def _begin(self) -> None:
         self.commit_lock = threading.RLock()
-        self._queue: deque[_Entry[Batch]] = deque()
+        self._queue: deque[_Pending[Batch]] = deque()
         # Taken by itself, never through the condition: that one is entered in Python, where a Ctrl-C may come between
         # the taking of the lock and the `with` that would release it.
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class Writer(Generic[Batch]):
 
     def append(self, batch: Batch) -> None:
         """Commit the batch, after what was queued before. Raises what prevented it; then it is not kept."""
-        entry = _Entry(batch, True)
+        entry = _Pending(batch, True)
         with self._lock:
             self._queue.append(entry)
         with self.commit_lock:
@@ -109,8 +109,8 @@ class Writer(Generic[Batch]):
 
     def append_soon(self, batch: Batch) -> None:
         """Queue the batch for the thread. Never waits for the disk, never raises."""
-        with Shielded(), self._lock:
-            self._queue.append(_Entry(batch, False))
+        with defer_signals(), self._lock:
+            self._queue.append(_Pending(batch, False))
             if self._thread is None:
                 self._retry = FIRST_RETRY
                 try:
@@ -142,7 +142,7 @@ class Writer(Generic[Batch]):
 
     def _drain(self) -> StorageError | None:
         """Commit all that is queued. Under the commit lock. Returns what prevented it."""
-        with Shielded():  # between the commit and the end of its queue, else it would be committed twice
+        with defer_signals():  # between the commit and the end of its queue, else it would be committed twice
             with self._lock:
                 entries = list(self._queue)
             if not entries:
@@ -161,7 +161,7 @@ class Writer(Generic[Batch]):
         self._tell(error, kept)
         return error
 
-    def _commit_all(self, entries: list[_Entry[Batch]]) -> tuple[int, StorageError | None]:
+    def _commit_all(self, entries: list[_Pending[Batch]]) -> tuple[int, StorageError | None]:
         """How many of them are dealt with, and what prevents the others."""
         try:
             self._commit_some(entries)
@@ -190,8 +190,8 @@ class Writer(Generic[Batch]):
                                self._name, GIVEN_UP, entry.batch, exc_info=error)  # fmt: skip
         return len(entries), None
 
-    def _commit_some(self, entries: list[_Entry[Batch]]) -> None:
-        with Opened() if self._remote else nullcontext():
+    def _commit_some(self, entries: list[_Pending[Batch]]) -> None:
+        with allow_signals() if self._remote else nullcontext():
             self._commit([entry.batch for entry in entries])
 
     def _tell(self, error: StorageError | None, kept: int) -> None:

@@ -106,12 +106,12 @@ class WrittenStorage(Storage, Generic[Batch]):
         data = encode_anyhow(event)
         if data is None or len(data) <= SMALL or len(data) <= (largest := self._largest()):
             return data
-        cut = dumps(_cut(loads(data), max(largest // 1000, 1000)))
+        truncated = dumps(_truncated(loads(data), max(largest // 1000, 1000)))
         _log.warning(
             "job %s.%s: %d bytes are more than %r keeps (%d): of its largest values only the beginning is kept.",
             event.search_id, event.number, len(data), self, largest,
         )  # fmt: skip
-        return cut if len(cut) <= largest else None
+        return truncated if len(truncated) <= largest else None
 
     def flush(self) -> None:
         self._writer.flush()
@@ -151,9 +151,9 @@ class WireStorage(WrittenStorage[str]):
         return None if batch == "[]" else batch
 
 
-def _cut(value: Any, largest: int) -> Any:
+def _truncated(value: Any, largest: int) -> Any:
     """The value, and of what is larger in it only the beginning of its text."""
     if isinstance(value, dict):
-        return {key: _cut(one, largest) for key, one in value.items()}
+        return {key: _truncated(one, largest) for key, one in value.items()}
     text = value if isinstance(value, str) else dumps(jsonable(value)) if isinstance(value, list) else ""
     return value if len(text) <= largest else f"{text[:1000]}... ({len(text)} characters are too many for this storage)"

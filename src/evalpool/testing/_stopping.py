@@ -195,7 +195,7 @@ def hang_badly(job: RunningJob) -> Any:
         while True:
             pass
     if how == "gil":
-        # One call into C that never lets go of the interpreter.
+        # One call into C that never releases the interpreter lock.
         import re
 
         re.match(r"(a*)*b", "a" * 64)

@@ -25,7 +25,7 @@ from evalpool._log import get_logger
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, WorkerFailure
 from evalpool.worker._forked import end_of_child
 from evalpool.worker._results import standardise
-from evalpool.worker._running_job import Channel, RunningJob, current_job
+from evalpool.worker._running_job import JobChannel, RunningJob, current_job
 
 __all__ = ["Task", "describe_exception", "raised", "release"]
 
@@ -81,7 +81,7 @@ class Task:
         number: int,
         attempt: int,
         configuration: dict[str, Any],
-        channel: Channel,
+        channel: JobChannel,
         extra: dict[str, Any] | None = None,
         worker: Worker | None = None,
     ) -> Outcome:
@@ -123,7 +123,7 @@ class Task:
         number: int,
         attempt: int,
         configuration: dict[str, Any],
-        channel: Channel,
+        channel: JobChannel,
         extra: dict[str, Any] | None = None,
         worker: Worker | None = None,
     ) -> Outcome:
@@ -235,13 +235,13 @@ def describe_exception(exception: BaseException, trace: types.TracebackType | No
 
 
 def release(run_function: Any) -> None:
-    """Let a run-function go that will not be called any more: call its `release`, if it has one.
+    """Release a run-function that will not be called any more: call its `release`, if it has one.
 
     Whatever that raises is logged: results are not lost because something could not be cleaned up.
     """
-    let_go = getattr(run_function, "release", None)
-    if callable(let_go):
+    own_release = getattr(run_function, "release", None)
+    if callable(own_release):
         try:
-            let_go()
+            own_release()
         except Exception:
             logger.exception("The release of the run-function %r failed.", run_function)

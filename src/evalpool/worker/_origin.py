@@ -6,7 +6,7 @@
       origin = describe() ---- once ------->  adopt(origin, ours=...)
       task, configurations ---------------->  pickle.loads(...): finds modules, and classes of the script
 
-An engine sends `describe()` with the task (`evalpool.evaluator._parcel.pack` has it as `Parcel.origin`) and the
+An engine sends `describe()` with the task (`WorkerSetup.origin` of `evalpool.evaluator._worker_setup`), and the
 worker calls `adopt` before it unpickles the task:
 
 - ``adopt(origin, ours=True)`` in a process that serves evalpool alone: a worker of `process`, an actor, a helper, a

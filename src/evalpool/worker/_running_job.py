@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from evalpool.outcomes import JobStatus
 
-__all__ = ["Channel", "RunningJob", "current_job"]
+__all__ = ["JobChannel", "RunningJob", "current_job"]
 
 _new: Any = object.__new__
 
@@ -16,7 +16,7 @@ current_job: ContextVar[tuple[str, int] | None] = ContextVar("evalpool_job", def
 """(search, number) of the job whose run-function runs in this thread, or in this task of an event loop; else None."""
 
 
-class Channel(Protocol):
+class JobChannel(Protocol):
     """How a running job talks to its evaluator; one per worker. Called from the run-function's thread."""
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
@@ -80,7 +80,7 @@ class RunningJob(MutableMapping[str, Any]):
         self.parameters = dict(parameters or {})
         self._storage, self._stopper = storage, stopper
         self._seed: int | tuple[int] = (0,) if seed is None else seed  # a tuple: the seed to derive it from
-        self._channel: Channel | None = None
+        self._channel: JobChannel | None = None
         self._metadata: dict[str, Any] | None = None
         self._record: tuple[float, Any] | None = None
         self._attempt = 1
@@ -92,7 +92,7 @@ class RunningJob(MutableMapping[str, Any]):
         number: int,
         attempt: int,
         parameters: dict[str, Any],
-        channel: Channel,
+        channel: JobChannel,
         base_seed: int,
     ) -> RunningJob:
         """As `__init__`, from what travels to a worker; built for every job, so it parses nothing."""
@@ -235,7 +235,7 @@ class _Renamed:
 
     __slots__ = ("_channel", "_job")
 
-    def __init__(self, job: RunningJob, channel: Channel) -> None:
+    def __init__(self, job: RunningJob, channel: JobChannel) -> None:
         self._job, self._channel = job, channel
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:

@@ -103,12 +103,12 @@ class RankBackend(PoolBackend):
         return not self._isolated if storage.ranks_only else super().reaches(storage)
 
     def make_pool(self, port: Port) -> Pool:
-        parcel = port.setup()
+        packed = port.setup()
         setup = {
-            "origin": parcel.origin,
-            "task": parcel.task,
-            "storage": parcel.storage,
-            "advice": parcel.advice,
+            "origin": packed.origin,
+            "task": packed.task,
+            "storage": packed.storage,
+            "advice": packed.advice,
             "decides": port.decides,
             "isolated": self._isolated,
             "exit_timeout": self._exit_timeout,

@@ -18,9 +18,9 @@ from evalpool._guard import Guard, guarded_thread
 from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
 from evalpool._mpi._polling import PollingBackoff
 from evalpool.backends._mpi._exits import exits_that_tell
-from evalpool.backends._mpi._isolated import Isolated
+from evalpool.backends._mpi._isolation import Isolated
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._worker import Channel, Turn, send_outcome, serve_batch, serve_pickled
+from evalpool.backends._pool._worker import ClaimTurn, WorkerChannel, send_outcome, serve_batch, serve_pickled
 from evalpool.outcomes import FailureKind, failed
 from evalpool.worker._call import Task, describe_exception, release, run_to_completion
 from evalpool.worker._origin import adopt
@@ -51,7 +51,7 @@ class JobInterrupted(BaseException):
     """Raised in a run-function that did not stop when it was asked to."""
 
 
-class _RankChannel(Channel):
+class _RankChannel(WorkerChannel):
     """The channel of the jobs of one evaluator."""
 
     def __init__(self, rank: Rank, tag: int) -> None:
@@ -72,7 +72,7 @@ class _RankChannel(Channel):
     def send(self, pieces: list[bytes | memoryview]) -> None:
         with self._lock:
             posted = self._flush(pieces)
-        self._let_go(posted)
+        self._complete(posted)
 
     def send_bytes(self, data: bytes) -> None:
         with self._lock:
@@ -82,7 +82,7 @@ class _RankChannel(Channel):
                 return
             posted = self._flush([data])
             self._held_since = now
-        self._let_go(posted)
+        self._complete(posted)
 
     def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
         try:
@@ -101,7 +101,7 @@ class _RankChannel(Channel):
             return None
         return self._crew.post(self._crew.work, b"".join(more), self._crew.root, self._tag)
 
-    def _let_go(self, posted: Posted | None) -> None:
+    def _complete(self, posted: Posted | None) -> None:
         """In the main thread wait: what is large leaves only with its help, which C code of the next job would deny."""
         if threading.get_ident() == self._rank.main:
             self._crew.wait_until_sent(posted, lambda: self.gone)
@@ -113,7 +113,7 @@ class _RankChannel(Channel):
         if self._held:
             with self._lock:
                 posted = self._flush([])
-            self._let_go(posted)
+            self._complete(posted)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -128,7 +128,7 @@ class _RankChannel(Channel):
             with self._lock:
                 posted = self._flush([])
                 self._held = None
-            self._let_go(posted)
+            self._complete(posted)
 
     def _wait_for_decision(self, key: tuple[int, int]) -> None:
         def look() -> bool:
@@ -146,7 +146,7 @@ class _ServedEvaluator:
     def __init__(self, rank: Rank, tag: int) -> None:
         self._rank, self.tag = rank, tag
         self.channel = _RankChannel(rank, tag)
-        self.turn = Turn()
+        self.turn = ClaimTurn()
         self.turn.catch_up = rank.read_orders
         self._task: Task | None = None
         self._broken = ""
@@ -333,7 +333,7 @@ class Rank:
             at = self.at
             if at is not None:
                 self._evaluators[at[0]].channel.flush()
-            if at is None or not self._gone(at[0]):
+            if at is None or not self._is_closed(at[0]):
                 interrupted = 0.0
             elif interrupted <= 0.0:  # the root has waited long enough before it closed
                 self._interrupt(at)
@@ -341,7 +341,7 @@ class Rank:
             else:
                 interrupted -= LISTEN_EVERY
 
-    def _gone(self, tag: int) -> bool:
+    def _is_closed(self, tag: int) -> bool:
         served = self._evaluators.get(tag)
         return served is not None and served.channel.gone
 

@@ -71,13 +71,13 @@ class LaunchedBackend(PoolBackend):
 
     def make_pool(self, port: Port) -> Pool:
         large: list[pickle.PickleBuffer] = []
-        parcel = port.setup(large.append)
+        packed = port.setup(large.append)
         setup = {
-            "origin": parcel.origin,
-            "task": parcel.task,
+            "origin": packed.origin,
+            "task": packed.task,
             "buffers": large,
-            "storage": parcel.storage,
-            "advice": parcel.advice,
+            "storage": packed.storage,
+            "advice": packed.advice,
             "decides": port.decides,
             "lends": True,
             "levels": levels(),

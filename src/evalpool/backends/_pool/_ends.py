@@ -137,7 +137,7 @@ class Reaper:
         self._process.wait()
 
     def close_in_fork(self) -> None:
-        """In a forked child of the parent: let go of the pipe, so that the parent's end is still seen."""
+        """In a forked child of the parent: close the pipe, so that the parent's end is still seen."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.returncode = 0  # not ours: nobody here waits for it, or warns that nobody did

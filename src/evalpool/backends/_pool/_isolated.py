@@ -199,7 +199,7 @@ class Helper:
             self._reaper = None
 
     def close_in_fork(self) -> None:
-        """In a forked child of this process: let go of the helper, which is the parent's."""
+        """In a forked child of this process: give up the helper, which is the parent's."""
         if self._process is not None:
             self._process.close_in_fork()
         if self._reaper is not None:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from evalpool.backends._pool._pool import Pool
     from evalpool.backends._pool._prefetcher import PoolWorker
 
-__all__ = ["CannotStart", "Launcher"]
+__all__ = ["Launcher", "NoMoreWorkers"]
 
 
-class CannotStart(Exception):
+class NoMoreWorkers(Exception):
     """No worker can be started any more, and trying again is pointless."""
 
 
@@ -117,10 +117,10 @@ class Launcher(abc.ABC):
         return False
 
     def release(self, worker: PoolWorker) -> None:
-        """A worker has ended: let go of what `start` has opened for it."""
+        """A worker has ended: close what `start` has opened for it."""
 
     def wait_for_ends(self, workers: list[PoolWorker], within: float) -> list[PoolWorker]:
-        """Wait until workers have ended that were let go, at most so many seconds; those that have not."""
+        """Wait, at most so many seconds, until workers that were dismissed have ended. Returns those that have not."""
         return wait_for_hang_up(workers, within)
 
     def describe_failed_start(self, error: Exception) -> str:
@@ -135,4 +135,4 @@ class Launcher(abc.ABC):
         """All workers have ended."""
 
     def close_in_fork(self) -> None:
-        """In a forked child of this process: let go of everything, without ending any of it."""
+        """In a forked child of this process: give up everything, without ending any of it."""

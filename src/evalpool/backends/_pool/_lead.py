@@ -30,7 +30,7 @@ class Lead:
         self._right = threading.Lock()
         self._leading = threading.Lock()
         self._following = False  # the I/O thread has the right
-        self.wanted = False  # a caller wants to lead: the I/O thread lets go
+        self.wanted = False  # a caller wants to lead: the I/O thread hands over
         self.leader: int | None = None
         self._armed_until = 0.0
         try:
@@ -48,7 +48,7 @@ class Lead:
                 assert self._timer is not None
                 self._timer.wait()
 
-    def let_go(self) -> None:
+    def hand_over(self) -> None:
         """Give the right to the caller that wants it."""
         self._following = False
         self._right.release()

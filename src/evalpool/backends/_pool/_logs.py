@@ -19,7 +19,7 @@ from evalpool.worker._pickling import dump_whole
 from evalpool.worker._running_job import current_job
 
 if TYPE_CHECKING:
-    from evalpool.backends._pool._worker import Channel
+    from evalpool.backends._pool._worker import WorkerChannel
     from evalpool.outcomes import Worker
 
 __all__ = ["forward", "levels", "show"]
@@ -47,7 +47,7 @@ def _shows(logger: logging.Logger) -> bool:
 
 
 class _Forward(logging.Handler):
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: WorkerChannel) -> None:
         super().__init__()
         self._channel = channel
 
@@ -60,7 +60,7 @@ class _Forward(logging.Handler):
             self.handleError(record)
 
 
-def forward(channel: Channel, given: dict[str, int]) -> None:
+def forward(channel: WorkerChannel, given: dict[str, int]) -> None:
     """In a worker: send what is logged from now on. A function that sets up handlers of its own keeps those, too."""
     for name, level in given.items():
         logging.getLogger(name or None).setLevel(level)

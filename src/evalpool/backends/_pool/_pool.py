@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 from evalpool._guard import Guard, describe, guarded_thread
-from evalpool._interrupts import SLICE, Opened, Shielded, from_a_handler
+from evalpool._interrupts import SLICE, allow_signals, defer_signals, from_a_handler
 from evalpool._log import get_logger
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._encoding import encode, messages_for
@@ -140,7 +140,7 @@ class Pool:
 
     def wait(self, turn: Turn) -> bool:
         """Do the I/O in this thread until the jobs are there for which it waits; False if another thread does it."""
-        with Shielded():  # what has been read from a worker is nowhere else
+        with defer_signals():  # what has been read from a worker is nowhere else
             if self.stopping or not self._lead.take():
                 return False
             watcher, watchers = self._wake_leader, turn.watchers
@@ -153,7 +153,7 @@ class Pool:
                         rest = turn.rest()
                         if rest == 0.0:
                             break
-                        with Opened():
+                        with allow_signals():
                             events = self.transport.poll(self._rest(SLICE if rest is None else min(SLICE, rest)))
                     except OSError as error:
                         if from_a_handler(error) or not self._guard.caught(error):
@@ -266,7 +266,7 @@ class Pool:
                 while not (self.stopping or lead.wanted):
                     self._turn(self.transport.poll(self._rest(None)))
                 if not self.stopping:
-                    lead.let_go()
+                    lead.hand_over()
             except BaseException as error:  # noqa: BLE001  this thread has no caller
                 if not self._guard.caught(error):
                     self.stopping = True
@@ -338,7 +338,7 @@ class Pool:
     def went_wrong(self, worker: PoolWorker | None, error: BaseException) -> bool:
         """Whoever does the I/O met an error of our own, with this worker if it is known; returns whether to go on.
 
-        What is no `Exception` is the caller's where a caller leads (an interrupt that came past the shield).
+        What is no `Exception` is the caller's where a caller leads (an interrupt that was not deferred).
         """
         if worker is not None:
             self._torn.add(worker)
@@ -375,7 +375,7 @@ class Pool:
         self.port.lost(set, self.port.num_workers, error)
 
     def after_fork(self) -> None:
-        """In a forked child of this process: let go of everything, without ending any of it."""
+        """In a forked child of this process: give up everything, without ending any of it."""
         self.launcher.close_in_fork()
         self.transport.close_in_fork()
 

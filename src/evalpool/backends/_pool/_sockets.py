@@ -224,7 +224,7 @@ class SocketTransport(Transport):
 
 
 def wait_for_hang_up(workers: Iterable[PoolWorker], within: float) -> list[PoolWorker]:
-    """Wait until workers that were let go have ended, at most so many seconds; those that have not.
+    """Wait, at most so many seconds, until workers that were dismissed have ended. Returns those that have not.
 
     What they said last is dropped: they had no job.
     """

@@ -16,7 +16,7 @@ from evalpool._clock import monotonic
 from evalpool._guard import describe
 from evalpool._log import get_logger
 from evalpool.backends._pool._ends import tell_of_cut
-from evalpool.backends._pool._launcher import CannotStart
+from evalpool.backends._pool._launcher import NoMoreWorkers
 from evalpool.backends._pool._prefetcher import PoolWorker
 from evalpool.outcomes import FailureKind, Worker, failed
 
@@ -92,15 +92,15 @@ class Staff:
             worker.handle = self._launcher.start(worker)
             if worker.link is not None:
                 self.connected(worker)
-        except CannotStart as error:
-            self._let_go(worker)
+        except NoMoreWorkers as error:
+            self._clean_up_failed(worker)
             self.give_up(f"No {self._launcher.what} can be started: {error}")
         except Exception as error:  # noqa: BLE001  counted as a failed start, and said
-            self._let_go(worker)
+            self._clean_up_failed(worker)
             if self._may_start_again(index, self._launcher.describe_failed_start(error)):
                 pool.port.after(NEXT_START, pool.command, partial(self.start, index))
 
-    def _let_go(self, worker: PoolWorker) -> None:
+    def _clean_up_failed(self, worker: PoolWorker) -> None:
         """It could not be started."""
         pool = self._pool
         with pool.lock:
@@ -240,7 +240,7 @@ class Staff:
         pool.port.set_workers(max(1, count))
         for worker in list(pool.workers.values()):
             if len(pool.workers) > count and worker.link is None:  # it waits for a place that is gone
-                self._let_go(worker)
+                self._clean_up_failed(worker)
         for index in self._launcher.indices(count):
             self.start(index)
 

@@ -65,7 +65,7 @@ class Transport(abc.ABC):
         """Let go of the connection to a worker that has ended."""
 
     def close_in_fork(self) -> None:
-        """In a forked child of this process: let go of all connections, without ending any. No lock, no I/O."""
+        """In a forked child of this process: close all connections, without ending any. No lock, no I/O."""
 
     def message_of(self, job: Pickled) -> Any:
         """What is sent for a job that was encoded by itself: its bytes, unless large arrays go another way. No lock."""

@@ -29,14 +29,14 @@ from evalpool.outcomes import FailureKind, Outcome, failed
 from evalpool.worker._call import Task, describe_exception, release
 from evalpool.worker._origin import adopt
 
-__all__ = ["Channel", "Serving", "Turn", "main", "send_outcome", "serve_batch", "serve_pickled"]
+__all__ = ["ClaimTurn", "Serving", "WorkerChannel", "main", "send_outcome", "serve_batch", "serve_pickled"]
 
 
 LONG = 0.001
 """Seconds; a job above this may have kept the control thread from hearing something."""
 
 
-class Channel(abc.ABC):
+class WorkerChannel(abc.ABC):
     """The channel of the running job in a worker; how bytes go out is the engine's."""
 
     def __init__(self, decides: bool, storage: Any, advice: str) -> None:
@@ -118,7 +118,7 @@ class Channel(abc.ABC):
                 self._requests.discard(key)
 
 
-class SocketChannel(Channel):
+class SocketChannel(WorkerChannel):
     """Records go out on data, requests to stop come in on control."""
 
     def __init__(
@@ -149,7 +149,7 @@ class SocketChannel(Channel):
         lent.close()
 
 
-class Turn:
+class ClaimTurn:
     """Which job is next: the main thread claims it, the control thread may give back those not yet claimed.
 
     Jobs are counted in the order in which they were sent, on both sides alike.
@@ -231,10 +231,10 @@ class Serving:
         self._lender = lender
         lends = lender if setup.get("lends") else None
         self._channel = channel = self._open_channel(data, setup, lends)
-        self._turn = Turn()
+        self._turn = ClaimTurn()
         self._reader, self._backlog = reader, backlog
         self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
-        listener = _Listener(control, channel, self._turn)
+        listener = _ControlReader(control, channel, self._turn)
         self._turn.catch_up = listener.catch_up
         start_guarded("evalpool-control", Guard("The thread that hears requests to stop", _end), listener.turn)
         if setup.get("levels") is not None:
@@ -263,7 +263,7 @@ class Serving:
         return _lend.borrow(self._lender, head)
 
     def release(self) -> None:
-        """At the end: let go of what the run-function holds, such as the helpers of `profile`."""
+        """At the end: release what the run-function holds, such as the helpers of `profile`."""
         if self._task is not None:
             release(self._task.run_function)
 
@@ -318,7 +318,7 @@ def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
             return frames
 
 
-def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: Channel, turn: Turn) -> None:
+def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: WorkerChannel, turn: ClaimTurn) -> None:
     """Do several short jobs that came in one frame."""
     jobs = pickle.loads(payload)
     jobs.reverse()
@@ -329,7 +329,7 @@ def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: Ch
 
 
 def serve_pickled(
-    task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: Channel
+    task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: WorkerChannel
 ) -> None:
     """Do a job whose configuration may refuse to be unpickled."""
     number, attempt = _wire.JOB.unpack_from(payload)
@@ -350,7 +350,7 @@ def _serve(
     attempt: int,
     configuration: dict[str, Any],
     extra: dict[str, Any] | None,
-    channel: Channel,
+    channel: WorkerChannel,
 ) -> None:
     if task is None:
         text = f"The run-function or its keyword arguments could not be unpickled in the worker.\n{broken}"
@@ -361,7 +361,7 @@ def _serve(
     send_outcome(number, attempt, outcome, channel)
 
 
-def send_outcome(number: int, attempt: int, outcome: Outcome, channel: Channel) -> None:
+def send_outcome(number: int, attempt: int, outcome: Outcome, channel: WorkerChannel) -> None:
     """Send how a job ended; a result that cannot be pickled is a failure."""
     if (
         type(outcome.objective) is float
@@ -408,10 +408,10 @@ def _end(error: BaseException | None = None) -> NoReturn:
         os._exit(1)
 
 
-class _Listener:
+class _ControlReader:
     """What comes in on control: read by a thread that sleeps there, or by the main thread between two jobs."""
 
-    def __init__(self, control: socket.socket, channel: Channel, turn: Turn) -> None:
+    def __init__(self, control: socket.socket, channel: WorkerChannel, turn: ClaimTurn) -> None:
         self._control, self._channel, self._turn = control, channel, turn
         self._reader = _wire.FrameReader(control)
         self._lock = threading.Lock()

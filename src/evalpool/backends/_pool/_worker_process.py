@@ -82,7 +82,7 @@ class WorkerProcess:
             self.process.stderr.close()
 
     def close_in_fork(self) -> None:
-        """In a forked child of this process: let go of the worker, which is the parent's."""
+        """In a forked child of this process: give up the worker, which is the parent's."""
         self.close()
         self.process.returncode = 0  # nobody here waits for it, or warns that nobody did
 

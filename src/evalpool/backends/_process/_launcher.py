@@ -56,7 +56,7 @@ class InterpreterLauncher(Launcher):
                 self._watch(handle.exit.pidfd, self._on_end, worker)
         except BaseException:
             handle.kill()
-            self._let_go(handle)
+            self._clean_up(handle)
             raise
         return handle
 
@@ -79,9 +79,9 @@ class InterpreterLauncher(Launcher):
         return [of[handle] for handle in wait_for_ends(of, within)]
 
     def release(self, worker: PoolWorker) -> None:
-        self._let_go(worker.handle)
+        self._clean_up(worker.handle)
 
-    def _let_go(self, handle: WorkerProcess) -> None:
+    def _clean_up(self, handle: WorkerProcess) -> None:
         handle.exit.wait(ENDS_WITHIN)
         handle.kill_group()
         while handle.read_stderr() and can_read(handle.stderr):

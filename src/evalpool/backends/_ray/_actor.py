@@ -107,7 +107,7 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     rings = None if lender is None else _ring.receive(lender)
-    return _Serving(data, control, setup, lender, rings)
+    return _ActorServing(data, control, setup, lender, rings)
 
 
 def leave(serving: Serving) -> None:
@@ -125,7 +125,7 @@ def _for_this_host(setup: dict[str, Any], host: str) -> dict[str, Any]:
     return {**setup, "storage": None, "advice": setup["advice_elsewhere"]}
 
 
-class _Serving(Serving):
+class _ActorServing(Serving):
     """A worker's life in an actor: on the evaluator's host, large frames go through rings."""
 
     def __init__(
@@ -141,7 +141,7 @@ class _Serving(Serving):
 
     def _open_channel(self, data: socket.socket, setup: dict[str, Any], lender: socket.socket | None) -> SocketChannel:
         ring = None if self._rings is None else self._rings[1]
-        return _Channel(data, setup["decides"], None, setup["advice"], lender, ring)
+        return _ActorChannel(data, setup["decides"], None, setup["advice"], lender, ring)
 
     def _borrow(self, head: memoryview) -> _wire.Frame:
         if self._rings is not None and _ring.is_in_ring(head):
@@ -149,7 +149,7 @@ class _Serving(Serving):
         return super()._borrow(head)
 
 
-class _Channel(SocketChannel):
+class _ActorChannel(SocketChannel):
     def __init__(self, *arguments: Any) -> None:
         *others, self._ring = arguments
         super().__init__(*others)

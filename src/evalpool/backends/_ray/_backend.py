@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._checks import check_real
 from evalpool._log import get_logger
-from evalpool._ray_session import Session
+from evalpool._ray_session import RayHold
 from evalpool.backends._pool._backend import PoolBackend
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._ray._actor import worker_class
@@ -54,11 +54,11 @@ class ActorBackend(PoolBackend):
         if address is not None and not isinstance(address, str):
             raise BadArgument(f'address is {address!r}; give text as "auto" or "host:6379", or None.')
         self._arguments = address, num_cpus, num_gpus, ray_kwargs
-        self._session: Session | None = None
+        self._session: RayHold | None = None
 
     def open(self, wanted: int) -> int:
         address, num_cpus, num_gpus, ray_kwargs = self._arguments
-        self._session = session = Session("RayEvaluator", address, num_cpus, num_gpus, ray_kwargs)
+        self._session = session = RayHold("RayEvaluator", address, num_cpus, num_gpus, ray_kwargs)
         self._ray = session.ray
         self._follows = wanted == -1
         nodes = self._ray.nodes()
@@ -76,7 +76,7 @@ class ActorBackend(PoolBackend):
             )
         return count
 
-    def _make_actor_class(self, session: Session, runtime_env: Any) -> Any:
+    def _make_actor_class(self, session: RayHold, runtime_env: Any) -> Any:
         options = {**self._needs.options(), "max_restarts": 0, "max_task_retries": 0}
         if runtime_env and not session.initialized:  # else all workers of this process have it
             options["runtime_env"] = runtime_env
@@ -99,16 +99,16 @@ class ActorBackend(PoolBackend):
         from evalpool.storage import Sharing
 
         buffers: list[Any] = []
-        parcel = port.setup(lambda buffer: buffers.append(np.frombuffer(buffer.raw(), np.uint8)))
+        packed = port.setup(lambda buffer: buffers.append(np.frombuffer(buffer.raw(), np.uint8)))
         follows = self._follows and bool(self._needs.amounts)
         if follows:  # nodes may have come or gone since construction
             port.set_workers(max(1, self._needs.capacity(self._ray.nodes())))
         setup = {
-            "origin": parcel.origin,
-            "task": parcel.task,
+            "origin": packed.origin,
+            "task": packed.task,
             "buffers": buffers,
-            "storage": parcel.storage,
-            "advice": parcel.advice,
+            "storage": packed.storage,
+            "advice": packed.advice,
             "decides": port.decides,
             "lends": True,
             # Nodes of other hosts may join later.

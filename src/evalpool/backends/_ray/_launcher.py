@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import psutil
 
 from evalpool._log import get_logger
-from evalpool.backends._pool._launcher import CannotStart, Launcher
+from evalpool.backends._pool._launcher import Launcher, NoMoreWorkers
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._prefetcher import PoolWorker
 from evalpool.backends._pool._sockets import Connection
@@ -100,7 +100,7 @@ class ActorLauncher(Launcher):
 
     def start(self, worker: PoolWorker) -> Actor:
         if not self._ray.is_initialized():  # it would start another one
-            raise CannotStart("Ray was shut down.")
+            raise NoMoreWorkers("Ray was shut down.")
         ticket = next(self._tickets)
         worker.facts = Worker(worker.facts.name, "", 0)  # unknown, until it has come
         try:
@@ -109,7 +109,7 @@ class ActorLauncher(Launcher):
             actor.call("serve", self._setup, self._reach, ticket)
         except Exception as error:
             self._waiting.pop(ticket, None)
-            raise CannotStart(f"{type(error).__name__}: {error}") from error  # Ray was shut down, or lost its head
+            raise NoMoreWorkers(f"{type(error).__name__}: {error}") from error  # Ray was shut down, or lost its head
         return actor
 
     def _heed(self, worker: PoolWorker, call: Any) -> None:

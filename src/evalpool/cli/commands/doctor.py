@@ -27,7 +27,7 @@ from evalpool.errors import BadArgument, EvalpoolError
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
-PATIENCE = 60.0
+ANSWER_WITHIN = 60.0
 """Seconds that an engine may take to answer."""
 PACKAGES = {
     "numpy": "", "cloudpickle": "", "pydantic": "", "psutil": "", "tqdm": "", "ray": "ray", "mpi4py": "mpi",
@@ -116,7 +116,7 @@ def _try_out(method: str) -> Finding:
     from evalpool.evaluator._evaluator import Evaluator
 
     try:
-        with Evaluator.create(_answer, method, {"job_timeout": PATIENCE}) as evaluator:
+        with Evaluator.create(_answer, method, {"job_timeout": ANSWER_WITHIN}) as evaluator:
             evaluator.submit([{"x": 1}])
             (job,) = evaluator.gather()
     except (EvalpoolError, OSError) as error:
@@ -160,12 +160,12 @@ def _ask(code: str) -> Finding:
             [sys.executable, "-c", code],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=ANSWER_WITHIN,
             stdin=subprocess.DEVNULL,
             env=child_environment(),
         )
     except subprocess.TimeoutExpired:
-        return Finding(False, f"no answer for {PATIENCE:.0f} s")
+        return Finding(False, f"no answer for {ANSWER_WITHIN:.0f} s")
     lines = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip().splitlines()
     return Finding(done.returncode == 0, lines[-1].strip() if lines else f"exit code {done.returncode}")
 

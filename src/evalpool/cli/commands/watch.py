@@ -34,13 +34,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from evalpool.cli._display import display_on
     from evalpool.cli._stores import Awaited
-    from evalpool.cli._watch import Follower, show_until_over, until_over
+    from evalpool.cli._watch import ShownSearches, show_until_over, until_over
 
     with Awaited(arguments.store) as storage:
         storage.search_of(arguments.search_id)
         if not storage.is_there:
             sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends.\n")
-        follower = Follower(storage, arguments.search_id, arguments.tag)
+        follower = ShownSearches(storage, arguments.search_id, arguments.tag)
         if not arguments.json:
             show_until_over(follower, arguments.interval, display_on(None, sys.stdout))
             return 0

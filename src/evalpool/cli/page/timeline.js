@@ -7,7 +7,7 @@ const natural = new Intl.Collator("en", { numeric: true }).compare;
 
 function lanesOf(from) {
   const lanes = new Map(); // worker -> its jobs
-  const homeless = [];
+  const unassigned = [];
   for (const job of sortEnded()) {
     if (job.worker === null || job.start === null || job.end < from) continue;
     const lane = lanes.get(job.worker);
@@ -16,7 +16,7 @@ function lanesOf(from) {
   }
   for (const job of runningJobs()) {
     if (job.start === null) continue;
-    if (job.worker === null) homeless.push(job);
+    if (job.worker === null) unassigned.push(job);
     else if (lanes.has(job.worker)) lanes.get(job.worker).push(job);
     else lanes.set(job.worker, [job]);
   }
@@ -28,8 +28,8 @@ function lanesOf(from) {
   }
   names.sort(natural);
   const shown = names.map((name) => [name, lanes.get(name)]);
-  homeless.sort((a, b) => a.start - b.start);
-  for (const job of homeless.slice(0, LANES)) shown.push(["now running", [job]]);
+  unassigned.sort((a, b) => a.start - b.start);
+  for (const job of unassigned.slice(0, LANES)) shown.push(["now running", [job]]);
   return [shown, all];
 }
 

@@ -1,4 +1,4 @@
-"""What is sent once to each worker of another process: the task and the way to the storage, pickled."""
+"""What each worker of another process is set up with: the task and the way to the storage, pickled once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from evalpool.storage import Sharing
     from evalpool.worker._call import Task
 
-__all__ = ["Parcel", "pack"]
+__all__ = ["WorkerSetup", "pack"]
 
 
-class Parcel(NamedTuple):
+class WorkerSetup(NamedTuple):
     """Pickles for a worker.
 
     Attributes:
@@ -42,7 +42,7 @@ def pack(
     name: str,
     needed: Callable[[], Sharing],
     apart: Callable[[pickle.PickleBuffer], Any] | None = None,
-) -> Parcel:
+) -> WorkerSetup:
     """Pickle what the workers of an evaluator need.
 
     Args:
@@ -60,6 +60,6 @@ def pack(
     else:
         storage = dump_whole(search.storage)
     try:
-        return Parcel(dumps(task, apart), storage, advice, "", describe())
+        return WorkerSetup(dumps(task, apart), storage, advice, "", describe())
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything
-        return Parcel(b"", storage, advice, _settings.unpicklable_task(task.run_function, error), b"")
+        return WorkerSetup(b"", storage, advice, _settings.unpicklable_task(task.run_function, error), b"")
