@@ -13,8 +13,8 @@ halfway defers signals: a Ctrl-C is noted there and raised at the end, or where 
 
 So may the handler of any other signal raise: SIGALRM that bounds a wait, SIGUSR1 of a batch system. While an evaluator
 is open, a `_SignalHandler` stands before each handler of the user's and calls it unless signals are deferred. To
-install them for every `defer_signals` instead would cost as much as all else that is done for a job. Other threads are not
-concerned: Python's signal handlers run in the main thread only.
+install them for every `defer_signals` instead would cost as much as all else that is done for a job. Other threads
+are not concerned: Python's signal handlers run in the main thread only.
 """
 
 from __future__ import annotations

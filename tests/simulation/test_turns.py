@@ -103,7 +103,7 @@ class Racing:
         worker = self.rng.choice(list(self.thinking))
         job = self.thinking.pop(worker)
         if self.calls[worker] == len(self.plans[worker]):
-            self.kernel.withdraw(job)  # it leaves
+            self.kernel.cancel(job)  # it leaves
             return
         self.called[job] = self.plans[worker][self.calls[worker]]
 
@@ -189,7 +189,7 @@ def test_a_caller_that_leaves_holds_nobody_up_and_its_place_can_be_taken() -> No
     kernel.place(one, 0.0)
     kernel.finish(one, 2.0)
     assert kernel.release() == WAIT
-    kernel.withdraw(zero)
+    kernel.cancel(zero)
     assert kernel.release() == one
     late = kernel.arrive(0)
     assert kernel.place(late, 0.5) == (2.0, 2.5), "idle from the clock on"
@@ -200,7 +200,7 @@ def test_a_job_whose_caller_died_is_lost() -> None:
     kernel = CallerKernel(1)
     job = kernel.turn(0)
     kernel.place(job, 0.0)
-    kernel.withdraw(job)
+    kernel.cancel(job)
     assert kernel.release() == NOTHING
     assert kernel.over is None
     assert [(row.start, row.end, row.status) for row in kernel.trace()] == [(0.0, None, "LOST")]
