@@ -2,6 +2,8 @@
 
     git worktree add ../before v0.1
     python benchmarks/compare_trees.py ../before . [--pairs 7] [--only process sqlite] [--cpu]
+    python benchmarks/compare_trees.py ../before . --only Ray MPI --mpi .venv-mpi-mpich
+
 
 Each measurement is a fresh interpreter on one tree. The trees of a pair run one after the other, which of them first by
 turns, so a machine whose speed drifts slows both. The table gives the median rate of each tree, and the median of new
@@ -9,6 +11,10 @@ over old pair by pair with its spread: below 1 the second tree is slower.
 
 With `--cpu` the rates are of jobs a second of CPU, of this process and its workers together: what a busy machine still
 tells. It does not see what waits for another.
+
+The rows of MPI run on three ranks, with the launcher and the library of the prefix that `--mpi` names (`make test` puts
+one of MPICH and one of Open MPI into this folder); without the option they are left out. A busy machine tells nothing
+about them, for ranks that wait look again and again.
 """
 
 from __future__ import annotations
@@ -81,6 +87,35 @@ def dispatch(method: str, way: str, count: int, storage: Callable[[str], Any] | 
         return rate
 
 
+def on_ray(way: str, count: int) -> float:
+    """As `dispatch`, on a Ray of this machine."""
+    import ray
+
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=80 * 1024 * 1024,
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        return dispatch("ray", way, count)
+    finally:
+        ray.shutdown()
+
+
+def on_mpi(way: str, count: int) -> float | None:
+    """As `dispatch`, on the ranks of this `mpirun`; None on those that only serve."""
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.rank == 0:
+        return dispatch("mpicomm", way, count)
+    from evalpool import MPICommEvaluator
+
+    with MPICommEvaluator(run):
+        return None
+
+
 def simulated(evaluator: str | None, count: int) -> float:
     """Evaluations a second of `simulate` on 64 virtual workers."""
     from evalpool import RandomSearch, simulate
@@ -104,7 +139,7 @@ def journal(directory: str) -> Any:
     return JournalStorage(f"{directory}/results")
 
 
-ROWS: dict[str, Callable[[], float]] = {
+ROWS: dict[str, Callable[[], float | None]] = {
     "serial loop": lambda: dispatch("serial", "loop", 10_000),
     "serial bulk": lambda: dispatch("serial", "bulk", 20_000),
     "thread loop": lambda: dispatch("thread", "loop", 10_000),
@@ -116,13 +151,23 @@ ROWS: dict[str, Callable[[], float]] = {
     "process bulk, journal": lambda: dispatch("process", "bulk", 10_000, journal),
     "simulate": lambda: simulated(None, 20_000),
     "simulate, serial evaluator": lambda: simulated("serial", 5_000),
+    "Ray loop": lambda: on_ray("loop", 5_000),
+    "Ray bulk": lambda: on_ray("bulk", 20_000),
+    "MPI loop": lambda: on_mpi("loop", 10_000),
+    "MPI bulk": lambda: on_mpi("bulk", 40_000),
 }
 
 
-def measured(tree: Path, row: str, clock: str) -> float:
-    """One measurement in an interpreter of its own, on that tree."""
+def measured(tree: Path, row: str, clock: str, mpi: Path | None) -> float:
+    """One measurement in an interpreter of its own, or in three under `mpirun`, on that tree."""
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
-    command = [sys.executable, str(HERE), str(tree), str(tree), "--measure", row, clock]
+    python = [sys.executable]
+    if row.startswith("MPI"):
+        assert mpi is not None
+        options = ["--allow-run-as-root", "--oversubscribe"] if (mpi / "bin" / "prterun").exists() else []
+        python = [str(mpi / "bin" / "mpirun"), *options, "-n", "3", sys.executable]
+        environment["MPI4PY_LIBMPI"] = str(next((mpi / "lib").glob("libmpi.so.[0-9]*")))
+    command = [*python, str(HERE), str(tree), str(tree), "--measure", row, clock]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise SystemExit(f"{row} failed on {tree}:\n{done.stderr}")
@@ -136,6 +181,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose name holds one of these")
     parser.add_argument("--cpu", action="store_true", help="rates by CPU time: for a machine that others load")
+    parser.add_argument("--mpi", type=Path, help="prefix of an MPI: bin/mpirun and lib/libmpi.so")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -146,19 +192,21 @@ def main() -> None:
         clock = CLOCKS[kind]
 
         assert Path(evalpool.__file__).is_relative_to((arguments.new / "src").resolve()), evalpool.__file__
-        print(ROWS[row]())
+        rate = ROWS[row]()
+        if rate is not None:
+            print(rate)
         return
     old, new = arguments.old.resolve(), arguments.new.resolve()
     kind, unit = ("cpu", "of CPU") if arguments.cpu else ("wall", "")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} CPUs, {arguments.pairs} pairs; jobs a second {unit}\n")
     print("| what | old | new | new / old |\n|---|---|---|---|")
     for row in ROWS:
-        if not any(name in row for name in arguments.only):
+        if not any(name in row for name in arguments.only) or (row.startswith("MPI") and arguments.mpi is None):
             continue
         rates: dict[Path, list[float]] = {old: [], new: []}
         for turn in range(arguments.pairs):
             for tree in (old, new) if turn % 2 == 0 else (new, old):
-                rates[tree].append(measured(tree, row, kind))
+                rates[tree].append(measured(tree, row, kind, arguments.mpi))
         ratios = sorted(b / a for a, b in zip(rates[old], rates[new], strict=True))
         print(
             f"| {row} | {statistics.median(rates[old]):,.0f} | {statistics.median(rates[new]):,.0f} | "
