@@ -7,7 +7,7 @@
     │   └── UnknownMethod (KeyError)              no backend or storage of that name
     ├── EvaluatorError
     │   ├── EvaluatorClosed (RuntimeError)        submit after close
-    │   └── MaximumJobsSpawnReached               the cap on submissions
+    │   └── MaximumJobsSpawnReached (RuntimeError)  the cap on submissions
     ├── JobError                                  on_error="raise": a job failed
     │   └── SubprocessError                       a shell command of a job failed or said nothing
     ├── BackendError (RuntimeError)
@@ -89,7 +89,7 @@ class EvaluatorClosed(EvaluatorError, RuntimeError):
     """`submit` was called on an evaluator that is closed."""
 
 
-class MaximumJobsSpawnReached(EvaluatorError):
+class MaximumJobsSpawnReached(EvaluatorError, RuntimeError):
     """The submission would exceed `set_maximum_num_jobs_submitted`; nothing of it was taken."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from evalpool import BadArgument, Evaluator, optimize
 from evalpool.callbacks import Callback
 from evalpool.evaluator._hook_queue import HookQueue
 from faults.lines import interrupt_at
@@ -126,3 +128,44 @@ def test_a_forked_child_tells_nobody() -> None:
     queue.deliver_notices()
     queue.deliver()
     assert told.heard == []
+
+
+def test_any_object_with_some_of_the_hooks_is_a_callback() -> None:
+    class Duck:
+        __slots__ = ("heard",)
+
+        def __init__(self) -> None:
+            self.heard: list[Any] = []
+
+        def on_done(self, job: Any) -> None:
+            self.heard.append(job.objective)
+
+        def on_close(self) -> None:
+            self.heard.append("closed")
+
+    duck, later = Duck(), SimpleNamespace(on_done=lambda job: None, search_stopped=False)
+    with Evaluator.create(lambda job: job["x"], "serial", {"callbacks": [duck, later]}) as evaluator:
+        later.on_done = lambda job: setattr(later, "search_stopped", job.objective > 2)
+        found = optimize(evaluator, Counting())
+    assert duck.heard == [1, 2, 3, "closed"]
+    assert [job.objective for job in found] == [1, 2, 3]
+
+
+class Counting:
+    """Proposes 1, 2, 3 and so on."""
+
+    x = 0
+
+    def ask(self) -> dict[str, int]:
+        self.x += 1
+        return {"x": self.x}
+
+    def tell(self, job: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("callback", "words"), [(object(), "without any hook.*on_done"), (Callback, "the class Callback; give an object")]
+)
+def test_what_hears_nothing_is_no_callback(callback: Any, words: str) -> None:
+    with pytest.raises(BadArgument, match=words):
+        Evaluator.create(lambda job: 1, "serial", {"callbacks": [callback]})

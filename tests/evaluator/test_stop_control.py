@@ -79,6 +79,7 @@ class World:
         workers_are: str = "processes",
         forces: bool = True,
         durable: bool = False,
+        grace: float = GRACE,
         **ledger: Any,
     ) -> None:
         self.timers = Timers()
@@ -86,7 +87,7 @@ class World:
         self.core = Core(JobLedger(running, **ledger), self.engine, name="Evaluator")
         self.stops = self.core.stops = StopControl(
             self.core, self.engine, self.timers.after, name="Evaluator", origin=900.0, may_suspend=durable,
-            clock=lambda: self.timers.now,
+            grace=grace, clock=lambda: self.timers.now,
         )  # fmt: skip
         inbox = self.core.inbox
         self.jobs: list[Job[Any]] = [Job(None, inbox, "0", n, {}, "hpo", 0.0) for n in range(running + waiting)]
@@ -120,6 +121,15 @@ def test_a_job_over_its_timeout_is_asked_then_forced() -> None:
     assert world.engine.forced == [0]
     assert world.report(1000.0, 1005.2).objective == "F_timeout"
     assert world.jobs[0].error == "ran over its job timeout of 5.0 s"
+
+
+def test_the_grace_may_be_longer() -> None:
+    world = World(grace=3.0)
+    world.stops.cancel(world.jobs)
+    world.timers.pass_by(2.9)
+    assert world.engine.forced == []
+    world.timers.pass_by(0.2)
+    assert len(world.engine.forced) == 1
 
 
 def test_a_job_that_ends_within_its_grace_is_not_forced() -> None:

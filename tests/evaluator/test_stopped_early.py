@@ -108,3 +108,34 @@ def test_without_a_stopper_there_is_no_such_column() -> None:
         (job,) = evaluator.gather()
         assert not job.stopped_early
         assert "m:stopped_early" not in evaluator.to_dataframe().columns
+
+
+class SharedByStorage:
+    """As those of deephyper: what jobs share is in the storage, under the id of its `job`."""
+
+    def __init__(self) -> None:
+        self.job: Any = None
+        self.max_steps, self.step, self.objective = 10, 0, None
+
+    def observe(self, budget: int, objective: float) -> None:
+        self.step, self.objective = budget, objective
+        self.job.storage.store_job_metadata(self.job.id, f"at_{budget}", objective)
+
+    def stop(self) -> bool:
+        search = self.job.id.split(".")[0]
+        others = self.job.storage.load_metadata_from_all_jobs(search, f"at_{self.step}")
+        assert self.job["rate"] >= 0
+        return self.step >= self.max_steps or self.objective < max(others)
+
+
+@pytest.mark.parametrize("method", ["serial", "thread", "process"])
+def test_a_stopper_with_a_job_is_told_which_and_where_it_is_kept(method: str) -> None:
+    prototype = SharedByStorage()
+    with Evaluator.create(train, method, {"stopper": prototype}) as evaluator:
+        jobs = []
+        for rate in (0.5, 0.1, 0.9):
+            evaluator.submit([{"rate": rate}])
+            jobs += evaluator.gather()
+        assert len(evaluator.storage.load_metadata_from_all_jobs(evaluator.search_id, "at_10")) == 2
+    assert [job.stopped_early for job in jobs] == [False, True, False]
+    assert prototype.job is None

@@ -110,6 +110,30 @@ def test_its_repr_says_id_status_and_parameters() -> None:
 def test_a_storage_given_by_hand_is_given_back() -> None:
     storage = object()
     assert RunningJob(storage=storage).storage is storage
+    job = RunningJob(parameters={"x": 1})
+    job.storage = storage
+    assert job.storage is storage
+
+
+@pytest.mark.parametrize("name", ["test", "", "3.", "3.x", "7"])
+def test_any_text_may_be_the_id_of_one_made_by_hand(name: str) -> None:
+    job = RunningJob(id=name, parameters={"x": 1})
+    assert (job.id, job["job_id"], job["x"]) == (name, 0, 1)
+    assert job.seed == RunningJob(id="0.0").seed
+    assert pickle.loads(pickle.dumps(job)).id == name
+
+
+def test_a_stopper_may_be_given_later_and_is_told_its_job_if_it_asks_for_one() -> None:
+    class Knowing(StopAfterThree):
+        job = None
+
+    job = RunningJob(id="test", parameters={"x": 1})
+    assert job.stopper is None
+    job.stopper = stopper = Knowing()
+    assert job.stopper is stopper
+    assert stopper.job is job
+    other = RunningJob(stopper=stopper)
+    assert (other.stopper, stopper.job) == (stopper, job)
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda job: pickle.loads(pickle.dumps(job))])

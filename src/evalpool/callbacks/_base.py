@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
 
-__all__ = ["Callback"]
+__all__ = ["HOOKS", "Callback", "implements", "stops_search"]
+
+HOOKS = ("on_open", "on_launch", "on_start", "on_record", "on_done", "on_done_other", "on_gather", "on_close")
+"""The names of the hooks."""
 
 
 class Callback:
-    """Watches a search. Override the hooks you need; each does nothing here.
+    """Watches a search. Override the hooks you need; each does nothing here. Any object with some of the hooks will do,
+    too, and need not derive from this class.
 
     The hooks are called in the thread that called the evaluator's `submit`, `gather` or `close`, one at a
     time. One but `on_open` that raises is logged with its name; neither the search nor the other callbacks stop for it.
@@ -51,3 +56,14 @@ class Callback:
 
     def on_close(self) -> None:
         """The evaluator is closed; no hook is called after this one."""
+
+
+def implements(callback: Any, hook: str) -> bool:
+    """Does this hook of a callback do anything? It may be of the class's own or of the object's."""
+    found = getattr(callback, hook, None)
+    return callable(found) and getattr(found, "__func__", None) is not getattr(Callback, hook)
+
+
+def stops_search(callbacks: Iterable[Any]) -> bool:
+    """Does one of them ask for the end of the search?"""
+    return any(getattr(callback, "search_stopped", False) for callback in callbacks)

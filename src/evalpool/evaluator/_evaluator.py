@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evalpool._checks import check_choice, check_number, check_seconds, check_wait
+from evalpool._checks import check_choice, check_number, check_real, check_seconds, check_wait
 from evalpool._interrupts import from_a_handler, install, uninstall
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvalpoolError, StorageError
@@ -30,6 +30,7 @@ from evalpool.evaluator._parts import assemble
 from evalpool.evaluator._port import Port, Refusal
 from evalpool.evaluator._scheduler import Resources
 from evalpool.evaluator._search_view import SearchView
+from evalpool.evaluator._stop_control import GRACE
 from evalpool.evaluator._timeline import Timeline
 from evalpool.evaluator._waiting import size_of
 from evalpool.jobs._job import Job
@@ -78,6 +79,8 @@ class Evaluator(Creation, SearchView):
         seed: of the search; each job's own seed derives from it and the job's number.
         job_type: ``"hpo"``: the run-function returns an objective; ``"task"``: any value.
         stopper: decides from what jobs `record` which of them end early.
+        grace: seconds that a job which was asked to stop has to end by itself, with a value or a checkpoint; then it is
+            stopped by force where the engine can, and given up where it cannot. `close` waits a quarter of a second.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
@@ -113,6 +116,7 @@ class Evaluator(Creation, SearchView):
         seed: int | None = None,
         job_type: str = "hpo",
         stopper: Any = None,
+        grace: float = GRACE,
         **own: Never,
     ) -> None:
         self._run_function = _settings.check_run_function(run_function)
@@ -123,6 +127,7 @@ class Evaluator(Creation, SearchView):
         raises = check_choice("on_error", on_error, ("record", "raise")) == "raise"
         job_type = check_choice("job_type", job_type, ("hpo", "task"))
         self._stopper = _settings.check_stopper(stopper)
+        grace = check_real("grace", grace, least=0)
         known_seed = fresh_seed() if seed is None else check_number("seed", seed, 0)
         self._backend = backend = self._make_backend(own)
         with disposed_if_it_fails(backend):
@@ -139,7 +144,7 @@ class Evaluator(Creation, SearchView):
             )  # fmt: skip
         parts = assemble(
             self, self._search, backend, num_workers=self._num_workers, callbacks=self._callbacks,
-            job_timeout=self._job_timeout, retries=allowed, stopper=self._stopper, raises=raises,
+            job_timeout=self._job_timeout, retries=allowed, stopper=self._stopper, raises=raises, grace=grace,
             resources=self._lent_resources(), timeline=self._timeline, membership=self._membership,
             start=self._start_up, expect_deadlines=self._expect_deadlines,
         )  # fmt: skip
@@ -151,7 +156,7 @@ class Evaluator(Creation, SearchView):
         self._submit, self._gather = parts.submissions.submit, parts.waiting.gather
         self._start_lock = threading.Lock()
         with disposed_if_it_fails(backend):
-            for callback in self._callbacks:
+            for callback in self._hooks.on_open:
                 callback.on_open()
         self._handles_signals = False  # we stand before the handler of Ctrl-C
         self._port = Port(
@@ -324,7 +329,7 @@ class Evaluator(Creation, SearchView):
         """Cancel jobs; they are gathered as CANCELLED. Returns how many had no outcome yet.
 
         A waiting job is cancelled at once. A running one is asked to stop (`RunningJob.stopped` turns True) and,
-        after a grace of a quarter of a second, stopped by force where the engine can.
+        after its `grace`, a quarter of a second, stopped by force where the engine can.
         """
         if isinstance(jobs, Job):
             jobs = [jobs]

@@ -26,8 +26,6 @@ __all__ = ["HookQueue"]
 
 logger = get_logger()
 
-NAMES = ("on_launch", "on_start", "on_record", "on_done", "on_done_other", "on_gather", "on_close")
-
 
 class HookQueue:
     """The hooks that are due, and who implements them. `notice` is for any thread, all else for the caller's.
@@ -36,12 +34,13 @@ class HookQueue:
         callbacks: of the evaluator, in the order in which they are called.
 
     Attributes:
-        on_launch, on_start, ...: the callbacks that really implement this hook; a hook of nobody's need not be added,
+        on_open, on_launch, ...: the callbacks that really implement this hook; a hook of nobody's need not be added,
             so that no-ops are not called a million times.
         notices: hooks of jobs that run, with their arguments.
         due: hooks with how many callbacks have been called, and their arguments.
     """
 
+    on_open: list[Callback]
     on_launch: list[Callback]
     on_start: list[Callback]
     on_record: list[Callback]
@@ -51,12 +50,11 @@ class HookQueue:
     on_close: list[Callback]
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
-        from evalpool.callbacks import Callback
+        from evalpool.callbacks._base import HOOKS, implements
 
         callbacks = list(callbacks)
-        for name in NAMES:
-            own = [c for c in callbacks if getattr(type(c), name) is not getattr(Callback, name) or name in vars(c)]
-            setattr(self, name, own)
+        for name in HOOKS:
+            setattr(self, name, [callback for callback in callbacks if implements(callback, name)])
         self.notices: deque[tuple[str, tuple[Any, ...]]] = deque()
         self.due: deque[tuple[str, int, tuple[Any, ...]]] = deque()
 

@@ -65,6 +65,7 @@ def assemble(
     retries: Mapping[FailureKind, int],
     stopper: Any,
     raises: bool,
+    grace: float,
     resources: Resources | None,
     timeline: Timeline | None,
     membership: Membership | None,
@@ -79,7 +80,7 @@ def assemble(
     ledger = JobLedger(num_workers, retries=retries, job_timeout=job_timeout, resources=lent)
     core = Core(ledger, backend, name=name, timeline=timeline, has_stopper=stopper is not None)
     core.stops = StopControl(
-        core, backend, timers.after, name=name, origin=search.origin,
+        core, backend, timers.after, name=name, origin=search.origin, grace=grace,
         may_suspend=durable and (timeline is None or timeline.can_suspend),
     )  # fmt: skip
     times = RealTime(search.origin, _describer(resources)) if timeline is None else timeline
@@ -94,7 +95,7 @@ def assemble(
     recorder = fence.recorder = recorder_for(search, JobEvents(search, times), back_off, fence, core.held)
     if recorder.unrecorded is not None:
         core.unrecorded, core.record, core.leave = recorder.unrecorded, recorder.outcomes, fence.leave
-    watching = Watching(stopper, recorder, hooks)
+    watching = Watching(stopper, recorder, hooks, search.storage)
     foreign_jobs = ForeignJobs(search, hooks, back_off, fence.is_ours)
     if membership is not None:
         foreign_jobs.is_due = lambda: membership.due(core.num_gathered, core.inbox.outstanding)

@@ -11,6 +11,7 @@ from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
 from evalpool.jobs._options import Submission
 from evalpool.outcomes import FailureKind, JobStatus, Outcome
+from evalpool.worker._running_job import RunningJob, introduce
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -55,20 +56,20 @@ def check_workers(value: Any) -> int:
 
 
 def check_callbacks(value: Any) -> list[Any]:
-    from evalpool.callbacks import Callback
+    from evalpool.callbacks._base import HOOKS, Callback
 
     if value is None:
         return []
-    if isinstance(value, Callback) or not isinstance(value, Iterable):
+    if isinstance(value, (Callback, str)) or not isinstance(value, Iterable):
         raise BadArgument(f"callbacks is {value!r}; give a list of callbacks: callbacks=[LoggerCallback()].")
     callbacks = list(value)
     for callback in callbacks:
-        if isinstance(callback, type) and issubclass(callback, Callback):
+        if isinstance(callback, type):
             raise BadArgument(f"callbacks has the class {callback.__name__}; give an object: {callback.__name__}().")
-        if not isinstance(callback, Callback):
+        if not any(callable(getattr(callback, name, None)) for name in HOOKS):
             raise BadArgument(
-                f"callbacks has {callback!r} of type {type(callback).__name__}; each must be an evalpool.callbacks."
-                "Callback: derive your class from it."
+                f"callbacks has {callback!r} of type {type(callback).__name__}, without any hook; each has some of "
+                f"{', '.join(HOOKS)}."
             )
     return callbacks
 
@@ -116,13 +117,15 @@ def check_stopper(value: Any) -> Any:
     return value
 
 
-def stopper_for(prototype: Any, number: int, configuration: dict[str, Any]) -> Any:
+def stopper_for(prototype: Any, job: Job[Any], storage: Any) -> Any:
     """One job's own stopper: made by the prototype if it shares something between jobs, else a copy of it."""
     if callable(getattr(prototype, "for_job", None)):
-        return prototype.for_job(number, configuration)
+        return prototype.for_job(job.number, job.args)
     import copy
 
-    return copy.deepcopy(prototype)
+    own = copy.deepcopy(prototype)
+    introduce(own, RunningJob(job.id, job.args, storage))
+    return own
 
 
 def told_by_stopper(job: Job[Any], outcome: Outcome) -> Outcome:
@@ -130,8 +133,17 @@ def told_by_stopper(job: Job[Any], outcome: Outcome) -> Outcome:
     if outcome.status is not JobStatus.DONE or outcome.kind is not None:
         return outcome
     stopper = job._stopper
-    early = bool(outcome.stopped_early) and stopper is not None and not getattr(stopper, "is_complete", False)
+    early = bool(outcome.stopped_early) and stopper is not None and not _is_complete(stopper)
     return outcome._replace(stopped_early=early)
+
+
+def _is_complete(stopper: Any) -> bool:
+    """Has its job come as far as it shall? One of deephyper's says so by its last step."""
+    complete = getattr(stopper, "is_complete", None)
+    if complete is not None:
+        return bool(complete)
+    step, last = getattr(stopper, "step", None), getattr(stopper, "max_steps", None)
+    return step is not None and last is not None and bool(step >= last)
 
 
 def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    stop(attempt, kind)       CANCELLING, the engine is told         grace: 0.25 s
+    stop(attempt, kind)       CANCELLING, the engine is told         grace: 0.25 s, by default
       _force                  the engine stops it by force           or cannot: the attempt is disowned
     decide(attempt, outcome)  what a job ends as that came back after all
 
@@ -43,7 +43,8 @@ logger = get_logger()
 READY, CANCELLING = JobStatus.READY, JobStatus.CANCELLING
 
 GRACE = 0.25
-"""Seconds between a request to stop and force: enough to notice it and write a checkpoint's last line."""
+"""Seconds between a request to stop and force, unless an evaluator is told otherwise: enough to notice it and write a
+checkpoint's last line."""
 
 HELD_UP = 0.1
 """Seconds by which a timer may be late on a busy machine. If it is later, this process was held up, and results may be
@@ -70,6 +71,7 @@ class StopControl:
         after: ``after(seconds, call, *arguments)``: calls it then.
         name: of the evaluator's class, for messages.
         origin: when the search began, by `clock`.
+        grace: seconds between a request to stop and force.
         may_suspend: can jobs be left to be resumed, in a storage that outlives this program?
         clock: seconds.
 
@@ -87,6 +89,7 @@ class StopControl:
         name: str,
         origin: float,
         may_suspend: bool,
+        grace: float = GRACE,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._core, self._ledger = core, core.ledger
@@ -95,6 +98,7 @@ class StopControl:
         self._name = name
         self._origin = origin
         self._may_suspend = may_suspend
+        self._grace = grace
         self.timeout: float | None = None
         self.budget_end = math.inf
         self._budgets = 0  # how many there have been
@@ -118,7 +122,7 @@ class StopControl:
         try:
             self._backend.ask_to_stop(attempt)
         finally:
-            self._after(GRACE, self._force, attempt, now + GRACE)
+            self._after(self._grace, self._force, attempt, now + self._grace)
         return True
 
     def _force(self, attempt: Attempt, due: float = math.inf) -> None:

@@ -25,16 +25,18 @@ class Watching:
     Args:
         stopper: decides from what jobs record which of them end early; None: nobody does.
         recorder, hooks: who else hears of it.
+        storage: of the search; a stopper may keep there what it shares with others.
 
     Attributes:
         starts: does anybody hear of starts? It costs a call a job.
     """
 
-    def __init__(self, stopper: Any, recorder: Recorder, hooks: HookQueue) -> None:
+    def __init__(self, stopper: Any, recorder: Recorder, hooks: HookQueue, storage: Any = None) -> None:
         self._stopper = stopper
         self._lock = threading.Lock()  # of the stopper
         self._recorder = recorder
         self._hooks = hooks
+        self._storage = storage
         self.starts = bool(hooks.on_start) or recorder.hears_starts
         self.records = stopper is not None or bool(hooks.on_record) or recorder.keeps
 
@@ -50,7 +52,7 @@ class Watching:
             with self._lock:
                 try:
                     if job._stopper is None:
-                        job._stopper = stopper_for(self._stopper, job.number, job.args)
+                        job._stopper = stopper_for(self._stopper, job, self._storage)
                     job._stopper.observe(budget, objective)
                     stop = bool(job._stopper.stop())
                 except Exception:

@@ -9,6 +9,7 @@ from typing import Any
 from evalpool._checks import check_number, check_seconds
 from evalpool._log import get_logger
 from evalpool.callbacks import Callback
+from evalpool.callbacks._base import stops_search
 from evalpool.errors import BadArgument, JobError, MaximumJobsSpawnReached
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.jobs._job import Job
@@ -138,7 +139,7 @@ class _Run:
             return False
         # With room for more, only take what is there: each proposal is made with all that is known.
         self._take(self._evaluator.gather("BATCH", 1, timeout=0 if room > 1 else None))
-        return not any(callback.search_stopped for callback in self._callbacks)
+        return not stops_search(self._callbacks)
 
     def _outstanding(self) -> int:
         return self._evaluator.num_jobs_submitted - self._evaluator.num_jobs_gathered
@@ -197,9 +198,9 @@ def _time_budget(evaluator: Evaluator, seconds: float | None) -> Iterator[None]:
 
 
 def _can_stop(callback: Any) -> bool:
-    """Does a callback say of itself that it may stop the search? Each inherits the attribute, unset."""
-    own = type(callback).__mro__[: type(callback).__mro__.index(Callback)]
-    return "search_stopped" in vars(callback) or any("search_stopped" in vars(cls) for cls in own)
+    """Does a callback say of itself that it may stop the search? Each `Callback` inherits the attribute, unset."""
+    own = [cls for cls in type(callback).__mro__ if cls is not Callback]
+    return "search_stopped" in getattr(callback, "__dict__", ()) or any("search_stopped" in vars(cls) for cls in own)
 
 
 def _announce(evaluator: Evaluator, max_evals: int) -> None:

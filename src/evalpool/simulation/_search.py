@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from evalpool._clock import perf_counter
+from evalpool.callbacks._base import stops_search
 from evalpool.errors import BadArgument, SimulationError
 from evalpool.evaluator._settings import check_configuration
 from evalpool.jobs._job import Job, PastJob
@@ -325,7 +326,7 @@ class EvaluatorSearch(SimulatedSearch):
         ended = self._jobs.pop(job)
         assert ended._outcome is not None
         self._ended(job, ended._outcome, lambda number, outcome: ended)
-        if any(callback.search_stopped for callback in self._evaluator.callbacks):
+        if stops_search(self._evaluator.callbacks):
             self._stopped = True
 
 

@@ -8,12 +8,23 @@ from typing import Any, Protocol
 
 from evalpool.outcomes import JobStatus
 
-__all__ = ["JobChannel", "RunningJob", "current_job"]
+__all__ = ["JobChannel", "RunningJob", "current_job", "introduce"]
 
 _new: Any = object.__new__
 
 current_job: ContextVar[tuple[str, int] | None] = ContextVar("evalpool_job", default=None)
 """(search, number) of the job whose run-function runs in this thread, or in this task of an event loop; else None."""
+
+
+UNNUMBERED = -1
+"""The number of a running job whose id, given by hand, has none."""
+
+
+def introduce(stopper: Any, job: RunningJob) -> None:
+    """Tell a stopper whose it is, if it has a `job` to know that by: stoppers of deephyper's keep there what they share
+    with others, by the job's `id` and `storage`."""
+    if getattr(stopper, "job", False) is None:
+        stopper.job = job
 
 
 class JobChannel(Protocol):
@@ -45,11 +56,12 @@ class RunningJob(MutableMapping[str, Any]):
     3
 
     Args:
-        id: ``"<search>.<n>"``.
+        id: ``"<search>.<n>"``; any other text is the id of a job number 0.
         parameters: the configuration; it is copied.
         storage: a storage client, or None.
         stopper: an object with ``observe(budget, objective)``, ``stop()`` and ``objective``; only for use by
-            hand: under an evaluator the stopper lives in the evaluator's process.
+            hand: under an evaluator the stopper lives in the evaluator's process. One that has a `job`, which is None,
+            is told this one.
         seed: what `seed` returns; derived from `id` alone if None.
     """
 
@@ -75,10 +87,12 @@ class RunningJob(MutableMapping[str, Any]):
         stopper: Any = None,
         seed: int | None = None,
     ) -> None:
-        search, _, number = (id or "0.0").rpartition(".")
-        self._search, self._number = search, int(number)
+        search, _, number = ("0.0" if id is None else id).rpartition(".")
+        is_numbered = bool(search) and number.isascii() and number.isdigit()
+        self._search, self._number = (search, int(number)) if is_numbered else (str(id), UNNUMBERED)
         self.parameters = dict(parameters or {})
-        self._storage, self._stopper = storage, stopper
+        self._storage = storage
+        self.stopper = stopper
         self._seed: int | tuple[int] = (0,) if seed is None else seed  # a tuple: the seed to derive it from
         self._channel: JobChannel | None = None
         self._metadata: dict[str, Any] | None = None
@@ -126,7 +140,7 @@ class RunningJob(MutableMapping[str, Any]):
             return self.parameters[key]
         except KeyError:
             if key == "job_id":
-                return self._number
+                return max(self._number, 0)
             raise
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -155,8 +169,8 @@ class RunningJob(MutableMapping[str, Any]):
 
     @property
     def id(self) -> str:
-        """``"<search>.<n>"``."""
-        return f"{self._search}.{self._number}"
+        """``"<search>.<n>"``; by hand whatever was given."""
+        return self._search if self._number == UNNUMBERED else f"{self._search}.{self._number}"
 
     @property
     def attempt(self) -> int:
@@ -174,7 +188,7 @@ class RunningJob(MutableMapping[str, Any]):
         if not isinstance(self._seed, int):
             from evalpool.jobs._seeds import job_seed
 
-            self._seed = job_seed(self._seed[0], self._number)
+            self._seed = job_seed(self._seed[0], max(self._number, 0))
         return self._seed
 
     def _inherit_seed(self, number: int) -> None:
@@ -202,6 +216,20 @@ class RunningJob(MutableMapping[str, Any]):
         if self._storage is None and self._channel is not None:
             self._storage = self._channel.storage()
         return self._storage
+
+    @storage.setter
+    def storage(self, storage: Any) -> None:
+        self._storage = storage
+
+    @property
+    def stopper(self) -> Any:
+        """The stopper that was given by hand, or None; see `RunningJob`."""
+        return self._stopper
+
+    @stopper.setter
+    def stopper(self, stopper: Any) -> None:
+        self._stopper = stopper
+        introduce(stopper, self)
 
     # The channel.
 
