@@ -221,8 +221,9 @@ def main() -> int:
     parser.add_argument("--no-deephyper", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    import evalpool
     import ray
+
+    import evalpool
 
     ray.init(
         num_cpus=4,

@@ -32,7 +32,7 @@ time](decisions/0017-what-simulated-time-costs.md), [MPI](decisions/0018-the-sea
 def mpi_commands(quick: bool) -> list[list[str]]:
     """The benchmark on MPI, under each library; installs those that are missing."""
     sys.path.insert(0, str(HERE.parent))
-    from tests.mpi.engines import ENGINES
+    from tests.backends.mpi.engines import ENGINES
 
     commands = []
     for engine in ENGINES.values():

@@ -1,4 +1,4 @@
-"""Evaluators of independent clients on one search; those on MPI ranks are in tests/mpi."""
+"""Evaluators of independent clients on one search; those on MPI ranks are in tests/backends/mpi."""
 
 from __future__ import annotations
 

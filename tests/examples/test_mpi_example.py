@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mpi.engines import ENGINES
+from backends.mpi.engines import ENGINES
 from services import missing
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mpi_search.py"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evalpool import Evaluator
-from programs import Program
+from faults.programs import Program
 
 
 @pytest.fixture

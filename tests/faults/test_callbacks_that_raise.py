@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import culprits
 import pytest
 
 from evalpool import Evaluator, optimize
 from evalpool.callbacks import Callback, CSVLoggerCallback
+from faults import culprits
 
 Make = Callable[..., Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from programs import Program
+from faults.programs import Program
 
 pytestmark = pytest.mark.slow
 

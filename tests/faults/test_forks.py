@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from programs import GONE, Program, assert_gone
+from faults.programs import GONE, Program, assert_gone
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import pytest
 
-from programs import EXIT, Program, wait_until
+from faults.programs import EXIT, Program, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import culprits
 import psutil
 import pytest
 
 from evalpool import Evaluator, profile
 from evalpool.callbacks import CSVLoggerCallback
-from programs import GONE, wait_until
+from faults import culprits
+from faults.programs import GONE, wait_until
 
 pytestmark = pytest.mark.slow
 

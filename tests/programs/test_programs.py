@@ -2,7 +2,7 @@
 
 A program's docstring says what a user expects and ends in ``Prints:`` and the lines themselves, indented. To add one,
 write it here; it runs in a folder of its own that holds only it. What needs a cluster, a server, root or a clock has
-its programs in `tests/mpi`, `tests/ray`, `tests/resume`, `tests/storage`, `tests/faults` and `tests/net`.
+its programs in `tests/backends`, `tests/resume`, `tests/storage`, `tests/faults` and `tests/net`.
 """
 
 from __future__ import annotations

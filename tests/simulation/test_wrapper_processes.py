@@ -534,7 +534,7 @@ def test_programs_that_share_a_directory_complete_as_threads_do(programs: Progra
 @pytest.mark.slow
 def test_mpi_ranks_are_programs_like_any_other(programs: Programs) -> None:
     # Not at the top: spawned workers of the other tests import this module from elsewhere.
-    from mpi.engines import ENGINES
+    from backends.mpi.engines import ENGINES
     from services import missing
 
     engine = ENGINES["mpich"]

@@ -1,4 +1,4 @@
-"""Programs whose run-functions do to their rank what they should not: ``python tests/mpi/faulty.py NAME``."""
+"""Programs whose run-functions do to their rank what they should not: ``python tests/backends/mpi/faulty.py NAME``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.mpi.programs import double, say
+from tests.backends.mpi.programs import double, say
 
 from evalpool import MPICommEvaluator
 from evalpool.testing._stopping import StopAfterThree

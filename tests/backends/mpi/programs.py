@@ -1,4 +1,4 @@
-"""Programs that are run under mpirun, by name: ``python tests/mpi/programs.py NAME`` on every rank."""
+"""Programs that are run under mpirun, by name: ``python tests/backends/mpi/programs.py NAME`` on every rank."""
 
 from __future__ import annotations
 

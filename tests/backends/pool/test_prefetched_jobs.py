@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import culprits
 import pytest
 
 from evalpool import Evaluator, FailureKind, JobStatus, RunningJob
-from programs import wait_until
+from faults import culprits
+from faults.programs import wait_until
 
 pytestmark = pytest.mark.slow
 

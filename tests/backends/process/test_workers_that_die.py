@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import culprits
 import psutil
 import pytest
 
 from evalpool import Evaluator, FailureKind
-from programs import GONE, Program, assert_gone, wait_until, workers_of
+from faults import culprits
+from faults.programs import GONE, Program, assert_gone, wait_until, workers_of
 
 pytestmark = pytest.mark.slow
 

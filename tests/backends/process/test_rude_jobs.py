@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import culprits
 import psutil
 import pytest
 
 from evalpool import Evaluator, FailureKind
-from programs import Program, assert_gone, wait_until
+from faults import culprits
+from faults.programs import Program, assert_gone, wait_until
 
 pytestmark = pytest.mark.slow
 
