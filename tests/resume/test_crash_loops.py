@@ -68,15 +68,18 @@ def test_a_job_that_ends_its_program_before_its_start_is_recorded_is_given_up_to
 
 
 @pytest.mark.slow
-def test_with_lent_resources_a_last_chance_runs_alone_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["queued", "simulated"])
+def test_with_lent_resources_and_in_simulated_time_a_last_chance_runs_alone_too(tmp_path: Path, method: str) -> None:
     """Else those that run beside it were lost as often, and would be given up with it."""
     url = f"sqlite:///{tmp_path}/results.db"
     for _ in range(3):
-        assert program(url, "queued")[0] == -signal.SIGKILL
-    code, jobs = program(url, "queued")
+        assert program(url, method)[0] == -signal.SIGKILL
+    code, jobs = program(url, method)
     assert code == 0
     assert {number: job[0] for number, job in jobs.items() if job[0] != 1.0} == {str(CULPRIT): "F_worker_died"}
     assert len(jobs) == 12
+    # At the third loss nothing ran beside it.
+    assert [number for number, job in jobs.items() if "attempt 3 ran" in "".join(job[1])] == [str(CULPRIT)]
 
 
 @pytest.mark.slow

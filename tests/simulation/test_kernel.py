@@ -327,8 +327,8 @@ def test_a_mark_stops_the_step_at_its_time_and_lets_the_job_be_ended_there() -> 
     assert ends(kernel) == [2.0, 3.0]
 
 
-def test_a_job_that_is_retried_waits_again_behind_the_others() -> None:
-    # worker-0: |0: 1 fails|1: 1|0: 2---|
+def test_a_job_that_is_retried_goes_before_the_others() -> None:
+    # worker-0: |0: 1 fails|0: 2---|1: 1|
     kernel = Kernel(1)
     kernel.submit()
     kernel.submit()
@@ -336,18 +336,18 @@ def test_a_job_that_is_retried_waits_again_behind_the_others() -> None:
     kernel.start()
     kernel.finish(0, 1.0, failed=True, retry=True)
     assert (kernel.step(), kernel.marked) == (RETRIED, 0)
-    assert kernel.startable() == 1
-    kernel.start()
-    kernel.finish(1, 1.0)
-    assert kernel.step() == 1
     assert kernel.startable() == 0
     kernel.start()
     kernel.finish(0, 2.0)
     assert kernel.step() == 0
+    assert kernel.startable() == 1
+    kernel.start()
+    kernel.finish(1, 1.0)
+    assert kernel.step() == 1
     assert kernel.num_completed == 2
     assert [(row.submit, row.start, row.end, row.status) for row in kernel.trace()] == [
-        (1.0, 2.0, 4.0, "DONE"),
-        (0.0, 1.0, 2.0, "DONE"),
+        (1.0, 1.0, 3.0, "DONE"),
+        (0.0, 3.0, 4.0, "DONE"),
     ]
 
 

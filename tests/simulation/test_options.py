@@ -23,7 +23,7 @@ from evalpool import (
     simulated,
 )
 from evalpool.simulation import ObjectiveFuncWrapper
-from evalpool.simulation._kernel import NOTHING, Kernel
+from evalpool.simulation._kernel import NOTHING, RETRIED, Kernel
 
 
 class Given(NamedTuple):
@@ -242,7 +242,55 @@ def test_a_job_that_is_run_again_keeps_its_priority() -> None:
         kernel.start()
         kernel.finish(started[-1], 1.0, failed=True, retry=len(started) == 1)
         kernel.step()
-    assert started == [first, third, first, second]
+    assert started == [first, first, third, second]
+
+
+@pytest.mark.parametrize("priority", [0, 3, -3])
+def test_a_job_that_is_run_again_goes_before_its_equals_and_behind_the_higher(priority: int) -> None:
+    kernel = Kernel(1)
+    options = JobOptions(priority)
+    again = [kernel.submit(options=options), kernel.submit(options=options)]
+    others = [kernel.submit(options=options), kernel.submit(options=JobOptions(priority + 1))]
+    started = []
+    for _ in range(6):
+        started.append(kernel.startable())
+        kernel.start()
+        kernel.finish(started[-1], 1.0, failed=True, retry=started[-1] in again and started.count(started[-1]) == 1)
+        kernel = Kernel.restore(json.loads(json.dumps(kernel.state())))
+        kernel.step()
+    # Of two that are run again, the one that was submitted first goes first; each is before what never ran.
+    assert started == [others[1], again[0], again[0], again[1], again[1], others[0]]
+
+
+def test_a_job_that_is_to_run_alone_starts_when_nothing_else_runs_or_waits_also_again() -> None:
+    """Three virtual workers: while one of them has it, the others are idle."""
+    kernel = Kernel(3)
+    alone = [kernel.submit(alone=True), kernel.submit(alone=True)]
+    others = [kernel.submit() for _ in range(4)]
+    runtimes = dict(zip(others, (1.0, 4.0, 2.0, 2.0), strict=True))
+    events: list[tuple[str, int, float]] = []
+    retried = False
+    while True:
+        kernel = Kernel.restore(json.loads(json.dumps(kernel.state())))
+        while (job := kernel.startable()) != NOTHING:
+            kernel.start()
+            again = job == alone[0] and not retried
+            retried = retried or again
+            kernel.finish(job, runtimes.get(job, 5.0), failed=again, retry=again)
+            events.append(("start", job, kernel.clock))
+            if again:
+                others.append(kernel.submit())  # comes while it runs: waits, and goes before it is run again
+                runtimes[others[-1]] = 3.0
+        if (job := kernel.step()) == NOTHING:
+            break
+        events.append(("end", kernel.marked if job == RETRIED else job, kernel.clock))
+    first, second, third, fourth, late = others
+    assert events == [
+        ("start", first, 0.0), ("start", second, 0.0), ("start", third, 0.0),
+        ("end", first, 1.0), ("start", fourth, 1.0), ("end", third, 2.0), ("end", fourth, 3.0), ("end", second, 4.0),
+        ("start", alone[0], 4.0), ("end", alone[0], 9.0), ("start", late, 9.0), ("end", late, 12.0),
+        ("start", alone[0], 12.0), ("end", alone[0], 17.0), ("start", alone[1], 17.0), ("end", alone[1], 22.0),
+    ]  # fmt: skip
 
 
 def test_options_are_refused_where_they_would_count_for_nothing(tmp_path: Any) -> None:

@@ -115,21 +115,21 @@ class Core:
         if self.ledger.troubles:
             self._say()
 
-    def queue(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """As `accept`, of jobs that count as submitted already."""
+    def queue(self, jobs: list[Job[Any]], inbox: Inbox, alone: bool = False) -> None:
+        """As `accept`, of jobs that count as submitted already; of which each is to run alone, if `alone`."""
+        add = self.ledger.accept_last_chances if alone else self._add
         with defer_signals(), self.lock:
-            self._add(jobs); inbox.outstanding += len(jobs)  # noqa: E702  # fmt: skip
+            add(jobs); inbox.outstanding += len(jobs)  # noqa: E702  # fmt: skip
             self._fill()
         if self.ledger.troubles:
             self._say()
 
     def accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """Queue jobs of which one may be what ended the evaluators before; each runs when nothing else does."""
-        with defer_signals(), self.lock:
-            self.ledger.accept_last_chances(jobs)
-            inbox.outstanding += len(jobs)
-            self.num_submitted += len(jobs)
-        self.pump()
+        with defer_signals():
+            with self.lock:
+                self.num_submitted += len(jobs)
+            self.queue(jobs, inbox, alone=True)
 
     def accept_ended(self, jobs: list[tuple[Job[Any], Outcome | None]], inbox: Inbox) -> None:
         """Give jobs to their consumer that need not run: with their outcomes, or with what they have already."""

@@ -73,7 +73,7 @@ class Submissions:
         self._timeline = timeline
         # When a job runs in simulated time is for that to say.
         self.accept = core.accept if timeline is None else timeline.accept
-        self.accept_last_chances = core.accept_last_chances if timeline is None else timeline.accept
+        self.accept_last_chances = core.accept_last_chances if timeline is None else timeline.accept_last_chances
         self._start = start
         self._expect_deadlines = expect_deadlines
         self._lock = threading.RLock()  # of submissions under a cap

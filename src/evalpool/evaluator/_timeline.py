@@ -82,6 +82,9 @@ class Timeline(Times, Protocol):
     def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """New jobs, recorded already, whose consumer waits at `inbox`. Under `lock`."""
 
+    def accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        """As `accept`, of jobs of which each runs while nothing else does."""
+
     def has(self, job: Job[Any]) -> bool:
         """Was this job accepted, and is it not delivered yet?"""
 

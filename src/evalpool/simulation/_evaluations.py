@@ -22,10 +22,12 @@ class HeldResults:
 
     Attributes:
         outcomes: by job number.
+        alone: numbers of jobs of which each is evaluated while nothing else is.
     """
 
     def __init__(self) -> None:
         self.outcomes: dict[int, Outcome] = {}
+        self.alone: set[int] = set()
         self._inbox = Inbox()
         self._running: set[int] = set()  # job numbers
         self._abandoned: set[int] = set()  # of jobs that run, and whose result nobody wants any more
@@ -38,6 +40,10 @@ class HeldResults:
         """Have the backend evaluate jobs."""
         if jobs:
             self._running.update(job.number for job in jobs)
+            if self.alone:
+                # What was given up in virtual time may still be evaluated: virtual time alone leaves it not alone.
+                self._core.queue([job for job in jobs if job.number in self.alone], self._inbox, alone=True)
+                jobs = [job for job in jobs if job.number not in self.alone]
             self._core.queue(jobs, self._inbox)
 
     def are_running(self, job: Job[Any]) -> bool:
@@ -62,6 +68,8 @@ class HeldResults:
 
     def ended(self, job: Job[Any], outcome: Outcome) -> None:
         """The backend has ended a job; under the core's lock."""
+        if job.number in self.alone:
+            self._core.ledger.remove_ready(job)  # its turn is over, and its end is yet to come
         if job.number not in self._abandoned:
             self.outcomes[job.number] = outcome
         elif job._outcome is not None:

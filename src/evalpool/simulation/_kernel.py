@@ -118,10 +118,10 @@ class Kernel:
 
     __slots__ = (
         "_asked", "_bounds", "_by_caller", "_checkpoints", "_claims", "_decided", "_ends", "_fates", "_idle",
-        "_limits", "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue", "_serial",
-        "_settings", "_since", "_stale", "_starts", "_stopping", "_tells_from", "_trace", "_unknown", "clock",
-        "decision", "ended", "failure_runtime", "job_timeout", "marked", "max_fidelity", "num_completed",
-        "num_submitted", "num_workers", "over",
+        "_limits", "_lonely", "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue",
+        "_serial", "_settings", "_since", "_stale", "_starts", "_stopping", "_tells_from", "_trace", "_unknown",
+        "clock", "decision", "ended", "failure_runtime", "job_timeout", "marked", "max_fidelity",
+        "num_completed", "num_submitted", "num_workers", "over",
     )  # fmt: skip
 
     def __init__(
@@ -172,6 +172,7 @@ class Kernel:
         self._idle = deque(range(num_workers))  # first idle first: workers become idle in the order of time
         self._since = [0.0] * num_workers
         self._queue = Queue()
+        self._lonely = False  # is the job that started last to run alone?
         self._limits: dict[int, float | None] = {}  # of jobs that have a limit of their own; None for no limit
         self._ends: list[tuple[float, int, int]] = []  # (end, rank, worker) of running jobs; marks have worker -1
         self._open: dict[int, float] = {}  # running jobs of unknown end -> the earliest that it can be: their start
@@ -279,9 +280,20 @@ class Kernel:
 
     # Jobs that wait for workers.
 
-    def submit(self, key: str | None = None, fidelity: int | None = None, options: JobOptions = NO_OPTIONS) -> int:
-        """Queue a job at the clock; returns its number. With continuation, `key` names its configuration."""
+    def submit(
+        self,
+        key: str | None = None,
+        fidelity: int | None = None,
+        options: JobOptions = NO_OPTIONS,
+        alone: bool = False,
+    ) -> int:
+        """Queue a job at the clock; returns its number. With continuation, `key` names its configuration.
+
+        One that is to run `alone` starts when nothing else runs or waits, and while it runs nothing starts.
+        """
         job = self._new(-1, NAN)
+        if alone:
+            self._queue.alone.add(job)
         if options is not NO_OPTIONS:
             self._note_options(job, options)
         self.num_submitted += 1
@@ -298,6 +310,9 @@ class Kernel:
         job = self._queue.first(self._trace.fates)
         if job is None or not self._idle or self.over:
             return NOTHING
+        alone = self._queue.alone
+        if alone and len(self._idle) < self.num_workers and (self._lonely or job in alone):
+            return NOTHING
         if self._asked and self._may_be_left_one(self._asked.get(job)):
             return WAIT
         return job
@@ -312,6 +327,8 @@ class Kernel:
         job, worker, start = self._queue.popleft(), self._idle.popleft(), self.clock
         trace = self._trace
         trace.worker[job], trace.start[job] = worker, start
+        if self._queue.alone:
+            self._lonely = job in self._queue.alone
         if trace.submit[job] == start:
             del trace.submit[job]
         asked = self._asked.pop(job, None) if self._asked else None
@@ -528,7 +545,10 @@ class Kernel:
             "idle": list(self._idle),
             "since": list(self._since),
             "queue": list(self._queue),
+            "again": self._queue.coming_again(),
             "priorities": list(self._queue.priorities.items()),
+            "alone": sorted(self._queue.alone),
+            "lonely": self._lonely,
             "limits": list(self._limits.items()),
             "ends": [list(entry) for entry in self._ends],
             "open": list(self._open.items()),
@@ -552,8 +572,10 @@ class Kernel:
         kernel.marked, kernel._decided, kernel.decision = state["marked"], state["decided"], state["at"]
         kernel._idle, kernel._since = deque(state["idle"]), list(state["since"])
         kernel._limits, kernel._queue.priorities = dict(state["limits"]), dict(state["priorities"])
+        kernel._queue.alone, kernel._lonely = set(state["alone"]), state["lonely"]
+        again = set(state["again"])
         for job in state["queue"]:
-            kernel._queue.append(job)
+            (kernel._queue.append_again if job in again else kernel._queue.append)(job)
         kernel._ends = [(end, rank, worker) for end, rank, worker in state["ends"]]
         kernel._open = dict(state["open"])
         kernel._asked = {job: (key, fidelity) for job, key, fidelity in state["asked"]}
@@ -682,7 +704,7 @@ class Kernel:
             trace.worker[job], trace.start[job], trace.charged[job] = -1, NAN, NAN
             trace.submit[job] = self.clock
             trace.resumed.pop(job, None)
-            self._queue.append(job)
+            self._queue.append_again(job)
             self.marked = job
             return True
         if fate is not None:

@@ -1,6 +1,8 @@
-"""The jobs that wait for virtual workers: the higher priority first, and of equals who came first.
+"""The jobs that wait for virtual workers: the higher priority first, of equals those that are run again, then in the
+order of submission; last of all those that are to run alone.
 
-Nearly all jobs have priority 0 and pass through a deque, whose ends cost nothing. The others are in a heap.
+Nearly all jobs have priority 0 and succeed, so they pass through a deque, whose ends cost nothing. The others are in a
+heap.
 """
 
 from __future__ import annotations
@@ -13,33 +15,46 @@ __all__ = ["Queue"]
 
 
 class Queue:
-    """Numbers of jobs. A job that comes again, to be run again, stands behind its equals.
+    """Numbers of jobs.
 
     Attributes:
         priorities: of the jobs whose priority is not 0, also while they do not wait.
+        alone: jobs of which each runs while nothing else does, also while they do not wait.
     """
 
-    __slots__ = ("_count", "_plain", "_ranked", "priorities")
+    __slots__ = ("_last", "_plain", "_ranked", "alone", "priorities")
 
     def __init__(self) -> None:
         self.priorities: dict[int, int] = {}
+        self.alone: set[int] = set()
         self._plain: deque[int] = deque()
-        self._ranked: list[tuple[int, int, int]] = []  # a heap: (- priority, place in the order of coming, job)
-        self._count = 0
+        self._ranked: list[tuple[int, bool, int]] = []  # a heap: (- priority, is its first attempt, job)
+        self._last: deque[int] = deque()  # of those in `alone`
 
     def append(self, job: int) -> None:
-        priority = self.priorities.get(job)
-        if priority is None:
-            self._plain.append(job)
+        """A job comes for its first attempt."""
+        if job in self.alone:
+            self._last.append(job)
+        elif job in self.priorities:
+            heappush(self._ranked, (-self.priorities[job], True, job))
         else:
-            heappush(self._ranked, (-priority, self._count, job))
-            self._count += 1
+            self._plain.append(job)
+
+    def append_again(self, job: int) -> None:
+        """A job comes for one more attempt, before its equals."""
+        if job in self.alone:
+            self._last.appendleft(job)
+        else:
+            heappush(self._ranked, (-self.priorities.get(job, 0), False, job))
 
     def first(self, ended: Container[int]) -> int | None:
         """Whose turn it is; those that have ended while they waited leave. None if nobody waits."""
-        plain, ranked = self._plain, self._ranked
-        while ranked or plain:
-            job = ranked[0][2] if ranked and (ranked[0][0] < 0 or not plain) else plain[0]
+        plain, ranked, last = self._plain, self._ranked, self._last
+        while ranked or plain or last:
+            if ranked and (ranked[0][0] <= 0 or not plain):  # of priority 0 only those that come again are there
+                job = ranked[0][2]
+            else:
+                job = plain[0] if plain else last[0]
             if job not in ended:
                 return job
             self.popleft()
@@ -47,14 +62,21 @@ class Queue:
 
     def popleft(self) -> int:
         plain, ranked = self._plain, self._ranked
-        return heappop(ranked)[2] if ranked and (ranked[0][0] < 0 or not plain) else plain.popleft()
+        if ranked and (ranked[0][0] <= 0 or not plain):
+            return heappop(ranked)[2]
+        return plain.popleft() if plain else self._last.popleft()
+
+    def coming_again(self) -> list[int]:
+        """Of the jobs that wait, those that come again; but for those in `alone`, whose order says that."""
+        return sorted(job for _, is_first, job in self._ranked if not is_first)
 
     def __len__(self) -> int:
-        return len(self._plain) + len(self._ranked)
+        return len(self._plain) + len(self._ranked) + len(self._last)
 
     def __iter__(self) -> Iterator[int]:
         """In their order."""
         ranked = sorted(self._ranked)
-        yield from (job for rank, _, job in ranked if rank < 0)
+        yield from (job for rank, _, job in ranked if rank <= 0)
         yield from self._plain
         yield from (job for rank, _, job in ranked if rank > 0)
+        yield from self._last

@@ -131,14 +131,24 @@ class VirtualTime:
     def _queue(self, job: Job[Any]) -> int:
         return self.kernel.submit(*self._identify(job.args), job.options)
 
+    def _queue_alone(self, job: Job[Any]) -> int:
+        self._evaluations.alone.add(job.number)
+        return self.kernel.submit(*self._identify(job.args), job.options, alone=True)
+
+    def accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        self._accept(jobs, inbox, self._queue_alone)
+
     def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        self._accept(jobs, inbox, self.submit_to_kernel)
+
+    def _accept(self, jobs: list[Job[Any]], inbox: Inbox, submit_to_kernel: Callable[[Job[Any]], int]) -> None:
         with self.lock:
             core = self._core
             with core.lock:
                 inbox.outstanding += len(jobs)
                 core.num_submitted += len(jobs)
             for job in jobs:
-                number = self.submit_to_kernel(job)
+                number = submit_to_kernel(job)
                 self._jobs[number] = job
                 self._numbers[job.number] = number
                 if core.out_of_time or self._closed:
