@@ -20,7 +20,7 @@ from evalpool import ExecutorEvaluator, Job, ProcessPoolEvaluator, ThreadPoolEva
 from evalpool.backends._executor import ExecutorBackend
 from evalpool.backends._pool._hearing import Hearing
 from evalpool.backends._pool._pool import Pool
-from evalpool.backends._pool._prefetcher import PoolWorker, Prefetcher
+from evalpool.backends._pool._prefetcher import Prefetcher
 from evalpool.backends._pool._sockets import SocketTransport
 from evalpool.backends._remote import Line, read_outcome
 from evalpool.backends._thread import Threads
@@ -125,7 +125,7 @@ def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault
         Pool._turn, Pool._tell_evaluator, Pool._place_unassigned, Pool._see_to_returned, Pool._balance, Pool.run,
         Pool._send, Hearing.take, Hearing._take_other, Hearing._take_record,
         Prefetcher.balance, Prefetcher.give_back, Prefetcher._learn, Prefetcher._offer, Prefetcher.assign,
-        Prefetcher.end, PoolWorker.add,
+        Prefetcher.end, Prefetcher._next, Prefetcher._room,
         SocketTransport.handle, SocketTransport._on_data, SocketTransport._on_control, SocketTransport._woken,
         SocketTransport.send, Core.report, JobLedger.end, JobLedger.take,
     )  # fmt: skip

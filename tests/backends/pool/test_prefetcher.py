@@ -189,6 +189,63 @@ def test_the_shorter_jobs_are_the_more_are_in_flight() -> None:
     assert world.slots == 2 * LEAST_IN_FLIGHT
 
 
+def test_jobs_that_are_shorter_than_it_takes_to_wake_a_worker_go_to_the_one_that_is_awake() -> None:
+    world = World(3)
+    world.submit(1)
+    world.end(0)
+    share = world.prefetcher.share
+    assert share > 2
+    world.submit(2 * share + 1)
+    assert [len(world.has(index)) for index in (0, 1, 2)] == [share, share, 1], "a few to each, who was heard first"
+    world.end(2)
+    world.submit(2)
+    assert len(world.has(2)) == 2
+    world.end(1)
+    world.submit(2)
+    assert len(world.has(1)) == share, "it gets one more, and then it is another one's turn"
+    assert len(world.has(2)) == 3 or len(world.has(0)) == share + 1
+
+
+def test_jobs_as_long_as_it_takes_to_wake_a_worker_go_to_idle_ones() -> None:
+    world = World(3)
+    world.submit(1)
+    world.end(0, _prefetcher.WAKE)
+    assert world.prefetcher.share == 1
+    world.submit(3)
+    assert sorted(len(world.has(index)) for index in range(3)) == [1, 1, 1]
+
+
+def test_a_long_job_among_short_ones_holds_up_nothing_while_a_worker_is_idle() -> None:
+    world = World(2)
+    world.submit(1)
+    world.end(0)
+    world.submit(3)
+    assert [len(world.has(index)) for index in (0, 1)] == [3, 0]
+    world.workers[0].begin(world.now)  # and goes on
+    world.balance()
+    world.now += 2 * _prefetcher.STEAL_AFTER
+    world.submit(1)
+    assert world.has(1) == [4], "nothing is put behind it any more"
+    world.end(1)
+    world.balance()
+    world.answer(0)
+    assert world.has(0) == [1, 2]
+    assert world.has(1) == [3]
+
+
+def test_a_worker_that_is_gone_or_about_to_go_is_not_the_one_that_is_awake() -> None:
+    world = World(3)
+    world.submit(1)
+    world.end(0)
+    world.prefetcher.hold(world.workers[0].worker)
+    world.submit(1)
+    assert world.has(0) == []
+    world.end(1)
+    world.die(1)
+    world.submit(1)
+    assert world.has(2) == [2]
+
+
 def test_jobs_behind_a_long_one_go_to_the_worker_that_is_idle() -> None:
     world = World(2)
     world.submit(4)  # 0 and 2 in the first, 1 and 3 in the second

@@ -18,8 +18,8 @@ from evalpool.backends._pool._timer import Timer
 __all__ = ["Lead"]
 
 ABSENCE = 0.001
-"""Seconds that the workers may be left alone; they have `AHEAD` seconds of work in flight. A search that thinks for
-longer pays one switch of threads."""
+"""Seconds that the workers may be left alone, at the least; at the most they are twice as long, and have `PREFETCH`
+seconds of work in flight. A search that thinks for longer pays one switch of threads."""
 
 
 class Lead:
@@ -84,11 +84,12 @@ class Lead:
         self.leader = None
         self.wanted = False
         self._right.release()
-        now = monotonic()
-        if now >= self._armed_until:  # else it is due soon, and the I/O thread will look
+        due = monotonic() + ABSENCE
+        if due > self._armed_until:
+            # For twice as long, so that one who comes and goes arms it once in a while, and it never wakes anybody.
             assert self._timer is not None
-            self._armed_until = now + ABSENCE
-            self._timer.arm(ABSENCE)
+            self._armed_until = due + ABSENCE
+            self._timer.arm(2 * ABSENCE)
         self._leading.release()
 
     def close(self) -> None:
