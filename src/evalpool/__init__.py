@@ -46,12 +46,15 @@ if TYPE_CHECKING:
     from evalpool.errors import StorageError as StorageError
     from evalpool.errors import StorageUnavailable as StorageUnavailable
     from evalpool.errors import SubprocessError as SubprocessError
+    from evalpool.errors import TooManyCallers as TooManyCallers
     from evalpool.errors import UnknownJob as UnknownJob
     from evalpool.errors import UnknownMethod as UnknownMethod
     from evalpool.errors import UnknownSearch as UnknownSearch
     from evalpool.errors import UnknownValue as UnknownValue
+    from evalpool.errors import WaitedTooLong as WaitedTooLong
     from evalpool.errors import WorkerStartError as WorkerStartError
     from evalpool.errors import WrongKeys as WrongKeys
+    from evalpool.errors import WrongMode as WrongMode
     from evalpool.evaluator import EVALUATORS as EVALUATORS
     from evalpool.evaluator import Evaluator as Evaluator
     from evalpool.evaluator import distributed as distributed
@@ -78,8 +81,8 @@ if TYPE_CHECKING:
 _ERRORS = (
     "BackendError", "BadArgument", "CorruptRecord", "EvalpoolError", "EvaluatorClosed", "EvaluatorError", "JobError",
     "MaximumJobsSpawnReached", "MemberLost", "MissingExtra", "NewerSchema", "NotJSON", "NotShareable", "RunExists",
-    "SimulationError", "StorageError", "StorageUnavailable", "SubprocessError", "UnknownJob", "UnknownMethod",
-    "UnknownSearch", "UnknownValue", "WorkerStartError", "WrongKeys",
+    "SimulationError", "StorageError", "StorageUnavailable", "SubprocessError", "TooManyCallers", "UnknownJob",
+    "UnknownMethod", "UnknownSearch", "UnknownValue", "WaitedTooLong", "WorkerStartError", "WrongKeys", "WrongMode",
 )  # fmt: skip
 
 BUILT_IN["evalpool.backends"] = {

@@ -23,7 +23,10 @@
     │   ├── CorruptRecord (ValueError)            bytes in a store that are no record of ours
     │   └── NewerSchema                           written by a later evalpool
     └── SimulationError (RuntimeError)
-        ├── MemberLost                            a caller of a simulated wrapper died or never came
+        ├── MemberLost (InterruptedError)         a caller of a simulated wrapper died or never came
+        │   └── WaitedTooLong (TimeoutError)      the call that gave up on it, after max_waiting_time
+        ├── TooManyCallers (ProcessLookupError)   a caller that is no worker of a simulated wrapper
+        ├── WrongMode (NotImplementedError)       a simulated wrapper is used as what it was not made for
         ├── RunExists (FileExistsError)           the directory of a simulated run is in use
         └── WrongKeys (KeyError)                  fidelities or results with other keys than announced
 
@@ -56,12 +59,15 @@ __all__ = [
     "StorageError",
     "StorageUnavailable",
     "SubprocessError",
+    "TooManyCallers",
     "UnknownJob",
     "UnknownMethod",
     "UnknownSearch",
     "UnknownValue",
+    "WaitedTooLong",
     "WorkerStartError",
     "WrongKeys",
+    "WrongMode",
 ]
 
 
@@ -178,8 +184,23 @@ class SimulationError(EvalpoolError, RuntimeError):
     """Simulated time cannot go on."""
 
 
-class MemberLost(SimulationError):
+class MemberLost(SimulationError, InterruptedError):
     """A caller of a simulated objective died, or did not come in time; the message names it."""
+
+
+class WaitedTooLong(MemberLost, TimeoutError):
+    """A call of a simulated objective waited for `max_waiting_time`, and gave up on the run; the message says for whom.
+
+    The callers that were not waiting then get the `MemberLost` that it is.
+    """
+
+
+class TooManyCallers(SimulationError, ProcessLookupError):
+    """Who calls a simulated objective is none of its `n_workers` workers, or a worker that another one is already."""
+
+
+class WrongMode(SimulationError, NotImplementedError):
+    """A simulated wrapper was called that asks and tells, or is to simulate and was made to be called."""
 
 
 class RunExists(SimulationError, FileExistsError):

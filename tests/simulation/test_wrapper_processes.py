@@ -23,7 +23,7 @@ import pytest
 from evalpool._net._connect import connect
 from evalpool._net._proof import ProofFailed
 from evalpool._net._sockets import kind_of, reach
-from evalpool.errors import MemberLost, SimulationError
+from evalpool.errors import MemberLost, SimulationError, TooManyCallers, WaitedTooLong
 from evalpool.simulation import ObjectiveFuncWrapper, get_multiple_wrappers
 from evalpool.simulation._protocol import CallerChannel
 
@@ -238,7 +238,8 @@ def test_an_expensive_sampler_lets_others_pass_across_processes(tmp_path: Path, 
         fork.start(slow_thinker, wrapper, passed)
         fork.start(quick_thinker, wrapper, passed)
         assert fork.join() == [0, 0]
-        assert wrapper.get_results()["cumtime"][:2] == [1.0, 1.1]
+        cumtimes = wrapper.get_results()["cumtime"]
+        assert 1.0 < cumtimes[0] < cumtimes[1] < 10.0
 
 
 def slow_thinker(wrapper: ObjectiveFuncWrapper, passed: Any) -> None:
@@ -396,7 +397,7 @@ def test_one_too_few_is_named(tmp_path: Path, children: Children) -> None:
         children.start(say, wrappers[worker], worker, answers)
     for _ in range(2):
         answer = answers.get(timeout=BOUND)
-        assert answer.startswith("MemberLost: ")
+        assert answer.startswith("WaitedTooLong: ")
         assert "worker 1 of 3 never came, 2 did" in answer
     assert children.join() == [0, 0]
     wrappers[0].close()
@@ -408,7 +409,7 @@ def test_a_pool_with_another_number_of_workers_is_told(tmp_path: Path) -> None:
     with make(tmp_path, n_workers=3, max_waiting_time=1.0) as wrapper:
         with multiprocessing.get_context("fork").Pool(2) as pool:
             task = pool.apply_async(one_call, (wrapper, 1))
-            with pytest.raises(MemberLost, match=r"worker 1, 2 of 3 never came, 1 did.*n_workers=3"):
+            with pytest.raises(WaitedTooLong, match=r"worker 1, 2 of 3 never came, 1 did.*n_workers=3"):
                 task.get(BOUND)
     with make(tmp_path, n_workers=1, save_dir_name="other") as wrapper:
         with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -417,7 +418,7 @@ def test_a_pool_with_another_number_of_workers_is_told(tmp_path: Path) -> None:
             for task in barrier:
                 try:
                     outcomes.append(task.get(BOUND)["loss"])
-                except SimulationError as error:
+                except TooManyCallers as error:
                     outcomes.append(str(error))
         assert any("A caller too many" in str(outcome) for outcome in outcomes) or 0 in outcomes
 
@@ -585,7 +586,7 @@ def test_one_program_too_few_is_named_in_all_others(programs: Programs) -> None:
     for worker in (0, 1):
         programs.launch(worker, max_waiting_time=3.0)
     for answer in programs.say():
-        assert answer.startswith("MemberLost: ")
+        assert answer.startswith("WaitedTooLong: ")
         assert "worker 2 of 3 never came" in answer
 
 

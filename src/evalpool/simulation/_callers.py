@@ -8,7 +8,6 @@ wrappers that stand for one worker each, by wrapper.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import multiprocessing.util
 import os
 import threading
@@ -18,7 +17,7 @@ from typing import Any
 
 from evalpool.errors import SimulationError
 from evalpool.simulation._files import how_it_ended
-from evalpool.simulation._host import Contact, Host, open_session
+from evalpool.simulation._host import Contact, Host, session_if_heard
 from evalpool.simulation._launch import join_launched
 from evalpool.simulation._run import RunSettings
 from evalpool.simulation._session import CallerSession, ThreadSession
@@ -170,8 +169,9 @@ class Run:
             return None
         contact = Contact.read(self.directory)
         if contact is not None:
-            with contextlib.suppress(OSError):
-                return open_session(self.directory, contact, self.settings, self._worker)
+            session = session_if_heard(self.directory, contact, self.settings, self._worker)
+            if session is not None:
+                return session
         if how_it_ended(self.directory) is not None:
             return None
         raise SimulationError(

@@ -24,7 +24,7 @@ from typing import Any
 
 from evalpool._clock import monotonic, unix_time
 from evalpool._log import get_logger
-from evalpool.errors import MemberLost, SimulationError
+from evalpool.errors import MemberLost, SimulationError, WaitedTooLong
 from evalpool.jobs._seeds import Seeds
 from evalpool.simulation._caller import Call, Caller, again, failure_text, ignore
 from evalpool.simulation._checkpoints import Configurations, check_fidelity
@@ -59,6 +59,7 @@ class Coordinator:
         self.seed = seed
         self.lock = threading.Lock()
         self.on_change: Callable[[], None] = ignore  # the deadline may have come nearer
+        self.began: float | None = None  # since when, on the monotonic clock, callers think that have not come yet
         self._log = CompletionLog(directory, new=state is None)
         self._configurations = Configurations(settings.config_tracking)
         self._places = Places(settings.num_callers)
@@ -243,7 +244,14 @@ class Coordinator:
             member.deliver(Over())
         else:
             self._think(member, job)
-            member.deliver(Joined(member.worker, member.seed, self._places.brought[member.worker]))
+            first = self._begins_with_the_run(job)
+            if first and self.began is not None:
+                member.thinks_since = self.began
+            member.deliver(Joined(member.worker, member.seed, self._places.brought[member.worker], first))
+
+    def _begins_with_the_run(self, job: int) -> bool:
+        """Is this the first job of a caller that is waited for from the start?"""
+        return job < self.settings.num_callers
 
     def _think(self, member: Caller, job: int) -> None:
         member.job, member.seed = job, self._seed_of(job)
@@ -310,7 +318,11 @@ class Coordinator:
 
     def _place(self, job: int, call: Call) -> None:
         """The call's decision is the next in line."""
-        call.before, call.after = self._callers.place(job, call.overhead)
+        overhead = call.overhead
+        if self._begins_with_the_run(job):
+            # All callers' first decisions are measured from the same moment: what is behind another is in both.
+            overhead = max(0.0, overhead - self._callers.decided)
+        call.before, call.after = self._callers.place(job, overhead)
         if call.result is not None:
             self._finish(job, call)
         elif self._callers.is_censored(job):
@@ -355,11 +367,13 @@ class Coordinator:
         if blocker is None or blocker[1] in self._calls:
             return False
         end, job = blocker
-        thinker = self._places.members.get(self._kernel.worker_of(job))
-        if thinker is None:
+        worker = self._kernel.worker_of(job)
+        thinker = self._places.members.get(worker)
+        since = thinker.thinks_since if thinker is not None else self.began if self._begins_with_the_run(job) else None
+        if since is None:
             return False  # it is waited for, but is not here
         now = monotonic()
-        bound = self._callers.idle_since(thinker.worker) + (now - thinker.thinks_since)
+        bound = self._callers.idle_since(worker) + (now - since)
         if bound > end:
             self._callers.defer(job, bound)
             return True
@@ -473,7 +487,7 @@ class Coordinator:
 
     def _break(self, error: SimulationError, quietly: bool = False) -> None:
         """The run cannot go on: everybody is told."""
-        self._failure = error
+        self._failure = MemberLost(*error.args) if isinstance(error, WaitedTooLong) else error  # others do not wait
         if not quietly:
             logger.error("%s", error)
         waiting = list(self._waiting.calls.items())
@@ -482,4 +496,4 @@ class Coordinator:
             self._waiting.answer(job, call, again(error))
         for member in self._places.everybody():
             if member not in told:
-                member.deliver(again(error))
+                member.deliver(again(self._failure))

@@ -4,7 +4,8 @@
 
     mfhpo-simulator-info/<save_dir_name>/
       completions.jsonl        the settings; one line per completion, written when it is released; the end
-      results.json             objective columns, cumtime, index[, configuration, fidelities, seed][, actual_cumtime]
+      results.json             objective columns, cumtime, index[, configuration, fidelities, seed[, prev_fidel]]
+                               [, actual_cumtime]
       simulated_cumtime.json   worker -> seconds of virtual time
       state_cache.json         configuration -> [runtime, cumtime, fidelity, seed] of each checkpoint
       timenow.json             before_sample, after_sample
@@ -29,6 +30,8 @@ from evalpool.errors import CorruptRecord, SimulationError
 
 __all__ = [
     "DIRECTORY",
+    "RESULTS",
+    "SAMPLES",
     "CompletionLog",
     "LogColumns",
     "completion",
@@ -40,6 +43,8 @@ __all__ = [
 
 DIRECTORY = "mfhpo-simulator-info"
 LOG = "completions.jsonl"
+RESULTS = "results.json"
+SAMPLES = "timenow.json"
 FORMAT = 1
 BLOCK = 1024
 
@@ -141,6 +146,8 @@ class LogColumns:
         self.results: dict[str, list[Any]] = {key: [] for key in (*self.settings["obj_keys"], "cumtime", "index")}
         if self.settings["store_config"]:
             self.results["seed"] = []
+            if self.settings["continual_max_fidel"] is not None:
+                self.results["prev_fidel"] = []
         if self.settings["store_actual_cumtime"]:
             self.results["actual_cumtime"] = []
         self._ended = dict.fromkeys(range(self.settings["n_workers"]), 0.0)
@@ -186,20 +193,21 @@ class LogColumns:
             else:
                 value = values[position]
             results[key].append(value)
+        continued = self._resumed(line.get("resumed"))
         if self._keeps_more:
-            self._keep_more(line)
-        if "resumed" in line:
-            self._resumed(line["resumed"])
+            self._keep_more(line, continued)
         if "left" in line:
             key, fidelity, total = line["left"]
             state = [total, end, fidelity, line["seed"]]
             self.states.setdefault(key, []).append(state)
             self._left_by[line["job"]] = (key, state)
 
-    def _keep_more(self, line: dict[str, Any]) -> None:
+    def _keep_more(self, line: dict[str, Any], continued: int) -> None:
         more: dict[str, Any] = {}
         if self.settings["store_config"]:
             more = {**line.get("config", {}), **(line.get("fidels") or {}), "seed": line["seed"]}
+            if self.settings["continual_max_fidel"] is not None:
+                more["prev_fidel"] = continued
         if self.settings["store_actual_cumtime"]:
             more["actual_cumtime"] = line["actual"]
         for key in more:
@@ -209,14 +217,17 @@ class LogColumns:
         for key in self._more:
             self.results[key].append(more.get(key))
 
-    def _resumed(self, job: int | None) -> None:
-        """The checkpoint that this job left is consumed."""
+    def _resumed(self, job: int | None) -> int:
+        """The checkpoint that this job left is consumed; returns its fidelity, 0 for none."""
         left = self._left_by.pop(job, None) if job is not None else None
-        if left is not None:
-            key, state = left
-            self.states[key].remove(state)
-            if not self.states[key]:
-                del self.states[key]
+        if left is None:
+            return 0
+        key, state = left
+        self.states[key].remove(state)
+        if not self.states[key]:
+            del self.states[key]
+        fidelity: int = state[2]
+        return fidelity
 
 
 def read_columns(directory: str) -> LogColumns:
@@ -282,8 +293,8 @@ def publish(directory: str) -> LogColumns:
     for name, content in (
         ("simulated_cumtime.json", columns.cumtimes),
         ("state_cache.json", columns.states),
-        ("timenow.json", columns.samples),
-        ("results.json", columns.results),
+        (SAMPLES, columns.samples),
+        (RESULTS, columns.results),
     ):
         # NaN as Python and ujson write it: the programs that read these files expect it so.
         write_atomically(os.path.join(directory, name), json.dumps(unjson(content)).encode())

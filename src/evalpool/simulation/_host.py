@@ -14,6 +14,7 @@ import weakref
 from functools import partial
 from typing import Any
 
+from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 from evalpool._guard import Guard, start_guarded
 from evalpool._json import from_json, to_json
@@ -32,7 +33,7 @@ from evalpool.simulation._run import RunSettings
 from evalpool.simulation._server import CoordinatorServer, Presence
 from evalpool.simulation._session import SocketSession
 
-__all__ = ["CONTACT", "Contact", "Host", "new_coordinator", "open_session"]
+__all__ = ["CONTACT", "Contact", "Host", "new_coordinator", "open_session", "session_if_heard"]
 
 logger = get_logger()
 
@@ -86,6 +87,18 @@ def open_session(directory: str, contact: Contact, settings: RunSettings, worker
         raise
 
 
+def session_if_heard(
+    directory: str, contact: Contact, settings: RunSettings, worker: int | None
+) -> SocketSession | None:
+    """As `open_session`; None if nobody listens any more."""
+    try:
+        return open_session(directory, contact, settings, worker)
+    except SimulationError:
+        raise  # some are `OSError`, too
+    except OSError:
+        return None
+
+
 class Host:
     """A coordinator in this process. The run ends with the last reference to it.
 
@@ -111,6 +124,7 @@ class _Engine:
         self.pid = os.getpid()
         self.directory = directory
         self.coordinator = new_coordinator(settings, directory, settings.seed)
+        self.coordinator.began = monotonic()
         self._lock = threading.Lock()
         self._server: CoordinatorServer | None = None
         self._presence: Presence | None = None

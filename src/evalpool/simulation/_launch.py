@@ -28,7 +28,7 @@ from evalpool._net._listener import new_key
 from evalpool._net._sockets import listen_locally
 from evalpool.errors import SimulationError
 from evalpool.simulation._files import LOG, how_it_ended, write_atomically
-from evalpool.simulation._host import Contact, new_coordinator, open_session
+from evalpool.simulation._host import Contact, new_coordinator, open_session, session_if_heard
 from evalpool.simulation._run import RunSettings
 from evalpool.simulation._server import CoordinatorServer, Presence
 from evalpool.simulation._session import SocketSession
@@ -55,8 +55,9 @@ def join_launched(directory: str, settings: RunSettings, worker: int | None) -> 
             return None
         contact = Contact.read(directory)
         if contact is not None:
-            with contextlib.suppress(OSError):
-                return open_session(directory, contact, settings, worker)
+            session = session_if_heard(directory, contact, settings, worker)
+            if session is not None:
+                return session
         contact = _start(directory, settings)
         return open_session(directory, contact, settings, worker)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from evalpool.errors import SimulationError
+from evalpool.errors import TooManyCallers
 from evalpool.simulation._caller import Call, Caller
 from evalpool.simulation._kernel import NOTHING
 
@@ -35,12 +35,12 @@ class Places:
         """The worker that this caller can be: the one it asks for, or the first that is free.
 
         Raises:
-            SimulationError: there is none.
+            TooManyCallers: there is none.
         """
         if worker is None:
             free = self.reserved or self.vacant or self.orphaned
             if not free:
-                raise SimulationError(
+                raise TooManyCallers(
                     f"A caller too many: {member.name} calls an objective of n_workers={num_workers} that "
                     f"has as many callers: {self._names()}. Set n_workers to the number of threads or processes that "
                     "call."
@@ -48,7 +48,7 @@ class Places:
             return min(free)
         if worker not in self.reserved and worker not in self.vacant and worker not in self.orphaned:
             taken = self.members.get(worker) or self.successors[worker]
-            raise SimulationError(
+            raise TooManyCallers(
                 f"Worker {worker} is {taken.name} already; {member.name} needs a worker_index of its own."
             )
         return worker

@@ -33,7 +33,7 @@ DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _HEAD = struct.Struct("<IB")
 _RESULT = struct.Struct("<?ddd?")
 _RELEASED = struct.Struct("<dQ?")
-_JOINED = struct.Struct("<IQQ")
+_JOINED = struct.Struct("<IQQ?")
 
 
 class Kind(enum.IntEnum):
@@ -141,13 +141,13 @@ def unpack_result(content: bytes) -> tuple[float | None, float, Result]:
     return overhead if charged else None, wall, Result(runtime, failed, content[_RESULT.size :])
 
 
-def pack_joined(worker: int, seed: int, calls: int) -> bytes:
-    return _JOINED.pack(worker, seed, calls)
+def pack_joined(worker: int, seed: int, calls: int, first: bool) -> bytes:
+    return _JOINED.pack(worker, seed, calls, first)
 
 
-def unpack_joined(content: bytes) -> tuple[int, int, int]:
-    worker, seed, calls = _JOINED.unpack(content)
-    return worker, seed, calls
+def unpack_joined(content: bytes) -> tuple[int, int, int, bool]:
+    worker, seed, calls, first = _JOINED.unpack(content)
+    return worker, seed, calls, first
 
 
 def pack_released(charged: float, seed: int, over: bool) -> bytes:

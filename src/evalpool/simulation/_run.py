@@ -87,11 +87,13 @@ class Joined(NamedTuple):
         worker: its index.
         seed: of the caller's first job.
         calls: how many evaluations this worker has brought before, by another caller.
+        first: the caller's first decision began with the run: it was not there yet, but waited for.
     """
 
     worker: int
     seed: int
     calls: int
+    first: bool
 
 
 class Begun(NamedTuple):

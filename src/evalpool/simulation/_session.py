@@ -36,6 +36,7 @@ class CallerSession(Protocol):
         closed: it has left.
         busy: held during a call; a worker runs one job at a time.
         calls: how many evaluations this worker has brought.
+        first: the first decision began with the run.
         returned: when the last call returned, by `_clock.perf_counter`; None before the first.
         returned_cpu: the same by `_clock.thread_time`.
     """
@@ -47,6 +48,7 @@ class CallerSession(Protocol):
     closed: bool
     busy: threading.Lock
     calls: int
+    first: bool
     returned: float | None
     returned_cpu: float
 
@@ -79,6 +81,7 @@ class ThreadSession:
     worker: int
     seed: int
     calls: int
+    first: bool
 
     def __init__(self, coordinator: Coordinator, worker: int | None) -> None:
         self.pid = os.getpid()
@@ -95,7 +98,8 @@ class ThreadSession:
         coordinator.join(self.member, worker)
         joined = self._reply()
         self.over = isinstance(joined, Over)
-        self.worker, self.seed, self.calls = Joined(0, 0, 0) if isinstance(joined, Over) else joined
+        place = Joined(0, 0, 0, False) if isinstance(joined, Over) else joined
+        self.worker, self.seed, self.calls, self.first = place
 
     def _deliver(self, reply: Reply) -> None:
         self._replies.append(reply)
@@ -172,6 +176,7 @@ class SocketSession:
         self.returned_cpu = 0.0
         self.over = False
         self.worker = self.seed = self.calls = 0
+        self.first = False
         self._channel = channel
         self._directory = directory
         self._presence: Presence | None = None
@@ -183,7 +188,7 @@ class SocketSession:
         if kind == Kind.OVER:
             self.over = True
             return
-        self.worker, self.seed, self.calls = protocol.unpack_joined(content)
+        self.worker, self.seed, self.calls, self.first = protocol.unpack_joined(content)
         self._presence = Presence(directory, settings.num_callers)
         self._noticed = self._presence.noticed(self.worker)
 

@@ -96,6 +96,11 @@ class CallerKernel(Kernel):
         self._await(job, start, worker)
         return at, start
 
+    @property
+    def decided(self) -> float:
+        """When the last decision ended, with serial sampling; 0 before the first, and with parallel sampling."""
+        return self._decided
+
     def claimable(self) -> int:
         """The placed job before whose start nothing can happen any more, so that it may `claim`; or `NOTHING`."""
         if not self._open:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from evalpool._clock import monotonic
 from evalpool._log import get_logger
-from evalpool.errors import MemberLost
+from evalpool.errors import WaitedTooLong
 from evalpool.simulation._caller import Call, Reply
 from evalpool.simulation._run import RunSettings
 
@@ -52,7 +52,7 @@ class WaitingCalls:
             return min(self.wake_at, call.waits_since + longest)  # the oldest waits longest
         return self.wake_at
 
-    def look(self, now: float, awaited: Callable[[float], str]) -> MemberLost | None:
+    def look(self, now: float, awaited: Callable[[float], str]) -> WaitedTooLong | None:
         """Warn once if the oldest has waited for long; too long is an error, which is returned.
 
         Args:
@@ -65,7 +65,7 @@ class WaitingCalls:
         waited = now - call.waits_since
         settings = self._settings
         if waited >= settings.max_waiting_time:
-            return MemberLost(
+            return WaitedTooLong(
                 f"A call has waited for {waited:.1f} s, longer than max_waiting_time="
                 f"{settings.max_waiting_time:g} s: {awaited(now)}. There must be n_workers="
                 f"{settings.n_workers} callers, and each must go on calling until it is given the sentinel."

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from evalpool._clock import perf_counter
-from evalpool.errors import RunExists, SimulationError
+from evalpool.errors import RunExists, SimulationError, WrongMode
 from evalpool.simulation._callers import Run
-from evalpool.simulation._files import how_it_ended, publish
+from evalpool.simulation._files import RESULTS, SAMPLES, how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType
 from evalpool.simulation._objective import Objective
@@ -85,13 +85,15 @@ class ObjectiveFuncWrapper:
         max_total_eval_time: the end of virtual time. What would end later is not reported.
         expensive_sampler: decisions take so long, against evaluations, that results must be seen while others are still
             thinking: a result is released as soon as those have been thinking beyond its end. The workers wait for
-            each other's decisions in real time, so the waiting is in what is measured.
+            each other's decisions in real time, so the waiting is in what is measured. `simulate` knows the ends
+            without it.
         tmp_dir: where ``mfhpo-simulator-info`` is; None for the working directory.
         batch_size: synchronous batches: one caller brings this many evaluations, which `n_workers` virtual workers then
             run, and their ends are ordered among them; calls return at once.
         overhead: virtual seconds that a decision takes: ``"measured"``, the wall time since the caller's last call
-            returned; ``"cpu"``, its thread's CPU time; ``"none"``; or a function of ``(worker_index, number of that
-            worker's call)``, charged to that caller alone, which makes a run reproducible.
+            returned, and since the wrapper was made for a worker's first; ``"cpu"``, its thread's CPU time since then,
+            0 for a first call; ``"none"``; or a function of ``(worker_index, number of that worker's call)``, charged
+            to that caller alone, which makes a run reproducible.
         on_lost: what becomes of the evaluation of a caller that dies: ``"fail"``: it is a failure, and the others go
             on; ``"leave"``: it never was; ``"raise"``: the run stops, and all calls raise `MemberLost`.
 
@@ -164,6 +166,7 @@ class ObjectiveFuncWrapper:
         self._run: Run | None = None
         self._loop: AskTellRun | None = None
         self._begin(options)
+        self._made = perf_counter()
 
     def _begin(self, options: WrapperOptions) -> None:
         """Take the directory, and open what the calls of this wrapper need."""
@@ -191,6 +194,16 @@ class ObjectiveFuncWrapper:
     def dir_name(self) -> str:
         """The directory of the results."""
         return self._dir_name
+
+    @property
+    def result_file_path(self) -> str:
+        """The file that `get_results` reads."""
+        return os.path.join(self._dir_name, RESULTS)
+
+    @property
+    def optimizer_overhead_file_path(self) -> str:
+        """The file that `get_optimizer_overhead` reads."""
+        return os.path.join(self._dir_name, SAMPLES)
 
     @property
     def obj_keys(self) -> list[str]:
@@ -226,12 +239,12 @@ class ObjectiveFuncWrapper:
         Raises:
             SimulationError: no run has begun in this directory.
         """
-        results: dict[str, list[Any]] = self._column_file("results.json")
+        results: dict[str, list[Any]] = self._column_file(RESULTS)
         return results
 
     def get_optimizer_overhead(self) -> dict[str, list[float]]:
         """``before_sample`` and ``after_sample``: when each decision began and ended, in virtual time."""
-        samples: dict[str, list[float]] = self._column_file("timenow.json")
+        samples: dict[str, list[float]] = self._column_file(SAMPLES)
         return samples
 
     def _column_file(self, name: str) -> Any:
@@ -245,18 +258,19 @@ class ObjectiveFuncWrapper:
     def simulate(self, opt: Any) -> None:
         """Run an optimiser with `ask` and `tell` until `n_evals` evaluations are completed, in this thread.
 
-        A decision knows everything that had ended when it began: with `expensive_sampler` from the start, without it
-        from when every worker has had its first evaluation.
+        Nothing is told before every worker has been given its first evaluation. From then on a decision knows
+        everything that had ended when it began.
 
         Args:
             opt: see `AbstractAskTellOptimizer`. What it, or the objective, raises passes through.
 
         Raises:
-            SimulationError: the wrapper was not made with ``ask_and_tell=True``, or has run already.
+            WrongMode: the wrapper was not made with ``ask_and_tell=True``. It is a `NotImplementedError`.
+            SimulationError: it has run already.
             BadArgument: `opt` lacks a method.
         """
         if self._loop is None:
-            raise SimulationError(
+            raise WrongMode(
                 "This wrapper is a function for workers to call; for simulate(opt) make it with ask_and_tell=True."
             )
         self._loop.run(opt, self._objective, self._thinking)
@@ -291,11 +305,14 @@ class ObjectiveFuncWrapper:
         Raises:
             BadArgument: fidelities or `config_id` are wrong; nothing was evaluated.
             WrongKeys: fidelities, or the objective's results, have other keys than was announced.
-            MemberLost: others died or did not come, and the run cannot go on.
-            SimulationError: a caller too many, or no coordinator.
+            WaitedTooLong: this call gave up on the run after `max_waiting_time`. It is a `TimeoutError`.
+            MemberLost: others died or did not come, and the run cannot go on. It is an `InterruptedError`.
+            TooManyCallers: this caller is one too many. It is a `ProcessLookupError`.
+            WrongMode: the wrapper was made with ``ask_and_tell=True``. It is a `NotImplementedError`.
+            SimulationError: there is no coordinator.
         """
         if self._run is None:
-            raise SimulationError(
+            raise WrongMode(
                 "This wrapper was made with ask_and_tell=True: call simulate(opt), or make it without for a function."
             )
         session = self._run.session()
@@ -315,7 +332,8 @@ class ObjectiveFuncWrapper:
         config_id: Any,
         data: dict[str, Any],
     ) -> dict[str, Any]:
-        wall = 0.0 if session.returned is None else perf_counter() - session.returned
+        since = session.returned if session.returned is not None else self._made if session.first else None
+        wall = 0.0 if since is None else max(0.0, perf_counter() - since)
         fidelity = self._objective.check_fidels(fidels)
         session.look()
         if session.over:
@@ -371,12 +389,12 @@ class ObjectiveFuncWrapper:
             self._run.leave()
 
     def _one_per_worker(self) -> list[ObjectiveFuncWrapper]:
-        """This wrapper for each of its workers alone."""
+        """This wrapper for each of its callers alone."""
         assert self._run is not None
         host = self._run.host
         assert host is not None
         wrappers = []
-        for worker in range(self.n_workers):
+        for worker in range(self._settings.num_callers):
             wrappers.append(copy.copy(self))
             wrappers[-1]._run = Run(self._settings, self._path, host=host, worker=worker, one_worker=True)
         return wrappers

@@ -38,7 +38,7 @@ class AskTellRun(Loop):
         kernel = Kernel(
             settings.n_workers,
             sampling=settings.sampling,
-            tell="asap" if settings.expensive_sampler else "warmup",
+            tell="warmup",
             continual_max_fidel=settings.continual_max_fidel,
             max_evals=settings.n_evals,
             max_time=settings.max_total_eval_time,

@@ -33,11 +33,14 @@ def get_multiple_wrappers(
     max_total_eval_time: float = math.inf,
     expensive_sampler: bool = False,
     tmp_dir: str | None = None,
+    batch_size: int | None = None,
     *,
     overhead: Overhead = "measured",
     on_lost: Literal["fail", "leave", "raise"] = "fail",
 ) -> list[ObjectiveFuncWrapper]:
-    """One wrapper for each worker, 0 to ``n_workers - 1``, of one run; each may go to a process of its own.
+    """One wrapper for each caller, 0 to ``n_workers - 1``, of one run; each may go to a process of its own.
+
+    With `batch_size` there is one caller, who brings the evaluations of all workers, and so one wrapper.
 
     For optimisers that take a worker object each. The coordinator is in this process, and the run ends with the last
     of the wrappers here. The arguments are those of `ObjectiveFuncWrapper`.
