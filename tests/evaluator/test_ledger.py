@@ -337,7 +337,7 @@ class Ledger(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ready)
     @rule(data=st.data())
-    def withdraw_a_ready_one(self, data: Any) -> None:
+    def remove_a_ready_one(self, data: Any) -> None:
         number = data.draw(st.sampled_from(sorted(self.ready)))
         del self.ready[number]
         assert self.ledger.remove_ready(self.jobs[number])

@@ -47,7 +47,7 @@ def test_a_retry_goes_behind_jobs_of_higher_priority() -> None:
 
 
 @pytest.mark.slow
-def test_a_job_of_high_priority_overtakes_those_that_were_not_sent_ahead_yet() -> None:
+def test_a_job_of_high_priority_overtakes_those_that_were_not_prefetched_yet() -> None:
     with Evaluator.create(wait_a_little, "process", {"num_workers": 1}) as evaluator:
         evaluator.submit([{"x": -1}])
         evaluator.gather()

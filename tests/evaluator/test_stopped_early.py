@@ -26,7 +26,7 @@ def train(job: Any) -> float:
     return float(job.objective)
 
 
-def deaf(job: Any) -> float:
+def never_asks(job: Any) -> float:
     for epoch in range(1, 10):
         job.record(epoch, job["rate"])
     return 5.0
@@ -64,7 +64,7 @@ def test_only_what_the_stopper_ended_is_marked(method: str) -> None:
     jobs = evaluated(function, "thread" if method == "isolated" else method)
     assert [job.stopped_early for job in jobs] == EARLY
     assert {job.status.name for job in jobs} == {"DONE"}
-    assert [job.stopped_early for job in evaluated(deaf, "serial")] == [False] * 4
+    assert [job.stopped_early for job in evaluated(never_asks, "serial")] == [False] * 4
     assert [job.stopped_early for job in evaluated(goes_on, "serial")] == [False] * 4
 
 

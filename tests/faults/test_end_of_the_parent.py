@@ -1,4 +1,4 @@
-"""However the search's process ends: it ends at once, and nothing of it is left, not even workers deaf in C code."""
+"""However the search's process ends: it ends at once, and leaves nothing, not even workers that C code keeps busy."""
 
 from __future__ import annotations
 

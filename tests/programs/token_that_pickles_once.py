@@ -30,7 +30,7 @@ def run(job):
 
 if __name__ == "__main__":
     with ProcessPoolEvaluator(run, num_workers=2) as evaluator:
-        evaluator.submit([{"seconds": 0, "token": 7}] * 2)  # short ones: from now on jobs are sent ahead
+        evaluator.submit([{"seconds": 0, "token": 7}] * 2)  # short ones: from now on jobs are prefetched
         evaluator.gather("ALL")
         evaluator.submit([{"seconds": 1.0 if x == 0 else 0, "token": Token()} for x in range(7)])
         jobs = evaluator.gather("ALL", timeout=40)

@@ -49,7 +49,7 @@ def blames() -> None:
         return {"objective": double(job), "output": b"1" * (3_000_000 if job["x"] == job["bad"] - 1 else 1)}
 
     with MPICommEvaluator(run, job_timeout=1.0) as evaluator:
-        evaluator.submit([{"x": n, "bad": -1} for n in range(100)])  # many go ahead from now on
+        evaluator.submit([{"x": n, "bad": -1} for n in range(100)])  # many are prefetched from now on
         evaluator.gather()
         for bad in (3, 18):
             with held():
@@ -60,7 +60,7 @@ def blames() -> None:
 
 
 def leads_elsewhere() -> None:
-    """Jobs sent ahead to a rank that hears nothing, while the others always have something to do."""
+    """Jobs prefetched by a rank that is unresponsive, while the others always have something to do."""
 
     def run(job: Any) -> float:
         if job["x"] == 3:

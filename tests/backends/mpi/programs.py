@@ -189,8 +189,8 @@ def idle() -> None:
         say(root=time.process_time() - used < 0.12, rank=job.objective < 0.12)
 
 
-def withdraws() -> None:
-    """A job sent ahead to a rank that turns out to be busy for long goes to another."""
+def steals_back() -> None:
+    """A job that was prefetched by a rank that turns out to be busy for long goes to another."""
 
     def run(job: Any) -> float:
         threading.Event().wait(job["x"])

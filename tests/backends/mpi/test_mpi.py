@@ -224,7 +224,7 @@ def test_who_waits_sleeps(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_jobs_behind_a_long_one_go_to_an_idle_rank(engine: Engine, tmp_path: Path) -> None:
-    assert said(on_root(engine, "withdraws", tmp_path)) == [{"soon": True}]
+    assert said(on_root(engine, "steals_back", tmp_path)) == [{"soon": True}]
 
 
 def test_searches_on_all_ranks_hear_of_each_other_and_block_nobody(engine: Engine, tmp_path: Path) -> None:

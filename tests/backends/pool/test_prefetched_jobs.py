@@ -1,4 +1,4 @@
-"""Jobs that were sent to a worker before it could run them: none waits for a job that hangs, none is lost with it."""
+"""Jobs that a worker prefetched, before it could run them: none waits for a job that hangs, none is lost with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def quick_or_not(job: RunningJob) -> Any:
 
 
 def warm_up(evaluator: Evaluator) -> None:
-    """Short jobs, so many that the evaluator sends hundreds ahead from now on."""
+    """Short jobs, so many that hundreds are prefetched from now on."""
     for _ in range(5):
         evaluator.submit([{}] * 1000)
         evaluator.gather()
@@ -93,7 +93,7 @@ def test_jobs_go_to_idle_workers_before_they_queue_up_behind_others(make: Make) 
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_what_waits_behind_a_worker_deaf_in_c_code_can_be_cancelled(
+def test_what_waits_behind_a_worker_that_is_unresponsive_in_c_code_can_be_cancelled(
     make: Make, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, warm: bool
 ) -> None:
     evaluator = make(quick_or_not, num_workers=1)
@@ -118,7 +118,7 @@ def test_what_waits_behind_a_worker_deaf_in_c_code_can_be_cancelled(
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_a_timeout_frees_what_waits_behind_a_worker_deaf_in_c_code(make: Make, warm: bool) -> None:
+def test_a_timeout_frees_what_waits_behind_a_worker_that_is_unresponsive_in_c_code(make: Make, warm: bool) -> None:
     evaluator = make(quick_or_not, num_workers=1, job_timeout=1.0)
     if warm:
         warm_up(evaluator)
@@ -128,7 +128,7 @@ def test_a_timeout_frees_what_waits_behind_a_worker_deaf_in_c_code(make: Make, w
     assert [job.objective for job in behind] == [10.0 * n for n in range(300)]
 
 
-def test_an_idle_worker_takes_what_waits_behind_a_worker_deaf_in_c_code(make: Make) -> None:
+def test_an_idle_worker_takes_what_waits_behind_a_worker_that_is_unresponsive_in_c_code(make: Make) -> None:
     evaluator = make(quick_or_not, num_workers=2)
     warm_up(evaluator)
     hog, *behind = evaluator.submit([{"do": "hog"}, *({"x": n} for n in range(100))])
@@ -164,7 +164,7 @@ def test_a_cancelled_job_that_waits_never_runs(make: Make, tmp_path: Path) -> No
 
 
 def test_the_timeout_of_a_job_begins_when_it_begins(make: Make) -> None:
-    # Behind four jobs of 0.4 s, sent ahead together, a job of 0.4 s is not over a timeout of 1 s.
+    # Behind four jobs of 0.4 s, prefetched together, a job of 0.4 s is not over a timeout of 1 s.
     evaluator = make(pause, num_workers=1, job_timeout=1.0)
     evaluator.submit([{"seconds": 0.0}] * 500)
     evaluator.gather()

@@ -311,7 +311,7 @@ def test_the_first_in_flight_is_to_blame_and_the_others_go_elsewhere() -> None:
     assert world.has(1) == [3, 2]
 
 
-def test_a_job_that_runs_is_not_withdrawn_and_one_that_waits_is() -> None:
+def test_a_job_that_runs_is_not_forgotten_and_one_that_waits_is() -> None:
     world = World(1)
     runs, waits, unassigned = world.submit(3)
     assert not world.prefetcher.forget(runs)
@@ -373,7 +373,7 @@ class Jobs(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(3)
-        self.withdrawn: set[int] = set()
+        self.forgotten: set[int] = set()
 
     def worker(self, choice: int) -> int:
         return self.indices[choice % len(self.indices)]
@@ -394,7 +394,7 @@ class Jobs(RuleBasedStateMachine):
         first = next(iter(self.world.has(index)), None)
         runs = self.world.workers[index].begin(self.world.now)
         ended = self.world.end(index, seconds)
-        if runs is not None and runs.job.number not in self.withdrawn:
+        if runs is not None and runs.job.number not in self.forgotten:
             assert ended == runs.job.number == first, "the first in flight is the one that runs"
 
     @precondition(lambda self: self.world.workers)
@@ -427,7 +427,7 @@ class Jobs(RuleBasedStateMachine):
         runs = self.world.workers[index].begin(self.world.now)
         blamed = self.world.die(index)
         self.world.tell_owner()
-        if runs is not None and runs.job.number not in self.withdrawn:
+        if runs is not None and runs.job.number not in self.forgotten:
             assert blamed == [runs.job.number]
 
     @precondition(lambda self: len(self.world.workers) < 4)
@@ -438,13 +438,13 @@ class Jobs(RuleBasedStateMachine):
         self.world.start_up(index)
 
     @rule(choice=st.integers(0, 30))
-    def withdraw(self, choice: int) -> None:
+    def forget(self, choice: int) -> None:
         prefetcher = self.world.prefetcher
         numbers = sorted(prefetcher.numbers())
         if numbers:
             attempt = self.attempt(numbers[choice % len(numbers)])
             if prefetcher.forget(attempt):
-                self.withdrawn.add(attempt.job.number)
+                self.forgotten.add(attempt.job.number)
 
     def attempt(self, number: int) -> Any:
         prefetcher = self.world.prefetcher
@@ -463,7 +463,7 @@ class Jobs(RuleBasedStateMachine):
         places = [number for worker in prefetcher.workers.values() for number in worker.in_flight]
         places += prefetcher.unassigned
         places += self.world.ended
-        places += self.withdrawn
+        places += self.forgotten
         assert sorted(places) == list(range(self.world.count))
 
     @invariant()
@@ -491,7 +491,7 @@ class Jobs(RuleBasedStateMachine):
                 world.end(index)
             world.balance()
         assert not world.prefetcher.numbers()
-        assert sorted([*world.ended, *self.withdrawn]) == list(range(world.count))
+        assert sorted([*world.ended, *self.forgotten]) == list(range(world.count))
 
 
 TestJobs = pytest.mark.slow(Jobs.TestCase)
