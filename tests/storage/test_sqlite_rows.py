@@ -11,6 +11,8 @@ import pytest
 
 from evalpool.errors import StorageError
 from evalpool.storage import Event, SQLiteStorage
+from evalpool.storage._codec import encode
+from evalpool.storage._columns import Columns
 from evalpool.storage._sqlite_rows import KnownRows
 
 HISTORY: list[list[Event]] = [
@@ -68,6 +70,12 @@ def test_the_rows_are_right_after_a_commit_that_failed(tmp_path: Path) -> None:
         assert rows_of(path) == rows_of(tmp_path / "whole.db")
 
 
+def columns_of(*events: Event) -> Columns:
+    columns = Columns.of(events, encode)
+    assert columns is not None
+    return columns
+
+
 def test_the_file_is_asked_for_a_job_once_and_not_for_one_that_is_gathered() -> None:
     asked: list[tuple[str, int]] = []
 
@@ -78,20 +86,53 @@ def test_the_file_is_asked_for_a_job_once_and_not_for_one_that_is_gathered() -> 
     known = KnownRows(earlier)
     last = 1
     for events in ([HISTORY[1][0]], [HISTORY[4][0]], [HISTORY[7][0]], [HISTORY[8][0]]):
-        known.begin(last, 7)
-        changed = list(known.add(None, [(last + 1, events[0])], last))
+        known.begin((last, 7))
+        changed = list(known.add(None, columns_of(events[0]), last))
         assert [row.created for row in changed] == [1]
         last += 1
-        known.end(changed, last, 7)
+        known.end(changed, (last, 7))
     assert asked == [("0", 0)] * 2, "at first, and again once it was gathered"
+
+
+def test_the_file_is_never_asked_for_a_job_that_was_created_here() -> None:
+    def earlier(db: Any, key: tuple[str, int], last: int) -> list[tuple[int, Event]]:
+        raise AssertionError(key)
+
+    known = KnownRows(earlier)
+    last = 0
+    for events in (HISTORY[0], [HISTORY[1][0]], [HISTORY[4][0]], [HISTORY[7][0]]):
+        known.begin((last, 7))
+        changed = list(known.add(None, columns_of(*events), last))
+        assert (changed[0].created, changed[0].job.owner) == (1, "a")
+        last += len(events)
+        known.end(changed, (last, 7))
 
 
 def test_nothing_is_known_of_a_file_that_another_has_written_to() -> None:
     known = KnownRows(lambda db, key, last: [(1, HISTORY[0][0])])
-    known.begin(1, 0)
-    known.end(known.add(None, [(2, HISTORY[1][0])], 1), 2, 0)
-    for last, state in ((3, 0), (2, 1)):
-        known.begin(last, state)
-        [row] = known.add(None, [(4, HISTORY[4][0])], last)
+    known.begin((1, 0))
+    known.end(known.add(None, columns_of(HISTORY[1][0]), 1), (2, 0))
+    for last, content in ((3, 0), (2, 1)):
+        known.begin((last, content))
+        [row] = known.add(None, columns_of(HISTORY[4][0]), last)
         assert row.job.started is None, "the start is not among what the file said"
-        known.end([row], 2, 0)
+        known.end([row], (2, 0))
+
+
+def test_a_checkpoint_of_ours_makes_nobody_read_the_file_again(tmp_path: Path) -> None:
+    """It changes the file itself, as a backup does that someone copies over it; the last event tells them apart."""
+    statements: list[str] = []
+    with SQLiteStorage(tmp_path / "results.db") as storage:
+        storage.create_new_search()
+        storage.append(HISTORY[0])
+        db = storage._writing._db
+        assert db is not None
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        db.set_trace_callback(statements.append)
+        storage.append(HISTORY[4])
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        storage.append(HISTORY[7])
+        db.set_trace_callback(None)
+        assert storage.load_record("0.0").timestamp_gather == 4.0
+    assert statements, "nothing was traced"
+    assert not [one for one in statements if "search_id =" in one and "events" in one]

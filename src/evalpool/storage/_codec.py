@@ -7,7 +7,7 @@ form of its kind, or it is `Malformed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import pydantic_core
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from evalpool.storage._events import LARGEST, SEARCH_KINDS, Event
 from evalpool.storage._schema import VALIDATORS
 
 __all__ = [
+    "Encoded",
     "Malformed",
     "OnMalformed",
     "Reporter",
@@ -28,6 +29,7 @@ __all__ = [
     "encode",
     "encode_anyhow",
     "from_wire",
+    "is_readable",
     "loads",
     "to_items",
     "to_wire",
@@ -39,6 +41,9 @@ OnMalformed = Literal["skip", "raise"]
 """What a client does with a record it cannot read: log it and go on, or raise `CorruptRecord`."""
 
 _SHOWN = 3
+
+Encoded: TypeAlias = tuple[str, dict[str, Any] | None]
+"""The data of an event as text, and as who reads that text gets it; None where only reading can tell."""
 
 LONGEST_ID = 200
 """Characters of a search's id; our own are numbers."""
@@ -68,17 +73,22 @@ class Malformed(ValueError):
     """Text that is no event; without its position, which the reader knows."""
 
 
-def encode(event: Event) -> str:
+def encode(event: Event) -> Encoded:
     """The data of the event as JSON text. Raises `NotJSON`, or `BadArgument` for data of another form."""
-    data = jsonable(event.data, "" if event.kind in ("metadata", "value") else event.kind)
+    kind = event.kind
+    data = jsonable(event.data, "" if kind in ("metadata", "value") else kind)
     try:
-        VALIDATORS[event.kind](data)
+        checked = VALIDATORS[kind](data)
     except (ValidationError, KeyError) as error:
-        raise BadArgument(f"an event {event.kind!r} cannot hold this: {_reason(error)}.") from None
-    return dumps(data)
+        raise BadArgument(f"an event {kind!r} cannot hold this: {_reason(error)}.") from None
+    text = dumps(data)
+    if '"$float"' in text:
+        checked = unjson(checked)
+        return text, checked if type(checked) is dict else None
+    return text, checked
 
 
-def encode_anyhow(event: Event) -> str | None:
+def encode_anyhow(event: Event) -> Encoded | None:
     """As `encode`, for what is appended soon, by threads that have no one to tell: never raises.
 
     What is not JSON is kept as its repr, with a warning: the rest of an outcome must not be lost for it. None,
@@ -108,21 +118,18 @@ def decode(kind: Any, search_id: Any, number: Any, data: Any) -> Event:
         raise Malformed(_reason(error)) from None
 
 
-def to_wire(events: Iterable[Event], encode: Callable[[Event], str | None] = encode) -> str:
+def to_wire(events: Iterable[Event], encode: Callable[[Event], Encoded | None] = encode) -> str:
     """A batch of events as one JSON text, for stores that keep or send whole batches."""
-    return f"[{','.join(text for _, text in to_items(events, encode))}]"
+    encoded = [(event, one[0]) for event in events if (one := encode(event)) is not None]
+    return f"[{','.join(to_items((event.kind, event.search_id, event.number, text) for event, text in encoded))}]"
 
 
-def to_items(events: Iterable[Event], encode: Callable[[Event], str | None]) -> Iterator[tuple[Event, str]]:
-    """Each event with its text in a batch; without those that `encode` gives none for."""
+def to_items(events: Iterable[tuple[str, str, int | None, str]]) -> Iterator[str]:
+    """The text in a batch of each event, of its kind, search, number and data: that as the text that `encode` gave."""
     ids: dict[str, str] = {}  # the texts of the searches' ids: mostly there is one
-    for event in events:
-        kind, search_id, number, _, _ = event
-        data = encode(event)
-        if data is not None:
-            # The data is put in as the text it already is: it was converted and checked by `encode`.
-            written = ids.get(search_id) or ids.setdefault(search_id, dumps(search_id))
-            yield event, f'["{kind}",{written},{"null" if number is None else number},{data}]'
+    for kind, search_id, number, data in events:
+        written = ids.get(search_id) or ids.setdefault(search_id, dumps(search_id))
+        yield f'["{kind}",{written},{"null" if number is None else number},{data}]'
 
 
 def from_wire(
@@ -148,7 +155,21 @@ def from_wire(
     return events
 
 
+def is_readable(kind: str, search_id: str, number: int | None) -> bool:
+    """Whether who reads such an event takes it for one, as far as it does not depend on its data."""
+    try:
+        _validator(kind, search_id, number)
+    except Malformed:
+        return False
+    return True
+
+
 def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, str, int] | None = None) -> Event:
+    return Event(kind, search_id, number, _validator(kind, search_id, number)(data), at)
+
+
+def _validator(kind: Any, search_id: Any, number: Any) -> Any:
+    """What checks the data of an event of such a job. Raises `Malformed` if there can be none."""
     validate = VALIDATORS.get(kind) if type(kind) is str else None
     if validate is None:
         raise Malformed(f"no kind of event is called {shown(kind)}")
@@ -159,7 +180,7 @@ def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, s
         raise Malformed(f"an event {kind!r} of job number {shown(number)}")
     if number is not None and (type(number) is not int or not 0 <= number <= LARGEST):
         raise Malformed(f"job number {shown(number)}")
-    return Event(kind, search_id, number, validate(data), at)
+    return validate
 
 
 def _reason(error: Exception) -> str:

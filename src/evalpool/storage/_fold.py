@@ -16,10 +16,10 @@ Folding refers to the data of events and copies nothing; whoever hands out a sta
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from evalpool._log import get_logger
 from evalpool.errors import NewerSchema
@@ -33,6 +33,9 @@ _log = get_logger("evalpool.storage")
 _STATUS = {status.name: status for status in JobStatus} | {status: status for status in JobStatus}
 _RANK = {status: rank for rank, status in enumerate((JobStatus.READY, JobStatus.RUNNING, JobStatus.CANCELLING))}
 _BY_PLACE = attrgetter("at")
+
+Place: TypeAlias = tuple[int, str, int]
+"""See `Event.at`."""
 
 
 def as_status(value: Any) -> JobStatus:
@@ -78,14 +81,17 @@ class JobState:
         self.losses: list[dict[str, Any] | None] | None = (
             None  # `started` of each attempt that was claimed from its owner
         )
-        self.places: list[Event] | None = None  # its events in their order, where they have a place
+        # Place, kind and data of its events in their order, where they have a place; one behind the other, for the
+        # garbage collector looks again and again at each tuple that is kept.
+        self.places: list[Any] | None = None
 
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
 
-    def apply(self, event: Event) -> None:
-        _JOB_RULES[event.kind](self, event.data)
+    def apply(self, kind: str, data: dict[str, Any]) -> None:
+        """An event of this kind comes next."""
+        _JOB_RULES[kind](self, data)
 
     def _on_created(self, data: dict[str, Any]) -> None:
         if self.created is None:
@@ -207,7 +213,7 @@ class SearchState:
         self.start: float | None = None
         self.schema = 1
         self.values: dict[str, Any] = {}
-        self.value_places: dict[str, tuple[int, str, int]] = {}
+        self.value_places: dict[str, Place] = {}
         self.jobs: dict[int, JobState] = {}
         self.unfinished: dict[int, None] = {}
         self.finished: list[int] = []
@@ -216,20 +222,18 @@ class SearchState:
         self.next_number = 0
         self.claims = 0
 
-    def apply_job(self, event: Event) -> None:
-        number = event.number
-        assert number is not None
+    def apply_job(self, kind: str, number: int, data: dict[str, Any], at: Place | None) -> None:
         job = self.jobs.get(number)
         if job is None:
             job = self.jobs[number] = JobState(number)
             if number >= self.next_number:
                 self.next_number = number + 1
         was_final = job.status in FINAL
-        if event.at is None:
-            _JOB_RULES[event.kind](job, event.data)
+        if at is None:
+            _JOB_RULES[kind](job, data)
         else:
-            job = self._apply_in_place(job, event)
-        if event.kind == "queued":
+            job = self._apply_in_place(job, kind, data, at)
+        if kind == "queued":
             self.claims += 1
         if job.status in FINAL:
             if not was_final:
@@ -240,39 +244,40 @@ class SearchState:
             self.listed.add(number)
             if job.created is not None:
                 self.unfinished[number] = None
-        elif event.kind == "created":
+        elif kind == "created":
             self.unfinished[number] = None
 
-    def _apply_in_place(self, job: JobState, event: Event) -> JobState:
+    def _apply_in_place(self, job: JobState, kind: str, data: dict[str, Any], at: Place) -> JobState:
         places = job.places
         if places is None:
             places = job.places = []
-        if not places or places[-1].at < event.at:  # type: ignore[operator]  # both have one
-            places.append(event)
-            job.apply(event)
+        if not places or places[-3] < at:
+            places += at, kind, data
+            _JOB_RULES[kind](job, data)
             return job
-        if any(known.at == event.at for known in places):
+        earlier = places[::3]
+        if at in earlier:
             return job
-        insort(places, event, key=_BY_PLACE)
+        where = 3 * bisect(earlier, at)
+        places[where:where] = at, kind, data
         again = JobState(job.number)
         again.places = places
-        for known in places:
-            again.apply(known)
+        for known in range(0, len(places), 3):
+            again.apply(places[known + 1], places[known + 2])
         self.jobs[job.number] = again
         return again
 
-    def apply_search(self, event: Event) -> None:
-        data = event.data
-        if event.kind == "search":
+    def apply_search(self, kind: str, data: dict[str, Any], at: Place | None) -> None:
+        if kind == "search":
             if self.start is None:
                 self.start = data["start"]
             self.schema = max(self.schema, data.get("schema", 1))
-        elif event.kind == "value":
+        elif kind == "value":
             for key, value in data.items():
-                if event.at is not None:
-                    if event.at < self.value_places.get(key, event.at):
+                if at is not None:
+                    if at < self.value_places.get(key, at):
                         continue
-                    self.value_places[key] = event.at
+                    self.value_places[key] = at
                 self.values[key] = value
         else:
             owner = data["owner"]
@@ -306,15 +311,30 @@ class State:
         for event in events:  # before anything is changed
             if event.kind == "search":
                 _check_schema(event.data.get("schema", 1), f"search {event.search_id}")
+        self._apply(events)
+
+    def apply_read(self, own: Sequence[Any], events: list[Event]) -> None:
+        """As `apply`, of what was written here, as the fields of events, and of what was read behind it."""
+        if events and own and events[0].at is not None:
+            width = len(Event._fields)
+            mine = [Event(*own[start : start + width]) for start in range(0, len(own), width)]
+            events = sorted(mine + events, key=_BY_PLACE)
+        elif own:
+            fields = iter(own)
+            self._apply(zip(fields, fields, fields, fields, fields, strict=True))
+        if events:
+            self.apply(events)
+
+    def _apply(self, events: Iterable[tuple[str, str, int | None, dict[str, Any], Place | None]]) -> None:
         searches = self.searches
-        for event in events:
-            search = searches.get(event.search_id)
+        for kind, search_id, number, data, at in events:
+            search = searches.get(search_id)
             if search is None:
-                search = searches[event.search_id] = SearchState()
-            if event.number is None:
-                search.apply_search(event)
+                search = searches[search_id] = SearchState()
+            if number is None:
+                search.apply_search(kind, data, at)
             else:
-                search.apply_job(event)
+                search.apply_job(kind, number, data, at)
 
 
 def fold(events: Iterable[Event]) -> State:

@@ -44,6 +44,13 @@ class FoldedLog(abc.ABC):
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         """See `Storage.read`."""
 
+    def _take_own(self, after: Cursor) -> tuple[Sequence[Any], Cursor]:
+        """What this client wrote behind the cursor and still has, as the fields of events, and the cursor behind that.
+
+        `read` gives what follows, and says if the log no longer has what was written. Each event is given once.
+        """
+        return (), after
+
     @abc.abstractmethod
     def append_soon(self, events: Sequence[Event]) -> None:
         """See `Storage.append_soon`."""
@@ -59,14 +66,16 @@ class FoldedLog(abc.ABC):
             self._cursor = None
             self._torn = False
         committed = dict(self._numbers.last)
+        cursor = self._cursor
         try:
-            events, cursor = self.read(self._cursor)
+            own, cursor = ((), None) if cursor is None else self._take_own(cursor)
+            events, cursor = self.read(cursor)
         except CursorLost:
             self._read_anew()
             return self._state
-        if events:
+        if own or events:
             self._torn = True
-            self._state.apply(events)
+            self._state.apply_read(own, events)
         self._cursor = cursor
         self._torn = False
         for search_id, number in committed.items():

@@ -25,20 +25,22 @@ import os
 import threading
 import uuid
 from collections.abc import Sequence
-from itertools import chain
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 from evalpool._clock import unix_time_ns
 from evalpool._json import from_json, to_json
 from evalpool.errors import BadArgument, CorruptRecord, NewerSchema, StorageUnavailable, UnknownSearch
 from evalpool.storage._base import SEARCHES, Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire, loads, to_items
+from evalpool.storage._columns import Columns
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
-from evalpool.storage._journal_files import JournalReader, JournalWriter, Record, unavailable
+from evalpool.storage._journal_files import JournalReader, JournalWriter, Record, file_name, unavailable
 from evalpool.storage._journal_numbers import NumberChain, claim
 from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
+from evalpool.storage._own_writes import OwnWrites
 from evalpool.storage._place import Place
 from evalpool.storage._written import Encoder
 
@@ -52,7 +54,15 @@ LAST = 2**62
 its host that users have; who reads its records writes behind them, so theirs still come in their order."""
 
 
-class JournalStorage(DurableStorage[list[str]]):
+class _Records(NamedTuple):
+    """Of a batch: its events, how many are in each record, and the records without their clocks."""
+
+    events: Columns
+    sizes: list[int] | None  # None where there is one in each
+    texts: list[str]
+
+
+class JournalStorage(DurableStorage[_Records]):
     """Keeps events in files of `directory`, shared by all hosts that reach it; made if it is not there.
 
     On a local disk a commit is given to the operating system (it survives the death of the process) and flushed to
@@ -88,6 +98,7 @@ class JournalStorage(DurableStorage[list[str]]):
         self._file = JournalWriter(self._path("writers"), self._owner, sync_each=self._network)
         self._read_lock = threading.Lock()
         self._clock = 0
+        self._own = OwnWrites()
         self._chains: dict[str, NumberChain] = {SEARCHES: NumberChain(self._path("numbers", "searches"), "")}
 
     # -- primitives ------------------------------------------------------------------------------------
@@ -130,22 +141,37 @@ class JournalStorage(DurableStorage[list[str]]):
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[str] | None:
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> _Records | None:
         """A record for each job, so that a damaged one takes no neighbours along."""
-        groups: dict[tuple[str, int | None], list[str]] = {}
-        for event, text in to_items(events, encoder):
-            groups.setdefault((event.search_id, event.number), []).append(text)
-        return [f"[{','.join(texts)}]" for texts in groups.values()] or None
+        columns = Columns.of(events, encoder)
+        if columns is None:
+            return None
+        sizes = columns.group_by_job()
+        items = list(to_items(zip(columns.kinds, columns.search_ids, columns.numbers, columns.texts, strict=True)))
+        if sizes is None:
+            return _Records(columns, None, [f"[{item}]" for item in items])
+        left = iter(items)
+        return _Records(columns, sizes, [f"[{','.join(islice(left, size))}]" for size in sizes])
 
-    def _commit(self, batches: list[list[str]]) -> None:
+    def _commit(self, batches: list[_Records]) -> None:
         """Each record with its own clock, in one write."""
         self._check_open()
         self._place.check(self._directory)
-        records = list(chain.from_iterable(batches))
+        records = list(chain.from_iterable(batch.texts for batch in batches))
         with self._read_lock:
             first = max(unix_time_ns() // 1000, self._clock + 1)
             self._clock = first + len(records) - 1
-        self._file.write([f"[{clock},{record}]".encode("ascii") for clock, record in enumerate(records, first)])
+        texts = [f"[{clock},{record}]".encode("ascii") for clock, record in enumerate(records, first)]
+        which, begin, end = self._file.write(texts)
+        if all(batch.events.readable for batch in batches):
+            fields = _fields(batches, first, file_name(self._owner, which))
+            self._own.add((which, begin), (which, end), fields)
+
+    def _take_own(self, after: Cursor) -> tuple[list[Any], Cursor]:
+        which = self._file.which
+        name = file_name(self._owner, which)
+        fields, (_, end) = self._own.take((which, after.get(name, 0)))
+        return fields, {**after, name: end} if fields else after
 
     def _make_searches(self, events: Sequence[Event]) -> None:
         """Begin the chains of new searches, so that a search can be counted as soon as it is known."""
@@ -284,6 +310,19 @@ class JournalStorage(DurableStorage[list[str]]):
 
 def _open(directory: str, on_malformed: OnMalformed) -> JournalStorage:
     return JournalStorage(directory, on_malformed=on_malformed)
+
+
+def _fields(batches: list[_Records], first: int, name: str) -> list[Any]:
+    """The fields of these events as they are read from that file, where the clock of the first record is `first`."""
+    fields: list[Any] = []
+    for events, sizes, texts in batches:
+        if sizes is None:
+            fields += events.fields([(clock, name, 0) for clock in range(first, first + len(texts))])
+        else:
+            clocks = enumerate(sizes, first)
+            fields += events.fields([(clock, name, index) for clock, size in clocks for index in range(size)])
+        first += len(texts)
+    return fields
 
 
 def _place(event: Event) -> tuple[int, str, int]:

@@ -23,7 +23,7 @@ from evalpool.storage._leases import owner_is_gone
 from evalpool.storage._lost import CursorLost
 from evalpool.storage._place import Place
 
-__all__ = ["JournalReader", "JournalWriter", "Record", "unavailable"]
+__all__ = ["JournalReader", "JournalWriter", "Record", "file_name", "unavailable"]
 
 SUFFIX = ".log"
 
@@ -73,14 +73,17 @@ class JournalWriter:
     def __init__(self, directory: str, owner: str, *, sync_each: bool) -> None:
         self._directory = directory
         self._owner = owner
-        self._which = 0
+        self.which = 0  # of its files is the one that is being written
         self._sync_each = sync_each
         self._file: int | None = None
         self._end = 0
         self._synced = monotonic()
 
-    def write(self, payloads: list[bytes]) -> None:
-        """Append these records, all or none. Raises `StorageUnavailable`."""
+    def write(self, payloads: list[bytes]) -> tuple[int, int, int]:
+        """Append these records, all or none; return to which file, and where in it they begin and end.
+
+        Raises `StorageUnavailable`.
+        """
         self.check_still_there()
         records = b"".join(b"%08x %d %s\n" % (crc32(payload), len(payload), payload) for payload in payloads)
         try:
@@ -92,12 +95,14 @@ class JournalWriter:
             self._write_all(self._file, records)
         except OSError as error:
             raise unavailable(error, self.path, f"write {len(records)} bytes") from error
+        begin = self._end
         self._end += len(records)
+        return self.which, begin, self._end
 
     @property
     def path(self) -> str:
         """Of the file that is being written."""
-        return os.path.join(self._directory, file_name(self._owner, self._which))
+        return os.path.join(self._directory, file_name(self._owner, self.which))
 
     def _write_all(self, file: int, records: bytes) -> None:
         try:
@@ -110,7 +115,7 @@ class JournalWriter:
                 self._synced = now
         except BaseException:
             self._file = None
-            self._which += 1
+            self.which += 1
             try:
                 os.ftruncate(file, self._end)
             finally:

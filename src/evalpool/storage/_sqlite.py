@@ -13,33 +13,31 @@ would add a flush of the disk to every gather, for the rarer of the two.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from itertools import count, repeat
+from typing import Any
 
 from evalpool._checks import is_real
 from evalpool._text import shown
 from evalpool.errors import BadArgument, CorruptRecord, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing, path_of
 from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
+from evalpool.storage._columns import Columns
 from evalpool.storage._counters import check_next, refuse
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import LARGEST, Event
 from evalpool.storage._lost import CursorLost
+from evalpool.storage._own_writes import OwnWrites
 from evalpool.storage._sqlite_file import SQLiteFile
-from evalpool.storage._sqlite_rows import KnownRows
+from evalpool.storage._sqlite_rows import JobRow, KnownRows
 from evalpool.storage._written import Encoder
 
 __all__ = ["SQLiteStorage"]
 
 
-class _JobRow(NamedTuple):
-    event: Event
-    data: str
-
-
-class SQLiteStorage(DurableStorage[list[_JobRow]]):
+class SQLiteStorage(DurableStorage[Columns]):
     """Keeps events in the SQLite file `path`, shared by the processes of one host; made if it is not there.
 
     Query it while a search runs::
@@ -73,6 +71,8 @@ class SQLiteStorage(DurableStorage[list[_JobRow]]):
             raise
         self._read_lock = threading.Lock()
         self._known = KnownRows(self._earlier)
+        self._own = OwnWrites()
+        self._left: tuple[Cursor, int] | None = None  # the last event of the file, and which state of it, as we left it
         self._begin_writing(self._path, remote=False)
 
     # -- primitives ------------------------------------------------------------------------------------
@@ -82,6 +82,9 @@ class SQLiteStorage(DurableStorage[list[_JobRow]]):
             rows = self._rows(after)
         events = [event for row in rows if (event := self._event(row)) is not None]
         return events, _mark(rows[-1]) if rows else after
+
+    def _take_own(self, after: Cursor) -> tuple[list[Any], Cursor]:
+        return self._own.take(after)
 
     def _rows(self, after: Cursor | None) -> list[Any]:
         """Under the lock of reading: the rows behind the cursor."""
@@ -118,36 +121,57 @@ class SQLiteStorage(DurableStorage[list[_JobRow]]):
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def _pack(self, events: Sequence[Event], encoder: Encoder) -> list[_JobRow] | None:
-        return [_JobRow(event, data) for event in events if (data := encoder(event)) is not None] or None
+    def _pack(self, events: Sequence[Event], encoder: Encoder) -> Columns | None:
+        return Columns.of(events, encoder)
 
-    def _commit(self, batches: list[list[_JobRow]]) -> None:
+    def _commit(self, batches: list[Columns]) -> None:
         """In one transaction."""
         known = self._known
+        events = Columns.joined(batches)
+        kinds, search_ids, numbers, texts = events.kinds, events.search_ids, events.numbers, events.texts
         try:
             with self._writing.transaction() as db:
-                (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
-                if not (type(last) is int and last <= LARGEST):
-                    raise CorruptRecord(f"{self._path} has an event number {shown(last)}: none can follow it.")
-                last = max(last, 0)  # ours begin behind 0, where reading begins
-                rows = list(enumerate(chain.from_iterable(batches), last + 1))
+                before = self._last_mark(db)
+                last = before[0]
                 db.executemany(
                     "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-                    [(number, event.kind, event.search_id, event.number, data) for number, (event, data) in rows],
+                    zip(count(last + 1), kinds, search_ids, numbers, texts, strict=False),
                 )
-                known.begin(last, self._writing.state)
-                changed = known.add(db, [(number, event) for number, (event, _) in rows], last)
-                for _, (event, _) in rows:
-                    if event.kind == "search":
-                        db.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (event.search_id,))
+                known.begin(before)
+                changed = known.add(db, events, last)
+                if "search" in kinds:
+                    for kind, search_id in zip(kinds, search_ids, strict=True):
+                        if kind == "search":
+                            db.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (search_id,))
                 db.executemany(
                     "INSERT OR REPLACE INTO job_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [row.columns() for row in changed],
+                    map(JobRow.columns, changed),
                 )
         except BaseException:
             known.clear()
+            self._left = None
             raise
-        known.end(changed, last + len(rows), self._writing.state)
+        after = _mark((last + len(kinds), kinds[-1], search_ids[-1], numbers[-1], texts[-1]))
+        self._left = after, self._writing.state
+        known.end(changed, after)
+        if events.readable:
+            self._own.add(before, after, events.fields(repeat(None)))
+
+    def _last_mark(self, db: Any) -> Cursor:
+        """In a transaction: the cursor behind the last event of the file."""
+        (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+        if not (type(last) is int and last <= LARGEST):
+            raise CorruptRecord(f"{self._path} has an event number {shown(last)}: none can follow it.")
+        if self._left is not None and self._left[0][0] == last and self._left[1] == self._writing.state:
+            return self._left[0]
+        try:
+            row = db.execute("SELECT id, kind, search_id, number, data FROM events WHERE id = ?", (last,)).fetchone()
+        except sqlite3.OperationalError as error:
+            if "decode to UTF-8" not in str(error):
+                raise
+            row = None  # another program wrote it: nothing that we know stands before
+        # Ours begin behind 0, where reading begins.
+        return (max(last, 0), 0) if row is None or last < 0 else _mark(row)
 
     def _earlier(self, db: Any, key: tuple[str, int], last: int) -> Iterator[tuple[int, Event]]:
         """A job's events up to that number. Its history is short, and the index leads to it."""
@@ -190,6 +214,8 @@ class SQLiteStorage(DurableStorage[list[_JobRow]]):
     def _renew(self) -> None:
         self._read_lock = threading.Lock()
         self._known.clear()
+        self._own.clear()
+        self._left = None
         self._writing.abandon()
         self._reading.abandon()
 

@@ -3,6 +3,8 @@
 A job is written to about four times, and each time its row is what all of its events add up to. To ask the file for
 those before costs more than to write the new one; so the folds of the jobs that were written last stay here. They
 hold as long as nobody else writes: then the last event of the file is the one that this client wrote last.
+
+Of a job that waits nothing is known but that it was created, so little is kept of it; many may wait.
 """
 
 from __future__ import annotations
@@ -10,23 +12,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from evalpool.storage._columns import Columns
 from evalpool.storage._events import Event
 from evalpool.storage._fold import JobState
+from evalpool.storage._folded import Cursor
 
 __all__ = ["JobRow", "KnownRows"]
 
 Key = tuple[str, int]
 """A search, and the number of a job in it."""
 
-MOST = 5_000
+MOST = 20_000
 """Jobs whose folds are kept, of a few hundred bytes each beside what their events hold. Those that were gathered are
 not: hardly any event comes behind that."""
+
+MOST_WAITING = 200_000
+"""Jobs of which it is kept that they were created, in two hundred bytes each."""
 
 
 class JobRow:
     """What the events of one job add up to, and which of them the columns point to."""
 
-    __slots__ = ("created", "finished", "given", "job", "key", "stored")
+    __slots__ = ("created", "finished", "given", "job", "key", "num_events", "stored")
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -35,11 +42,24 @@ class JobRow:
         self.given: int | None = None
         self.finished: int | None = None
         self.stored: int | None = None
+        self.num_events = 0
 
-    def add(self, number: int, event: Event) -> None:
+    @classmethod
+    def of_created(cls, key: Key, number: int, owner: str | None) -> JobRow:
+        """Of a job of which nothing happened but its ``created`` of that number."""
+        row = cls(key)
+        row.add(number, "created", {"owner": owner})
+        return row
+
+    def is_waiting(self) -> bool:
+        """Whether nothing happened but its ``created``."""
+        return self.num_events == 1 and self.created is not None
+
+    def add(self, number: int, kind: str, data: dict[str, Any]) -> None:
         """The job's next event, and its number in the file."""
-        job, data = self.job, event.data
-        job.apply(event)
+        self.num_events += 1
+        job = self.job
+        job.apply(kind, data)
         if job.created is data:
             self.created = number
         elif job.by_hand is data:
@@ -70,44 +90,55 @@ class KnownRows:
     def __init__(self, earlier: Callable[[Any, Key, int], Iterable[tuple[int, Event]]]) -> None:
         self._earlier = earlier
         self._rows: dict[Key, JobRow] = {}
-        self._at: tuple[int, int] | None = None  # the last event of the file, and which state of it, as we left it
+        self._waiting: dict[Key, tuple[int, str | None]] = {}  # the number of its ``created``, and its owner
+        self._at: Cursor | None = None  # the last event of the file, as we left it
 
     def clear(self) -> None:
         """Nothing is known: a commit failed, or this is another process."""
         self._rows.clear()
+        self._waiting.clear()
         self._at = None
 
-    def begin(self, last: int, state: int) -> None:
-        """A commit begins where `last` is the number of the file's last event."""
-        if self._at != (last, state):
-            self._rows.clear()
+    def begin(self, at: Cursor) -> None:
+        """A commit begins where `at` is the last event of the file."""
+        if self._at != at:
+            self.clear()
 
-    def add(self, db: Any, events: list[tuple[int, Event]], last: int) -> Iterable[JobRow]:
-        """Fold the events of a commit, with their numbers; returns the rows that they change, each once."""
+    def add(self, db: Any, events: Columns, last: int) -> Iterable[JobRow]:
+        """Fold the events of a commit, which stand behind `last`; returns the rows that they change, each once."""
         changed: dict[Key, JobRow] = {}
         rows = self._rows
-        for number, event in events:
-            if event.number is None:
+        columns = zip(events.search_ids, events.numbers, events.kinds, events.data, strict=True)
+        for event, (search_id, number, kind, data) in enumerate(columns, last + 1):
+            if number is None:
                 continue
-            key = event.search_id, event.number
+            key = search_id, number
             row = changed.get(key)
             if row is None:
                 row = rows.get(key)
                 if row is None:
-                    row = rows[key] = JobRow(key)
-                    if event.kind != "created":
-                        for before, known in self._earlier(db, key, last):
-                            row.add(before, known)
+                    if (created := self._waiting.pop(key, None)) is not None:
+                        row = JobRow.of_created(key, *created)
+                    else:
+                        row = JobRow(key)
+                        if kind != "created":
+                            for before, known in self._earlier(db, key, last):
+                                row.add(before, known.kind, known.data)
+                    rows[key] = row
                 changed[key] = row
-            row.add(number, event)
+            row.add(event, kind, data)
         return changed.values()
 
-    def end(self, changed: Iterable[JobRow], last: int, state: int) -> None:
-        """The commit is done, and `last` is the number of its last event."""
-        rows = self._rows
+    def end(self, changed: Iterable[JobRow], at: Cursor) -> None:
+        """The commit is done, and `at` is its last event."""
+        rows, waiting = self._rows, self._waiting
         for row in changed:
             if row.job.gathered is not None:
                 rows.pop(row.key, None)
-        while len(rows) > MOST:
-            del rows[next(iter(rows))]
-        self._at = last, state
+            elif row.created is not None and row.is_waiting():
+                rows.pop(row.key, None)
+                waiting[row.key] = row.created, row.job.owner
+        for kept, most in ((rows, MOST), (waiting, MOST_WAITING)):
+            while len(kept) > most:
+                del kept[next(iter(kept))]
+        self._at = at

@@ -22,7 +22,7 @@ from evalpool._json import jsonable
 from evalpool._log import get_logger
 from evalpool.errors import NotJSON, StorageUnavailable
 from evalpool.storage._base import Storage
-from evalpool.storage._codec import Reporter, dumps, encode, encode_anyhow, from_wire, loads, to_wire
+from evalpool.storage._codec import Encoded, Reporter, dumps, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._events import Event
 from evalpool.storage._fork import renew_after_fork
 from evalpool.storage._writer import Writer
@@ -36,7 +36,7 @@ _log = get_logger("evalpool.storage")
 SMALL = 500_000
 """Bytes that every store takes as one value."""
 
-Encoder: TypeAlias = Callable[[Event], str | None]
+Encoder: TypeAlias = Callable[[Event], Encoded | None]
 """`encode`, which raises, or `encode_anyhow`, which gives None for what is no event."""
 
 
@@ -93,25 +93,29 @@ class WrittenStorage(Storage, Generic[Batch]):
         """Bytes that an event's data may have at the most. Asked for large ones only."""
         return sys.maxsize
 
-    def _encode(self, event: Event) -> str:
-        data = encode(event)
+    def _encode(self, event: Event) -> Encoded:
+        encoded = encode(event)
+        data = encoded[0]
         if len(data) > SMALL and len(data) > (largest := self._largest()):
             raise NotJSON(
                 f"{event.kind} of job {event.search_id}.{event.number} has {len(data)} bytes as JSON, and {self!r} "
                 f"keeps {largest} at the most. Write it to a file and give its name."
             )
-        return data
+        return encoded
 
-    def _encode_anyhow(self, event: Event) -> str | None:
-        data = encode_anyhow(event)
-        if data is None or len(data) <= SMALL or len(data) <= (largest := self._largest()):
-            return data
+    def _encode_anyhow(self, event: Event) -> Encoded | None:
+        encoded = encode_anyhow(event)
+        if encoded is None:
+            return None
+        data = encoded[0]
+        if len(data) <= SMALL or len(data) <= (largest := self._largest()):
+            return encoded
         truncated = dumps(_truncated(loads(data), max(largest // 1000, 1000)))
         _log.warning(
             "job %s.%s: %d bytes are more than %r keeps (%d): of its largest values only the beginning is kept.",
             event.search_id, event.number, len(data), self, largest,
         )  # fmt: skip
-        return truncated if len(truncated) <= largest else None
+        return (truncated, None) if len(truncated) <= largest else None
 
     def flush(self) -> None:
         self._writer.flush()
