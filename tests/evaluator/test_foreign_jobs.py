@@ -102,7 +102,7 @@ def test_a_storage_that_fails_is_told_of_once_and_left_alone(caplog: pytest.LogC
         for _ in range(3):
             assert followed.jobs.look() == []
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["What other clients finished cannot be seen for now: away"]
+    assert told == ["The jobs that other clients finished cannot be read for now: away"]
 
     followed.back_off.back_off(began=-1e9)  # as after a long wait for a server
     reads = storage.reads

@@ -12,7 +12,7 @@ from evalpool import FailureKind, Job, JobStatus
 from evalpool.evaluator._attempt import Attempt
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._ledger import JobLedger
-from evalpool.evaluator._stop_control import GRACE, HELD_UP, StopControl
+from evalpool.evaluator._stop_control import GRACE, LONGEST_DELAY, StopControl
 from evalpool.outcomes import Outcome, Worker, failed
 
 
@@ -174,11 +174,11 @@ def test_what_cannot_be_forced_is_given_back_and_keeps_its_slot(caplog: pytest.L
     assert [attempt.job.number for attempt in world.engine.attempts] == [0, 1]
 
 
-@pytest.mark.parametrize("late", [HELD_UP / 2, HELD_UP * 2])
+@pytest.mark.parametrize("late", [LONGEST_DELAY / 2, LONGEST_DELAY * 2])
 def test_a_timer_that_fires_late_lets_results_be_read_first(late: float) -> None:
     world = World(job_timeout=5.0)
     world.timers.stand_still(5.0 + late)
-    assert world.engine.asked == ([0] if late < HELD_UP else [])
+    assert world.engine.asked == ([0] if late < LONGEST_DELAY else [])
     world.timers.pass_by(GRACE)
     assert world.engine.asked == [0]
 

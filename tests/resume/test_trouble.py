@@ -129,7 +129,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_no_outcome(
             with pytest.raises(StorageUnavailable):
                 evaluator.gather_other_jobs_done()
             assert _said(caplog, "Records are kept in memory") == 1
-            assert _said(caplog, "cannot be seen for now") <= 1
+            assert _said(caplog, "cannot be read for now") <= 1
 
             server.start()
             server.wait_ready()

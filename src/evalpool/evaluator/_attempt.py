@@ -1,7 +1,7 @@
-"""One attempt at a job: what the ledger gives a slot, what a backend runs and reports, what is asked to stop.
+"""One attempt at a job: the ledger gives it a slot, a backend runs it and reports its outcome.
 
-A job that is run again gets another attempt. So whoever holds an attempt needs no number to tell whether it is still
-the one that counts: it is if the ledger has it among what runs (`JobLedger.running`), by identity.
+A job that is run again gets another attempt. An attempt counts as long as this object is in `JobLedger.running`. The
+comparison is by identity, so no number is needed to recognise a late report.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ __all__ = ["Attempt"]
 
 
 class Attempt:
-    """One run of one job, from the moment at which it is given a slot. Two are equal only if they are the same.
+    """One run of one job, from the moment it gets a slot. Attempts are compared by identity.
 
     Attributes:
         job: the job that the caller holds; to be read only.
         number: which attempt at the job, from 1.
         configuration: the dict to evaluate; to be read only.
         extra: keyword arguments lent to the run-function for this attempt, or None.
-        timeout: seconds that it may run, or None; the evaluator sees to it.
-        needs: resources that it must have; None today.
-        place, source: for an engine's own use; not set before.
+        timeout: seconds that it may run, or None; the evaluator enforces it.
+        needs: resources that it must have; always None for now.
+        place, source: for the engine's own use; unset until the engine sets them.
     """
 
     __slots__ = ("configuration", "extra", "job", "number", "place", "source", "timeout")

@@ -1,7 +1,7 @@
-"""A storage that failed is left alone for a while.
+"""After a storage failed, no request is sent to it for a while.
 
-A server that is away is waited for, by each request for as long as its client was told to. Meanwhile results are given
-back as they come, and the storage's own writer goes on trying.
+Each request to a server that cannot be reached blocks until the client's own timeout. Without requests, `gather`
+returns results without this delay; the storage's writer keeps trying.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from evalpool._clock import monotonic
 __all__ = ["BackOff"]
 
 LONGEST = 60.0
-"""Seconds for which a storage is left alone at the most, however long it took to find out that it failed."""
+"""The longest back-off in seconds, however long the failed request took."""
 
 
 class BackOff:
-    """Until when a storage is left alone. In the caller's thread."""
+    """Until when no request is sent to a storage. Used in the caller's thread."""
 
     def __init__(self) -> None:
         self._until = -math.inf
 
     def back_off(self, began: float) -> None:
-        """The storage failed, after it was asked at `began`."""
+        """Begin to back off: a request that was sent at `began` failed."""
         now = monotonic()
         self._until = now + min(10 * (now - began), LONGEST)
 
     def backing_off(self) -> bool:
-        """Is the storage to be left alone still?"""
+        """Whether the storage must not be asked yet."""
         return monotonic() < self._until
 
     def end(self) -> None:
-        """Ask it once more now, whatever was before."""
+        """Allow the next request at once."""
         self._until = -math.inf

@@ -18,11 +18,12 @@ __all__ = ["Backend", "disposed_if_it_fails"]
 
 
 class Backend(abc.ABC):
-    """An engine that runs jobs for one evaluator. Only `run` must be implemented; every attribute is the engine's own.
+    """An engine that runs jobs for one evaluator. Only `run` must be implemented; attributes cannot collide with it.
 
-    The order is: the constructor, with the evaluator's arguments that are the engine's own; `open`, before the storage
-    is opened; `start`, with the first submission; then `run` and what stops jobs, from several threads at the same
-    time; at the end `shutdown`, if it was started, and `dispose`, always. The evaluator holds no lock in a call.
+    The order of calls is: the constructor, with those arguments of the evaluator that belong to the engine; `open`,
+    before the storage is opened; `start`, with the first submission; then `run` and the methods that stop jobs, from
+    several threads at the same time; at the end `shutdown`, if it was started, and `dispose`, always. The evaluator
+    holds no lock during a call.
     """
 
     workers_are: str = "threads"
@@ -33,21 +34,21 @@ class Backend(abc.ABC):
     """A job that ends its process ends neither the evaluator nor other jobs."""
 
     waits: bool = False
-    """The thread that waits for jobs does the work, in `wait`; an `agather` then waits in a thread of its own."""
+    """The thread that waits for jobs does the work, in `wait`; `agather` then waits in a separate thread."""
 
     counts_workers: ClassVar[bool] = False
     """``num_workers=-1`` is not the number of usable CPUs: `open` is given -1 and says how many there are."""
 
     close_grace: float = 0.25
-    """Seconds that `Evaluator.close` leaves to jobs which notice the request to stop."""
+    """Seconds that `Evaluator.close` waits for jobs which notice the request to stop."""
 
     @classmethod
     def evaluator_class(cls) -> type[Evaluator]:
-        """The class of evaluators on this engine: ``MyEvaluator`` of a ``MyBackend``; the same at each call."""
+        """Return the class of evaluators on this engine: ``MyEvaluator`` for ``MyBackend``; the same at each call."""
         return _evaluator_class(cls)
 
     def open(self, wanted: int) -> int:
-        """Find out how many workers there will be, at construction, and return that; do not start them yet.
+        """Find out, at construction, how many workers there will be; do not start them yet.
 
         Args:
             wanted: the evaluator's `num_workers`.
@@ -63,60 +64,60 @@ class Backend(abc.ABC):
     def start(self, port: Port) -> None:
         """Bring up the workers; called once, in the thread that submits first.
 
-        An error of evalpool's own (`BackendError`, `BadArgument`) is raised by `submit`. Any other makes every job
-        fail with it; one of `Port.setup`, as ``F_unpicklable``.
+        If this raises an error of evalpool's own (`BackendError`, `BadArgument`), `submit` raises it. Any other error
+        makes every job fail with its text; an error of `Port.setup` makes them fail as ``F_unpicklable``.
         """
 
     @abc.abstractmethod
     def run(self, attempts: list[Attempt]) -> None:
-        """Begin to run these and return at once; there is a free slot for each. One thread at a time calls this.
+        """Begin to run these attempts and return at once; each has a free slot. One thread at a time calls this.
 
-        Each must be reported once (`Port.report`), whatever becomes of it. If this raises, those that were not
-        reported end as ``F_worker_died``.
+        Each must be reported once (`Port.report`), however it ends. If this raises, those that were not reported end
+        as ``F_worker_died``.
         """
 
     def ask_to_stop(self, attempt: Attempt) -> None:
-        """Let `RunningJob.stopped` turn True; only where a worker cannot ask `Port.asked_to_stop`. Any thread."""
+        """Make `RunningJob.stopped` True. Needed only where a worker cannot ask `Port.asked_to_stop`. Any thread."""
 
     def force_stop(self, attempt: Attempt) -> bool:
         """Stop by force a job that did not stop when it was asked; any thread.
 
         Returns:
-            Whether it was stopped and has been or will be reported. False if this engine cannot: the job is given back
-            at once, and its slot is free again when it is reported.
+            Whether it was stopped and has been or will be reported. False if this engine cannot stop it: then the job
+            gets its outcome at once, and its slot is free again when the attempt is reported.
         """
         return False
 
     def wait(self, turn: Turn) -> bool:
-        """Do the engine's work in a thread that waits for jobs, until `turn.done()` or its time is up.
+        """Do the engine's work in a thread that waits for jobs, until `turn.done()` is true or its time is up.
 
-        May be called before `start`. A signal's handler may raise in it at any moment, as in any code of the caller's.
+        It may be called before `start`. A signal handler may raise in it at any moment, as in the caller's own code.
 
         Returns:
-            False if nothing can be done here: the thread sleeps until its jobs have been reported.
+            False if there is nothing to do in this thread: it then sleeps until its jobs have been reported.
         """
         return False
 
     def told_to_end(self) -> None:
-        """The program is told to end, and the jobs are left to be resumed; called in a signal's handler."""
+        """Hear that the program is about to end; its jobs are left to be resumed. Called in a signal handler."""
 
     def after_fork(self) -> None:
-        """Close what a forked child has of the workers; in the child, where no thread but this one exists."""
+        """Close what a forked child inherited of the workers. Called in the child, which has only this thread."""
 
     def shutdown(self, now: bool) -> None:
         """Release the workers. With `now`, without waiting for what still runs."""
 
     def dispose(self) -> None:
-        """Let go of everything, also if `open` failed or `start` was never called; may be called several times."""
+        """Release everything, also if `open` failed or `start` was never called; may be called several times."""
 
     def sharing(self) -> Sharing:
-        """How far a storage must be shared to be of use to the workers."""
+        """Return how far a storage must be shared for the workers to reach it."""
         from evalpool.storage import Sharing
 
         return Sharing[self.workers_are.upper()]
 
     def reaches(self, storage: Storage) -> bool:
-        """Can the workers use this storage?"""
+        """Whether the workers can use this storage."""
         return storage.shared >= self.sharing() and not (storage.ranks_only and self.workers_are != "threads")
 
 
@@ -130,7 +131,7 @@ def _evaluator_class(cls: type[Backend]) -> type[Evaluator]:
 
 @contextlib.contextmanager
 def disposed_if_it_fails(backend: Backend) -> Iterator[None]:
-    """Dispose of the engine, if what follows fails: nobody else would release what it has opened."""
+    """Dispose of the engine if the block fails: nothing else would release what the engine has opened."""
     try:
         yield
     except BaseException:

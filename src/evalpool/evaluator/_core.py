@@ -6,15 +6,15 @@
       the ledger has them; _fill: ledger.take ─► backend.run(attempts)      without the lock
     report([(attempt, outcome)])   any thread, from the backend
       ledger.end: the slot is free
-      a retry: ready again, or `ended`: the job has its outcome             _fill, for what is ready
+      a retry: ready again; else `ended`: the job has its outcome           _fill, for the ready jobs
     ended(job, outcome)            delivered at once; where time is simulated, held back until its virtual end
-    deliver(job, outcome)          status and outcome, for everybody to see; into the inbox of who submitted it
+    deliver(job, outcome)          sets status and outcome; puts the job into the inbox of its submitter
     wait(inbox, size, deadline)    the caller's thread, `gather`; take(inbox)
 
-The lock is held for a few bytecodes a job. No backend, no storage and no callback is called under it; the resources of
-the scheduler are, which exist to be. One thread at a time hands attempts to the backend, without the lock: another one
-that frees a slot meanwhile leaves it to that one, which looks again before it ends. So `Backend.run` needs no lock
-against itself.
+The lock is held for a few bytecodes per job. No backend, storage or callback is called under it; only `acquire` and
+`release` of the scheduler's resources are. One thread at a time hands attempts to the backend, without the lock. If
+another thread frees a slot meanwhile, it leaves the slot to the first thread, which looks again before it returns. So
+`Backend.run` is never called by two threads at the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evalpool._clock import monotonic
 from evalpool._guard import describe
 from evalpool._interrupts import Condition, defer_signals
 from evalpool._log import get_logger
-from evalpool.evaluator._settings import told_by_stopper
+from evalpool.evaluator._settings import with_stopped_early
 from evalpool.jobs._inbox import Inbox
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, failed
 
@@ -45,32 +45,32 @@ __all__ = ["Core"]
 logger = get_logger()
 
 UNFINISHED = frozenset({FailureKind.CANCELLED, FailureKind.WORKER_DIED})
-"""The kinds that `suspend` turns into SUSPENDED: a batch system's signal may reach the workers, too."""
+"""The kinds that `suspend` turns into SUSPENDED. WORKER_DIED: a batch system's signal may kill the workers, too."""
 
 
 class Core:
-    """The lock, the pump, and the way of results into inboxes. Methods are for any thread, without the lock, but those
-    that say "under the lock".
+    """The lock, the pump, and the way of results into inboxes. Any thread may call a method, without holding the lock,
+    unless the method says "under the lock".
 
     Args:
         ledger: where the jobs are.
         backend: what runs them.
         name: of the evaluator's class, for messages.
         timeline: of simulated time; None where time is real.
-        has_stopper: is it to be said of each job whether a stopper ended it?
+        has_stopper: whether outcomes say that a stopper ended the job.
 
     Attributes:
         inbox: of `gather`; each `as_completed` has one of its own.
-        started: is the engine up? Set by the evaluator.
-        closed, out_of_time, suspends: no job starts any more; and what ends unfinished is left to be resumed. Plain
-            attributes, which a signal's handler may set.
-        unrecorded: numbers of jobs whose outcome a durable storage does not have yet; None without one.
-        has_deadlines: may any job run only so long? From the first one with a time limit of its own on.
-        wakes_at_every_report: somebody waits for the end of one attempt, not for jobs.
-        stops: what ends jobs before they end by themselves.
+        started: whether the engine is running; set by the evaluator.
+        closed, out_of_time: no job starts any more. Plain attributes, because a signal handler may set them.
+        suspends: unfinished jobs are left to be resumed. A plain attribute for the same reason.
+        unrecorded: numbers of jobs whose outcome a durable storage does not have yet; None without such a storage.
+        has_deadlines: whether any job has a time limit: `job_timeout`, or one of its own.
+        wakes_at_every_report: a thread waits for the end of one attempt, not for jobs in an inbox.
+        stops: ends jobs early.
         record: hands outcomes to a durable storage; set by the evaluator.
-        leave: gives back those of some jobs that another evaluator claimed, with the reason. Of all, for None; under
-            the lock.
+        leave: ``leave(jobs, reason)`` gives back those jobs that another evaluator has claimed; all such jobs, if
+            `jobs` is None. Called under the lock.
     """
 
     stops: StopControl
@@ -106,33 +106,33 @@ class Core:
     # Jobs get slots.
 
     def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """Queue new jobs, whose consumer waits at `inbox`; work starts. The caller has deferred signals."""
+        """Queue new jobs, whose results go to `inbox`; work starts. The caller has deferred signals."""
         with self.lock:
-            # In one line, so that an interrupt finds all of it done or nothing.
+            # In one line, so that an interrupt finds either all of it done or none of it.
             self._add(jobs); inbox.outstanding += len(jobs); self.num_submitted += len(jobs)  # noqa: E702  # fmt: skip
             if self.ledger.free > 0:
                 self._fill()
         if self.ledger.troubles:
-            self._say()
+            self._log_troubles()
 
     def queue(self, jobs: list[Job[Any]], inbox: Inbox, alone: bool = False) -> None:
-        """As `accept`, of jobs that count as submitted already; of which each is to run alone, if `alone`."""
+        """As `accept`, for jobs that already count as submitted. If `alone`, each runs while no other job does."""
         add = self.ledger.accept_last_chances if alone else self._add
         with defer_signals(), self.lock:
             add(jobs); inbox.outstanding += len(jobs)  # noqa: E702  # fmt: skip
             self._fill()
         if self.ledger.troubles:
-            self._say()
+            self._log_troubles()
 
     def accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """Queue jobs of which one may be what ended the evaluators before; each runs when nothing else does."""
+        """Queue jobs that may have ended earlier evaluators; each runs while no other job does."""
         with defer_signals():
             with self.lock:
                 self.num_submitted += len(jobs)
             self.queue(jobs, inbox, alone=True)
 
     def accept_ended(self, jobs: list[tuple[Job[Any], Outcome | None]], inbox: Inbox) -> None:
-        """Give jobs to their consumer that need not run: with their outcomes, or with what they have already."""
+        """Put jobs that need not run into their inbox: with the given outcome, or for None with the one they have."""
         with defer_signals(), self.lock:
             inbox.outstanding += len(jobs)
             self.num_submitted += len(jobs)
@@ -144,14 +144,14 @@ class Core:
             self.wake_waiting(inbox)
 
     def pump(self) -> None:
-        """Fill free slots with ready jobs; returns at once if another thread is at it."""
+        """Fill free slots with ready jobs; returns at once if another thread already does that."""
         with defer_signals(), self.lock:
             self._fill()
         if self.ledger.troubles:
-            self._say()
+            self._log_troubles()
 
     def pump_what_is_left(self) -> None:
-        """Go on with jobs that an interrupt amidst the handing over of those before them left in the queue."""
+        """Continue with jobs that stayed in the queue because an interrupt came while earlier jobs were handed over."""
         if self.ledger.free > 0 and self.ledger.scheduler:
             self.pump()
 
@@ -176,7 +176,7 @@ class Core:
             ledger.handing = []
 
     def _take_and_run(self) -> bool:
-        """Under the lock, which is released meanwhile: hand over what the slots can hold; False if that is nothing."""
+        """Under the lock, released meanwhile: hand over as many jobs as there are free slots; False if it was none."""
         if self.closed:
             return False
         if self.out_of_time:
@@ -194,30 +194,30 @@ class Core:
                 self.backend.run(attempts)
             finally:
                 self.lock.acquire()
-        except Exception as error:  # noqa: BLE001  ours, or the engine's: no caller of ours can do anything about it
+        except Exception as error:  # noqa: BLE001  ours, or the engine's: our caller cannot do anything about it
             self.ledger.troubles.append(("Handing jobs to workers", error))
             text = f"{self._name} could not dispatch the job.\n{describe(error)}"
             self._give_up_handing(FailureKind.WORKER_DIED, text)
         return True
 
     def _give_up_handing(self, kind: FailureKind, text: str) -> None:
-        """Under the lock: handing jobs over went wrong. Nobody knows for which; none may be lost."""
+        """Under the lock: handing over failed, and it is not known for which jobs; none may be lost."""
         for attempt in self.ledger.give_up_handing():
             self.ended(attempt.job, failed(kind, text))
 
     def is_closed(self) -> bool:
-        """Has another thread closed this meanwhile?"""
+        """Whether another thread has closed this meanwhile."""
         return self.closed
 
     def add_slots(self, change: int) -> None:
-        """The engine has so many slots more, or fewer."""
+        """Change the number of slots by `change`, which may be negative."""
         with self.lock:
             self.ledger.add_slots(change)
         if change > 0:
             self.pump()
 
-    def _say(self) -> None:
-        """Log what was raised under the lock, where no handler of the program's may run."""
+    def _log_troubles(self) -> None:
+        """Log the errors that were raised under the lock, where no log handler of the program may run."""
         troubles = self.ledger.troubles
         while troubles:
             with contextlib.suppress(IndexError):  # another thread was faster
@@ -227,7 +227,7 @@ class Core:
     # Attempts end.
 
     def report(self, reports: list[tuple[Attempt, Outcome]]) -> None:
-        """Take the outcomes of attempts, from any thread, no lock held; refills their slots."""
+        """Take the outcomes of attempts and refill their slots. Any thread, which holds no lock."""
         ended: list[Job[Any]] = []
         ledger, stops = self.ledger, self.stops
         has_stopper, limited = self._has_stopper, self.has_deadlines or stops.budget_end < math.inf
@@ -240,49 +240,52 @@ class Core:
                     if limited or job._stop is not None:
                         outcome = stops.decide(attempt, outcome)
                     if has_stopper:
-                        outcome = told_by_stopper(job, outcome)
+                        outcome = with_stopped_early(job, outcome)
                     if outcome.kind is not None and self._tries_again(job, outcome):
                         continue
                     ended.append(job)
                     self.ended(job, outcome)
-                except Exception as error:  # noqa: BLE001  a job that was torn here would be in no queue any more
-                    self._end_torn(attempt, error)
+                except Exception as error:  # noqa: BLE001  else the job would be in no queue any more
+                    self._end_after_error(attempt, error)
             if self.closed or self.wakes_at_every_report:
                 self.condition.notify_all()
             more = (ledger.fresh or ledger.urgent or ledger.later or ledger.last_chances) and not self.closed
-            if more and self.record is None:  # in the same hold: another would cost as much as all this
+            if more and self.record is None:  # without releasing the lock: taking it again costs as much as all this
                 self._fill()
         if self.record is not None:  # what has ended is recorded before what starts now
             self.record_ended(ended)
             if more:
                 self.pump()
         if ledger.troubles:
-            self._say()
+            self._log_troubles()
 
     def _tries_again(self, job: Job[Any], outcome: Outcome) -> bool:
-        """Under the lock: make a failed job ready again, if its retries allow. In simulated time, its end says that."""
+        """Under the lock: make a failed job ready again, if it has retries left; whether that was done.
+
+        Not in simulated time, where this is decided at the job's virtual end.
+        """
         return self._timeline is None and self.may_retry and self.ledger.retry(job, outcome)
 
     @property
     def may_retry(self) -> bool:
-        """Under the lock: does any job start again?"""
+        """Under the lock: whether a failed job may start again."""
         return not (self.closed or self.out_of_time or self.suspends)
 
-    def _end_torn(self, attempt: Attempt, error: BaseException) -> None:
-        """Under the lock: taking an outcome raised; the job ends all the same, and its slot is free."""
+    def _end_after_error(self, attempt: Attempt, error: BaseException) -> None:
+        """Under the lock: taking an outcome raised; the job ends nevertheless, and its slot is freed."""
         ledger, job = self.ledger, attempt.job
         ledger.troubles.append((f"Taking the outcome of job {job.id}", error))
-        ledger.end_torn(attempt)
+        ledger.end_after_error(attempt)
         if job._outcome is None and job.number not in ledger.running and job not in ledger.scheduler:
             self.ended(job, failed(FailureKind.WORKER_DIED, f"Its outcome could not be taken.\n{describe(error)}"))
 
     def lost(self, has: Callable[[], set[int]], capacity: int, error: BaseException) -> None:
-        """An engine went wrong somewhere: what runs by our books and is not among its jobs ends as a failure.
+        """After an error in an engine: end, as failures, running jobs that the engine does not have any more.
 
         Args:
-            has: the numbers of the jobs that the engine has; called without the lock.
-            capacity: its slots.
-            error: what went wrong.
+            has: returns the numbers of the jobs that the engine has; called without the lock.
+            capacity: the engine's slots.
+            error: the engine's error.
         """
         with self.lock:
             handing = set(self.ledger.handing)
@@ -295,14 +298,14 @@ class Core:
         self.pump()
 
     def record_ended(self, jobs: list[Job[Any]]) -> None:
-        """Jobs have `ended`: a durable storage hears of it. Not in simulated time, before they are delivered."""
+        """Tell a durable storage of jobs that have ended. In simulated time this is done later, at their delivery."""
         if jobs and self.record is not None and self._timeline is None:
             self.record(jobs)
 
     # Results.
 
     def deliver(self, job: Job[Any], outcome: Outcome) -> None:
-        """Under the lock: this is the job's outcome; into the inbox with it."""
+        """Under the lock: set the job's outcome and put the job into its inbox."""
         if self.suspends and outcome.kind in UNFINISHED and job._stop is not FailureKind.CANCELLED:
             outcome = outcome._replace(
                 status=JobStatus.CANCELLED, objective="F_CANCELLED", kind=FailureKind.SUSPENDED,
@@ -313,7 +316,7 @@ class Core:
         if self.unrecorded is not None:
             self.unrecorded.add(job.number)
         inbox = job._inbox
-        if inbox is not None:  # as `put`, without a call: each job passes here
+        if inbox is not None:  # the same as `put`, without the cost of a call for each job
             inbox.done.append(job)
             if len(inbox.done) >= inbox.want:
                 self.condition.notify_all()
@@ -321,7 +324,7 @@ class Core:
                 _wake_watchers(inbox)
 
     def put(self, inbox: Inbox, job: Job[Any]) -> None:
-        """Under the lock: a job for its consumer."""
+        """Under the lock: put a job into an inbox and wake whoever waits for it."""
         inbox.done.append(job)
         if len(inbox.done) >= inbox.want:
             self.condition.notify_all()
@@ -329,19 +332,19 @@ class Core:
             _wake_watchers(inbox)
 
     def end_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
-        """Under the lock: end every job that waits; returns them."""
+        """Under the lock: end every ready job; return them."""
         ended = self.ledger.remove_all_ready()
         for job in ended:
             self.ended(job, failed(kind, reason))
         return ended
 
     def wake_waiting(self, inbox: Inbox) -> None:
-        """Under the lock: what is outstanding changed by other means than a report."""
+        """Under the lock: wake who waits, since the number of outstanding jobs changed without a report."""
         if inbox.waiting or self.closed:
             self.condition.notify_all()
         _wake_watchers(inbox)
 
-    # Who waits for them.
+    # Waiting for results.
 
     def wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
@@ -357,10 +360,10 @@ class Core:
                 inbox.leave(size)
 
     async def wait_in_a_loop(self, inbox: Inbox, size: int, deadline: float | None, after: Callable[..., None]) -> None:
-        """As `wait`, inside a running event loop, which goes on meanwhile.
+        """As `wait`, inside a running event loop, which is not blocked.
 
         Args:
-            after: calls a function after some seconds; the program's loop may have a clock that is frozen.
+            after: ``after(seconds, function)``, our timer; the clock of the program's loop may be frozen.
         """
         import asyncio
 
@@ -392,7 +395,7 @@ class Core:
                     inbox.watchers.remove(wake)
 
     def take(self, inbox: Inbox) -> list[Job[Any]]:
-        """Take from an inbox all that is done. Whoever is interrupted before the caller has them, `puts them back`."""
+        """Take all finished jobs from an inbox. Who is interrupted before it can return them calls `put_back`."""
         with self.lock:
             jobs = inbox.take()
             self.num_gathered += len(jobs)
@@ -401,17 +404,17 @@ class Core:
         return jobs
 
     def put_back(self, inbox: Inbox, jobs: list[Job[Any]]) -> None:
-        """Undo `take`: the next one has them."""
+        """Undo `take`: the next `take` returns these jobs."""
         with defer_signals(), self.lock:
             inbox.put_back(jobs)
             self.num_gathered -= len(jobs)
 
     def take_unfinished(self, unfinished: list[Job[Any]]) -> tuple[list[Job[Any]], list[Job[Any]]]:
-        """At the end, take from the inbox those that `close` gives back, and leave the others to `gather`.
+        """At the end, take from the inbox the jobs that `close` returns, and leave the others to `gather`.
 
         Returns:
-            All that was in the inbox; and those that were taken, in the order of their numbers. A gather that waited
-            in another thread may have been faster: each job is given back once.
+            All jobs that were in the inbox; and those that were taken, ordered by number. A `gather` in another thread
+            may have taken some before: each job is returned once.
         """
         inbox, taken = self.inbox, set(map(id, unfinished))
         with self.lock:
@@ -426,14 +429,14 @@ class Core:
         return finished, unfinished
 
     def wait_until_idle(self, seconds: float) -> None:
-        """Wait until nothing runs, for so many seconds at the most."""
+        """Wait until no job runs, at most `seconds`."""
         deadline = monotonic() + seconds
         with self.lock:
             while self.ledger.running and (rest := deadline - monotonic()) > 0:
                 self.condition.wait(rest)
 
     def end_running(self) -> None:
-        """The engine has been stopped: what it did not report ends as it was asked to."""
+        """End the jobs that a stopped engine did not report, each for the reason for which it was to be stopped."""
         with self.lock:
             left = list(self.ledger.running.values())
             for attempt in left:
@@ -442,13 +445,13 @@ class Core:
         self.record_ended([attempt.job for attempt in left])
 
     def jobs_of(self, inbox: Inbox) -> list[Job[Any]]:
-        """The jobs of one consumer that have not ended. Costs the jobs that have not."""
+        """Return the jobs of one inbox that have not ended. Costs the jobs that have not ended."""
         with self.lock:
             jobs = [attempt.job for attempt in self.ledger.running.values()] + self.ledger.ready()
         return [job for job in jobs if job._inbox is inbox]
 
     def held(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
-        """With these jobs, all that have not been taken: ready, running, or in an inbox. Costs as many."""
+        """Return these jobs and all that are ready, running, or in an inbox. Costs their number."""
         with self.lock:
             held = [*jobs, *self.ledger.ready(), *(attempt.job for attempt in self.ledger.running.values())]
             inboxes = {id(job._inbox): job._inbox for job in held if job._inbox is not None}
@@ -458,7 +461,7 @@ class Core:
         return held
 
     def after_fork(self) -> None:
-        """In a forked child: the jobs are the parent's, and its threads, which may have held the lock, are not here."""
+        """In a forked child: drop the parent's jobs, and replace the lock, which a thread of the parent may hold."""
         self.closed = True
         self.lock = threading.Lock()
         self.condition = Condition(self.lock)
@@ -474,5 +477,5 @@ def _wake_watchers(inbox: Inbox) -> None:
     for wake in list(inbox.watchers):
         try:
             wake()
-        except RuntimeError:  # its event loop was closed: nobody waits there any more
+        except RuntimeError:  # the event loop was closed: no task waits there any more
             inbox.watchers.remove(wake)

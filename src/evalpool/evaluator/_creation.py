@@ -1,4 +1,4 @@
-"""Evaluators by their methods' names, with the types that go with each name."""
+"""`Evaluator.create`: makes an evaluator by the name of a method; each name has its type."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Creation:
         method: str = "serial",
         method_kwargs: dict[str, Any] | None = None,
     ) -> Evaluator:
-        """Make an evaluator by its method's name.
+        """Make an evaluator by the name of its method.
 
         >>> evaluator = Evaluator.create(lambda job: job["x"] ** 2, method="serial")
         >>> jobs = evaluator.submit([{"x": 3}])
@@ -96,8 +96,8 @@ class Creation:
         []
 
         Raises:
-            UnknownMethod: lists the known ones.
-            BadArgument: a keyword that the method does not have; lists those it has.
+            UnknownMethod: there is no such method; the message lists the known ones.
+            BadArgument: the method does not have a keyword; the message lists those it has.
         """
         from evalpool.evaluator._registry import EVALUATORS
 

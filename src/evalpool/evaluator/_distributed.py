@@ -1,8 +1,8 @@
 """Several evaluators on one search: one per MPI rank, or one per independent process.
 
-Each has its own workers and its own search loop, and hears of the others' finished jobs in
-`gather_other_jobs_done`. What they share is a storage: numbers of jobs, the cap on submissions and the log of results
-are exact there, so this decorator only brings the evaluators together.
+Each has its own workers and its own search loop, and gets the others' finished jobs from `gather_other_jobs_done`.
+They share a storage, where job numbers, the cap on submissions and the log of results are exact. So this decorator
+only connects the evaluators.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ __all__ = ["distributed"]
 
 
 def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_SharingEvaluator]]:
-    """Make of an evaluator class one of which several work on the same search: ``Distributed<Evaluator>``.
+    """Make a class of which several evaluators can work on the same search: ``Distributed<Evaluator>``.
 
-    ``backend="mpi"``: every rank of a communicator constructs it together, under ``mpirun -n N python script.py``, and
-    searches. Further arguments: ``comm=None, root=0``, and ``storage`` if it is not to be an `MPIStorage`.
+    ``backend="mpi"``: all ranks of a communicator construct it together, under ``mpirun -n N python script.py``, and
+    each searches. Further arguments: ``comm=None``, ``root=0``, and ``storage``, if it shall not be an `MPIStorage`.
 
-    ``backend="storage"``: independent processes construct it whenever they like, with the same ``storage`` and
-    ``search_id``; without one, it begins the search that the others join.
+    ``backend="storage"``: independent processes construct it at any time, with the same ``storage`` and ``search_id``.
+    Without a ``search_id``, it begins a search that the others can join.
 
-    Both take ``share_freq=1``: after how many of its own jobs it looks for those of others, and
-    ``tables_everywhere=False``: callbacks that write tables work on rank 0 only, for it hears of all jobs.
+    Both take two arguments: ``share_freq=1``, the number of own jobs after which it looks for jobs of others; and
+    ``tables_everywhere=False``: callbacks that write tables work on rank 0 only, which hears of all jobs.
 
-    Nobody waits for anybody: one may begin late or end early. Beyond the evaluator's own attributes: ``rank``, ``size``
-    and ``num_total_workers``; with ``backend="storage"`` they count those that take part now.
+    No evaluator waits for another: one may begin late or end early. The class has three more attributes: ``rank``,
+    ``size`` and ``num_total_workers``. With ``backend="storage"`` they count the evaluators that take part now.
 
     Raises:
-        BadArgument: another backend; no evaluator class; with ``"storage"``, no storage.
+        BadArgument: another backend; not an evaluator class; with ``"storage"``, no storage.
     """
     check_choice("backend", backend, ("mpi", "storage"))
 
     def decorate(evaluator_class: type[Evaluator]) -> type[_SharingEvaluator]:
         if not (isinstance(evaluator_class, type) and issubclass(evaluator_class, Evaluator)):
             raise BadArgument(
-                "distributed(backend) decorates an evaluator class: distributed('mpi')(ThreadPoolEvaluator); got "
-                f"{evaluator_class!r}."
+                "distributed(backend) decorates an evaluator class, as in distributed('mpi')(ThreadPoolEvaluator); it "
+                f"got {evaluator_class!r}."
             )
         base = _SharingOverMPI if backend == "mpi" else _SharingOverStorage
         name = f"Distributed{evaluator_class.__name__}"
@@ -54,7 +54,7 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
 
 
 class _SharingEvaluator(Evaluator):
-    """An evaluator to which a `Membership` is handed in."""
+    """An evaluator with a `Membership`; the subclass chooses which."""
 
     _membership: Membership
 
@@ -65,7 +65,7 @@ class _SharingEvaluator(Evaluator):
         try:
             kwargs = member.prepare({**kwargs, "share_freq": share_freq, "tables_everywhere": tables_everywhere})
             super().__init__(run_function, **kwargs)
-            if self.is_master:  # one that only served is closed by now
+            if self.is_master:  # a rank that only served is closed by now
                 member.join(self._search, self.num_workers)
         except BaseException:
             member.leave()
@@ -73,22 +73,22 @@ class _SharingEvaluator(Evaluator):
 
     @property
     def rank(self) -> int:
-        """0 is the root, or who began the search."""
+        """This evaluator's rank; 0 is the root, or the process that began the search."""
         return self._membership.rank
 
     @property
     def size(self) -> int:
-        """How many take part: ranks; or, with ``backend="storage"``, processes that do so now."""
+        """How many take part: the ranks; or, with ``backend="storage"``, the processes that take part now."""
         return self._membership.size
 
     @property
     def num_total_workers(self) -> int:
-        """Of all that take part."""
+        """The number of workers of all that take part."""
         return self._membership.num_total_workers
 
 
 class _SharingOverMPI(_SharingEvaluator):
-    """Every rank of a communicator has one; all are made together."""
+    """A distributed evaluator over MPI: every rank of a communicator has one, and all are made together."""
 
     def __init__(
         self, run_function: Any, *, comm: Any = None, root: int = 0, storage: Any = None, search_id: Any = None,
@@ -99,7 +99,7 @@ class _SharingOverMPI(_SharingEvaluator):
 
 
 class _SharingOverStorage(_SharingEvaluator):
-    """Independent processes that share a storage."""
+    """A distributed evaluator of independent processes that share a storage."""
 
     def __init__(self, run_function: Any, *, storage: Any = None, search_id: Any = None, **kwargs: Any) -> None:
         self._membership = OverStorage()

@@ -1,4 +1,4 @@
-"""The face of the parts of which an evaluator is composed: arguments, submit, gather, cancel, close.
+"""`Evaluator`, the public class: it checks arguments and passes submit, gather, cancel and close to its parts.
 
 ::
 
@@ -56,31 +56,31 @@ OLD_HOOKS = frozenset(
     {"_acquire", "_ask_to_stop", "_await", "_dispatch", "_dispatch_all", "_interrupt", "_release", "_start"}
     | {"_stop", "_wait"}
 )
-"""What a subclass defines that is a backend of the old form; see `_old_backends`."""
+"""A subclass that defines one of these is a backend of the old form; see `_old_backends`."""
 
 
 class Evaluator(Creation, SearchView):
-    """Runs a run-function on configurations and gives the results back as they complete.
+    """Runs a run-function on configurations and returns the results as they complete.
 
-    Use one of the backends, or `Evaluator.create`. Every public method may be called from any thread. A subclass names
-    its engine, a `evalpool.backends.Backend`, as `backend_class`, and passes the engine's own arguments on.
+    Use the class of a backend, or `Evaluator.create`. Every public method may be called from any thread. A subclass
+    names its engine, an `evalpool.backends.Backend`, as `backend_class`, and passes the engine's own arguments on.
 
     Args:
         run_function: ``f(job, **run_function_kwargs)``, sync or async; `job` is a `RunningJob`.
-        num_workers: how many run at the same time; -1 for every usable CPU.
+        num_workers: how many jobs run at the same time; -1 for one per usable CPU.
         callbacks: watchers, called in the caller's thread.
         run_function_kwargs: keyword arguments for every call, sent once per worker.
-        storage: where records are kept; or its URL, ``"sqlite:///results.db"``, for a client that is opened and closed
-            with the evaluator; None: in a memory of its own.
-        search_id: an existing search of `storage` to go on with; ``"latest"`` for its last one.
-        job_timeout: seconds that one job may run; then it ends as ``F_timeout``. A `Submission` may say otherwise.
-        retries: how often a job whose worker died or that raised is run again; a `Retries` to tell the two apart.
+        storage: where records are kept; or its URL, such as ``"sqlite:///results.db"``, for a client that is opened
+            and closed with the evaluator; None keeps them in memory.
+        search_id: an existing search of `storage` to continue; ``"latest"`` for its last one.
+        job_timeout: seconds that one job may run; then it ends as ``F_timeout``. A `Submission` may set another limit.
+        retries: how often a job is run again if its worker died or it raised; a `Retries` sets a number for each.
         on_error: ``"record"`` keeps a failure as that job's outcome; ``"raise"`` makes `gather` raise `JobError`.
-        seed: of the search; each job's own seed derives from it and the job's number.
-        job_type: ``"hpo"``: the run-function returns an objective; ``"task"``: any value.
-        stopper: decides from what jobs `record` which of them end early.
-        grace: seconds that a job which was asked to stop has to end by itself, with a value or a checkpoint; then it is
-            stopped by force where the engine can, and given up where it cannot. `close` waits a quarter of a second.
+        seed: of the search; the seed of each job derives from it and the job's number.
+        job_type: ``"hpo"``: the run-function returns an objective; ``"task"``: it returns any value.
+        stopper: decides from the intermediate results that jobs `record` which of them end early.
+        grace: seconds that a job which was asked to stop has to end by itself, with a value or a checkpoint. Then it is
+            stopped by force, or given up if the engine cannot do that. `close` waits a quarter of a second.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
@@ -90,16 +90,16 @@ class Evaluator(Creation, SearchView):
 
     backend_class: ClassVar[type[Backend] | None] = None
 
-    # What a decorator hands in.
+    # Set by the subclasses that the decorators make.
 
     _resources: Resources | None = None
-    """Lent to jobs while they run."""
+    """What is lent to jobs while they run (`queued`)."""
 
     _timeline: Timeline | None = None
-    """Of simulated time."""
+    """Simulated time (`simulated`)."""
 
     _membership: Membership | None = None
-    """Of a search on which several evaluators work."""
+    """Who else works on this search (`distributed`)."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Evaluator(Creation, SearchView):
         with disposed_if_it_fails(backend):
             for callback in self._hooks.on_open:
                 callback.on_open()
-        self._handles_signals = False  # we stand before the handler of Ctrl-C
+        self._handles_signals = False  # whether our handlers of signals are installed for this evaluator
         self._port = Port(
             self._core, self._search, self._make_task(), self._attempts, name=type(self).__name__,
             num_workers=self._num_workers, job_timeout=self._job_timeout, decides=self._stopper is not None,
@@ -185,15 +185,15 @@ class Evaluator(Creation, SearchView):
         cls = type(self)
         if cls.backend_class is None:
             raise BadArgument(
-                f"{cls.__name__} has no engine: make one by its name, Evaluator.create(run, method='thread'); a class "
-                "of yours names its engine as backend_class."
+                f"{cls.__name__} has no engine. Make an evaluator by a method's name, as in Evaluator.create(run, "
+                "method='thread'); in a class of your own, set backend_class to its engine."
             )
         if own:
             _settings.check_keywords(cls, own)
         return cls.backend_class(**own)
 
     def _lent_resources(self) -> Resources | None:
-        """What a decorator handed in."""
+        """Return the resources that are lent to jobs, if any."""
         return self._resources
 
     def _check_reach(self, storage: Storage) -> None:
@@ -221,7 +221,7 @@ class Evaluator(Creation, SearchView):
             self._core.add_slots(self._num_workers - self._core.ledger.capacity)
 
     def _make_task(self) -> Task:
-        """What a worker needs once."""
+        """Return what each worker gets once."""
         search = self._search
         return Task(self._run_function, self._run_function_kwargs, search.search_id, search.job_type, search.seed)
 
@@ -229,7 +229,7 @@ class Evaluator(Creation, SearchView):
         self._num_workers = count
 
     def _expect_deadlines(self) -> None:
-        """A job with a time limit of its own is about to be queued."""
+        """Prepare for a job with its own time limit, which is about to be queued."""
         self._core.has_deadlines = self._port.has_deadlines = True
         self._port.watches_starts = self._attempts.watches_starts()
 
@@ -239,20 +239,21 @@ class Evaluator(Creation, SearchView):
         """Submit configurations for evaluation; work starts at once. Returns at once.
 
         Args:
-            configurations: dicts with text keys, which are copied; or each a `Submission`, a dict with options.
+            configurations: dicts with text keys, which are copied; or `Submission` objects, dicts with options.
 
         Raises:
-            BadArgument: one of them is neither such a dict nor a `Submission`; none has been taken.
+            BadArgument: one of them is neither such a dict nor a `Submission`; none has been submitted.
             EvaluatorClosed: after `close`.
-            KeyboardInterrupt: either all have been taken, and `gather` returns them, or none has.
-            MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been taken.
-            NotJSON: a configuration that the storage cannot keep, with the place of the value; none has been taken.
-            StorageUnavailable: the storage cannot record them; none has been taken.
+            KeyboardInterrupt: either all have been submitted, and `gather` returns them, or none has.
+            MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been submitted.
+            NotJSON: the storage cannot keep a configuration; the message says where the value is. None has been
+                submitted.
+            StorageUnavailable: the storage cannot record them; none has been submitted.
         """
         return self._submit(configurations, self._core.inbox)
 
     def set_maximum_num_jobs_submitted(self, maximum: int | None) -> None:
-        """Cap the jobs of this search, exactly, over all clients that set a cap; None lifts it."""
+        """Limit the number of jobs of this search, exactly, over all clients that set a limit; None removes it."""
         cap = None if maximum is None or maximum == -1 else check_number("maximum", maximum, 0)
         self._submissions.numbers.cap = cap
 
@@ -261,8 +262,8 @@ class Evaluator(Creation, SearchView):
     ) -> Iterator[Job[Any]]:
         """Evaluate configurations and yield each job when it is done.
 
-        `configurations` may be endless: only `max_pending` jobs (default: twice the workers) are out at a time.
-        Jobs submitted otherwise are left to `gather`. Closing the iterator cancels what it has out.
+        `configurations` may be endless: only `max_pending` jobs (default: twice the workers) are pending at a time.
+        `gather` returns the jobs of `submit`, and not these. Closing the iterator cancels its pending jobs.
         """
         limit = check_number("max_pending", 2 * self.num_workers if max_pending is None else max_pending, 1)
         return iterate(
@@ -273,13 +274,13 @@ class Evaluator(Creation, SearchView):
         """Wait for jobs and return all that are done, each exactly once, in the order of completion.
 
         Args:
-            type: ``"ALL"``: everything outstanding; ``"BATCH"``: at least `size` jobs.
-            size: reduced with a warning to what is outstanding.
-            timeout: seconds to wait at the most; then what is done is returned, possibly nothing.
+            type: ``"ALL"`` waits for all outstanding jobs; ``"BATCH"`` for at least `size` jobs.
+            size: if it exceeds the number of outstanding jobs, it is reduced to that, with a warning.
+            timeout: seconds to wait at most; then the jobs that are done are returned, possibly none.
 
         Raises:
-            BadArgument: another `type`, a `size` below 1.
-            JobError: a job failed under ``on_error="raise"``; all gathered jobs are in its `jobs`.
+            BadArgument: another `type`, or a `size` below 1.
+            JobError: a job failed under ``on_error="raise"``; its attribute `jobs` has all gathered jobs.
         """
         inbox = self._core.inbox
         if type == "BATCH" and size == 1 and timeout is None:  # the step of a search loop: nothing to check
@@ -287,13 +288,13 @@ class Evaluator(Creation, SearchView):
         return self._gather(inbox, size_of(type, size, inbox.outstanding), check_wait("timeout", timeout))
 
     async def agather(self, type: str = "ALL", size: int = 1, timeout: float | None = None) -> list[Job[Any]]:
-        """As `gather`, inside a running event loop, which goes on meanwhile."""
+        """As `gather`, inside a running event loop, which is not blocked."""
         inbox = self._core.inbox
         size = size_of(type, size, inbox.outstanding)
         return await self._waiting.agather(inbox, size, check_wait("timeout", timeout))
 
     def gather_other_jobs_done(self) -> list[Job[Any]]:
-        """Return what other clients of this search finished since the last call, each job once."""
+        """Return the jobs that other clients of this search finished since the last call, each job once."""
         news = self._foreign_jobs.look(at_once=True)
         if news:
             self._hooks.add("on_gather", [], news)
@@ -301,20 +302,21 @@ class Evaluator(Creation, SearchView):
         return self._foreign_jobs.take()
 
     def resume(self, max_lost: int | None = 3) -> int:
-        """Go on with an existing search: deliver what had finished, run again what was lost.
+        """Continue an existing search: return the jobs that had finished, and run the lost ones again.
 
         The next `gather` returns the jobs that had finished, once, with ``restored`` in their metadata. Jobs that
-        waited or ran, and whose owner is gone, are queued again; those of an owner that lives are left to it. Ids,
-        seeds and timestamps continue. Costs the jobs of the search, once.
+        waited or ran are queued again if their owner has ended; an owner that is still alive keeps its jobs. Ids,
+        seeds and timestamps continue. The cost grows with the number of jobs in the search.
 
         Args:
-            max_lost: a job that ran at `max_lost` ends of an evaluator is given up as ``F_worker_died``, for it may be
-                what ended them; before that it gets a last chance, alone. Suspended jobs are not lost. None: no limit.
-                There is none where a job that ends its process cannot end the evaluator: on workers of their own
-                processes (``process``, ``ray``, ``mpicomm`` with isolation, an executor of processes).
+            max_lost: a job during which `max_lost` evaluators ended is given up as ``F_worker_died``, because it may
+                have ended them. Before that it gets a last attempt, during which no other job runs. Suspended jobs are
+                not lost. None: no limit. There is no limit either where a job that ends its process cannot end the
+                evaluator: on workers that are processes (``process``, ``ray``, ``mpicomm`` with isolation, an executor
+                of processes).
 
         Returns:
-            how many jobs were queued again; 0 on a search that this evaluator began.
+            How many jobs were queued again; 0 on a search that this evaluator began.
 
         Raises:
             BadArgument: `max_lost` is neither None nor a whole number of at least 1.
@@ -326,10 +328,10 @@ class Evaluator(Creation, SearchView):
     # Stopping.
 
     def cancel(self, jobs: Iterable[Job[Any]] | Job[Any]) -> int:
-        """Cancel jobs; they are gathered as CANCELLED. Returns how many had no outcome yet.
+        """Cancel jobs; `gather` returns them as CANCELLED. Returns how many had no outcome yet.
 
-        A waiting job is cancelled at once. A running one is asked to stop (`RunningJob.stopped` turns True) and,
-        after its `grace`, a quarter of a second, stopped by force where the engine can.
+        A waiting job is cancelled at once. A running one is asked to stop (`RunningJob.stopped` turns True). If it
+        still runs after the `grace`, a quarter of a second by default, it is stopped by force, where the engine can.
         """
         if isinstance(jobs, Job):
             jobs = [jobs]
@@ -341,10 +343,10 @@ class Evaluator(Creation, SearchView):
 
     @property
     def timeout(self) -> float | None:
-        """The time budget in seconds; setting it starts it, None lifts it. When it is spent, all jobs end CANCELLED.
+        """The time budget in seconds. Setting it starts it; None removes it. When it is spent, all jobs end CANCELLED.
 
-        A `Deadline` sets it to what is left until then; jobs that have not ended by then are left to be resumed, as by
-        `suspend`.
+        A `Deadline` sets it to the seconds that are left until then. Jobs that have not ended by then are left to be
+        resumed, as by `suspend`.
         """
         return self._ends.timeout
 
@@ -362,29 +364,30 @@ class Evaluator(Creation, SearchView):
 
     @property
     def time_left(self) -> float | None:
-        """Seconds left of `timeout`, 0.0 when it is spent; None without one."""
+        """Seconds left of `timeout`, 0.0 when it is spent; None without a time budget."""
         return self._ends.time_left()
 
     def suspend(self) -> list[Job[Any]]:
-        """As `close`, but leave what is unfinished to be resumed; returns those jobs.
+        """As `close`, but leave the unfinished jobs to be resumed; returns them.
 
-        Jobs that run are stopped as by `close`; neither their end nor that of those that wait is recorded, and their
-        lease is given up: `resume` runs them again at once, from wherever. Here they are CANCELLED, of the kind
-        SUSPENDED, and callbacks are not told of them. With a storage that ends with the program it is `close`.
+        Running jobs are stopped as by `close`. The storage is not told of the end of running or waiting jobs, and their
+        lease is given up, so any program can `resume` them at once. Here they are CANCELLED, of the kind SUSPENDED,
+        and callbacks do not hear of them. With a storage that ends with the program this is the same as `close`.
         """
         self._suspend_on_close()
         return self.close()
 
     def _suspend_on_close(self) -> None:
-        """From now on leave what ends unfinished to be resumed; also from a signal's handler."""
+        """From now on leave unfinished jobs to be resumed; may be called in a signal handler."""
         self._backend.told_to_end()
         self._stops.suspend()
 
     def close(self) -> list[Job[Any]]:
         """Stop everything and release the workers; returns the unfinished jobs, CANCELLED.
 
-        What had finished and was not gathered is recorded, and a later `gather` still returns it. Idempotent;
-        waits a quarter of a second at the most for running jobs that notice the request, then uses force.
+        Jobs that had finished and were not gathered are recorded, and a later `gather` still returns them. Waits at
+        most a quarter of a second for running jobs that notice the request, then stops them by force. A second call
+        does nothing.
         """
         core = self._core
         held_back = self._timeline.close() if self._timeline is not None else []
@@ -426,15 +429,15 @@ class Evaluator(Creation, SearchView):
                     at_last.callback(self._membership.leave)
                 self._recorder.write_rest()
                 self._fence.close()
-        except Exception as error:  # of a client of somebody else's it may be any
+        except Exception as error:  # a storage that is not ours may raise any
             if from_a_handler(error):
                 raise
             trace = None if isinstance(error, StorageError) else error
             search = self._search.search_id
-            logger.error("The records of search %s are not all written: %s", search, error, exc_info=trace)
+            logger.error("Not all records of search %s are written: %s", search, error, exc_info=trace)
 
     def _after_fork(self) -> None:
-        """In a forked child: this is the parent's. No part is used, recorded or ended from here."""
+        """In a forked child: this evaluator is the parent's. The child uses, records and ends nothing of it."""
         self._core.after_fork()
         self._hooks.forget()
         self._foreign_jobs.forget()

@@ -1,25 +1,25 @@
-"""An owner that was held up for longer than its lease finds out whose its jobs are, before it says anything of them.
+"""After a pause longer than its lease, an evaluator finds out which jobs are still its own before it records anything.
 
-A program may stand still: SIGSTOP, a suspended laptop, C code that holds the GIL, a server that was away. Its lease
-expires meanwhile, and whoever calls `resume` claims its jobs. When it goes on:
+A program may pause: SIGSTOP, a suspended laptop, C code that holds the GIL, a server that could not be reached. Its
+lease expires meanwhile, and another evaluator's `resume` claims its jobs. When it continues:
 
 ::
 
     outcome of a job, gather, submit ──► holds()?  one comparison with the end of the lease
                                            │ no
                                            ▼
-                            renew the lease, read the storage     nobody claimed: nothing was lost
+                            renew the lease, read the storage ──► nothing claimed: nothing was lost
                                            │ claimed
                                            ▼
-                 waits here: left to the claimant      runs here: asked to stop
+                 ready here: removed                   runs here: asked to stop
                                            └──────┬─────┘
                                                   ▼
-                          awaited: its result is the claimant's, as the storage holds it;
-                          when the claimant is gone, too, the job is ours again
+                          awaited: its result is the claimant's, as recorded in the storage;
+                          if the claimant ends without a result, the job is ours again
 
-So each job that was submitted here is given back by `gather` once, and with what the storage holds. Only the lease that
-was read from the storage counts, not the one that was sent: a storage that was out of reach looks like a program that
-stood still. While a storage cannot be asked at all, results are given back as they come.
+So `gather` returns each job that was submitted here once, with the result that the storage has. Only a lease that was
+read from the storage counts, not one that was sent: to others, a program that could not reach the storage looks like
+one that paused. While the storage cannot be read at all, `gather` returns results as they come.
 """
 
 from __future__ import annotations
@@ -54,31 +54,31 @@ __all__ = ["Fence"]
 logger = get_logger()
 
 LOOK = 0.25
-"""Seconds between two looks for claims by a caller that gathers: not only the clock may have ended a lease."""
-FIRST_REST, LAST_REST = 0.05, 1.0
+"""Seconds between two looks for claims by a caller that gathers. A lease may also end otherwise than by the clock."""
+FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two looks for the results of claimants: doubled from the first to the last."""
 MAX_LOST = 3
 """As the default of `Evaluator.resume`."""
 
 
 class Fence:
-    """Between an evaluator and its storage; its methods are safe from any thread.
+    """Tells which of an evaluator's jobs are still its own; its methods are safe from any thread.
 
     Args:
-        search: whose jobs.
-        core: where they are.
-        after: ``after(seconds, call)``: calls it then.
-        back_off: how long the storage is left alone after it failed.
-        may_await: may a job that was claimed be given back later than it was asked for, with the claimant's result?
-        is_isolated: does each job run in a process of its own, so that one that ends it ends nothing else?
+        search: the search of the jobs.
+        core: the evaluator's.
+        after: ``after(seconds, call)``, a timer.
+        back_off: until when a storage that failed is not asked.
+        may_await: whether `gather` may return a claimed job later, with the claimant's result.
+        is_isolated: whether jobs run in separate processes, so that one that ends its process ends nothing else.
 
     Attributes:
         recorder: of outcomes; set by the evaluator.
         taken_up: numbers of jobs that `resume` made ours.
-        claimed: jobs of ours that are another's by what the storage says, by number; those that were given back, too.
-        awaited: those of them whose claimant has not finished.
-        was_needed: was a job of ours ever claimed? Then gather may have to wait once more.
-        seen: the claims that were read; another object after each further claim.
+        claimed: jobs of ours that another evaluator has claimed, by number; gathered ones remain here.
+        awaited: those of them that the claimant has not finished.
+        was_needed: whether a job of ours was ever claimed; then `gather` may have to wait once more.
+        seen: the claims that were read; it changes with each further claim.
     """
 
     recorder: Recorder
@@ -102,14 +102,14 @@ class Fence:
         self._is_isolated = is_isolated
         self.lease = Lease(search, self._sent)
         self._until = self._until_elapsed = self._look_at = math.inf  # there is no lease yet
-        self._terms: dict[float, float] = {}  # of leases that were sent: when they end by either clock
+        self._terms: dict[float, float] = {}  # the end of each lease that was sent: by the epoch's clock, by our own
         self._alert_until = -math.inf
         self.seen: tuple[SearchState | None, int] = (None, 0)
         self.taken_up: set[int] = set()
-        self._left: set[int] = set()  # given back although their claimants had not finished
+        self._left: set[int] = set()  # returned although their claimants had not finished
         self.claimed: dict[int, Job[Any]] = {}
         self.awaited: dict[int, Job[Any]] = {}
-        self._held_back: list[Job[Any]] = []  # their outcomes are to be recorded if they are still ours
+        self._held_back: list[Job[Any]] = []  # their outcomes are recorded as soon as they are known to be ours
         self.was_needed = False
         self._changes = 0
         self._work = threading.Condition(threading.Lock())
@@ -119,15 +119,15 @@ class Fence:
     # The lease.
 
     def holds(self) -> bool:
-        """Does the lease last, as far as the storage has said? Else nothing is recorded before `check`."""
+        """Whether the lease lasts, by what was last read from the storage. If not, `check` comes before any record."""
         return awake_or_not() < self._until_elapsed and unix_time() < self._until
 
     def _sent(self, expires: float, ttl: float) -> None:
-        """A renewal of the lease was sent, which may arrive or not."""
+        """Note a renewal of the lease that was sent; it may arrive or not."""
         self._terms[expires] = awake_or_not() + ttl
 
     def take(self) -> None:
-        """Hold a lease that lasts, before jobs are recorded. Raises `StorageError`."""
+        """Make sure that we have a lease, before jobs are recorded. Raises `StorageError`."""
         taken = self.lease.take()
         if taken:
             self._after(self.lease.ttl / 3, self._renew)
@@ -137,7 +137,7 @@ class Fence:
     def _renew(self) -> None:
         if not self.lease.held or self._core.closed:
             return
-        # Soon, not now: this thread has deadlines to keep, and a server that is away may be waited for.
+        # Not in this thread, which has to keep deadlines: a request to a server that cannot be reached may block.
         if not self.holds():
             self.look_soon()
         self.recorder.append_soon([self.lease.renewal()])
@@ -149,19 +149,19 @@ class Fence:
         if not self.holds():
             late = unix_time() - self._until
             self.lease.renew_now()
-            # Who read the old lease before may claim by it a little later; until then each step is looked at.
+            # A client that has read the old lease may still claim by it; until it cannot, we look at every step.
             self._alert_until = awake_or_not() + self.lease.ttl
             logger.debug("The lease on the jobs of search %s had ended %.1f s ago.", self._search_id, late)
             self._read()
 
     def _read(self) -> None:
-        """Look into the storage: until when the lease lasts, and which jobs were claimed."""
+        """Read from the storage until when the lease lasts, and which jobs were claimed."""
         storage = self._search.storage
         with storage._fold_lock:
             search = storage._search(self._search_id)
             expires = search.leases.get(self._owner, 0.0)
             news = self.seen[0] is not search or self.seen[1] != search.claims
-            if news:  # before the lease: who sees that it lasts shall also see what was claimed while it did not
+            if news:  # set before the lease: a thread that sees the new lease must see the claims before it, too
                 self.seen = search, search.claims
             self._until = expires
             self._until_elapsed = self._terms.get(expires, math.inf if expires else -math.inf)
@@ -175,14 +175,14 @@ class Fence:
     # Jobs that were claimed.
 
     def _is_anothers(self, search: SearchState, job: Job[Any]) -> bool:
-        """Under the fold's lock: was this job of ours claimed from us?"""
+        """Under the fold's lock: whether another evaluator has claimed this job of ours."""
         if job._evaluator is None:  # restored, or of another client from the beginning
             return False
         state = search.jobs.get(job.number)
         return state is not None and state.owner is not None and state.owner != self._owner
 
     def _disown(self) -> None:
-        """Somebody has claimed something: give up the jobs that wait or run here and are now theirs."""
+        """After a claim: give up the jobs that wait or run here and now belong to another evaluator."""
         if not self._may_await:
             return
         core = self._core
@@ -212,21 +212,21 @@ class Fence:
             core.stops.stop(attempt, FailureKind.CANCELLED)
         if waiting or running:
             logger.warning(
-                "This program was held up for longer than its lease on search %s, and others have claimed %d of its "
-                "jobs: %d that ran here are stopped; the results of all are those of the others.",
+                "This program was paused for longer than its lease on search %s, and other evaluators have claimed %d "
+                "of its jobs. %d of them ran here and are stopped; the results of the others are used for all.",
                 self._search_id, waiting + len(running), len(running),
             )  # fmt: skip
             self._start()
 
     def _await(self, job: Job[Any]) -> None:
-        """Under the core's lock: whatever the job gave here does not count; its claimant's result will."""
+        """Under the core's lock: drop the job's own outcome and wait for that of its claimant."""
         job._outcome = job._metadata = job._gathered = job._stop = None
         job._status = JobStatus.RUNNING
         self.claimed[job.number] = self.awaited[job.number] = job
         self.recorder.drop(job)
 
     def _adopt(self, job: Job[Any], result: Job[Any]) -> None:
-        """Under the core's lock: the claimant's result is the job's."""
+        """Under the core's lock: take the claimant's result as the job's."""
         outcome = result._outcome
         assert outcome is not None
         origin = self._search.origin
@@ -242,7 +242,7 @@ class Fence:
         self.recorder.drop(job)
 
     def _leave(self, job: Job[Any], reason: str) -> None:
-        """Under the core's lock: nobody waits for the claimant's result any more."""
+        """Under the core's lock: end the job here without the claimant's result."""
         job._outcome = failed(FailureKind.SUSPENDED, f"left to the evaluator that claimed it: {reason}")
         job._status = job._outcome.status
         job._metadata = None
@@ -252,7 +252,7 @@ class Fence:
         self.recorder.drop(job)
 
     def leave(self, jobs: list[Job[Any]] | None, reason: str) -> list[Job[Any]]:
-        """Under the core's lock: give back those of `jobs` (None: of all) that are awaited, CANCELLED."""
+        """Under the core's lock: deliver the awaited ones of `jobs` as CANCELLED; all awaited jobs, for None."""
         awaited = self.awaited
         left = list(awaited.values()) if jobs is None else [job for job in jobs if awaited.get(job.number) is job]
         for job in left:
@@ -262,12 +262,12 @@ class Fence:
         self._changes += 1
         return left
 
-    # What gather gives back.
+    # What gather returns.
 
-    def sift(self, jobs: list[Job[Any]]) -> None:
-        """Leave in `jobs`, in place, what may be given back: ours, and claimed ones with their claimants' results.
+    def keep_ours(self, jobs: list[Job[Any]]) -> None:
+        """Keep in `jobs`, in place, what `gather` may return: ours, and claimed ones with their claimants' results.
 
-        In the caller's thread, before they are recorded, and after that where the lease ended meanwhile.
+        Called in the caller's thread before jobs are recorded, and once more if the lease ended meanwhile.
         """
         if not jobs:
             return
@@ -275,11 +275,11 @@ class Fence:
             began = monotonic()
             try:
                 self.check()
-            except Exception as error:  # of a client of somebody else's it may be any
+            except Exception as error:  # a storage that is not ours may raise any
                 if from_a_handler(error):
                     raise
                 self._back_off.back_off(began)
-                logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
+                logger.debug("It cannot be read for now whether jobs were claimed: %s", error)
         search = self.seen[0]
         if search is None or not search.claims:
             return
@@ -294,7 +294,7 @@ class Fence:
                 elif job.number in self._left:
                     continue
                 elif self._core.closed or self._core.out_of_time or not self._may_await:
-                    self._leave(job, "this one has ended")
+                    self._leave(job, "this evaluator has ended")
                 else:
                     jobs.remove(job)
                     assert job._inbox is not None
@@ -305,7 +305,7 @@ class Fence:
             self._start()
 
     def _anothers(self, jobs: list[Job[Any]]) -> list[tuple[Job[Any], Job[Any] | None]]:
-        """Those of `jobs` that were claimed, each with what became of it, None if that is not known yet."""
+        """Return the claimed ones of `jobs`, each with its result, or None if there is none yet."""
         found = []
         with self._search.storage._fold_lock:
             search = self._search.storage._state.searches.get(self._search_id)
@@ -316,7 +316,7 @@ class Fence:
         return [(job, None if record is None else job_of(record, self._search)) for job, record in found]
 
     def is_ours(self, record: Any) -> bool:
-        """Is this job, which another finished, given back by our own gather? Then it is no news of others."""
+        """Whether our own `gather` returns this job, which another client finished; then it is not a foreign job."""
         if record.number in self.taken_up:
             return True
         storage = self._search.storage
@@ -326,25 +326,26 @@ class Fence:
             return state is not None and (state.created or {}).get("owner") == self._owner
 
     def take_up(self, jobs: list[Job[Any]]) -> None:
-        """`resume` has made these ours."""
+        """Note that `resume` has made these jobs ours."""
         self.taken_up.update(job.number for job in jobs)
 
     def keep_start(self) -> None:
         """Wait until the start of a job that was lost before is recorded; in the thread that is about to run it.
 
-        Else a job that ends its program at once ends each resumed one, and no start of it is ever known to have been
-        lost. Of jobs that were not lost before nobody waits for the start: one such end of a program is not counted.
+        Otherwise a job that ends its program at once would end every program that resumes it, and its starts would
+        never be counted. There is no such wait for a job that was not lost before, so its first loss may not be
+        counted.
         """
         if not self._is_isolated():
             try:
                 self._search.storage.flush()
-            except Exception as error:  # as in `sift`; the records are kept, and the storage tells what prevents them
+            except Exception as error:  # as in `keep_ours`; the records are kept, and the storage reports its error
                 if from_a_handler(error):
                     raise
                 logger.debug("The start of a job that was lost before is not recorded yet: %s", error)
 
     def wait(self, inbox: Inbox, deadline: float | None) -> None:
-        """Wait until a job is done, or an awaited one is ours again, for those whose thread does the work itself."""
+        """Wait until a job is done, or an awaited one is ours again. For engines that work in the caller's thread."""
         core = self._core
         with defer_signals(), core.condition:
             changes = self._changes
@@ -358,16 +359,16 @@ class Fence:
             finally:
                 inbox.leave(1)
 
-    # The thread that looks while the program has other things to do; it lives while there is something to see.
+    # The thread that looks for claims while the program does other things; it runs as long as there is a reason.
 
     def hold_back(self, jobs: list[Job[Any]]) -> None:
-        """Outcomes of jobs of which it is not known whether they are ours; recorded as soon as it is."""
+        """Keep the outcomes of jobs that may be ours or not; they are recorded when it is known that they are ours."""
         with defer_signals(), self._work:
             self._held_back.extend(jobs)
         self._start()
 
     def look_soon(self) -> None:
-        """Look whether jobs were claimed, in a thread of its own."""
+        """Look for claimed jobs, in the separate thread."""
         self._start()
 
     def _start(self) -> None:
@@ -377,7 +378,7 @@ class Fence:
             if self._thread is None:
                 guard = Guard("The thread that looks for claimed jobs")
                 name = f"evalpool-claims-{self._owner[:6]}"
-                self._rest = FIRST_REST
+                self._pause = FIRST_PAUSE
                 self._thread = start_guarded(name, guard, self._turn)
             else:
                 self._work.notify()
@@ -388,14 +389,14 @@ class Fence:
                 self.check()
             self._record()
             self._look_for_results()
-        except Exception as error:  # noqa: BLE001  as in `sift`
-            logger.debug("Whether jobs were claimed cannot be seen for now: %s", error)
+        except Exception as error:  # noqa: BLE001  as in `keep_ours`
+            logger.debug("It cannot be read for now whether jobs were claimed: %s", error)
         with self._work:
             if self._closed or not (self.awaited or self._held_back or not self.holds()):
                 self._thread = None
                 return False
-            self._work.wait(self._rest)
-            self._rest = min(2 * self._rest, LAST_REST)
+            self._work.wait(self._pause)
+            self._pause = min(2 * self._pause, LAST_PAUSE)
         return True
 
     def _record(self) -> None:
@@ -406,7 +407,7 @@ class Fence:
             self.recorder.outcomes_of_ours([job for job in jobs if job not in claimed])
 
     def _look_for_results(self) -> None:
-        """Give back what claimants have finished; take back what claimants have lost."""
+        """Deliver the jobs that claimants have finished; claim those back whose claimants have ended."""
         awaited = list(self.awaited.values())
         if not awaited:
             return
@@ -422,7 +423,7 @@ class Fence:
             self._take_back()
 
     def _take_back(self) -> None:
-        """Claim what was claimed from us, where the claimant is gone."""
+        """Claim back the jobs whose claimants have ended."""
         core = self._core
         again: list[Job[Any]] = []
         lost_too_often: list[Job[Any]] = []
@@ -450,7 +451,7 @@ class Fence:
                 core.condition.notify_all()
 
     def close(self) -> None:
-        """End the thread, hand over what it held back, and give up the lease. Raises `StorageError`."""
+        """End the thread, record the outcomes that were held back, and give up the lease. Raises `StorageError`."""
         with self._work:
             self._closed = True
             thread = self._thread

@@ -1,4 +1,4 @@
-"""The first failure of each sort is told in the log: a search all of whose jobs fail of a typo must say so."""
+"""Logs the first failure of each sort: if a typo makes all jobs of a search fail, the user must see it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["FirstFailures"]
 logger = get_logger()
 
 MOST = 20
-"""Different objectives of failures that are told; a run-function may return a new text each time."""
+"""How many different failures are logged at most; a run-function may return a new text each time."""
 
 _ENDED_FROM_OUTSIDE = frozenset({FailureKind.CANCELLED, FailureKind.SUSPENDED})
 
 
 class FirstFailures:
-    """Knows which failures were told. In the caller's thread.
+    """Logs failures, each sort once. In the caller's thread.
 
     Args:
-        callbacks: of the evaluator. Where one of them tells of every failure, nothing is told twice.
+        callbacks: of the evaluator. If one of them logs every failure itself, nothing is logged here.
     """
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
@@ -32,7 +32,7 @@ class FirstFailures:
         self._others_tell = any(getattr(callback, "tells_failures", False) for callback in callbacks)
 
     def look(self, jobs: Iterable[Job[Any]]) -> None:
-        """Tell of what is new among jobs that were just gathered. Costs a comparison for each that succeeded."""
+        """Log new sorts of failures among jobs that were just gathered. Costs a comparison for each job."""
         if self._others_tell:
             return
         for job in jobs:
@@ -44,7 +44,7 @@ class FirstFailures:
                 continue
             self._told.add(text)
             logger.warning(
-                "Job %s failed: %s%s. Later ones of this sort are not logged. job.error has the whole error.",
+                "Job %s failed: %s%s. Later failures of this sort are not logged. job.error has the whole error.",
                 job.id,
                 printable(text),
                 _because(outcome.error),

@@ -1,4 +1,4 @@
-"""What other clients of the same search finished, each job once; and a job as it is made of its record.
+"""The jobs that other clients of the same search finished, each once; and how a job is made from its record.
 
 ::
 
@@ -39,16 +39,16 @@ TIMES = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gath
 
 
 class ForeignJobs:
-    """Follows what others finish. In the caller's thread.
+    """Follows the jobs that other clients finish. In the caller's thread.
 
     Args:
-        search: which one.
+        search: the search that is followed.
         hooks: ``on_done_other`` becomes due for each job.
-        back_off: how long the storage is left alone after it failed.
-        is_ours: of a record: does our own `gather` give this job back? Then it is no news.
+        back_off: until when a storage that failed is not asked.
+        is_ours: whether our own `gather` returns the job of a record; then it is ignored here.
 
     Attributes:
-        is_due: asked before each look, where somebody else says how often others' jobs are looked for.
+        is_due: called before each look, if set; False suppresses the look.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class ForeignJobs:
         self._interval = INTERVAL if search.storage.shared > Sharing.THREADS else 0.0
         self._looked = -math.inf
         self._follower: Follower | None = None
-        self._follow_failed = False  # the last look
-        self._found: deque[Job[Any]] = deque()  # and not taken yet
+        self._follow_failed = False  # whether the last look failed
+        self._found: deque[Job[Any]] = deque()  # found and not taken yet
 
     def look(self, at_once: bool = False) -> list[Job[Any]]:
-        """Return what others finished since the last look; its hooks are due, and `take` gives it.
+        """Return the jobs that others finished since the last look. Their hooks become due, and `take` returns them.
 
         Args:
-            at_once: also shortly after the last look, and although the storage failed; then raise what it raises.
+            at_once: look also shortly after the last look, or after a failure of the storage; raise its errors.
         """
         if not self._search.others_write or not (self.is_due is None or self.is_due()):
             return []
@@ -80,14 +80,14 @@ class ForeignJobs:
         try:
             follower = self.follower()
             jobs = [job_of(record, self._search) for record in follower.look() if not self._is_ours(record)]
-        except Exception as error:  # of a client of somebody else's it may be any
+        except Exception as error:  # a storage that is not ours may raise any
             if from_a_handler(error):
                 raise
             self._back_off.back_off(now)
             if at_once:
                 raise
             if not self._follow_failed:
-                logger.warning("What other clients finished cannot be seen for now: %s", error)
+                logger.warning("The jobs that other clients finished cannot be read for now: %s", error)
             self._follow_failed = True
             return []
         self._follow_failed = False
@@ -95,7 +95,7 @@ class ForeignJobs:
         try:
             self._found.extend(jobs)
             follower.take()
-        except BaseException:  # interrupted: the next look gives them
+        except BaseException:  # interrupted: the next look returns them
             if follower.has_news:
                 while len(self._found) > taken:
                     self._found.pop()
@@ -104,14 +104,14 @@ class ForeignJobs:
         return jobs
 
     def follower(self) -> Follower:
-        """Who gives each record once, from the first on. Raises `StorageError`."""
+        """Return the follower, which gives each record once, from the first on. Raises `StorageError`."""
         if self._follower is None:
             search = self._search
             self._follower = search.storage.follow(search.search_id, not_owner=search.owner)
         return self._follower
 
     def take(self) -> list[Job[Any]]:
-        """Return what was found since the last `take`, each job once."""
+        """Return the jobs that were found since the last `take`, each once."""
         found = self._found
         jobs: list[Job[Any]] = []
         try:
@@ -124,12 +124,12 @@ class ForeignJobs:
             raise
 
     def forget(self) -> None:
-        """In a forked child: what was found is the parent's."""
+        """In a forked child: drop what was found; it is the parent's."""
         self._found.clear()
 
 
 def job_of(record: JobRecord, search: OpenSearch) -> Job[Any]:
-    """A job from its record: of another client, or of a run before this one."""
+    """Make a job from its record: a job of another client, or of an earlier run."""
     job = PastJob(
         None, None, record.search_id, record.number, record.configuration, search.job_type,
         record.timestamp_submit or 0.0,

@@ -1,4 +1,4 @@
-"""A storage that an evaluator was given by its URL: opened and closed with it, and opened again for who looks later."""
+"""A storage given by its URL: opened and closed with the evaluator, and reopened if a user looks at results later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FromUrl:
         if "://" not in url:
             raise BadArgument(
                 f"storage is {url!r} of type str; give an evalpool.storage.Storage, such as SQLiteStorage({url!r}), "
-                'or its URL, as "sqlite:///results.db".'
+                'or its URL, such as "sqlite:///results.db".'
             )
         self._url = url
         self._open(owner)
@@ -35,14 +35,14 @@ class FromUrl:
         self._closing = weakref.finalize(owner, self.client.close)
 
     def close(self) -> None:
-        """Close what can be opened again. What is kept in this program stays for `again`, as long as the owner does."""
+        """Close a durable client. Others would lose their records, so they stay open while the owner exists."""
         if self.client.durable:
             self._closing()
         else:
             self.client.flush()
 
     def again(self, owner: Any) -> Storage:
-        """A client that is open: this one, or after `close` a new one, which is closed when `owner` is forgotten."""
+        """Return an open client: this one, or after `close` a new one, which is closed when `owner` is collected."""
         if not self._closing.alive:
             self._open(owner)
         return self.client

@@ -1,12 +1,12 @@
-"""What happens to jobs as the caller takes them: they are recorded, and the callbacks hear of them, each once.
+"""What happens when the caller takes jobs: they are recorded, and callbacks hear of them, each once.
 
 ::
 
-    jobs that are done ──► notices of when they ran ──► the fence: are they ours?
-                       ──► recorded as gathered ──► on_done each ──► what others finished ──► on_gather
+    finished jobs ──► notices from their runs ──► the fence: are they ours?
+                  ──► recorded as gathered ──► on_done for each ──► jobs that others finished ──► on_gather
 
-An interrupt may come at any of these steps. Before jobs are recorded they count as not gathered, and the next `gather`
-gives them; after that each hook that is due stays due.
+An interrupt may come at any of these steps. Until jobs are recorded they count as not gathered, and the next `gather`
+returns them. After that, hooks that were not called yet stay due.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Gathering", "raise_first_failure"]
 
 
 class Gathering:
-    """Records what is gathered and tells of it; in the caller's thread, without a lock."""
+    """Records the gathered jobs and calls the hooks for them; in the caller's thread, without a lock."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Gathering:
         foreign_jobs: ForeignJobs,
         first_failures: FirstFailures,
     ) -> None:
-        self._all_are_own = search.begun  # none was restored, which may be recorded already
+        self._all_are_own = search.begun  # else some are restored, and may be recorded already
         self._core = core
         self._now = times.now
         self._recorder = recorder
@@ -65,15 +65,15 @@ class Gathering:
                 self._recorder.write_noted()
 
     def conclude(self, jobs: list[Job[Any]]) -> None:
-        """Record jobs that are given back and tell of them; then of the news of other clients.
+        """Record the jobs that `gather` returns and call their hooks; then those for other clients' jobs.
 
-        Jobs that turn out to be another's, and have not ended there, are taken out of `jobs`.
+        Jobs that another evaluator has claimed and not finished are removed from `jobs`.
         """
         hooks, fence = self._hooks, self._fence
-        if hooks.notices or self._recorder.noted:  # what these jobs recorded before they ended
+        if hooks.notices or self._recorder.noted:  # intermediate results of these jobs come before their ends
             self.tell_notices()
         if self._fenced:
-            fence.sift(jobs)
+            fence.keep_ours(jobs)
         claims = fence.seen
         fresh = [job for job in jobs if job._gathered is None]
         if self._core.suspends or fence.was_needed:
@@ -85,7 +85,7 @@ class Gathering:
                 hooks.add_each("on_done", fresh)
         try:
             others = self._look_for_others() if self._others_write else []
-        except BaseException:  # interrupted: what is gathered is told nevertheless
+        except BaseException:  # interrupted: callbacks hear of the gathered jobs nevertheless
             if fresh:
                 hooks.add("on_gather", fresh, [])
             raise
@@ -95,7 +95,7 @@ class Gathering:
             hooks.deliver()
 
     def _record(self, fresh: list[Job[Any]], jobs: list[Job[Any]], claims: Any) -> list[Job[Any]]:
-        """Record that these of `jobs` are given back; returns those of which that is true afterwards."""
+        """Record that the `fresh` ones of `jobs` are gathered; return those that are ours still."""
         now = self._now()
         for job in fresh:
             job._gathered = now
@@ -108,19 +108,19 @@ class Gathering:
                     job._gathered = None
                 raise
             if self._fenced and (claims is not self._fence.seen or not self._fence.holds()):
-                # Held up amidst: what others had claimed before is theirs.
-                self._fence.sift(jobs)
+                # The program stood still during this: jobs that others have claimed are theirs.
+                self._fence.keep_ours(jobs)
                 return [job for job in fresh if job._gathered is not None]
         return fresh
 
     def _lacks_gather(self, job: Job[Any]) -> bool:
-        """Is it for us to record that this job was given back? Of the restored ones, those that nobody had gathered."""
+        """Whether we must record that this job was gathered: own jobs, and restored ones that were never gathered."""
         if job._evaluator is not None:
             return True
         return self._fenced and job._history is not None and job._history["timestamp_gather"] is None
 
     def _without_suspended(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
-        """Jobs that are left to be resumed have not ended: no hook hears of them. Returns the others."""
+        """Return the jobs that have really ended. Those that are left to be resumed have not, and get no hook."""
         left = [job for job in jobs if job.kind is FailureKind.SUSPENDED]
         if not left:
             return jobs
@@ -129,7 +129,7 @@ class Gathering:
 
 
 def raise_first_failure(jobs: list[Job[Any]]) -> None:
-    """Raise `JobError` of the first of these jobs that failed; one that was restored was raised in its own run."""
+    """Raise `JobError` for the first failed job; not for a restored one, whose own run has raised it."""
     for job in jobs:
         if job.error is not None and job._status is JobStatus.FAILED and not (job._history or {}).get("restored"):
             raise JobError(f"Job {job.id} failed with {job.objective}:\n{job.error}", job, jobs)

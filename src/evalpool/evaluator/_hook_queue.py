@@ -5,9 +5,9 @@
     a backend's thread     notice("on_start", job)          ──► notices ──► deliver_notices()
     gather                 add("on_gather", jobs, others)   ──► due     ──► deliver()
 
-Notices are what happened to jobs that run; they come before the hooks of the jobs that `gather` gives back. A callback
-that raises is logged and stops nobody. An interrupt of the user's amidst a hook is raised, and what it leaves uncalled
-stays due: the next call delivers it.
+Notices say what happened to running jobs; they come before the hooks of the jobs that `gather` returns. What a callback
+raises is logged and stops nothing else. If the user interrupts a hook, the interrupt is raised, and the hooks that were
+not called stay due: the next call delivers them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ logger = get_logger()
 
 
 class HookQueue:
-    """The hooks that are due, and who implements them. `notice` is for any thread, all else for the caller's.
+    """The hooks that are due, and the callbacks that implement them. Any thread may call `notice`; only the caller's
+    thread calls the other methods.
 
     Args:
         callbacks: of the evaluator, in the order in which they are called.
 
     Attributes:
-        on_open, on_launch, ...: the callbacks that really implement this hook; a hook of nobody's need not be added,
+        on_open, on_launch, ...: the callbacks that implement this hook. If there are none, the hook need not be added,
             so that no-ops are not called a million times.
-        notices: hooks of jobs that run, with their arguments.
-        due: hooks with how many callbacks have been called, and their arguments.
+        notices: hooks about running jobs, with their arguments.
+        due: hooks, each with the number of callbacks that have been called, and its arguments.
     """
 
     on_open: list[Callback]
@@ -59,17 +60,17 @@ class HookQueue:
         self.due: deque[tuple[str, int, tuple[Any, ...]]] = deque()
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call a hook of all now."""
+        """Call a hook of all callbacks now."""
         for callback in getattr(self, name):
             _call(callback, name, arguments)
 
     def notice(self, name: str, *arguments: Any) -> None:
-        """Something happened to a job that runs. Any thread."""
+        """Queue a hook about a running job. Any thread."""
         if getattr(self, name):
             self.notices.append((name, arguments))
 
     def deliver_notices(self) -> None:
-        """Call the hooks of what happened to jobs that run."""
+        """Call the queued hooks about running jobs."""
         while self.notices:
             try:
                 name, arguments = self.notices.popleft()
@@ -78,17 +79,17 @@ class HookQueue:
             self.call(name, *arguments)
 
     def add(self, name: str, *arguments: Any) -> None:
-        """A hook is due."""
+        """Make a hook due."""
         if getattr(self, name):
             self.due.append((name, 0, arguments))
 
     def add_each(self, name: str, jobs: Iterable[Any]) -> None:
-        """A hook is due for each of these jobs."""
+        """Make a hook due for each of these jobs."""
         if getattr(self, name):
             self.due.extend((name, 0, (job,)) for job in jobs)
 
     def deliver(self) -> None:
-        """Call the hooks that are due, each once: what an interrupt leaves uncalled stays due."""
+        """Call the hooks that are due, each once. Those that are not called because of an interrupt stay due."""
         due = self.due
         while due:
             with defer_signals():
@@ -110,16 +111,16 @@ class HookQueue:
                     raise
 
     def forget(self) -> None:
-        """In a forked child: what is due is the parent's to tell."""
+        """In a forked child: drop the hooks that are due; the parent calls them."""
         self.notices.clear()
         self.due.clear()
 
 
 def _call(callback: Callback, name: str, arguments: tuple[Any, ...]) -> None:
-    """Call a hook of one callback; what raises is logged with its name and stops nobody."""
+    """Call a hook of one callback; an error is logged with the callback's name and stops nothing else."""
     try:
         getattr(callback, name)(*arguments)
     except Exception as error:
-        if from_a_handler(error):  # it is meant for who waits, wherever it struck
+        if from_a_handler(error):  # an interrupt, which is meant for the caller wherever it came
             raise
         logger.exception("%s.%s raised; the search goes on.", type(callback).__name__, name)

@@ -1,4 +1,4 @@
-"""Jobs one by one as they are done: submitted while others run, so many at a time."""
+"""`as_completed`: yields jobs one by one as they finish, and submits further ones meanwhile, up to a limit."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def iterate(
     gather: Callable[[Inbox, int, float | None], list[Job[Any]]],
     cancel: Callable[[list[Job[Any]]], int],
 ) -> Iterator[Job[Any]]:
-    """Yield each job of `configurations` when it is done, with at most `limit` of them out.
+    """Yield each job of `configurations` when it is done, with at most `limit` of them pending.
 
-    They have an inbox of their own. What is out when the iterator is closed is cancelled, and nobody's.
+    These jobs have a separate inbox. Closing the iterator cancels the pending jobs; nothing returns them.
     """
     inbox = Inbox()
     out: dict[int, Job[Any]] = {}
@@ -52,7 +52,7 @@ def iterate(
                 yield job
     finally:
         if inbox.outstanding:
-            # An interrupt may have struck between a job's submission and our note of it.
+            # An interrupt may have come between the submission of a job and its entry in `out`.
             noted = core.jobs_of(inbox)
             cancel(list({**out, **{job.number: job for job in noted}}.values()))
             gather(inbox, ALL, None)

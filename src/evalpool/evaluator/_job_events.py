@@ -1,4 +1,4 @@
-"""From a job to the events that a storage keeps of it."""
+"""Makes the events that a storage keeps of a job."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["JobEvents"]
 
 
 class JobEvents:
-    """Makes the events of a search's jobs; it keeps nothing. Any thread.
+    """Makes the events of a search's jobs; it has no state. Any thread.
 
     Args:
-        search: which one.
-        times: when jobs began and ended, and what else is to be said of them.
+        search: the search of the jobs.
+        times: gives the timestamps and further facts of jobs.
     """
 
     def __init__(self, search: OpenSearch, times: Times) -> None:
@@ -31,31 +31,31 @@ class JobEvents:
         self._times = times
 
     def created(self, job: Job[Any]) -> Event:
-        """It was submitted."""
+        """Return the event: the job was submitted."""
         data = {"args": job.args, "submit": job._submitted, "owner": self._owner}
         if job.options is not NO_OPTIONS:
             data["options"] = job.options.chosen()
         return Event("created", self._search_id, job.number, data)
 
     def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> Event:
-        """An attempt has begun, so many seconds after the search."""
+        """Return the event: an attempt has begun, `start` seconds after the search."""
         data = self._of_an_attempt(job, {"start": start, "attempt": attempt})
         if worker is not None:
             data["worker"], data["host"], data["pid"] = worker
         return Event("started", self._search_id, job.number, data)
 
     def recorded(self, job: Job[Any], budget: float, objective: Any) -> Event:
-        """Its run-function has given an intermediate result."""
+        """Return the event: the run-function has recorded an intermediate result."""
         data = {"budget": budget, "objective": objective, "attempt": job.attempts}
         return Event("recorded", self._search_id, job.number, self._of_an_attempt(job, data))
 
     def _of_an_attempt(self, job: Job[Any], data: dict[str, Any]) -> dict[str, Any]:
         if job._errors:
-            data["owner"] = self._owner  # of a retried job: see the fold
+            data["owner"] = self._owner  # needed for a retried job; see `storage/_fold.py`
         return data
 
     def outcome(self, job: Job[Any]) -> Event:
-        """It has ended; or, if it is left to be resumed, it waits again."""
+        """Return the event: the job has ended; or it is ready again, if it is left to be resumed."""
         outcome = job._outcome
         assert outcome is not None
         if outcome.kind is FailureKind.SUSPENDED:
@@ -88,11 +88,11 @@ class JobEvents:
         return Event("finished", self._search_id, job.number, data)
 
     def gathered(self, job: Job[Any]) -> Event:
-        """It was given back; its end was recorded before."""
+        """Return the event: the job was gathered; its end was recorded before."""
         return Event("gathered", self._search_id, job.number, {"timestamp_gather": job._gathered})
 
     def ended_and_gathered(self, job: Job[Any]) -> Event:
-        """Both in one."""
+        """Return one event for both: the job has ended and was gathered."""
         event = self.outcome(job)
         event.data["timestamp_gather"] = job._gathered
         return event

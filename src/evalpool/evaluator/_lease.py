@@ -1,8 +1,8 @@
-"""The lease on the jobs of a search: "the owner of these jobs lives until ...".
+"""The lease on the jobs of a search: "the owner of these jobs is alive until ...".
 
-It is renewed well before it expires, by the thread that keeps deadlines; so the jobs of an owner that is gone are run
-again soon, and those of one that lives never are, also when its search thinks for an hour. On the same host the owner's
-process is looked at, too.
+The thread of deadlines renews it well before it expires. So the jobs of an owner that has ended are run again soon.
+Those of a living owner never are, even if its search thinks for an hour. On the same host the owner's process is
+checked, too.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["TTL", "Lease"]
 
 TTL = 30.0
-"""Seconds for which a lease is given; renewed every third of it, so that two renewals may fail."""
+"""Seconds for which a lease lasts. It is renewed after each third of that, so two renewals may fail."""
 
 
 class Lease:
     """An evaluator's lease on its jobs.
 
     Args:
-        search: the jobs of which search.
-        sent: told of each renewal: its end, seconds since the epoch, and for how many seconds it is.
+        search: the search of the jobs.
+        sent: ``sent(end, ttl)`` is called for each renewal: its end, in seconds since the epoch, and its duration.
     """
 
     def __init__(self, search: OpenSearch, sent: Callable[[float, float], None]) -> None:
@@ -37,7 +37,7 @@ class Lease:
 
     @property
     def ttl(self) -> float:
-        """Seconds for which it is given."""
+        """Seconds for which the lease lasts."""
         return TTL
 
     def take(self) -> bool:
@@ -51,17 +51,17 @@ class Lease:
         return True
 
     def renew_now(self) -> None:
-        """Renew it, and return when the storage has that. Raises `StorageError`."""
+        """Renew the lease, and return when the storage has recorded that. Raises `StorageError`."""
         self._search.storage.append([self.renewal()])
 
     def renewal(self) -> Event:
-        """The event that renews it; whoever makes it sends it."""
+        """Return an event that renews the lease; the caller must append it."""
         expires = unix_time() + TTL
         self._sent(expires, TTL)
         return Event("lease", self._search.search_id, None, {"owner": self._search.owner, "expires": expires})
 
     def give_up(self) -> None:
-        """At close: whoever resumes need not wait for the lease to expire."""
+        """End the lease, so that `resume` elsewhere need not wait until it expires."""
         if self.held:
             self.held = False
             self._search.storage.lease(self._search.search_id, self._search.owner, 0.0)

@@ -3,17 +3,17 @@
 ::
 
     accept            take                            end
-    ───────► ready ─────────► running: an Attempt ─────────► out of here: its outcome is the core's to deliver
+    ───────► ready ─────────► running: an Attempt ─────────► removed: the core delivers its outcome
                ▲                    │   │ disown
                └────────────────────┘   └───────► disowned: given up on, holds its slot until the engine reports it
                        retry
 
-No lock, no clock, no I/O: all methods are called under the core's lock, and none calls anything that is not ours but
-the scheduler's resources. What those raise is a job's failure, or is put into `troubles`, to be logged when the
-lock is free.
+No lock, no clock, no I/O: all methods are called under the core's lock, and the only foreign code that they call is the
+scheduler's resources. What those raise becomes a job's failure, or goes into `troubles`, to be logged when the lock is
+free.
 
-Each step is written such that an error amidst it (an interrupt, a fault of ours) leaves every job in some place, and
-`recount` makes the number of free slots right again.
+If a step is left halfway by an error (an interrupt, a fault of ours), every job is still in some container, and
+`recount` corrects the number of free slots.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class JobLedger:
 
     Args:
         slots: how many jobs run at the same time.
-        retries: how many failures of a kind a job may have and still be run again.
+        retries: by kind of failure, after how many failures a job is still run again.
         job_timeout: seconds that an attempt may run, or None.
         resources: what is lent to jobs while they run.
 
     Attributes:
         scheduler: the ready jobs. `fresh`, `urgent` and `later` are its queues.
-        last_chances: ready jobs of which each runs while nothing else does.
-        running: the attempt that counts of each job that has a slot, by the job's number.
-        disowned: attempts that were given up on and hold their slots still.
-        own_limits: have jobs time limits of their own? Not here where these are those of a simulated time.
-        capacity, free: slots in all, and those that nobody holds.
-        handing: what `take` gave last, until the core has handed it to the engine.
-        troubles: what was raised under the lock: (what was done, the error).
+        last_chances: ready jobs that each run alone, while no other job runs.
+        running: the current attempt of each job that has a slot, by the job's number.
+        disowned: attempts that were given up on and still hold their slots.
+        own_limits: whether the time limits of single jobs apply here; False in simulated time.
+        capacity, free: the number of all slots, and of the free ones.
+        handing: the attempts of the last `take`, until the core has handed them to the engine.
+        troubles: errors that were raised under the lock: (what was being done, the error).
     """
 
     __slots__ = (
@@ -96,11 +96,11 @@ class JobLedger:
     # Jobs that are ready.
 
     def accept(self, jobs: list[Job[Any]]) -> None:
-        """New jobs, in the order of submission."""
+        """Add new jobs, in the order of submission."""
         self.scheduler.add(jobs)
 
     def accept_last_chances(self, jobs: Iterable[Job[Any]]) -> None:
-        """Jobs of which one may be what ended the evaluators before: each runs while nothing else does."""
+        """Add jobs that may have ended earlier evaluators: each runs alone."""
         self.last_chances.extend(jobs)
 
     def ready(self) -> list[Job[Any]]:
@@ -129,7 +129,7 @@ class JobLedger:
         """Give free slots to ready jobs, in the scheduler's order.
 
         Returns:
-            The attempts, each of which is running now; and jobs that could not start, with what they end as.
+            The attempts, which now count as running; and the jobs that could not start, with their outcomes.
         """
         attempts: list[Attempt] = []
         unable: list[tuple[Job[Any], Outcome]] = []
@@ -152,7 +152,7 @@ class JobLedger:
                 else:
                     break
                 if job is chance and (running or self.disowned):
-                    break  # it waits, again, until it is alone
+                    break  # it waits until no other job runs
                 if job._outcome is None:  # else it was cancelled while it was ready
                     if lends is not None:
                         lent = self._lend(lends, job)
@@ -170,7 +170,7 @@ class JobLedger:
                     job._status = RUNNING
                     running[job.number] = attempt
                     free -= 1
-                # It leaves its queue when it is somewhere else.
+                # Only now it leaves its queue, so that it is always in some container.
                 if ranked:
                     scheduler.drop_first()
                 else:
@@ -182,10 +182,10 @@ class JobLedger:
         return attempts, unable
 
     def _lend(self, resources: Resources, job: Job[Any]) -> Outcome | bool | None:
-        """Lend to the job whose turn it is; None: it must wait; an outcome: that failed, and so it ends."""
+        """Lend resources to a job: True if that worked, None if the job must wait, its outcome if lending raised."""
         try:
             extra = resources.acquire(job)
-        except Exception as error:  # noqa: BLE001  not ours; its failure is that of the job
+        except Exception as error:  # noqa: BLE001  code that is not ours; its failure is that of the job
             job.attempts += 1
             text = f"Lending resources to the job raised, so it could not start.\n{describe(error)}"
             return failed(FailureKind.WORKER_DIED, text)
@@ -195,7 +195,9 @@ class JobLedger:
         return True
 
     def _may_take(self) -> bool:
-        """No, while a job has its last chance, alone; the next gets it when nothing else is there."""
+        """Whether jobs may start: not while a job runs its last chance, alone. Makes the next such job ready if it can
+        run alone.
+        """
         waiting = self.last_chances
         while waiting and waiting[0]._status in FINAL:
             waiting.popleft()
@@ -206,12 +208,12 @@ class JobLedger:
         return not waiting
 
     def add_slots(self, change: int) -> None:
-        """The engine's capacity has changed."""
+        """Change the capacity by `change` slots, which may be negative."""
         self.capacity += change
         self.free += change
 
     def recount(self, capacity: int | None = None) -> None:
-        """Set the free slots right, from what is known for certain."""
+        """Compute the number of free slots anew, from the running and disowned attempts."""
         if capacity is not None:
             self.capacity = capacity
         self.free = self.capacity - len(self.running) - len(self.disowned)
@@ -219,10 +221,10 @@ class JobLedger:
     # Ends of attempts.
 
     def end(self, attempt: Attempt) -> bool:
-        """An attempt is over: its slot is free again, and what it was lent is back.
+        """End an attempt: free its slot and take back its resources.
 
         Returns:
-            Does its outcome count? Not that of one which was given up on, or has ended before.
+            Whether its outcome counts: not if it was given up on, or had ended before.
         """
         number = attempt.job.number
         if self.running.get(number) is attempt:
@@ -243,25 +245,25 @@ class JobLedger:
         if resources is not None:
             try:
                 resources.release(attempt.job)
-            except Exception as error:  # noqa: BLE001  not ours; said when the lock is free
+            except Exception as error:  # noqa: BLE001  code that is not ours; logged when the lock is free
                 self.troubles.append((f"Taking back the resources of job {attempt.job.id}", error))
 
-    def end_torn(self, attempt: Attempt) -> None:
-        """As `end`, after an error amidst the end of this attempt, of which nobody knows how far it came."""
+    def end_after_error(self, attempt: Attempt) -> None:
+        """As `end`, after an error during `end`, which may have done any part of its work."""
         if self.running.get(attempt.job.number) is attempt:
             del self.running[attempt.job.number]
         self.disowned.discard(attempt)
         self.recount()
 
     def give_up_handing(self) -> list[Attempt]:
-        """Handing attempts to the engine went wrong, and nobody knows for which: all of them are over."""
+        """End all attempts that were being handed to the engine: that failed, and it is not known for which."""
         handed, self.handing = self.handing, []
         ended = [attempt for attempt in handed if self.end(attempt)]
         self.recount()
         return ended
 
     def disown(self, attempt: Attempt) -> bool:
-        """Give up on an attempt that does not stop. Its slot and what it was lent stay taken until its `end`.
+        """Give up on an attempt that does not stop. Its slot and its resources stay taken until its `end`.
 
         Returns:
             False if it is not running any more.
@@ -274,7 +276,7 @@ class JobLedger:
         return True
 
     def retry(self, job: Job[Any], outcome: Outcome) -> bool:
-        """Make a job ready again whose attempt has failed, if its retries allow; False: it ends so."""
+        """Make a job whose attempt has failed ready again, if it has retries left; whether that was done."""
         if not self.may_retry(job, outcome):
             return False
         job._stop = job._started = job._stopper = None
@@ -283,9 +285,9 @@ class JobLedger:
         return True
 
     def may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
-        """Is there an attempt left for a job that failed so? Then its error is noted.
+        """Whether a job that failed like this has another attempt; if so, its error is noted.
 
-        A job that was asked to stop, but for its timeout, has no more attempts.
+        A job that was asked to stop for another reason than its timeout has none.
         """
         kind = outcome.kind
         if kind is None or not (allowed := self.retries.get(kind, 0)):
@@ -302,7 +304,7 @@ class JobLedger:
         return True
 
     def forget(self) -> None:
-        """In a forked child: no job is ours any more."""
+        """In a forked child: drop all jobs; they are the parent's."""
         self.remove_all_ready()
         self.running.clear()
         self.disowned.clear()

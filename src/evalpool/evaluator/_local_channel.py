@@ -20,7 +20,7 @@ class LocalChannel:
     __slots__ = ("_port", "stops")
 
     def __init__(self, port: Port) -> None:
-        self._port: Port = getattr(port, "_port", port)  # an evaluator is taken for its port
+        self._port: Port = getattr(port, "_port", port)  # given an evaluator, use its port
         self.stops: set[tuple[int, int]] = set()
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
@@ -39,6 +39,6 @@ class LocalChannel:
         return self._port.storage
 
     def forget(self, number: int, attempt: int) -> None:
-        """The attempt is over."""
+        """Drop what is kept of an attempt that has ended."""
         if self.stops:
             self.stops.discard((number, attempt))

@@ -1,9 +1,9 @@
-"""Who works on a search together: the part that `distributed` hands in; of ranks, or of processes that share a storage.
+"""Which evaluators work on a search together: MPI ranks, or processes that share a storage. `distributed` uses this.
 
 ::
 
-    arguments ─► prepare ─► the evaluator is made ─► join ─► due, due, ... ─► leave
-                                   └─ it cannot be made ─────────────────────► leave
+    arguments ─► prepare ─► the evaluator is constructed ─► join ─► due, due, ... ─► leave
+                                   └─ its constructor raises ───────────────────────► leave
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 __all__ = ["Membership", "OverMPI", "OverStorage"]
 
 MEMBER = "evalpool:member:"
-"""Keys of search values: who takes part, with how many workers."""
+"""Prefix of the search values that say who takes part, with how many workers."""
 
 
 class Membership:
-    """What both have: who writes tables, and when to look for others' jobs. In the caller's thread.
+    """The common base: which member writes tables, and when to look for others' jobs. In the caller's thread.
 
     Attributes:
-        rank: 0 is the first, or the root.
-        storage: the one that it made for the searches; workers need not reach it, their jobs are told so, as without
-            any storage. None if it was given one.
+        rank: this member's; 0 is the root, or the member that began the search.
+        storage: the storage that this made, None if the user gave one. Workers need not reach it; their jobs have no
+            storage.
     """
 
     rank: int
     storage: Storage | None = None
     _share_freq: int
     _looked_at = 0
-    """Own jobs gathered at the last look."""
+    """How many own jobs had been gathered at the last look."""
 
     def prepare(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Take what is ours from the arguments; returns those of the evaluator. Raises `BadArgument`."""
+        """Remove our own arguments from `options`; return the evaluator's. Raises `BadArgument`."""
         options = dict(options)
         self._share_freq = check_number("share_freq", options.pop("share_freq"), 1)
         if not options.pop("tables_everywhere") and self.rank != 0:
@@ -53,33 +53,33 @@ class Membership:
         return options
 
     def join(self, search: OpenSearch, workers: int) -> None:
-        """The evaluator is made, and has so many workers: the others hear of it."""
+        """Tell the others that this evaluator is open, with its number of workers."""
 
     def due(self, gathered: int, outstanding: int) -> bool:
-        """Are others' jobs to be looked for now? By how many own jobs were gathered, and how many are still out."""
+        """Whether to look for others' jobs now, given how many own jobs were gathered and how many are outstanding."""
         if gathered - self._looked_at < self._share_freq and outstanding:
             return False  # once nothing is outstanding, the next look may be the last one
         self._looked_at = gathered
         return True
 
     def leave(self) -> None:
-        """The evaluator is closed, or could not be made: the others hear of it. More than once does nothing."""
+        """Tell the others that this evaluator is closed, or could not be constructed. Further calls do nothing."""
 
     @property
     def size(self) -> int:
-        """How many take part."""
+        """How many members take part."""
         raise NotImplementedError
 
     @property
     def num_total_workers(self) -> int:
-        """Of all that take part."""
+        """The number of workers of all members."""
         raise NotImplementedError
 
 
 class OverMPI(Membership):
-    """Of the ranks of a communicator, which make their evaluators together.
+    """The ranks of a communicator, which construct their evaluators together.
 
-    Whatever goes wrong on one rank is told to all, else they would wait for it for ever.
+    An error on one rank is reported to all; otherwise they would wait for this rank for ever.
 
     Raises:
         BackendError: the ranks run jobs under ``python -m evalpool.mpi``, or the root could not begin the search.
@@ -100,7 +100,7 @@ class OverMPI(Membership):
         self.rank = (self._crew.rank - root) % self._crew.size  # the root is 0
         self._num_total_workers = 0
         self._owed: Callable[[], object] | None = None
-        """What the others wait for, where this rank cannot go on."""
+        """The collective call that the others wait for; made by `leave`, if this rank fails before it."""
         if self.rank == 0:
             self._owed = lambda: self._share_search(None)
 
@@ -123,7 +123,7 @@ class OverMPI(Membership):
             self._owed()
 
     def _share_search(self, search_id: str | None) -> str | None:
-        """All ranks together: what the root gives, each gets."""
+        """Return on every rank what the root gives. A collective call."""
         self._owed = None
         self._crew.meet()
         found: str | None = self._crew.work.bcast(search_id, self._root)
@@ -132,7 +132,7 @@ class OverMPI(Membership):
         return found
 
     def _count(self, workers: int) -> None:
-        """All ranks together."""
+        """Add up the workers of all ranks. A collective call."""
         self._owed = None
         self._crew.meet()
         self._num_total_workers = int(self._crew.work.allreduce(workers))
@@ -147,10 +147,10 @@ class OverMPI(Membership):
 
 
 class OverStorage(Membership):
-    """Of independent processes that share a storage, each for as long as its evaluator is open."""
+    """Independent processes that share a storage, each a member for as long as its evaluator is open."""
 
     def __init__(self) -> None:
-        self._search: OpenSearch | None = None  # as long as this one takes part
+        self._search: OpenSearch | None = None  # set while this process takes part
         self._seen: OpenSearch
 
     def prepare(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -172,17 +172,17 @@ class OverStorage(Membership):
 
     def join(self, search: OpenSearch, workers: int) -> None:
         self._seen = search
-        self._say(search, {"since": unix_time(), "workers": workers})
+        self._store(search, {"since": unix_time(), "workers": workers})
         self._search = search
 
     def leave(self) -> None:
         search, self._search = self._search, None
         if search is not None:
-            with contextlib.suppress(StorageError):  # a lost storage counts nobody, and the evaluator reports the loss
-                self._say(search, None)
+            with contextlib.suppress(StorageError):  # a lost storage has no members, and the evaluator reports the loss
+                self._store(search, None)
 
     @staticmethod
-    def _say(search: OpenSearch, member: dict[str, Any] | None) -> None:
+    def _store(search: OpenSearch, member: dict[str, Any] | None) -> None:
         search.storage.store_search_value(search.search_id, f"{MEMBER}{search.owner}", member)
 
     @property
@@ -195,7 +195,7 @@ class OverStorage(Membership):
 
 
 def _members(storage: Any, search_id: str) -> list[dict[str, Any]]:
-    """Who takes part in a search; costs what is new in the storage, and the number of those who ever did."""
+    """Return the members of a search. Costs what is new in the storage, and the number of members there ever were."""
     with storage._fold_lock:
         values = storage._search(search_id).values
         return [value for key, value in values.items() if key.startswith(MEMBER) and value is not None]

@@ -1,4 +1,4 @@
-"""Numbers for new jobs: of those that an interrupted submission left, or new ones; and a cap that counts jobs."""
+"""Numbers for new jobs: unused ones of an interrupted submission, or new ones; and the cap on jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Numbers:
 
     Attributes:
         cap: how many jobs the search may have, over all clients that set a cap; None for no limit.
-        spare: numbers that an interrupted submission left, each as the first and how many.
+        spare: numbers that an interrupted submission did not use, as pairs (first, count).
     """
 
     def __init__(self, search: OpenSearch) -> None:
@@ -28,10 +28,10 @@ class Numbers:
         self.spare: list[tuple[int, int]] = []
 
     def take(self, n: int) -> int:
-        """The first of n numbers for new jobs. Raises `MaximumJobsSpawnReached`; then none is taken.
+        """Take n consecutive numbers for new jobs; return the first. Raises `MaximumJobsSpawnReached`, and takes none.
 
-        The storage's counter counts numbers, exactly and at once. Only where it refuses is it asked which were taken
-        by owners that died before they recorded jobs: the cap is higher by these.
+        The storage's counter counts numbers, exactly. Some may have been taken by owners that died before they recorded
+        jobs. Only if the counter refuses, these are counted, and the cap is raised by their number.
         """
         spare = self.spare
         if spare:
@@ -42,7 +42,7 @@ class Numbers:
         storage, search, cap = self._search.storage, self._search.search_id, self.cap
         if cap is None or not storage.durable:
             return storage.reserve(search, n, cap)
-        # Who has recorded a job holds no smaller number: what an interrupted submission left is given up before.
+        # An owner that recorded a job counts as having no smaller unused number, so the spare ones are dropped first.
         spare.clear()
         try:
             return storage.reserve(search, n, cap)

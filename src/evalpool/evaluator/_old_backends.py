@@ -1,7 +1,7 @@
-"""Backends that are subclasses of `Evaluator`, as they were written before `Backend`; for one release.
+"""Supports backends that are subclasses of `Evaluator`, the form before `Backend`; for one release.
 
-A class that defines one of the old hooks gets `OldForm` among its bases, with the hooks' defaults and the services
-that it may call, and its engine is an `OldBackend`, which calls the hooks. Nothing else of evalpool knows of them.
+A class that defines one of the old hooks gets `OldForm` as a base, which has the hooks' defaults and the services that
+hooks may call. Its engine is an `OldBackend`, which calls the hooks. No other file supports the old form.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ logger = get_logger()
 
 
 def adapt(cls: type[Evaluator]) -> None:
-    """Let a class of the old form go on working."""
+    """Make a class of the old form work."""
     if issubclass(cls, OldForm):
         return
     if cls.__module__.partition(".")[0] != "evalpool":
         warnings.warn(
-            f"{cls.__module__}.{cls.__qualname__} is a backend in the form of a subclass of Evaluator, which the next "
-            "release of evalpool no longer takes. Derive the engine from evalpool.backends.Backend and name it as "
-            'the backend_class of an Evaluator; see "An engine of the old form" in docs/writing-a-backend.md.',
+            f"{cls.__module__}.{cls.__qualname__} is a backend written as a subclass of Evaluator. The next release of "
+            "evalpool will not accept that. Derive the engine from evalpool.backends.Backend and name it as the "
+            'backend_class of an Evaluator; see "An engine of the old form" in docs/writing-a-backend.md.',
             DeprecationWarning,
             stacklevel=3,
         )
@@ -49,7 +49,7 @@ def adapt(cls: type[Evaluator]) -> None:
 
 
 class OldForm(Evaluator):
-    """The hooks of the old form with their defaults, and what the old form could call of the evaluator."""
+    """The hooks of the old form with their defaults, and the methods of the evaluator that hooks could call."""
 
     _is_old_form = True
     _workers_are: ClassVar[str] = "threads"
@@ -67,7 +67,7 @@ class OldForm(Evaluator):
         return super()._lent_resources()
 
     def _start_backend(self) -> None:
-        self._backend.start(self._port)  # what it raises, `submit` raises
+        self._backend.start(self._port)  # `submit` raises what this raises
 
     @property
     def _close_grace(self) -> float:
@@ -86,7 +86,7 @@ class OldForm(Evaluator):
 
     def _dispatch(self, job: Job[Any]) -> None:
         if self._old.inner is None:
-            raise NotImplementedError(f"{type(self).__name__} does not say how it runs a job: _dispatch is missing.")
+            raise NotImplementedError(f"{type(self).__name__} cannot run a job: it must define _dispatch.")
         self._old.inner.run([self._running[job.number]])
 
     def _dispatch_all(self, jobs: list[Job[Any]]) -> None:
@@ -115,7 +115,7 @@ class OldForm(Evaluator):
             self._core.wait(inbox, size, deadline)
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        raise NotImplementedError  # the thread beside, in which `_wait` is called, has taken its place
+        raise NotImplementedError  # never called: `agather` calls `_wait` in another thread
 
     def _acquire(self, job: Job[Any]) -> dict[str, Any] | None:
         return {}
@@ -149,7 +149,7 @@ class OldForm(Evaluator):
         self._core.report([(each, outcome) for each, outcome in found if each is not None])
 
     def _attempt_of(self, job: Job[Any], number: int | None) -> Attempt | None:
-        """The attempt at a job that runs or was given up on; a number tells which one is meant."""
+        """Return the running or disowned attempt of a job; with `number`, only that attempt."""
         attempt = self._running.get(job.number)
         if attempt is not None and attempt.job is job and number in (None, attempt.number):
             return attempt
@@ -194,12 +194,12 @@ class OldForm(Evaluator):
 
 
 def pack(evaluator: Evaluator, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
-    """As `Port.pack`, as backends of the old form call it."""
+    """As `Port.pack`, in the form that old backends call."""
     return evaluator._port.pack(apart)
 
 
 class _HookResources:
-    """What an evaluator of the old form lends by methods of its own."""
+    """The resources that an evaluator of the old form lends by its own methods."""
 
     def __init__(self, evaluator: OldForm) -> None:
         self.acquire = evaluator._acquire
@@ -212,7 +212,7 @@ class OldBackend(Backend):
 
     Args:
         evaluator: has the hooks.
-        inner: the engine whose class the evaluator names, where it overrides hooks of one that is composed.
+        inner: the evaluator's `backend_class`, if it has one and overrides old hooks as well.
     """
 
     def __init__(self, evaluator: OldForm, inner: Backend | None) -> None:

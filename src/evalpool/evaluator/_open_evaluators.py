@@ -1,4 +1,4 @@
-"""The evaluators that are open in this process, and what befalls all of them at once: its end, a signal, a fork."""
+"""The evaluators that are open in this process, and what happens to all of them at its end, at a signal, at a fork."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["close_all", "open_evaluators", "suspend_all"]
 logger = get_logger()
 
 open_evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()
-"""Those that are open here."""
+"""The evaluators that are open in this process."""
 
 
 @when_told_to_end
 def suspend_all() -> None:
-    """The program is told to end: every open evaluator leaves what is unfinished to be resumed; signals' handlers."""
+    """Make every open evaluator leave its unfinished jobs to be resumed. Called in signal handlers."""
     while True:
         try:
             evaluators = list(open_evaluators)
@@ -35,7 +35,7 @@ def suspend_all() -> None:
 
 
 def _leave_to_the_parent() -> None:
-    """In a forked child: the evaluators are the parent's. None of them is used, recorded or ended from here."""
+    """In a forked child: the evaluators are the parent's. The child uses, records and ends nothing of them."""
     for evaluator in list(open_evaluators):
         evaluator._after_fork()
     open_evaluators.clear()
@@ -46,7 +46,7 @@ at_fork(Order.CORE, _leave_to_the_parent)
 
 @atexit.register
 def close_all() -> None:
-    """At the interpreter's end: no evaluator leaves workers behind."""
+    """Close all open evaluators at the interpreter's end, so that no worker is left."""
     for evaluator in list(open_evaluators):
         try:
             evaluator.close()

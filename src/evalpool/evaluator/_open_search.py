@@ -1,4 +1,4 @@
-"""The search that an evaluator works on: begun anew or continued, in a storage that was given, or in none."""
+"""The search that an evaluator works on: a new or a continued one, in a given storage, or in memory."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ __all__ = ["OpenSearch"]
 
 
 class OpenSearch:
-    """A search as one evaluator has it open.
+    """A search that one evaluator has open.
 
     Args:
-        storage: a client, its URL, or None for the memory of the evaluator's own.
-        search_id: of a search to go on with; ``"latest"`` for the last one, None for a new one.
+        storage: a client, its URL, or None for the evaluator's own memory.
+        search_id: a search to continue; ``"latest"`` for the last one, None for a new one.
         job_type: ``"hpo"`` or ``"task"``.
         seed: of the evaluator.
-        seed_given: False where a search that goes on keeps the seed that it began with.
+        seed_given: whether the user gave the seed; if not, a continued search keeps its first one.
         check: raises if the workers cannot reach a storage.
-        user: whose end closes a storage that was given by its URL.
+        user: a storage that was given by its URL is closed with this object.
 
     Attributes:
         storage: the client.
-        own: the same, where none was given.
-        search_id: its id there.
-        begun: did this evaluator begin it?
+        own: the same, if no storage was given; else None.
+        search_id: the search's id in the storage.
+        begun: whether this evaluator began the search.
         owner: the evaluator's name in the records.
-        origin: the zero of its timestamps, by `_clock.monotonic`.
-        job_type, seed: as given, or as found.
-        others_write: may other clients add to what this evaluator records?
-        needs_json: does the storage keep text, not our objects?
+        origin: the zero of the search's timestamps, by `_clock.monotonic`.
+        job_type, seed: as given, or as found in the storage.
+        others_write: whether other clients may write to the same search.
+        needs_json: whether the storage keeps text instead of our objects.
 
     Raises:
         BadArgument: `storage` is neither a client nor a URL of one.
@@ -87,26 +87,26 @@ class OpenSearch:
         return storage
 
     def _keep_facts(self, seed_given: bool) -> None:
-        """A search that goes on has the seed that it began with, unless another one is given."""
+        """Record job type and seed. A continued search has its first seed, unless another one is given."""
         if self.storage.keeps and self.job_type == "task":  # for tables made from the storage
             self.storage.store_search_value(self.search_id, "job_type", self.job_type)
         if not self.others_write:
             return
         if not self.begun and not seed_given:
-            # There is none where the search was begun by hand, or by who died before it could say it.
+            # There is none if the search was created by hand, or if the process that began it died before this line.
             with contextlib.suppress(KeyError):
                 self.seed = self.storage.load_search_value(self.search_id, "seed")
                 return
         self.storage.store_search_value(self.search_id, "seed", self.seed)
 
     def leave(self) -> None:
-        """The evaluator is closed: flush the client; one that was given by its URL is closed. Raises `StorageError`."""
+        """At the evaluator's end: flush the client, or close it if it was given by its URL. Raises `StorageError`."""
         if self._from_url is None:
             self.storage.flush()
         else:
             self._from_url.close()
 
     def look_again(self, user: Any) -> None:
-        """After `leave`: open a client that was given by its URL again, for as long as `user` is there."""
+        """After `leave`: reopen a client that was given by its URL, for as long as `user` exists."""
         if self._from_url is not None:
             self.storage = self._from_url.again(user)

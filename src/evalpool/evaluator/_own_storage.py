@@ -1,4 +1,4 @@
-"""The storage of an evaluator that was given none: its jobs themselves, made into records when someone looks."""
+"""The storage of an evaluator that was given none: it keeps the job objects, and makes records of them on demand."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class OwnStorage(MemoryStorage):
         self.take_finished = self._finished.extend
 
     def serve(self, events: JobEvents) -> None:
-        """How the events of the jobs that will come are made."""
+        """Set what makes the events of jobs."""
         self._events = events
 
     @property
     def finished(self) -> list[Job[Any]]:
-        """The jobs that were gathered, in that order."""
+        """The gathered jobs, in the order in which they were gathered."""
         return list(self._finished)
 
     def read(self, after: Any) -> tuple[list[Event], Any]:

@@ -38,7 +38,7 @@ logger = get_logger()
 
 
 class Parts(NamedTuple):
-    """What an evaluator is made of, beside its search and its engine; see docs/architecture.md."""
+    """The parts of an evaluator, besides its search and its engine; see docs/architecture.md."""
 
     core: Core
     timers: Watchdog
@@ -72,10 +72,10 @@ def assemble(
     start: Callable[[], None],
     expect_deadlines: Callable[[], None],
 ) -> Parts:
-    """Make the parts of `evaluator`; what each argument is, the part says that takes it."""
+    """Make the parts of `evaluator`. Each argument is documented by the part that takes it."""
     name, durable = type(evaluator).__name__, search.storage.durable
     timers, hooks, back_off = Watchdog(f"evalpool-deadlines-{search.owner[:6]}"), HookQueue(callbacks), BackOff()
-    # In simulated time the timeline lends the resources, and keeps the jobs' limits.
+    # In simulated time, the timeline lends the resources and enforces the jobs' time limits.
     lent = resources if timeline is None else None
     ledger = JobLedger(num_workers, retries=retries, job_timeout=job_timeout, resources=lent)
     core = Core(ledger, backend, name=name, timeline=timeline, has_stopper=stopper is not None)
@@ -134,7 +134,7 @@ def assemble(
 
 
 def _describer(resources: Resources | None) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What a job's metadata say of what it was lent; what that raises is logged, and stops nobody."""
+    """Return a function that describes lent resources for a job's metadata. Its errors are logged and stop nothing."""
 
     def describe(extra: dict[str, Any]) -> dict[str, Any]:
         if resources is None:
@@ -142,7 +142,7 @@ def _describer(resources: Resources | None) -> Callable[[dict[str, Any]], dict[s
         try:
             return resources.describe(extra)
         except Exception:
-            logger.exception("%r could not be described; the metadata of the job lack what it was lent.", resources)
+            logger.exception("%r.describe raised; the job's metadata do not say which resources it had.", resources)
             return {}
 
     return describe

@@ -1,4 +1,4 @@
-"""What an engine may use of the evaluator: a `Port`; and a `Turn`, in a thread that waits for jobs."""
+"""What an engine may use of the evaluator: a `Port`; and, in a thread that waits for jobs, a `Turn`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["CannotStart", "Port", "Refusal", "Turn"]
 
 
 class CannotStart(Exception):
-    """No job can run on this engine; each ends with this text, as a failure of this kind."""
+    """Raised if no job can run on an engine: each job ends with this text, as a failure of this kind."""
 
     def __init__(self, kind: FailureKind, text: str) -> None:
         super().__init__(text)
@@ -44,13 +44,13 @@ class Port:
     Attributes:
         name: of the evaluator's class, for messages.
         search_id: of the search.
-        task: what a worker needs once, where it shares this process's memory; elsewhere see `setup`.
-        num_workers: how many workers there shall be.
+        task: what a worker in this process needs once; for other processes see `setup`.
+        num_workers: the number of workers.
         job_timeout: seconds that each job may run; None for no limit.
-        watches_starts: `started` must be called for each attempt. It costs a call per job, so only if this is set. May
-            turn True later, so read it anew for each attempt.
-        decides: there is a stopper, so `recorded` may answer that a job shall end.
-        has_deadlines: a job may have to be given up while it runs. May turn True later.
+        watches_starts: whether `started` must be called for each attempt; that costs a call per job. May become True
+            later, so read it for each attempt.
+        decides: whether there is a stopper, so that `recorded` may answer that a job shall end.
+        has_deadlines: whether a running job may have to be given up. May become True later.
     """
 
     __slots__ = (
@@ -88,17 +88,17 @@ class Port:
     """A running job recorded an objective at a budget; returns whether it shall end."""
 
     asked_to_stop: Callable[[Attempt], bool]
-    """Was this attempt asked to stop, or has it ended for the evaluator?"""
+    """Whether this attempt was asked to stop, or has ended as far as the evaluator is concerned."""
 
     add_slots: Callable[[int], None]
-    """There are so many slots more, or fewer; at the beginning there are `num_workers`."""
+    """Change the number of slots, which is `num_workers` at first; the argument may be negative."""
 
     after: Callable[..., None]
     """Call a function after some seconds, ``after(seconds, function, *arguments)``, in the thread of timers; it must
     return at once."""
 
     lost: Callable[[Callable[[], set[int]], int, BaseException], None]
-    """After an error of the engine's own: end what runs and is not among its jobs.
+    """After an error in the engine itself: end the running jobs that it does not have any more.
 
     ``lost(numbers, slots, error)``: `numbers` returns the numbers of the jobs that the engine has, `slots` is how many
     slots it has now."""
@@ -140,10 +140,10 @@ class Port:
         self._channel = LocalChannel(self)
 
     def evaluate(self, attempt: Attempt, worker: Worker | None = None) -> Outcome:
-        """Run the run-function here and now, in this process and thread; `started` is not called.
+        """Run the run-function now, in this thread; `started` is not called.
 
-        The record names `worker` as the one that ran it, or none.
-        Never raises, whatever the run-function does, unless `task.lets_interrupts_through` was set.
+        The job's record names `worker`, or none. Never raises, whatever the run-function does, unless
+        `task.lets_interrupts_through` was set.
         """
         number = attempt.number
         job = attempt.job.number
@@ -153,7 +153,7 @@ class Port:
         return outcome
 
     async def aevaluate(self, attempt: Attempt, worker: Worker | None = None) -> Outcome:
-        """As `evaluate`, of an async run-function inside a running event loop."""
+        """As `evaluate`, for an async run-function inside a running event loop."""
         number = attempt.number
         job = attempt.job.number
         outcome = await self.task.acall(job, number, attempt.configuration, self._channel, attempt.extra, worker)
@@ -162,33 +162,33 @@ class Port:
         return outcome
 
     def worker(self, name: str) -> Worker:
-        """A worker of this process and host, for `started` and `evaluate`."""
+        """Return a `Worker` of this process and host, for `started` and `evaluate`."""
         return Worker(name, socket.gethostname(), os.getpid())
 
     def forced(self, attempt: Attempt, text: str, worker: Worker | None = None) -> Outcome:
-        """The outcome of an attempt that was stopped by force just now, from when it was seen to start."""
+        """Return the outcome of an attempt that was just stopped by force; it began when its start was reported."""
         job = attempt.job
         start = None if job._started is None else job._started + self._search.origin
         return failed(job._stop or FailureKind.TIMEOUT, text, start=start, end=monotonic(), worker=worker)
 
     def find(self, number: int, attempt: int) -> Attempt | None:
-        """The attempt that runs, from its job's number and its own; None if it does not run (any more)."""
+        """Return the running attempt with this job number and attempt number; None if it does not run."""
         found = self._running.get(number)
         return found if found is not None and found.number == attempt else None
 
     def set_workers(self, count: int) -> None:
-        """There are now so many workers, as `Evaluator.num_workers` tells; slots are not changed by this."""
+        """Set the number of workers that `Evaluator.num_workers` shows; this does not change the slots."""
         self.num_workers = count
         self._workers_changed(count)
 
     def setup(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
-        """What each worker of another process needs once, pickled.
+        """Return what a worker in another process needs once, pickled.
 
         Args:
             apart: takes the large buffers (numpy arrays) of the task, which are then not in its pickle (PEP 574).
 
         Raises:
-            CannotStart: the run-function cannot be pickled; let it pass, and each job ends so.
+            CannotStart: the run-function cannot be pickled. Do not catch it: then each job ends with the reason.
         """
         packed = self.pack(apart)
         if packed.error:
@@ -196,7 +196,7 @@ class Port:
         return packed
 
     def pack(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
-        """As `setup`, but a run-function that cannot be pickled is told in `WorkerSetup.error`."""
+        """As `setup`, but if the run-function cannot be pickled, `WorkerSetup.error` says why."""
         return pack(self.task, self._search, self.name, self._needed, apart)
 
     @property
@@ -206,7 +206,7 @@ class Port:
 
 
 class Refusal(Backend):
-    """Takes the place of an engine that did not start: each attempt ends with the reason."""
+    """Replaces an engine that did not start: each attempt ends with the reason."""
 
     def __init__(self, port: Port, error: Exception) -> None:
         self._port = port
@@ -220,12 +220,12 @@ class Refusal(Backend):
 
 
 class Turn:
-    """One wait of a caller's thread for jobs, as an engine sees it that works in this thread.
+    """One wait of a caller's thread for jobs; given to an engine that works in this thread.
 
     Attributes:
-        deadline: when its time is up, by the monotonic clock; None if it waits as long as it takes.
-        watchers: functions that are called when a job ended, as by `on_wake`; who adds one here takes it away again,
-            and so is called only while this thread sleeps.
+        deadline: when the time is up, by the monotonic clock; None without a limit.
+        watchers: functions that are called when a job has ended, as those of `on_wake`. An engine that adds one here
+            must remove it again; so it can have it called only while this thread sleeps.
     """
 
     __slots__ = ("_core", "_inbox", "_size", "deadline", "wakers", "watchers")
@@ -239,24 +239,24 @@ class Turn:
         self.wakers: list[Callable[[], None]] | None = None
 
     def done(self) -> bool:
-        """Are the jobs there for which it waits?"""
+        """Whether the awaited jobs are done."""
         inbox = self._inbox
         size, outstanding = self._size, inbox.outstanding
         return len(inbox.done) >= (size if size < outstanding else outstanding)
 
     def rest(self) -> float | None:
-        """Seconds until its time is up, 0.0 if it is; None if there is no limit."""
+        """Return the seconds until the time is up, at least 0.0; None without a limit."""
         return None if self.deadline is None else max(0.0, self.deadline - monotonic())
 
     def on_wake(self, call: Callable[[], None]) -> None:
-        """Have `call` called when a job ended, by whichever thread, until this wait ends; it must return at once."""
+        """Have `call` called, in any thread, when a job has ended, until this wait ends. It must return at once."""
         if self.wakers is None:
             self.wakers = []
         self.wakers.append(call)
         self._inbox.watchers.append(call)
 
     def until_ended(self, attempt: Attempt) -> bool:
-        """Block until an attempt runs no more; False if the time was up before."""
+        """Block until an attempt does not run any more; False if the time was up before."""
         core, running, number = self._core, self._core.ledger.running, attempt.job.number
         core.wakes_at_every_report = True
         with defer_signals(), core.condition:
@@ -268,7 +268,7 @@ class Turn:
         return True
 
     def end(self) -> None:
-        """The wait is over; called by the evaluator."""
+        """End the wait; called by the evaluator."""
         for call in self.wakers or ():
             if call in self._inbox.watchers:
                 self._inbox.watchers.remove(call)

@@ -16,7 +16,7 @@ __all__ = ["queued"]
 if TYPE_CHECKING:
 
     class QueuedEvaluator(Evaluator):
-        """What type checkers know of the classes that `queued` makes."""
+        """The classes that `queued` makes, for type checkers."""
 
         def __init__(
             self, run_function: Callable[..., Any], *, queue: Iterable[Any], queue_pop_per_task: int = 1, **kwargs: Any
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
-    """Make of an evaluator class one that lends each job resources from a queue.
+    """Make an evaluator class that lends each job resources from a queue.
 
     The new class, ``Queued<Evaluator>``, takes two more arguments: ``queue``, a list of resources of any type, and
     ``queue_pop_per_task=1``, how many each job borrows. The run-function receives them as the keyword argument
-    ``dequed``, a list; the job's metadata holds them as text, joined by commas. A resource is never lent twice, and
-    comes back whatever becomes of the job, at the end of the queue; jobs wait while there are too few.
+    ``dequed``, a list; the job's metadata holds them as text, joined by commas. A resource is lent to one job at a
+    time. However the job ends, the resource returns to the end of the queue. Jobs wait while there are too few.
 
     >>> from evalpool import SerialEvaluator
     >>> with queued(SerialEvaluator)(lambda job, dequed: dequed[0], queue=[7, 8]) as evaluator:
@@ -38,8 +38,8 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
     [7, 8, 7]
 
     Raises:
-        BadArgument: no evaluator class, or one that lends from a queue already; at construction, a queue shorter than
-            `queue_pop_per_task`.
+        BadArgument: not an evaluator class, or one that already lends from a queue; at construction, a queue shorter
+            than `queue_pop_per_task`.
     """
     if not (isinstance(evaluator_class, type) and issubclass(evaluator_class, Evaluator)):
         raise BadArgument(f"queued takes an evaluator class, such as ThreadPoolEvaluator; got {evaluator_class!r}.")
@@ -65,7 +65,7 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
 
 
 class ResourceQueue:
-    """Resources that are lent to jobs in turn; the part that `queued` hands in."""
+    """Resources that are lent to jobs in turn, for `queued`."""
 
     def __init__(self, queue: Iterable[Any], each: int) -> None:
         self._free = _check_queue(queue)
@@ -77,18 +77,18 @@ class ResourceQueue:
             )
 
     def acquire(self, job: Job[Any]) -> dict[str, Any] | None:
-        """As many as a job borrows, as its keyword argument ``dequed``; None while there are too few."""
+        """Return the resources for one job, as its keyword argument ``dequed``; None while there are too few."""
         if len(self._free) < self._each:
             return None
         return {"dequed": [self._free.popleft() for _ in range(self._each)]}
 
     def release(self, job: Job[Any]) -> None:
-        """To the end of the queue with what a job had."""
+        """Put a job's resources at the end of the queue."""
         if job._extra is not None:
             self._free.extend(job._extra["dequed"])
 
     def describe(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """As text, joined by commas."""
+        """Return the resources as text, joined by commas."""
         return {"dequed": ",".join(str(resource) for resource in extra["dequed"])}
 
 

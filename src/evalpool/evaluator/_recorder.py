@@ -1,4 +1,4 @@
-"""What the storage hears of jobs, and when. Which of four ways that is, is chosen once, by the storage.
+"""What the storage is told of jobs, and when. There are four ways; the kind of storage decides which one, once.
 
 ::
 
@@ -9,8 +9,8 @@
     ended             -                 -               -                     append_soon, from any thread
     gathered          -                 the job         append, with its end  append, with its end if that is new
 
-At submission trouble is raised, before a job is taken. All else has happened already, so nothing that goes wrong with
-the storage may lose it: see `StorageRecorder` (`_storage_recorder.py`).
+An error at submission is raised, and no job is submitted. All other events have happened already, so an error of the
+storage must not lose them: see `StorageRecorder` (`_storage_recorder.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["OwnRecorder", "Ownership", "Recorder", "recorder_for"]
 
 
 class Ownership(Protocol):
-    """Whose the jobs are that this evaluator submitted; see `Fence`."""
+    """Which of this evaluator's jobs are still its own; see `Fence`."""
 
     claimed: dict[int, Job[Any]]
     taken_up: set[int]
@@ -45,15 +45,15 @@ class Ownership(Protocol):
 
 
 class Recorder:
-    """What a storage hears that keeps nothing: nothing.
+    """The base; also the recorder for a storage that keeps nothing: it records nothing.
 
     Attributes:
-        keeps: does it hear anything? Else `gathered` need not be called.
-        hears_starts: of each start; else `started` need not be called.
-        unrecorded: numbers of jobs that have ended, and whose outcome the storage does not have; under the core's lock
-            each is added. None where the storage does not hear of an end before the job is gathered; then `outcomes`
-            need not be called.
-        noted: events of running jobs, to be written in the caller's thread, by `write_noted`.
+        keeps: whether anything is recorded; if not, `gathered` need not be called.
+        hears_starts: whether starts are recorded; if not, `started` need not be called.
+        unrecorded: numbers of jobs that have ended, and whose outcome the storage does not have yet; the core adds them
+            under its lock. None if outcomes are recorded only when jobs are gathered; then `outcomes` need not be
+            called.
+        noted: events of running jobs, which `write_noted` writes in the caller's thread.
     """
 
     keeps = False
@@ -62,48 +62,48 @@ class Recorder:
     noted: Iterable[Event] = ()
 
     def created(self, jobs: list[Job[Any]]) -> None:
-        """New jobs, before they are taken. Raises what prevents their records. In the caller's thread."""
+        """Record new jobs, before they are submitted. Raises if they cannot be recorded. In the caller's thread."""
 
     def created_again(self, jobs: list[Job[Any]]) -> None:
-        """As `created`, where an interrupt struck, and it is not known whether the storage has them. Never raises."""
+        """As `created`, after an interrupt of it, when the storage may have them or not. Never raises."""
 
     def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None) -> None:
-        """A job begins to run, `start` seconds after the search. Any thread."""
+        """Record that a job begins to run, `start` seconds after the search. Any thread."""
 
     def recorded(self, job: Job[Any], budget: float, objective: Any) -> None:
-        """A running job gave an intermediate result. Any thread."""
+        """Record an intermediate result of a running job. Any thread."""
 
     def outcomes(self, jobs: list[Job[Any]]) -> None:
-        """Jobs have ended. Any thread, without a lock."""
+        """Record the outcomes of jobs that have ended. Any thread, without a lock."""
 
     def outcomes_of_ours(self, jobs: list[Job[Any]]) -> None:
-        """As `outcomes`, of jobs that are known to be ours."""
+        """As `outcomes`, for jobs that are known to be ours."""
 
     def drop(self, job: Job[Any]) -> None:
-        """Under the core's lock: what this job gave is not to be recorded, for it is another evaluator's."""
+        """Under the core's lock: do not record this job's outcome, because the job is another evaluator's."""
 
     def append_soon(self, events: list[Event]) -> bool:
-        """Let the storage have events when it can; False if that raised. Any thread."""
+        """Give events to the storage without waiting until they are written; False if that raised. Any thread."""
         return True
 
     def suspended(self, jobs: list[Job[Any]]) -> None:
-        """Jobs that are left to be resumed are given back. In the caller's thread."""
+        """Hear that `gather` or `close` returns jobs that are left to be resumed. In the caller's thread."""
 
     def gathered(self, jobs: list[Job[Any]]) -> None:
-        """Jobs are given back. In the caller's thread; returns when what it promises is kept."""
+        """Record that jobs are gathered. In the caller's thread; returns when the storage's promise is fulfilled."""
 
     def write_noted(self) -> None:
-        """Write what was noted of running jobs. In the caller's thread."""
+        """Write the noted events of running jobs. In the caller's thread."""
 
     def write_rest(self) -> None:
-        """Write what a storage could not take before. In the caller's thread, at the end."""
+        """Write what the storage could not take before. In the caller's thread, at the end."""
 
     def forget(self) -> None:
-        """In a forked child: what is to be written is the parent's."""
+        """In a forked child: drop what is to be written; the parent writes it."""
 
 
 class OwnRecorder(Recorder):
-    """Of an evaluator that was given no storage: its own one has the jobs themselves, and makes events of them."""
+    """The recorder of an evaluator without a given storage: its `OwnStorage` keeps the job objects."""
 
     keeps = True
 
@@ -126,12 +126,12 @@ def recorder_for(
     ownership: Ownership,
     held: Callable[[list[Job[Any]]], list[Job[Any]]],
 ) -> Recorder:
-    """The recorder for the storage of `search`.
+    """Return the recorder for the storage of `search`.
 
     Args:
-        back_off: how long it is left alone after it failed.
+        back_off: until when a storage that failed is not asked.
         ownership: whether jobs are still ours.
-        held: with some jobs, all those that have not been given back; asked where the storage has lost records.
+        held: returns the given jobs and all that have not been gathered; called if the storage has lost records.
     """
     from evalpool.evaluator._storage_recorder import DurableRecorder, MemoryRecorder
 

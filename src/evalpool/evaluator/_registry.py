@@ -10,5 +10,5 @@ __all__ = ["EVALUATORS"]
 EVALUATORS: Registry[type[Evaluator]] = Registry(
     "backends", "evaluator method", lambda: Evaluator, makers=("launchers", "evaluator_class")
 )
-"""The known backends, by method name; other packages add theirs by the entry-point groups ``evalpool.backends``, of
+"""The known backends, by method name. Other packages add theirs by the entry-point groups ``evalpool.backends``, for
 `Backend` or `Evaluator` classes, and ``evalpool.launchers``."""

@@ -1,4 +1,4 @@
-"""Taking up what a dead owner left: what had finished is given back, what was lost is run again."""
+"""Continues a search whose owner has ended: `gather` returns what had finished, and lost jobs run again."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["Resumption", "given_up"]
 
 
 class Resumed(NamedTuple):
-    """What a search has left.
+    """The jobs that were found in a search.
 
     Attributes:
-        restored: had finished.
-        again: to be run again.
-        last_chances: to be run again, each alone: with one more loss it is given up.
-        given_up: with their outcomes.
+        restored: jobs that had finished.
+        again: jobs to be run again.
+        last_chances: jobs to be run again, each alone; if one is lost once more, it is given up.
+        given_up: jobs that are given up, with their outcomes.
     """
 
     restored: list[Job[Any]]
@@ -40,18 +40,18 @@ class Resumed(NamedTuple):
 
 
 class Resumption:
-    """Takes up the jobs of a search that goes on. In the caller's thread.
+    """Takes up the jobs of a continued search. In the caller's thread.
 
     Args:
-        evaluator: whose jobs the resumed ones become.
-        search: which one.
+        evaluator: becomes the evaluator of the resumed jobs.
+        search: the continued search.
         core: takes the jobs.
-        recorder: hears of those that are given up.
+        recorder: records the jobs that are given up.
         fence: is told which jobs were claimed.
         foreign_jobs: has followed the search from its first record on.
         submissions: accepts the jobs that run again.
         start: starts the engine, once.
-        is_isolated: can no job end the evaluator? Then none is given up.
+        is_isolated: whether no job can end the evaluator; then no job is given up.
     """
 
     def __init__(
@@ -98,23 +98,23 @@ class Resumption:
         return len(found.again) + len(found.last_chances)
 
     def _find(self, max_lost: int | None) -> Resumed:
-        """Claim what was lost, and see what had finished. Costs the jobs of the search.
+        """Claim the lost jobs, and find the finished ones. Costs the jobs of the search.
 
-        Of the jobs that ran when their evaluator ended, one may have ended it, and the others were beside it by chance.
-        So the last run before a job is given up is one in which nothing else runs, and only the culprit is lost again.
+        If several jobs ran when their evaluator ended, one of them may have ended it, and the others are innocent. So
+        in its last attempt before it is given up, a job runs alone: only the job that ends evaluators is lost again.
         """
         search = self._search
         storage = search.storage
         storage.flush()
         lost = storage.claim_lost(search.search_id, search.owner)
         found = Resumed([], [], [], [])
-        # The follower gives each job once: what is restored here is no news of other clients, however often one
-        # resumes and whatever they finish meanwhile.
+        # The follower gives each job once: what is restored here is never returned as another client's job, however
+        # often `resume` is called and whatever other clients finish meanwhile.
         for record in self._foreign_jobs.follower().poll():
             if record.status in (JobStatus.DONE, JobStatus.FAILED):
                 job = job_of(record, search)
                 job._history = {**(job._history or {}), "restored": True}
-                job._gathered = None  # this evaluator has not given it back yet
+                job._gathered = None  # `gather` of this evaluator has not returned it yet
                 found.restored.append(job)
         found.restored.sort(key=lambda job: (job.metadata.get("timestamp_end") or 0.0, job.number))
         for record in lost:
@@ -145,11 +145,11 @@ class Resumption:
 
 
 def given_up(record: JobRecord) -> Outcome:
-    """What a job ends as that was lost too often."""
+    """Return the outcome of a job that was lost too often."""
     times = "once" if record.lost == 1 else f"{record.lost} times"
     return failed(
         FailureKind.WORKER_DIED,
-        f"given up: it ran {times} when its evaluator's program ended without a word, and may be what ended it "
-        f"({'; '.join(record.attempt_errors)}). Run it where a job cannot end the program, such as "
+        f"given up: it ran {times} when its evaluator's program ended without closing the evaluator, and may have "
+        f"ended it ({'; '.join(record.attempt_errors)}). Run it where a job cannot end the program, such as "
         'method="process", or with resume(max_lost=None).',
     )

@@ -1,4 +1,4 @@
-"""What the engine says of attempts that run: that one has begun, and what it recorded."""
+"""Takes what the engine reports of running attempts: their starts, and the results that they record."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["RunningAttempts"]
 
 
 class RunningAttempts:
-    """Takes it from any thread, without a lock; deadlines count from here.
+    """Takes starts and records from any thread, without a lock. Time limits count from the reported start.
 
     Args:
-        watching: whoever hears of it.
+        watching: passes starts and records to stopper, recorder and callbacks.
         timeline: of simulated time, or None.
         origin: when the search began, by `_clock.monotonic`.
     """
@@ -33,13 +33,13 @@ class RunningAttempts:
         self._origin = origin
 
     def watches_starts(self) -> bool:
-        """Must the backend tell when an attempt starts? It costs a call per job, so only if somebody wants to know."""
+        """Whether the backend must report when an attempt starts. That costs a call per job, so only if it is used."""
         if self._timeline is not None:
-            return False  # a job starts when the timeline says so; when it really does is no news
+            return False  # the timeline decides when a job starts; its real start does not matter
         return self._core.has_deadlines or self._watching.starts
 
     def started(self, attempt: Attempt, worker: Worker | None = None) -> None:
-        """An attempt begins to run."""
+        """Take the start of an attempt."""
         job = attempt.job
         job._started = monotonic() - self._origin
         self._core.stops.started(attempt)
@@ -47,7 +47,7 @@ class RunningAttempts:
             self._watching.started(job, job._started, attempt.number, worker)
 
     def recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
-        """It recorded an intermediate result; returns whether it shall stop."""
+        """Take an intermediate result of an attempt; return whether it shall stop."""
         job = attempt.job
         if self._timeline is not None:
             return self._timeline.recorded(job.number, budget, objective)

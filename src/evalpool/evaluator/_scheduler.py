@@ -1,16 +1,16 @@
-"""Which ready job goes next: by priority, the higher first; then those that are retried; then in order of submission.
+"""Which ready job runs next: the one with the highest priority; then retried jobs; then the order of submission.
 
 ::
 
-    urgent   a heap: of a priority above 0, or retried          first
-    fresh    a deque: of priority 0, never retried              then
-    later    a heap: of a priority below 0                      last
+    urgent   a heap: priority above 0, or retried          first
+    fresh    a deque: priority 0, not retried              then
+    later    a heap: priority below 0                      last
 
-Nearly all jobs have priority 0 and succeed, so they pass through the deque alone, whose ends cost nothing. A job in
-a heap costs O(log n) in the number of those in it.
+Nearly all jobs have priority 0 and succeed, so they pass only through the deque, in constant time. A job in a heap
+costs O(log n), where n is the size of the heap.
 
-No lock, no clock: its methods are called under the core's lock. The resources that `queued` lends are the one part of
-it that is not ours.
+No lock, no clock: the methods are called under the core's lock. Only the resources that `queued` lends may be foreign
+code.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ class Resources(Protocol):
     """What is lent to jobs while they run. `acquire` and `release` are called under the core's lock."""
 
     def acquire(self, job: Job[Any]) -> dict[str, Any] | None:
-        """Lend a job what it needs, as keyword arguments of its run-function; None: not yet, it must wait."""
+        """Lend a job what it needs, as keyword arguments of its run-function; None if it must wait."""
 
     def release(self, job: Job[Any]) -> None:
-        """Take back what `acquire` lent, from `job._extra`; whatever became of the job."""
+        """Take back what `acquire` lent, from `job._extra`, however the job ended."""
 
     def describe(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """What a job's metadata says of what it was lent. In the caller's thread."""
+        """Return what a job's metadata says of its resources. In the caller's thread."""
 
 
 class Scheduler:
     """The ready jobs, in the order in which they get slots.
 
-    A job that ended while it was ready stays in its queue until it is its turn: whoever takes it leaves it out. So to
-    cancel a thousand ready jobs is no search through a thousand for each.
+    A job that ended while it was ready stays in its queue until it would be next; then it is skipped. So cancelling a
+    ready job does not search the queue.
 
     Attributes:
-        fresh, urgent, later: the queues, see above; the same objects for ever. Entries of a heap end with their job.
-        resources: what is lent to jobs, None for nothing.
+        fresh, urgent, later: the queues, see above; never replaced. The last item of an entry in a heap is its job.
+        resources: what is lent to jobs, or None.
     """
 
     __slots__ = ("fresh", "later", "resources", "urgent")
@@ -62,7 +62,7 @@ class Scheduler:
         self.resources = resources
 
     def add(self, jobs: list[Job[Any]]) -> None:
-        """Jobs that are ready, in the order of submission."""
+        """Add ready jobs, in the order of submission."""
         for job in jobs:
             if job.options is not NO_OPTIONS:
                 break
@@ -76,7 +76,7 @@ class Scheduler:
                 self.fresh.append(job)
 
     def add_retried(self, job: Job[Any]) -> None:
-        """A job that is to be run again: before all others of its priority."""
+        """Add a job that is to be run again: before all jobs of its priority that are not retried."""
         self._push(job, retried=True)
 
     def _push(self, job: Job[Any], retried: bool) -> None:
@@ -84,7 +84,7 @@ class Scheduler:
         heapq.heappush(self.later if priority < 0 else self.urgent, (-priority, not retried, job.number, job))
 
     def first(self) -> Job[Any] | None:
-        """The job whose turn it is; it stays in its queue."""
+        """Return the next job, or None; it stays in its queue."""
         if self.urgent:
             return self.urgent[0][-1]
         if self.fresh:
@@ -92,7 +92,7 @@ class Scheduler:
         return self.later[0][-1] if self.later else None
 
     def drop_first(self) -> None:
-        """Take the `first` out of its queue. It is in another place by now."""
+        """Remove the `first` job from its queue. The caller has put it elsewhere before."""
         if self.urgent:
             heapq.heappop(self.urgent)
         elif self.fresh:
@@ -101,7 +101,7 @@ class Scheduler:
             heapq.heappop(self.later)
 
     def remove(self, job: Job[Any]) -> bool:
-        """Take one job out, wherever it stands; False if it is not here. Costs the jobs that are ready."""
+        """Remove a job from its queue; False if it is in none. Costs the jobs that are ready."""
         with contextlib.suppress(ValueError):
             self.fresh.remove(job)
             return True
@@ -114,13 +114,13 @@ class Scheduler:
         return False
 
     def clear(self) -> None:
-        """Nothing is ready any more."""
+        """Remove all jobs."""
         self.fresh.clear()
         self.urgent.clear()
         self.later.clear()
 
     def __iter__(self) -> Iterator[Job[Any]]:
-        """The ready jobs, in their order. Costs the jobs that are ready."""
+        """Yield the ready jobs, in their order. Costs the jobs that are ready."""
         yield from (entry[-1] for entry in sorted(self.urgent, key=_rank))
         yield from self.fresh
         yield from (entry[-1] for entry in sorted(self.later, key=_rank))

@@ -1,4 +1,4 @@
-"""What an evaluator says of itself and of its search: facts, records, tables."""
+"""The read-only part of `Evaluator`: its properties, and the records and tables of its search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["SearchView"]
 
 
 class SearchView:
-    """The part of an evaluator's face that only tells. Every method and property is for any thread."""
+    """The read-only properties and methods of an evaluator. All may be used from any thread."""
 
     _run_function: Callable[..., Any]
     _run_function_kwargs: dict[str, Any]
@@ -48,7 +48,7 @@ class SearchView:
 
     @property
     def storage(self) -> Storage:
-        """Where this evaluator's records are kept. One that was given by its URL is opened again after `close`."""
+        """Where this evaluator's records are kept. After `close`, a storage that was given by its URL is reopened."""
         if self._core.closed:
             self._search.look_again(self)
         return self._search.storage
@@ -70,7 +70,7 @@ class SearchView:
 
     @property
     def run_function_kwargs(self) -> dict[str, Any]:
-        """Its keyword arguments."""
+        """The keyword arguments of the run-function."""
         return self._run_function_kwargs
 
     @property
@@ -80,17 +80,17 @@ class SearchView:
 
     @property
     def is_master(self) -> bool:
-        """Does this process search? False only on the serving ranks of an MPI evaluator."""
+        """Whether this process searches. False only on the serving ranks of an MPI evaluator."""
         return not self._serves
 
     @property
     def num_jobs_submitted(self) -> int:
-        """Jobs that this evaluator took."""
+        """How many jobs were submitted to this evaluator."""
         return self._core.num_submitted
 
     @property
     def num_jobs_gathered(self) -> int:
-        """Jobs that this evaluator gave back."""
+        """How many jobs this evaluator has returned."""
         return self._core.num_gathered
 
     def __repr__(self) -> str:
@@ -100,10 +100,10 @@ class SearchView:
         return f"{type(self).__name__}(num_workers={self._num_workers}, search_id={self._search.search_id!r}, {state})"
 
     def best(self, n: int = 1) -> list[Job[Any]]:
-        """The `n` best jobs of this search, best first; see `evalpool.best`. Costs the jobs of the search.
+        """Return the `n` best jobs of this search, best first; see `evalpool.best`. Costs the jobs of the search.
 
-        All that is recorded counts, also what other clients and earlier runs found. A search that is marked
-        to be minimised (``evalpool run --minimize``) has its smallest objectives first.
+        All recorded jobs count, also those of other clients and earlier runs. For a search that is marked to be
+        minimised (``evalpool run --minimize``), the smallest objective is the best.
 
         Raises:
             BadArgument: the storage keeps nothing, or `n` is below 1.
@@ -114,7 +114,7 @@ class SearchView:
         return best(jobs, n, minimize=minimizes(self.storage, self._search.search_id))
 
     def results(self) -> list[JobRecord]:
-        """The records of all jobs of this search, also of other clients', in the order of their numbers.
+        """Return the records of all jobs of this search, also those of other clients, ordered by number.
 
         Raises:
             BadArgument: the storage keeps nothing.
@@ -122,7 +122,7 @@ class SearchView:
         return self.storage.results(self._search.search_id)
 
     def to_dataframe(self) -> Any:
-        """`results` as a `pandas.DataFrame` with the columns of the tables (extra ``pandas``)."""
+        """Return `results` as a `pandas.DataFrame` with the columns of the tables (extra ``pandas``)."""
         from evalpool.tables._frames import frame_of
 
         return frame_of(self.results(), self._search.job_type)
@@ -140,12 +140,12 @@ class SearchView:
         return write_parquet(path, self.results(), self._search.job_type)
 
     def dump_jobs_done_to_csv(self, log_dir: str = ".", filename: str = "results.csv", flush: bool = False) -> Path:
-        """Write the jobs that have ended to ``<log_dir>/<filename>``, whole; deephyper's name for `to_csv`.
+        """Write all jobs that have ended to ``<log_dir>/<filename>``. As `to_csv`, with the name that deephyper uses.
 
         Args:
             log_dir: an existing directory.
             filename: of the table.
-            flush: return only when the file is on the disk, not in the system's cache.
+            flush: return only when the file is on the disk, not only in the system's cache.
         """
         from evalpool.tables._tables import write_table
 

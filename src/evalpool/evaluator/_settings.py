@@ -1,4 +1,4 @@
-"""The arguments of an evaluator, checked at the border."""
+"""Checks the arguments of an evaluator."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = [
     "check_stopper",
     "check_workers",
     "stopper_for",
-    "told_by_stopper",
     "unpicklable_task",
     "unreachable",
+    "with_stopped_early",
 ]
 
 
@@ -88,8 +88,8 @@ def check_kwargs(value: Any) -> dict[str, Any]:
 
 
 def check_retries(value: Any) -> dict[FailureKind, int]:
-    """How many failures of each kind a job may have and still be run again."""
-    if is_whole(value):  # the common case does without pydantic, whose import takes longer than all of ours
+    """Return, by kind of failure, after how many failures a job is still run again."""
+    if is_whole(value):  # the common case needs no pydantic, whose import takes longer than all of ours
         count = check_number("retries", value, 0)
         return {FailureKind.WORKER_DIED: count, FailureKind.RAISED: count}
     from evalpool.models import Retries
@@ -118,7 +118,7 @@ def check_stopper(value: Any) -> Any:
 
 
 def stopper_for(prototype: Any, job: Job[Any], storage: Any) -> Any:
-    """One job's own stopper: made by the prototype if it shares something between jobs, else a copy of it."""
+    """Return the stopper for one job: made by the prototype if its stoppers share something, else a copy of it."""
     if callable(getattr(prototype, "for_job", None)):
         return prototype.for_job(job.number, job.args)
     import copy
@@ -128,8 +128,8 @@ def stopper_for(prototype: Any, job: Job[Any], storage: Any) -> Any:
     return own
 
 
-def told_by_stopper(job: Job[Any], outcome: Outcome) -> Outcome:
-    """Say of a job that ended in its own way, where there is a stopper, whether it ended early on its advice."""
+def with_stopped_early(job: Job[Any], outcome: Outcome) -> Outcome:
+    """Set `stopped_early` for a job that ended by itself: whether it ended early because a stopper advised it."""
     if outcome.status is not JobStatus.DONE or outcome.kind is not None:
         return outcome
     stopper = job._stopper
@@ -138,7 +138,7 @@ def told_by_stopper(job: Job[Any], outcome: Outcome) -> Outcome:
 
 
 def _is_complete(stopper: Any) -> bool:
-    """Has its job come as far as it shall? One of deephyper's says so by its last step."""
+    """Whether the job reached its last step. Stoppers of deephyper say so by `step` and `max_steps`."""
     complete = getattr(stopper, "is_complete", None)
     if complete is not None:
         return bool(complete)
@@ -147,7 +147,7 @@ def _is_complete(stopper: Any) -> bool:
 
 
 def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:
-    """Refuse keywords that no constructor along the class's line takes, with the list of those that one does."""
+    """Raise `BadArgument` for keywords that no constructor of the class or its bases takes; it lists the known ones."""
     import inspect
 
     known: dict[str, None] = {}
@@ -177,7 +177,7 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
     where = {"PROCESSES": "processes", "CLUSTER": "all over a cluster"}.get(needed.name, "on several hosts")
     if storage.ranks_only:
         return NotShareable(
-            f"{type(storage).__name__} is reached by the ranks of its communicator only, and the workers of "
+            f"Only the ranks of its communicator can reach a {type(storage).__name__}, and the workers of "
             f"{evaluator} are other processes. Use JournalStorage(directory), SQLiteStorage(path) on one host, or "
             "RedisStorage(host); or give no storage if the run-function does not use it."
         )
@@ -191,10 +191,10 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
 
 
 def unpicklable_task(run_function: Any, error: Exception) -> str:
-    """Why no job of this evaluator can run."""
+    """Return the message that says why no job of this evaluator can run."""
     return (
         f"The run-function {run_function!r} or its run_function_kwargs cannot be pickled for the workers: "
-        f"{type(error).__name__}: {error}. Create what cannot travel (locks, connections, open files) inside the "
+        f"{type(error).__name__}: {error}. Create what cannot be pickled (locks, connections, open files) inside the "
         "run-function."
     )
 
@@ -205,15 +205,16 @@ _IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
 def check_configuration(
     value: Any, to_json: bool = False, options: dict[int, JobOptions] | None = None
 ) -> dict[str, Any]:
-    """Return a copy that shares no container with `value`.
+    """Return a copy of a configuration that shares no container with `value`.
 
-    Of a `Submission`, which is refused without `options`, that of its configuration; its options are put into them
-    under the `id` of the copy: so plain dicts pay nothing for them.
+    For a `Submission`, which is refused if `options` is None, this copies its configuration and puts its options into
+    `options`, under the `id` of the copy. So plain dicts have no cost for options.
 
-    Lists, dicts and sets in it are copied deeply; other objects, arrays among them, are taken as they are: a
-    copy of a 10 MB array per job costs more than the dispatch of a thousand jobs.
+    Lists, dicts and sets are copied deeply. Other objects, such as arrays, are not copied: copying a 10 MB array for
+    each job costs more than the dispatch of a thousand jobs.
 
-    Raises `BadArgument`; for what cannot be copied `NotJSON`, if it is to become JSON (`to_json`) and cannot.
+    Raises `BadArgument`; or, for a value that cannot be copied, `NotJSON`, if it is to become JSON (`to_json`) and
+    cannot.
     """
     if type(value) is not dict and not isinstance(value, dict):
         if options is not None and isinstance(value, Submission):
@@ -233,7 +234,7 @@ def check_configuration(
                     import copy
 
                     copied[key] = copy.deepcopy(item)
-            except Exception as error:  # of a value's own methods, or it is nested too deeply
+            except Exception as error:  # raised by a value's own methods, or because it is nested too deeply
                 if to_json:
                     jsonable(item, key)
                 raise BadArgument(

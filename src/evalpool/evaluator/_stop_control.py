@@ -1,22 +1,23 @@
-"""Whatever ends jobs before they end by themselves: a job timeout, `cancel`, the time budget, `suspend`, `close`.
+"""Ends jobs early: for a job timeout, `cancel`, the time budget, `suspend`, `close`.
 
 ::
 
     stop(attempt, kind)       CANCELLING, the engine is told         grace: 0.25 s, by default
       _force                  the engine stops it by force           or cannot: the attempt is disowned
-    decide(attempt, outcome)  what a job ends as that came back after all
+    decide(attempt, outcome)  the final outcome of a job that returned after all
 
-Timers are those of one heap (`Watchdog`), each an attempt and an action that finds out whether it is still due.
+All timers are in one heap (`Watchdog`); each is an attempt and an action, which checks whether it is still needed.
 
-What a job ends as is decided by its outcome's own start and end, never by the moment at which a timer fired or a result
-was read: this process may have been held up (Ctrl-Z, a laptop's lid, C code that holds the GIL) while its workers went
-on. A job that ended in its own way before its deadline, before the end of the time budget or before it was cancelled
-keeps its outcome, however late that is read; one that saw the request to stop as the last thing before it returned has
-not ended in its own way; and one that ran over its job timeout has timed out, also where its
-result was read before the timer could fire.
+The final outcome depends on when the attempt itself began and ended, never on when a timer fired or a result was read:
+this process may have been paused (Ctrl-Z, a closed laptop, C code that holds the GIL) while its workers continued. So:
 
-The times are those of the worker, on this host by the same clock as ours (CLOCK_MONOTONIC and its like). Of a worker on
-another host only the duration counts, from the start that was seen from here.
+- A job that ended by itself before its deadline, before the end of the time budget or before it was cancelled keeps
+  its outcome, however late that is read.
+- A job that saw the request to stop as the last thing before it returned did not end by itself.
+- A job that ran longer than its job timeout has timed out, even if its result was read before the timer fired.
+
+The times are the worker's. A worker on this host has the same clock (CLOCK_MONOTONIC or similar). For a worker on
+another host only the duration is used, from the start that was seen here.
 """
 
 from __future__ import annotations
@@ -36,19 +37,18 @@ if TYPE_CHECKING:
     from evalpool.evaluator._core import Core
     from evalpool.jobs._job import Job
 
-__all__ = ["GRACE", "HELD_UP", "STOP_TEXT", "StopControl"]
+__all__ = ["GRACE", "LONGEST_DELAY", "STOP_TEXT", "StopControl"]
 
 logger = get_logger()
 
 READY, CANCELLING = JobStatus.READY, JobStatus.CANCELLING
 
 GRACE = 0.25
-"""Seconds between a request to stop and force, unless an evaluator is told otherwise: enough to notice it and write a
-checkpoint's last line."""
+"""Seconds between a request to stop and force, by default: enough to notice the request and finish a checkpoint."""
 
-HELD_UP = 0.1
-"""Seconds by which a timer may be late on a busy machine. If it is later, this process was held up, and results may be
-there that nobody could read yet: they come first."""
+LONGEST_DELAY = 0.1
+"""Seconds by which a timer may be late on a busy machine. If it is later, this process was paused, and results may
+have arrived that were not read yet; they are read first."""
 
 STOP_TEXT = {
     FailureKind.TIMEOUT: "ran over its job timeout",
@@ -58,26 +58,26 @@ STOP_TEXT = {
 }
 
 FORCED = frozenset({FailureKind.WORKER_DIED, FailureKind.TIMEOUT, FailureKind.CANCELLED, FailureKind.SUSPENDED})
-"""How jobs end that do not end by themselves."""
+"""The kinds of outcomes of jobs that did not end by themselves."""
 
 
 class StopControl:
-    """Stops the jobs of one evaluator. Every method may be called from any thread; none is called under the core's
-    lock but those that say so.
+    """Stops the jobs of one evaluator. Any thread may call a method, without the core's lock unless the method says
+    otherwise.
 
     Args:
-        core: where the jobs run.
-        backend: which is asked to stop them.
-        after: ``after(seconds, call, *arguments)``: calls it then.
+        core: the evaluator's core.
+        backend: is asked to stop attempts.
+        after: ``after(seconds, call, *arguments)``, a timer.
         name: of the evaluator's class, for messages.
         origin: when the search began, by `clock`.
         grace: seconds between a request to stop and force.
-        may_suspend: can jobs be left to be resumed, in a storage that outlives this program?
-        clock: seconds.
+        may_suspend: whether jobs can be left to be resumed: the storage must outlive this program.
+        clock: returns seconds.
 
     Attributes:
         timeout: the time budget in seconds, or None.
-        budget_end: when it is spent, by `clock`.
+        budget_end: when the time budget is spent, by `clock`.
     """
 
     def __init__(
@@ -101,16 +101,17 @@ class StopControl:
         self._grace = grace
         self.timeout: float | None = None
         self.budget_end = math.inf
-        self._budgets = 0  # how many there have been
+        self._budgets = 0  # how many budgets there have been
         self._budget_suspends = False
 
     # Requests to stop.
 
     def stop(self, attempt: Attempt, kind: FailureKind, asked: float = math.inf) -> bool:
-        """Ask an attempt to stop, and make sure that it will have. False if it has ended, or was asked before.
+        """Ask an attempt to stop, and enforce it after the grace. False if it has ended, or was asked before.
 
         Args:
-            asked: since when it was to stop, if before now: a job that ended before keeps its outcome.
+            asked: the time since which the job was to stop, if that is before now. A job that ended earlier keeps its
+                outcome.
         """
         core, job, now = self._core, attempt.job, self._clock()
         with defer_signals(), core.lock:
@@ -126,11 +127,11 @@ class StopControl:
         return True
 
     def _force(self, attempt: Attempt, due: float = math.inf) -> None:
-        """The grace is over: stop the job by force, or give up on it."""
+        """After the grace: stop the job by force, or give up on it."""
         core, job, running = self._core, attempt.job, self._ledger.running
         if running.get(job.number) is not attempt:
             return
-        if self._clock() - due > HELD_UP:  # its outcome may be there, and nobody could read it
+        if self._clock() - due > LONGEST_DELAY:  # its outcome may have arrived and not be read yet
             self._after(GRACE, self._force, attempt)
             return
         if self._backend.force_stop(attempt):
@@ -142,25 +143,25 @@ class StopControl:
         logger.warning(
             "Job %s %s and %s cannot stop it: it is reported as %s; its slot is free again when it ends.",
             job.id,
-            STOP_TEXT[job._stop] if job._stop else "was to stop",
+            STOP_TEXT[job._stop] if job._stop else "was asked to stop",
             self._name,
             job.objective,
         )
         core.record_ended([job])
 
     def started(self, attempt: Attempt) -> None:
-        """An attempt begins to run: its timeout counts from here."""
+        """Start the timer of an attempt that begins to run."""
         if attempt.timeout is not None:
             self._after(attempt.timeout, self._overtime, attempt, self._clock() + attempt.timeout)
 
     def _overtime(self, attempt: Attempt, due: float = math.inf) -> None:
-        if self._clock() - due > HELD_UP:  # what came meanwhile is read first
+        if self._clock() - due > LONGEST_DELAY:  # results that arrived meanwhile are read first
             self._after(GRACE, self._overtime, attempt)
         else:
             self.stop(attempt, FailureKind.TIMEOUT)
 
     def asked_to_stop(self, attempt: Attempt) -> bool:
-        """Shall this attempt stop, or has it ended for us?"""
+        """Whether this attempt shall stop, or has ended as far as we are concerned."""
         job = attempt.job
         return job._stop is not None or self._ledger.running.get(job.number) is not attempt
 
@@ -186,7 +187,7 @@ class StopControl:
         return count + sum(self.stop(attempt, FailureKind.CANCELLED) for attempt in running)
 
     def end_all(self, kind: FailureKind, reason: str, asked: float = math.inf) -> list[Job[Any]]:
-        """End what waits, ask what runs to stop (see `stop`); returns those that waited."""
+        """End the ready jobs and ask the running ones to stop (see `stop`); return those that were ready."""
         core = self._core
         with core.lock:
             ended = core.end_ready(kind, reason)
@@ -200,11 +201,11 @@ class StopControl:
     # The time budget, and leaving jobs to be resumed.
 
     def set_budget(self, seconds: float | None, suspends: bool) -> None:
-        """Begin a time budget, or lift it; what has not ended when it is spent is left to be resumed if `suspends`."""
+        """Begin a time budget, or remove it for None. If `suspends`, jobs that exceed it are left to be resumed."""
         core = self._core
         self.timeout = seconds
         self._budgets += 1
-        core.suspends = core.suspends and not core.out_of_time  # those of the deadline before have ended
+        core.suspends = core.suspends and not core.out_of_time  # the jobs of the previous deadline have ended
         self._budget_suspends = suspends
         self.budget_end = math.inf if seconds is None else self._clock() + seconds
         core.out_of_time = False
@@ -212,11 +213,11 @@ class StopControl:
             self._after(seconds, self._spend_budget, self._budgets)
 
     def time_left(self) -> float | None:
-        """Seconds left of the budget, 0.0 when it is spent; None without one."""
+        """Return the seconds left of the budget, 0.0 when it is spent; None without a budget."""
         return None if self.timeout is None else max(0.0, self.budget_end - self._clock())
 
     def budget_text(self) -> str:
-        """Why jobs end when it is spent."""
+        """Return the reason for which jobs end when the budget is spent."""
         return f"the time budget of {self.timeout} s was spent"
 
     def _spend_budget(self, which: int) -> None:
@@ -227,13 +228,13 @@ class StopControl:
             self.end_all(FailureKind.CANCELLED, self.budget_text(), self.budget_end)
 
     def suspend(self) -> None:
-        """From now on leave what ends unfinished to be resumed; also from a signal's handler: it takes no lock."""
+        """From now on leave unfinished jobs to be resumed. It takes no lock, because signal handlers call it."""
         self._core.suspends = self._may_suspend
 
-    # What a job ends as.
+    # The final outcome of a job.
 
     def decide(self, attempt: Attempt, outcome: Outcome) -> Outcome:
-        """What a job ends as whose attempt came back with `outcome`; under the core's lock."""
+        """Return the final outcome of a job whose attempt was reported with `outcome`; under the core's lock."""
         job = attempt.job
         stop = job._stop
         if outcome.start is None or outcome.end is None or outcome.kind in FORCED:
@@ -241,7 +242,7 @@ class StopControl:
         timeout = attempt.timeout
         duration = outcome.end - outcome.start
         if stop is None:
-            # Jobs in threads of this process were held up with it: theirs is the timer's word.
+            # Jobs in threads of this process were paused with it, so only the timer decides about them.
             if self._backend.workers_are != "threads":
                 if timeout is not None and duration > timeout:
                     job._stop = FailureKind.TIMEOUT
@@ -250,7 +251,7 @@ class StopControl:
                     job._stop = FailureKind.CANCELLED
             return outcome if job._stop is None else self.stopped(attempt, outcome)
         if outcome.stopped_early and job._stopper is None:
-            in_time = False  # it saw the request, and returned for that; its own clock may have begun a little later
+            in_time = False  # it returned because it saw the request; its own time may have begun a little later
         elif stop is FailureKind.TIMEOUT:
             in_time = timeout is not None and duration <= timeout
         else:
@@ -261,7 +262,7 @@ class StopControl:
         return self.stopped(attempt, outcome)
 
     def _end(self, job: Job[Any], outcome: Outcome, duration: float) -> float:
-        """When a job ended, on our clock."""
+        """Return when a job ended, by our clock."""
         assert outcome.end is not None
         worker = outcome.worker
         if worker is None or job._started is None or worker.host == socket.gethostname():
@@ -269,10 +270,10 @@ class StopControl:
         return min(outcome.end, job._started + self._origin + duration)
 
     def stopped(self, attempt: Attempt, outcome: Outcome | None) -> Outcome:
-        """The outcome of a job that did not end before it was to stop, whatever it returned meanwhile.
+        """Return the outcome of a job that did not end before it was to stop, whatever it returned.
 
         Args:
-            outcome: with which it came back; None: it runs still, or nobody knows.
+            outcome: what was reported; None if it still runs, or if that is not known.
         """
         job = attempt.job
         kind = job._stop or FailureKind.CANCELLED

@@ -1,11 +1,11 @@
-"""What a storage hears that others can read, too: nothing that goes wrong with it loses a record or stops a search.
+"""Records to a storage that the user gave. No error of the storage loses a record or stops a search.
 
 ::
 
-    write(events)      what it did not take before comes first
+    _write(events)     events that could not be written before come first
       append           committed when this returns
-        NotJSON        with its text in the place of what is not JSON
-        it fails       kept back, with one line in the log; then the storage is left alone for a while
+        NotJSON        values that are not JSON are replaced by their text
+        it fails       events are kept here, with one line in the log; then the storage is not asked for a while
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = get_logger()
 
 
 class StorageRecorder(Recorder):
-    """What both kinds have in common: submissions are recorded at once, what has happened is never lost.
+    """The common base: submissions are recorded at once, and events that have happened are never lost.
 
     Args as for `recorder_for`.
     """
@@ -52,7 +52,7 @@ class StorageRecorder(Recorder):
         self._ownership = ownership
         self.noted: deque[Event] = deque()
         self._unwritten: list[Event] = []
-        self._failing = False  # when last written to
+        self._failing = False  # whether the last write failed
 
     def created(self, jobs: list[Job[Any]]) -> None:
         self._storage.append([self._events.created(job) for job in jobs])
@@ -69,7 +69,7 @@ class StorageRecorder(Recorder):
         self._note(self._events.recorded(job, budget, objective))
 
     def _note(self, event: Event) -> None:
-        """Something happened to a running job."""
+        """Keep an event of a running job for `write_noted`."""
         self.noted.append(event)
 
     def write_noted(self) -> None:
@@ -80,7 +80,7 @@ class StorageRecorder(Recorder):
                     events.append(self.noted.popleft())
             if events:
                 self._write(events)
-        except BaseException:  # an interrupt: nobody else has them
+        except BaseException:  # an interrupt: the events are nowhere else
             self.noted.extendleft(reversed(events))
             raise
 
@@ -94,8 +94,8 @@ class StorageRecorder(Recorder):
         self._unwritten = []
 
     def _write(self, events: list[Event]) -> None:
-        # Of what was kept back before nobody but us knows: whatever interrupts this, it is written or kept back again.
-        # The events themselves are recorded again by whoever called.
+        # Events that were kept back exist only here: whatever interrupts this, they are written or kept back again.
+        # If the new events are not written, the caller records them again.
         kept: list[Event] = []
         try:
             if self._unwritten:
@@ -108,14 +108,14 @@ class StorageRecorder(Recorder):
             raise
 
     def _write_or_keep(self, events: list[Event]) -> None:
-        """Nothing may follow, here, when they are written or kept back: an interrupt there would have them twice."""
+        """Write events, or keep them back. Nothing may follow after either: an interrupt there would repeat them."""
         if self._back_off.backing_off():
             self._keep_back(events)
         else:
             began = monotonic()
             try:
                 self._append(events); self._failing = False  # noqa: E702  # fmt: skip
-            except Exception as error:  # of a client of somebody else's it may be any
+            except Exception as error:  # a storage that is not ours may raise any
                 if from_a_handler(error):
                     raise
                 self._back_off.back_off(began)
@@ -131,11 +131,11 @@ class StorageRecorder(Recorder):
             self._append_text([event._replace(data=plain(event.data, lenient=True)) for event in events])
 
     def _append_text(self, events: list[Event]) -> None:
-        """Append what is JSON now."""
+        """Append events whose values are all JSON now."""
         self._storage.append(events)
 
     def _keep_back(self, events: list[Event]) -> None:
-        """They are written with the next ones."""
+        """Keep events that could not be written; they are written before the next ones."""
         self._unwritten = [*events, *self._unwritten]
 
     def append_soon(self, events: list[Event]) -> bool:
@@ -156,7 +156,7 @@ class StorageRecorder(Recorder):
         self._say_failing(error)
 
     def _say_failing(self, error: Exception) -> None:
-        """The storage could not write; said once until it can again."""
+        """Log that the storage could not write; once, until it can again."""
         if not self._failing:
             foreseen = isinstance(error, StorageError)
             text = str(error) if foreseen else f"{type(self._storage).__name__} raised {type(error).__name__}."
@@ -166,17 +166,17 @@ class StorageRecorder(Recorder):
 
 
 class MemoryRecorder(StorageRecorder):
-    """Of a storage that ends with the program: it hears of the end of a job when the job is gathered, in one event."""
+    """The recorder for a storage that ends with the program: one event, at gather, records a job's end."""
 
     def gathered(self, jobs: list[Job[Any]]) -> None:
         self._write([self._events.ended_and_gathered(job) for job in jobs])
 
 
 class DurableRecorder(StorageRecorder):
-    """Of a storage that outlives the program: it hears of everything as soon as it is known, by its own writer.
+    """The recorder for a storage that outlives the program: its writer records everything as soon as it is known.
 
-    What `gather` returns is committed: whoever is first, the thread that saw a job's end or the one that gathers the
-    job, takes its number out of `unrecorded` and records the outcome.
+    What `gather` returns is committed. Two threads may record an outcome: the one that saw the job's end, and the one
+    that gathers the job. Whichever is first removes the job's number from `unrecorded` and records the outcome.
     """
 
     unrecorded: set[int]
@@ -193,7 +193,7 @@ class DurableRecorder(StorageRecorder):
         self._held = held
         self._just_gathered: list[Job[Any]] = []
         self.unrecorded = set()
-        self._lock = threading.Lock()  # of who takes numbers out of it
+        self._lock = threading.Lock()  # held to remove numbers from `unrecorded`
         storage._tell_losses_to(self.record_again)
 
     def _note(self, event: Event) -> None:
@@ -207,12 +207,12 @@ class DurableRecorder(StorageRecorder):
             self._ownership.hold_back(jobs)
 
     def outcomes_of_ours(self, jobs: list[Job[Any]]) -> None:
-        """As `outcomes`, of jobs that are known to be ours, if not to have been claimed."""
+        """As `outcomes`, for jobs that are ours unless they are in `claimed`."""
         with self._lock:
             unrecorded, claimed = self.unrecorded, self._ownership.claimed
             jobs = [job for job in jobs if job.number in unrecorded and job.number not in claimed]
             unrecorded.difference_update([job.number for job in jobs])
-            # One that never ran, and is to be resumed, stands in the storage as it should.
+            # A job that never ran and is left to be resumed is already ready in the storage.
             events = [self._events.outcome(job) for job in jobs if _is_news(job)]
             if events and not self.append_soon(events):
                 unrecorded.update(job.number for job in jobs)  # `gathered` commits them
@@ -239,11 +239,11 @@ class DurableRecorder(StorageRecorder):
             raise
 
     def record_again(self, lost: list[str]) -> None:
-        """Record those jobs again that the storage has lost, and that are still here. Any thread; never raises.
+        """Record lost jobs again that are still known here. Any thread; never raises.
 
-        The storage tells whoever recorded jobs which of them are lost (`evalpool.storage._lost`). What was gathered
-        long ago only the storage may know; what waits, runs or was not gathered yet is known here. So is what was
-        gathered just now: its end may have been recorded after the store had lost that it was created.
+        The storage tells each recorder which of its jobs are lost (`evalpool.storage._lost`). Jobs that were gathered
+        long ago are not kept here. Jobs that wait, run or were not gathered yet are; so are those gathered last, whose
+        end may have been recorded after the storage had lost their creation.
         """
         concerned = set(lost)
         held = self._held(self._just_gathered)
@@ -257,11 +257,11 @@ class DurableRecorder(StorageRecorder):
             self._append_or_keep(events)
 
     def _append_text(self, events: list[Event]) -> None:
-        self._storage.append_soon(events)  # also what is too large: it keeps of it what it can
+        self._storage.append_soon(events)  # if a value is too large, it keeps as much of it as it can
         self._storage.flush()
 
     def _keep_back(self, events: list[Event]) -> None:
-        if not self.append_soon(events):  # else the storage keeps them, tries again, and says so once
+        if not self.append_soon(events):  # else the storage keeps them, tries again, and logs that once
             super()._keep_back(events)
 
     def _say_not_written(self, error: Exception) -> None:

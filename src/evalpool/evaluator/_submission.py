@@ -1,8 +1,8 @@
-"""From configurations to jobs that wait: numbers are taken, the jobs recorded, then queued; all of them or none.
+"""Makes ready jobs of configurations: takes numbers, records the jobs, then queues them; all of them or none.
 
-An interrupt may come before any of these steps and inside each. Before the jobs are recorded, none has been taken, and
-their numbers are used by the next ones. From then on they have been taken: a storage may have them although its
-answer never came, so they are recorded again, which counts once, and queued.
+An interrupt may come before or during any of these steps. If it comes before the jobs are recorded, none is submitted,
+and the next submission uses their numbers. If it comes later, all are submitted: the storage may have them although
+its answer did not arrive, so they are recorded once more, which has no effect if it has them, and queued.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = ["Submissions"]
 
 
 class Submissions:
-    """Takes submissions, in the caller's thread; any number of threads at a time.
+    """Takes submissions, in the caller's thread; several threads may submit at the same time.
 
     Args:
-        evaluator: whose jobs they are.
-        times: what time it is.
+        evaluator: the jobs' evaluator.
+        times: tells the time.
         timeline: of simulated time, or None.
-        start: brings the engine up; called by each submission until `core.started`.
-        expect_deadlines: called before the first job that has a time limit of its own is queued.
+        start: starts the engine; each submission calls it until `core.started`.
+        expect_deadlines: called before a job with its own time limit is queued.
 
     Attributes:
-        numbers: of the jobs, with their cap.
+        numbers: gives the jobs' numbers, and has the cap.
         accept, accept_last_chances: ``(jobs, inbox)``: queue jobs that are recorded.
     """
 
@@ -71,16 +71,16 @@ class Submissions:
         self._now = times.now
         self._recorder, self._hooks, self._fence, self._gathering = recorder, hooks, fence, gathering
         self._timeline = timeline
-        # When a job runs in simulated time is for that to say.
+        # In simulated time, the timeline decides when a job runs.
         self.accept = core.accept if timeline is None else timeline.accept
         self.accept_last_chances = core.accept_last_chances if timeline is None else timeline.accept_last_chances
         self._start = start
         self._expect_deadlines = expect_deadlines
-        self._lock = threading.RLock()  # of submissions under a cap
+        self._lock = threading.RLock()  # for submissions under a cap
         self.numbers = Numbers(search)
 
     def submit(self, configurations: Iterable[dict[str, Any] | Submission], inbox: Inbox) -> list[Job[Any]]:
-        """As `Evaluator.submit`, for a consumer who waits at `inbox`."""
+        """As `Evaluator.submit`; the results go to `inbox`."""
         core, name = self._core, type(self._evaluator).__name__
         if core.closed:
             raise EvaluatorClosed(f"This {name} is closed; make a new one to submit more jobs.")
@@ -109,10 +109,10 @@ class Submissions:
                 jobs = self._enter(checked, options, inbox)
         elif self.numbers.cap is None:
             jobs = self._enter(checked, options, inbox)
-        else:  # one after the other: see `evalpool.storage._abandoned`
+        else:  # one submission at a time: see `evalpool.storage._abandoned`
             with self._lock:
                 jobs = self._enter(checked, options, inbox)
-        if core.is_closed():  # by another thread meanwhile: it may not have seen these
+        if core.is_closed():  # by another thread meanwhile, which may not have seen these jobs
             core.stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._hooks.notices or self._recorder.noted:
             self._gathering.tell_notices()
@@ -121,10 +121,10 @@ class Submissions:
     def _enter(
         self, configurations: list[dict[str, Any]], options: dict[int, JobOptions], inbox: Inbox
     ) -> list[Job[Any]]:
-        """Make jobs of checked configurations, record and queue them. Raises what prevents it; then none is taken.
+        """Make jobs of checked configurations, record and queue them. If that raises an error, none is submitted.
 
         Args:
-            options: by the `id` of a configuration; of those that have any.
+            options: of the configurations that have any, by the `id` of the configuration.
         """
         first: int | None = None
         recording = False
@@ -151,9 +151,9 @@ class Submissions:
                 self.accept(jobs, inbox)
         except BaseException as error:
             if isinstance(error, Exception) and not from_a_handler(error):
-                raise  # the storage's word that it does not have them
+                raise  # an error of the storage means that it does not have the jobs
             with defer_signals():
-                if recording and not self._are_in(jobs):
+                if recording and not self._are_queued(jobs):
                     recorder.created_again(jobs)
                     self.accept(jobs, inbox)
                 elif first is not None and not recording:
@@ -162,14 +162,14 @@ class Submissions:
         return jobs
 
     def take_options(self, job: Job[Any], options: JobOptions) -> None:
-        """Give a job its options, before it waits: from the first time limit on the evaluator keeps deadlines."""
+        """Give a job its options, before it is queued. The first time limit makes the evaluator keep deadlines."""
         if options is not NO_OPTIONS:
             job.options = options
             if options.job_timeout and self._timeline is None:
                 self._expect_deadlines()
 
-    def _are_in(self, jobs: list[Job[Any]]) -> bool:
-        """Are these queued already? They are queued together, and one moves on at a time."""
+    def _are_queued(self, jobs: list[Job[Any]]) -> bool:
+        """Whether these jobs are queued already. They are queued together, so it is enough to look at the last one."""
         last = jobs[-1]
         if self._timeline is not None:
             return last._outcome is not None or self._timeline.has(last)

@@ -1,4 +1,4 @@
-"""Whose time jobs end in: that of the clock, or a simulated one."""
+"""The time in which jobs end: the clock's, or a simulated one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Underneath(NamedTuple):
 
     Attributes:
         name: of the evaluator's class, for messages.
-        core: runs jobs: `queue`, `deliver`, `put`, under its `lock`; `stops` ends what runs.
-        resources: what jobs are lent, or None. The timeline lends it, in its own time.
-        wait: ``wait(inbox, size, deadline)``: until the backend has given so many jobs to an inbox.
+        core: runs jobs: `queue`, `deliver`, `put`, under its `lock`; `stops` ends running jobs.
+        resources: what is lent to jobs, or None. The timeline lends it, in its own time.
+        wait: ``wait(inbox, size, deadline)``, until the backend has put `size` jobs into an inbox.
         give_back: takes the jobs that were delivered for `gather`, records them and calls the callbacks; in the
             caller's thread.
-        watching: is told of starts and records, at the moment at which they are to be seen.
+        watching: must be told of starts and records at their simulated time.
     """
 
     name: str
@@ -41,29 +41,29 @@ class Underneath(NamedTuple):
 
 
 class Times(Protocol):
-    """What jobs say of time. Any thread."""
+    """Tells the time, and the times of jobs. Any thread."""
 
     def now(self) -> float:
-        """The time of what happens now: seconds since the search's start."""
+        """Return the current time: seconds since the search's start."""
 
     def facts(self, job: Job[Any]) -> dict[str, Any] | None:
-        """What a job's metadata says of it, beside its times and its worker; None if that is nothing."""
+        """Return a job's metadata besides its timestamps and worker; None if there are none."""
 
     def timestamps(self, job: Job[Any]) -> dict[str, float | None]:
-        """The four timestamps of every job; see `Job.metadata`."""
+        """Return the four timestamps of a job; see `Job.metadata`."""
 
 
 class Timeline(Times, Protocol):
-    """A time of its own. Where there is none, time is real, and costs no call.
+    """A simulated time. Without one, time is real, and costs no call.
 
-    Times are seconds since the search's start. Methods take `lock` themselves, and are called without the core's lock
-    but where they say so.
+    Times are seconds since the search's start. Methods take `lock` themselves. They are called without the core's lock
+    unless they say otherwise.
     """
 
     can_suspend: bool
-    """Can jobs be left to be resumed?"""
+    """Whether jobs can be left to be resumed."""
     may_await: bool
-    """May a job be given back later than it was asked for, because another program has it?"""
+    """Whether `gather` may return a job later because another program has claimed it."""
     num_workers: int
     """How many jobs run at the same time, in this time."""
     timeout: float | None
@@ -71,43 +71,43 @@ class Timeline(Times, Protocol):
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Submitting, waiting and stopping belong to one caller at a time. Reentrant."""
+        """Lets one caller at a time submit, wait or stop jobs. Reentrant."""
 
     def attach(self, underneath: Underneath) -> None:
-        """Whose jobs these are; once, before any other call."""
+        """Connect to the evaluator; once, before any other call."""
 
     def check(self, configurations: list[dict[str, Any]]) -> None:
-        """Raise `BadArgument` for one that cannot be submitted; none has been taken."""
+        """Raise `BadArgument` if one cannot be submitted; then none is submitted."""
 
     def accept(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
-        """New jobs, recorded already, whose consumer waits at `inbox`. Under `lock`."""
+        """Take new jobs, which are recorded already; their results go to `inbox`. Under `lock`."""
 
     def accept_last_chances(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
         """As `accept`, of jobs of which each runs while nothing else does."""
 
     def has(self, job: Job[Any]) -> bool:
-        """Was this job accepted, and is it not delivered yet?"""
+        """Whether this job was accepted and is not delivered yet."""
 
     def ended(self, job: Job[Any], outcome: Outcome) -> None:
-        """The backend has ended a job; under the core's lock. `Core.deliver` gives it to its caller, in time."""
+        """Take a job that the backend has ended; `Core.deliver` it at its simulated end. Under the core's lock."""
 
     def recorded(self, number: int, budget: float, objective: Any) -> bool:
-        """Job `number` recorded an intermediate result; shall it stop? Any thread."""
+        """Take an intermediate result of job `number`; return whether it shall stop. Any thread."""
 
     def wait(self, inbox: Inbox, size: int, timeout: float | None) -> None:
-        """Until `inbox` has `size` jobs, or all that are outstanding; with a `timeout` of 0 for what ends now."""
+        """Wait until `inbox` has `size` jobs, or all outstanding ones. A `timeout` of 0: only jobs that end now."""
 
     def set_budget(self, seconds: float | None, suspends: bool) -> None:
-        """Begin a time budget, or lift it; see `StopControl.set_budget`."""
+        """Begin a time budget, or remove it; see `StopControl.set_budget`."""
 
     def time_left(self) -> float | None:
-        """Seconds left of it; None without one."""
+        """Return the seconds left of the time budget; None without one."""
 
     def cancel(self, jobs: list[Job[Any]]) -> int:
-        """End these jobs now; returns how many had not ended."""
+        """End these jobs now; return how many had not ended."""
 
     def close(self) -> list[Job[Any]]:
-        """No job ends any more by itself: deliver all as CANCELLED, and return them."""
+        """Deliver all jobs as CANCELLED, and return them. From now on no job ends by itself."""
 
 
 class RealTime:
@@ -115,7 +115,7 @@ class RealTime:
 
     Args:
         origin: the search's start, by `_clock.monotonic`.
-        describe: what a job's metadata say of what it was lent.
+        describe: makes metadata of the resources that a job was lent.
     """
 
     def __init__(self, origin: float, describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

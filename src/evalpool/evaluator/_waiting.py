@@ -1,11 +1,11 @@
-"""How a caller gets its jobs: it waits for them without using CPU, or works for them, then takes them, each once.
+"""How a caller gets its jobs: it waits without using CPU, or works for the engine, then takes each job once.
 
 ::
 
     gather ─► notices of running jobs ─► wait: the engine's, the timeline's or the core's ─► take ─► conclude
 
-An interrupt between the taking and the return puts the jobs back: the next `gather` has them, and nothing is recorded
-or told twice.
+An interrupt between `take` and the return puts the jobs back: the next `gather` returns them. Nothing is recorded twice
+and no hook is called twice.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "Waiting", "size_of"]
 
 ALL = 1 << 61
-"""A size: everything that is outstanding."""
+"""A size that means: all outstanding jobs."""
 
 
 def size_of(type: str, size: int, outstanding: int) -> int:
-    """How many jobs a gather with these arguments waits for. Warns, of the line that gathers, where there are fewer."""
+    """Return how many jobs a gather with these arguments waits for. Warns, at the caller's line, if there are fewer."""
     check_choice("gather's type", type, ("ALL", "BATCH"))
     size = check_number("size", size, 1)
     if type == "ALL":
         return ALL
     if 0 < outstanding < size:
         warnings.warn(
-            f"gather was asked for {size} jobs and {outstanding} are outstanding; it waits for {outstanding}.",
+            f"gather was asked for {size} jobs, but only {outstanding} are outstanding; it waits for {outstanding}.",
             stacklevel=3,
         )
     return size
 
 
 class Waiting:
-    """Waits for jobs and gives them back; in the caller's thread, any number of them.
+    """Waits for jobs and returns them; in the caller's thread, of which there may be several.
 
     Args:
         backend: may do its work in a thread that waits.
-        after: calls a function after some seconds.
-        raises: raise `JobError` of the first job that failed.
-        timeline: of simulated time, which passes while somebody waits; or None.
+        after: ``after(seconds, function)``, a timer.
+        raises: whether to raise `JobError` for the first job that failed.
+        timeline: of simulated time, which passes while a thread waits; or None.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Waiting:
         return jobs
 
     def _gather_more(self, jobs: list[Job[Any]], inbox: Inbox, size: int, deadline: float | None) -> list[Job[Any]]:
-        """As `gather`, with `jobs` already taken: some that were done turned out to be another evaluator's."""
+        """Continue `gather`, which took `jobs`: other jobs that were done turned out to be another evaluator's."""
         try:
             while len(jobs) < size and inbox.outstanding and not self._core.closed:
                 if deadline is not None and monotonic() >= deadline:
@@ -117,16 +117,16 @@ class Waiting:
         return jobs
 
     async def agather(self, inbox: Inbox, size: int, timeout: float | None) -> list[Job[Any]]:
-        """As `gather`, inside a running event loop, which goes on meanwhile."""
+        """As `gather`, inside a running event loop, which is not blocked."""
         import asyncio
 
-        if self._timeline is not None:  # its time passes in a thread beside
+        if self._timeline is not None:  # its time passes in another thread
             return await asyncio.to_thread(self.gather, inbox, size, timeout)
         if size == ALL:
             size = max(1, inbox.outstanding)
         deadline = None if timeout is None else monotonic() + timeout
         self._core.pump_what_is_left()
-        if self._works:  # whoever waits does the work; on a thread, so that the caller's loop goes on
+        if self._works:  # the waiting thread does the work: another thread, so that the caller's loop is not blocked
             await asyncio.to_thread(self.wait, inbox, size, deadline)
         else:
             await self._core.wait_in_a_loop(inbox, size, deadline, self._after)
@@ -151,7 +151,7 @@ class Waiting:
                 turn.end()
 
     def finish(self, inbox: Inbox) -> list[Job[Any]]:
-        """Take what is done, record it and call the callbacks."""
+        """Take the finished jobs, record them and call the callbacks."""
         jobs: list[Job[Any]] = []
         try:
             with defer_signals():
@@ -159,7 +159,7 @@ class Waiting:
                 with allow_signals():
                     self._gathering.conclude(jobs)
         except BaseException:
-            # Interrupted: the jobs are not lost, the next gather has them, and nothing is recorded twice.
+            # Interrupted: no job is lost, since the next gather returns them; and nothing is recorded twice.
             self._core.put_back(inbox, jobs)
             raise
         if self._raises:

@@ -1,7 +1,7 @@
 """Deadlines: one thread per evaluator that sleeps until the next one is due.
 
-Started with the first deadline, so that an evaluator without timeouts has no such thread. A deadline
-that became pointless is not searched for and removed: its action finds that out when it is due.
+The thread is started with the first deadline, so an evaluator without time limits has none. A deadline that is not
+needed any more is not removed from the heap: its action checks that when it is due.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Watchdog:
         self._name = name
         self._lock = (
             threading.RLock()
-        )  # taken by itself: a Ctrl-C as a condition is entered, in Python, leaves it taken
+        )  # we enter the lock, not the condition: Condition.__enter__ is Python code, where a Ctrl-C leaves it locked
         self._condition = threading.Condition(self._lock)
-        self._guard = Guard("The thread that keeps deadlines")  # an action that raises; the other deadlines go on
+        self._guard = Guard("The thread that keeps deadlines")  # if an action raises, the other deadlines still count
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
-        """Call ``action(*args)`` in `seconds`; O(log n) in the number of deadlines ahead."""
+        """Call ``action(*args)`` in `seconds`; costs O(log n) in the number of deadlines."""
         when = monotonic() + max(0.0, seconds)
         with defer_signals(), self._lock:
             if self._closed:

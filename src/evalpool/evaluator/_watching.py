@@ -1,4 +1,4 @@
-"""What running jobs say, and who hears of it: the stopper at once, the storage by its recorder, callbacks in time."""
+"""Passes on what running jobs report: to the stopper at once, to the recorder, and to the queue of callbacks' hooks."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ class Watching:
     """Takes starts and intermediate results; in any thread, without a lock of ours.
 
     Args:
-        stopper: decides from what jobs record which of them end early; None: nobody does.
-        recorder, hooks: who else hears of it.
+        stopper: decides from what jobs record which of them end early; or None.
+        recorder, hooks: also get starts and results.
         storage: of the search; a stopper may keep there what it shares with others.
 
     Attributes:
-        starts: does anybody hear of starts? It costs a call a job.
+        starts: whether starts are used at all; they cost a call per job.
+        records: whether intermediate results are used at all.
     """
 
     def __init__(self, stopper: Any, recorder: Recorder, hooks: HookQueue, storage: Any = None) -> None:
         self._stopper = stopper
-        self._lock = threading.Lock()  # of the stopper
+        self._lock = threading.Lock()  # held while the stopper is called
         self._recorder = recorder
         self._hooks = hooks
         self._storage = storage
@@ -41,12 +42,12 @@ class Watching:
         self.records = stopper is not None or bool(hooks.on_record) or recorder.keeps
 
     def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> None:
-        """A job begins to run, `start` seconds after the search."""
+        """Take the start of a job, `start` seconds after the search's start."""
         self._recorder.started(job, start, attempt, worker)
         self._hooks.notice("on_start", job)
 
     def recorded(self, job: Job[Any], budget: float, objective: Any) -> bool:
-        """A running job gave an intermediate result; shall it stop?"""
+        """Take an intermediate result of a running job; return whether it shall stop."""
         stop = False
         if self._stopper is not None:
             with self._lock:

@@ -1,4 +1,4 @@
-"""What each worker of another process is set up with: the task and the way to the storage, pickled once."""
+"""What a worker in another process gets once: the task and the storage client, pickled."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["WorkerSetup", "pack"]
 
 
 class WorkerSetup(NamedTuple):
-    """Pickles for a worker.
+    """The pickles for a worker.
 
     Attributes:
         task: the `Task`, by value; empty if it cannot be pickled.
         storage: the storage client; None if workers cannot reach it.
-        advice: then, what to tell a run-function that asks for it.
+        advice: the error text for a run-function that uses the storage although workers cannot reach it.
         error: why there is no task; every job ends with it.
-        origin: for `evalpool.worker._origin.adopt`, before anything is unpickled there.
+        origin: for `evalpool.worker._origin.adopt`, before the worker unpickles anything.
     """
 
     task: bytes
@@ -46,10 +46,10 @@ def pack(
     """Pickle what the workers of an evaluator need.
 
     Args:
-        task: what they run.
-        search: whose storage they may use, if they reach it.
+        task: what the workers run.
+        search: the workers may use its storage if they can reach it.
         name: of the evaluator's class, for messages.
-        needed: returns how far a storage must be shared for them to reach it.
+        needed: returns how far a storage must be shared for the workers to reach it.
         apart: takes the task's large buffers (numpy arrays), which are then not in its pickle (PEP 574).
     """
     from evalpool.worker._by_value import dumps
