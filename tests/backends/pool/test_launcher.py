@@ -6,6 +6,7 @@ import importlib
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from evalpool import BadArgument, Evaluator, FailureKind, Submission
 from evalpool.backends import Launcher, pool_evaluator
 
 pytestmark = pytest.mark.slow
+
+BOUND = 60
 
 SOURCE = """
 import subprocess
@@ -124,6 +127,67 @@ class Faulty(Launcher):
         worker.handle.wait(10)
         if self.spoilt == "release":
             raise RuntimeError("spoilt")
+
+
+class Powerless(Launcher):
+    """What it kills goes on, and it waits for the end of each worker: also for a file that says so, if it has one."""
+
+    end_timeout = 0.5
+
+    def __init__(self, over: str = "") -> None:
+        self.over = over
+
+    def start(self, worker: Any) -> Any:
+        with self.child(worker) as child:
+            return subprocess.Popen(child.command, env=child.environment, pass_fds=child.files, start_new_session=True)
+
+    def kill(self, worker: Any) -> None:
+        """It has no means to."""
+
+    def describe_end(self, worker: Any) -> str:
+        code = worker.handle.wait(BOUND)
+        while self.over and not Path(self.over).exists():
+            threading.Event().wait(0.05)
+        return f"It ended with exit code {code}."
+
+    def release(self, worker: Any) -> None:
+        worker.handle.wait(BOUND)
+
+
+@pytest.mark.parametrize("hangs", ["in the job", "at its end"])
+def test_a_worker_that_a_kill_does_not_end_keeps_no_job_and_no_other_worker(
+    hangs: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    over = tmp_path / "over"
+    held = str(over) if hangs == "at its end" else ""
+
+    def run(job: Any) -> float:
+        import os
+        import threading
+        from pathlib import Path
+
+        if job["x"] == 0:
+            while job["hangs"] == "in the job" and not Path(job["over"]).exists():
+                threading.Event().wait(0.05)
+            os._exit(0)
+        return 1.0
+
+    try:
+        with caplog.at_level(logging.ERROR), pool_evaluator(Powerless)(run, over=held, num_workers=2) as evaluator:
+            limit = 0.3 if hangs == "in the job" else None
+            hanging = Submission({"x": 0, "hangs": hangs, "over": str(over)}, job_timeout=limit)
+            evaluator.submit([hanging, *({"x": x} for x in range(1, 8))])
+            jobs = evaluator.gather("ALL", timeout=BOUND)  # while the worker goes on
+            assert not over.exists()
+            over.touch()
+    finally:
+        over.touch()
+    kinds = {job.args["x"]: job.kind for job in jobs}
+    kind = FailureKind.TIMEOUT if hangs == "in the job" else FailureKind.WORKER_DIED
+    assert kinds == {0: kind, **dict.fromkeys(range(1, 8))}
+    abandoned = [record.message for record in caplog.records if "is abandoned" in record.message]
+    assert len(abandoned) == 1
+    assert "did not end within 0.5 s after Powerless.kill" in abandoned[0]
 
 
 @pytest.mark.parametrize("spoilt", ["", "kill", "describe_end", "sentence", "release"])

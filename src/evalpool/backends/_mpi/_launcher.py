@@ -38,6 +38,7 @@ class RankLauncher(Launcher):
     what: ClassVar[str] = "rank"
     workers_are: ClassVar[str] = "cluster"
     kills: ClassVar[bool] = False
+    ends_aside: ClassVar[bool] = False
     exit_timeout = 0.0
     start_timeout = None
 

@@ -28,8 +28,9 @@ class Launcher(abc.ABC):
     """Starts the workers of a pool, kills them, and says how they ended. All else is the pool's.
 
     `start`, `kill` and `describe_end` must be implemented. Each is given a worker, which has an ``index`` from 0, the
-    ``handle`` that `start` returned for it, ``facts`` (its name, host and process id), and ``in_flight``, its jobs. All
-    are called by one thread at a time, without locks, and should not take long: nothing is heard of workers meanwhile.
+    ``handle`` that `start` returned for it, ``facts`` (its name, host and process id), and ``in_flight``, its jobs.
+    `start` and `kill` are called by one thread at a time, without locks, and should not take long: nothing is heard of
+    workers meanwhile. `describe_end` and `release` have a thread of the worker's own, and may wait for its end.
 
     Attributes:
         name: of its workers: ``name-0`` and so on.
@@ -37,6 +38,8 @@ class Launcher(abc.ABC):
         workers_are: what a storage must reach: ``"processes"`` of this host, or a ``"cluster"``.
         exit_timeout: seconds that workers may take to end by themselves when the evaluator is closed.
         start_timeout: seconds that they may take to start; None for any time.
+        end_timeout: seconds that one may take to end after it was killed; then it is abandoned, and replaced.
+        ends_aside: the end of each worker has a thread of its own. False where nothing is waited for.
         are_alike: where one cannot start, none can.
         kills: a job is stopped by force by killing its worker, which is then replaced.
     """
@@ -46,8 +49,10 @@ class Launcher(abc.ABC):
     workers_are: ClassVar[str] = "processes"
     are_alike: ClassVar[bool] = False
     kills: ClassVar[bool] = True
+    ends_aside: ClassVar[bool] = True
     exit_timeout: float = EXIT_TIMEOUT
     start_timeout: float | None = 300.0
+    end_timeout: float = 5.0
 
     _pool: Pool
 
@@ -68,7 +73,10 @@ class Launcher(abc.ABC):
 
     @abc.abstractmethod
     def kill(self, worker: PoolWorker) -> None:
-        """End a worker at once, with all that it has started; it may have ended. Return when that is on its way."""
+        """End a worker at once, with all that it has started; it may have ended. Return when that is on its way.
+
+        One that still has not ended after `end_timeout` is given up: its jobs end, and its connection is closed.
+        """
 
     @abc.abstractmethod
     def describe_end(self, worker: PoolWorker) -> str:
@@ -117,7 +125,7 @@ class Launcher(abc.ABC):
         return False
 
     def release(self, worker: PoolWorker) -> None:
-        """A worker has ended: close what `start` has opened for it."""
+        """A worker has ended, or was given up: close what `start` has opened for it. Called once for each."""
 
     def wait_for_ends(self, workers: list[PoolWorker], within: float) -> list[PoolWorker]:
         """Wait, at most so many seconds, until workers that were dismissed have ended. Returns those that have not."""

@@ -7,13 +7,14 @@ place is given up, and when no place is left the pool is broken, so that jobs fa
 from __future__ import annotations
 
 import socket
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
-from evalpool._guard import describe
+from evalpool._guard import Guard, describe, guarded_thread
 from evalpool._log import get_logger
 from evalpool.backends._pool._ends import tell_of_cut
 from evalpool.backends._pool._launcher import NoMoreWorkers
@@ -44,6 +45,7 @@ class Staff:
         self.count = count  # that are wanted
         self._failed: Counter[int] = Counter()  # starts in a row, by place, or in 0 where all workers are alike
         self._given_up = 0  # places
+        self._aside: dict[PoolWorker, threading.Thread] = {}  # who see to the end of workers
 
     def _ask(self, act: Callable[[PoolWorker], str | None], worker: PoolWorker, to: str) -> str | None:
         """Have the launcher see to one worker: what it raises is said, and concerns no other worker.
@@ -62,10 +64,33 @@ class Staff:
         def kill(worker: PoolWorker) -> None:
             self._launcher.kill(worker)  # what it may return counts for nothing
 
+        if worker in self._aside:  # it was; who knows whose its process id is by now
+            return None
         return self._ask(kill, worker, "kill")
 
     def _have_released(self, worker: PoolWorker) -> None:
         self._ask(self._launcher.release, worker, "release")
+
+    def _release(self, worker: PoolWorker) -> None:
+        if not self._launcher.ends_aside:
+            self._have_released(worker)
+        elif worker not in self._aside:  # else that thread does it
+            self._do_aside(worker, self._have_released)
+
+    def _do_aside(self, worker: PoolWorker, act: Callable[[PoolWorker], None]) -> None:
+        """Do what may wait for a worker's end in a thread of its own."""
+        acts = [act]
+
+        def turn() -> bool:
+            if acts:
+                acts.pop()(worker)
+            else:
+                del self._aside[worker]
+            return worker in self._aside
+
+        guard = Guard(f"The thread that sees to the end of worker {worker.index}")
+        self._aside[worker] = thread = guarded_thread("evalpool-end", guard, turn)
+        thread.start()
 
     # Beginnings.
 
@@ -107,7 +132,7 @@ class Staff:
             pool.prefetcher.remove(worker)
         if worker.handle is not None:
             self._have_killed(worker)
-            self._have_released(worker)
+            self._release(worker)
         pool.transport.drop(worker)
 
     def connected(self, worker: PoolWorker) -> None:
@@ -143,6 +168,23 @@ class Staff:
             text = self._have_killed(worker)
             if text is not None:
                 self.bury(worker, text)
+            else:
+                self._expect_end(worker)
+
+    def _expect_end(self, worker: PoolWorker) -> None:
+        """A worker was killed."""
+        self._pool.port.after(self._launcher.end_timeout, self._pool.command, partial(self._abandon, worker))
+
+    def _abandon(self, worker: PoolWorker) -> None:
+        """Give up on a worker that has not ended, though it was killed."""
+        if self._pool.workers.get(worker.index) is worker:
+            text = (
+                f"Worker {worker.index} ({worker.facts.name}, process {worker.facts.pid} on {worker.facts.host}) did "
+                f"not end within {self._launcher.end_timeout:g} s after {type(self._launcher).__name__}.kill, and is "
+                "abandoned: what it runs may go on."
+            )
+            logger.error(text)
+            self.bury(worker, text)
 
     def kill_at(self, worker: PoolWorker, attempt: Any) -> None:
         """Kill a worker if it still runs this attempt: it may have said meanwhile that it ended, and run another."""
@@ -157,7 +199,8 @@ class Staff:
             return
         pool = self._pool
         pool.transport.drain(worker)
-        text = self._ask(self._launcher.conclude, worker, "see to the end of")
+        aside = self._launcher.ends_aside
+        text = None if aside else self._ask(self._launcher.conclude, worker, "see to the end of")
         if text is not None:
             self.bury(worker, text)
             return
@@ -165,8 +208,17 @@ class Staff:
         pool.transport.hold(worker)
         with pool.lock:
             pool.prefetcher.hold(worker)
+        if aside:
+            self._do_aside(worker, self._conclude_aside)
+            self._expect_end(worker)
 
-    def bury(self, worker: PoolWorker, text: str) -> None:
+    def _conclude_aside(self, worker: PoolWorker) -> None:
+        text = self._ask(self._launcher.conclude, worker, "see to the end of")
+        if text is not None:
+            self._have_released(worker)
+            self._pool.command(partial(self.bury, worker, text, released=True))
+
+    def bury(self, worker: PoolWorker, text: str, released: bool = False) -> None:
         """Let go of a worker that has ended, and start another one in its place.
 
         Its first job in flight is to blame, for it runs its jobs in the order in which they were sent; the others never
@@ -176,7 +228,8 @@ class Staff:
         if pool.workers.get(worker.index) is not worker:
             return
         try:
-            self._have_released(worker)
+            if not released:
+                self._release(worker)
             pool.transport.drop(worker)
             self._take_jobs_of(worker, text)
         finally:
@@ -276,5 +329,8 @@ class Staff:
             for worker in workers:
                 pool.prefetcher.remove(worker)
         for worker in workers:
-            self._have_released(worker)
+            self._release(worker)
             pool.transport.drop(worker)
+        until = monotonic() + KILLED_WITHIN
+        for thread in list(self._aside.values()):
+            thread.join(max(0.0, until - monotonic()))

@@ -33,6 +33,8 @@ class InterpreterLauncher(Launcher):
 
     name: ClassVar[str] = "process"
     what: ClassVar[str] = "worker process"
+    ends_aside: ClassVar[bool] = False  # what it watches is this thread's, and the system ends what is killed
+    end_timeout = 30.0  # to free hundreds of gigabytes takes a while
 
     def __init__(self, exit_timeout: float = EXIT_TIMEOUT) -> None:
         self.exit_timeout = check_real("exit_timeout", exit_timeout, least=0)

@@ -76,6 +76,8 @@ class ActorLauncher(Launcher):
     what: ClassVar[str] = "Ray worker"
     workers_are: ClassVar[str] = "cluster"
     are_alike: ClassVar[bool] = True
+    ends_aside: ClassVar[bool] = False  # Ray is asked, and waits for nothing
+    end_timeout = 30.0  # on a node that does not answer any more
     start_timeout = None  # Ray starts a worker when there is room for it
 
     def __init__(
