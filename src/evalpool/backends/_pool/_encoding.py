@@ -52,10 +52,10 @@ def messages_for(jobs: list[Any]) -> list[Any]:
     return messages
 
 
-def load_outcome(kind: int, payload: memoryview, buffers: list[memoryview], worker: Worker, since: float) -> Outcome:
+def load_outcome(kind: int, payload: Any, buffers: list[memoryview], worker: Worker, since: float) -> Outcome:
     """The outcome in a worker's frame; a result that cannot be unpickled is a failure of a job begun at `since`."""
     if kind == _wire.FAST_OUTCOME:
-        _, _, objective, start, end = _wire.FAST.unpack(payload)
+        ((_, _, objective, start, end),) = payload
         return Outcome(DONE, objective, None, None, None, None, start, end, worker)
     try:
         facts = _wire.load(payload[_wire.JOB.size :], buffers)

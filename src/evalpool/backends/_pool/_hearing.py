@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
 from evalpool._guard import describe
@@ -21,8 +21,10 @@ __all__ = ["Hearing"]
 
 logger = get_logger()
 
-_ENDS = frozenset({_wire.FAST_OUTCOME, _wire.OUTCOME, _wire.LENT})
-"""Frames by which a job ends."""
+_new: Any = tuple.__new__
+FAST_OUTCOME = _wire.FAST_OUTCOME
+_ENDS = frozenset({FAST_OUTCOME, _wire.OUTCOME, _wire.LENT})
+"""Frames by which jobs end."""
 
 
 class Hearing:
@@ -38,12 +40,20 @@ class Hearing:
         now = monotonic()
         longest = 0.0
         ended: list[tuple[int, int, Outcome]] = []
+        facts, elsewhere = worker.facts, worker.elsewhere
         for kind, payload, buffers in frames:
             try:
-                if kind == _wire.FAST_OUTCOME:
-                    number, which, objective, start, end = _wire.FAST.unpack(payload)
-                    outcome = Outcome(DONE, objective, None, None, None, None, start, end, worker.facts)
-                elif kind in _ENDS:
+                if kind == FAST_OUTCOME:
+                    for number, which, objective, start, end in payload:
+                        # As `Outcome(...)` does, without a call of Python's.
+                        outcome = _new(Outcome, (DONE, objective, None, None, None, None, start, end, facts, None))
+                        if elsewhere:
+                            outcome = on_our_clock(outcome)
+                        if end - start > longest:
+                            longest = end - start
+                        ended.append((number, which, outcome))
+                    continue
+                if kind in _ENDS:
                     number, which = _wire.JOB.unpack_from(payload)
                     outcome = self._outcome(worker, kind, payload, buffers)
                     start, end = outcome.start or now, outcome.end or now
@@ -53,11 +63,12 @@ class Hearing:
             except Exception as error:
                 if kind not in _ENDS:
                     raise
-                number, which = _wire.JOB.unpack_from(payload)
                 text = f"The outcome could not be taken.\n{describe(error)}"
-                outcome = failed(FailureKind.WORKER_DIED, text, start=worker.since, end=now, worker=worker.facts)
-                start, end = worker.since, now
-            if worker.elsewhere:
+                outcome = failed(FailureKind.WORKER_DIED, text, start=worker.since, end=now, worker=facts)
+                taken = {(number, which) for number, which, _ in ended}
+                ended += [(*job, outcome) for job in _jobs_in(kind, payload) if job not in taken]
+                continue
+            if elsewhere:
                 outcome = on_our_clock(outcome)
             if end - start > longest:
                 longest = end - start
@@ -117,3 +128,11 @@ class Hearing:
             answer = _wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, which, count, stop))
             with self._lock:
                 pool.transport.tell(worker, answer)
+
+
+def _jobs_in(kind: int, payload: Any) -> list[tuple[int, int]]:
+    """The numbers and attempts of the jobs that end by a frame."""
+    if kind == FAST_OUTCOME:
+        return [(number, which) for number, which, *_ in payload]
+    number, which = _wire.JOB.unpack_from(payload)
+    return [(number, which)]

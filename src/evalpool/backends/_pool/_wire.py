@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 from collections import deque
+from typing import Any
 
 from evalpool.worker._pickling import dump, load
 
@@ -53,8 +54,9 @@ _of_thread = threading.local()
 """What a thread reads into, whichever socket: allocating it costs more than a read, and one for each socket would be
 half a megabyte for each worker."""
 
-Frame = tuple[int, memoryview, list[memoryview]]
-"""Kind, payload, buffers."""
+Frame = tuple[int, Any, list[memoryview]]
+"""Kind, payload (a memoryview), buffers. Of `FAST_OUTCOME`s that follow each other one, whose payload is a list of what
+`FAST` has."""
 
 
 def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) -> list[bytes | memoryview]:
@@ -160,6 +162,9 @@ class FrameReader:
                 stop = position + size + length
                 if stop > end:
                     break
+                if kind == FAST_OUTCOME and length == FAST.size:
+                    position = FrameReader._parse_fast(view, position, frames)
+                    continue
                 frames.append((kind, view[position + size : stop], []))
                 position = stop
                 continue
@@ -177,6 +182,19 @@ class FrameReader:
             frames.append((kind, payload, buffers))
             position += total
         return position
+
+    @staticmethod
+    def _parse_fast(view: memoryview, position: int, frames: list[Frame]) -> int:
+        """Append the `FAST_OUTCOME`s that stand here, as one frame; return where the next one begins."""
+        outcomes = []
+        size = FAST_FRAME.size
+        whole = view[position : position + (len(view) - position) // size * size]
+        for length, count, kind, number, attempt, objective, start, end in FAST_FRAME.iter_unpack(whole):
+            if kind != FAST_OUTCOME or length != FAST.size or count:
+                break
+            outcomes.append((number, attempt, objective, start, end))
+        frames.append((FAST_OUTCOME, outcomes, []))
+        return position + size * len(outcomes)
 
 
 class Outbox:

@@ -363,15 +363,9 @@ def _serve(
 
 def send_outcome(number: int, attempt: int, outcome: Outcome, channel: WorkerChannel) -> None:
     """Send how a job ended; a result that cannot be pickled is a failure."""
-    if (
-        type(outcome.objective) is float
-        and outcome.output is None
-        and outcome.metadata is None
-        and outcome.kind is None
-        and not outcome.stopped_early
-    ):
-        start, end = outcome.start or 0.0, outcome.end or 0.0
-        channel.send_bytes(_wire.fast_outcome(number, attempt, outcome.objective, start, end))
+    _, objective, output, metadata, _, kind, start, end, _, stopped_early = outcome
+    if type(objective) is float and output is None and metadata is None and kind is None and not stopped_early:
+        channel.send_bytes(_wire.fast_outcome(number, attempt, objective, start or 0.0, end or 0.0))
         return
     try:
         payload, buffers = _wire.dump(_to_wire(outcome), back=True)
