@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from evalpool import BadArgument, Evaluator, optimize
+from evalpool._interrupts import defer_signals, install, uninstall
 from evalpool.callbacks import Callback
 from evalpool.evaluator._hook_queue import HookQueue
 from faults.lines import interrupt_at
@@ -99,6 +101,27 @@ def test_a_callback_that_can_go_on_where_it_was_interrupted_is_called_again() ->
         queue.deliver()
     queue.deliver()
     assert told.heard == [("done", 1), ("done", 1)]
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_signal_that_was_noted_before_a_hook_takes_it_from_nobody(repeats: bool) -> None:
+    class Repeating(Told):
+        _repeats = repeats
+
+    assert install()
+    try:
+        one, other = Repeating(), Told()
+        queue = HookQueue([one, other])
+        queue.add("on_done", 1)
+        with contextlib.suppress(KeyboardInterrupt), defer_signals():
+            signal.raise_signal(signal.SIGINT)
+            queue.deliver()
+            pytest.fail("it was not raised where signals are allowed")
+        assert one.heard == []
+        queue.deliver()
+        assert one.heard == other.heard == [("done", 1)]
+    finally:
+        uninstall()
 
 
 def test_each_hook_is_called_once_wherever_an_interrupt_strikes_a_callback() -> None:

@@ -25,9 +25,17 @@ class Line:
         self.struck: tuple[str, int] | None = None
 
 
+def interrupt() -> None:
+    """What a Ctrl-C does wherever signals are not deferred."""
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def interrupt_at(which: int, *functions: Callable[..., Any]) -> Iterator[Line]:
-    """Raise KeyboardInterrupt, in this thread, before the `which`-th line that these functions execute in the block."""
+def interrupt_at(which: int, *functions: Callable[..., Any], strike: Callable[[], None] = interrupt) -> Iterator[Line]:
+    """Strike, in this thread, before the `which`-th line that these functions execute in the block.
+
+    Where signals may be deferred, `strike` sends one.
+    """
     codes: set[CodeType] = {getattr(function, "__func__", function).__code__ for function in functions}
     line = Line()
     left = which
@@ -37,7 +45,7 @@ def interrupt_at(which: int, *functions: Callable[..., Any]) -> Iterator[Line]:
         if event == "line" and line.struck is None and not leaves_a_block(frame):
             if left == 0:
                 line.struck = (frame.f_code.co_name, frame.f_lineno)
-                raise KeyboardInterrupt
+                strike()
             left -= 1
         return in_function
 

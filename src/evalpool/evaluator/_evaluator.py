@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._checks import check_choice, check_number, check_real, check_seconds, check_wait
-from evalpool._interrupts import from_a_handler, install, uninstall
+from evalpool._interrupts import defer_signals, from_a_handler, install, uninstall
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvalpoolError, StorageError
 from evalpool.evaluator import _settings
@@ -412,7 +412,8 @@ class Evaluator(Creation, SearchView):
         self._timers.close()
         unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
         finished, unfinished = core.take_unfinished(unfinished + held_back)
-        self._gathering.conclude(finished)
+        with defer_signals():
+            self._gathering.conclude(finished)
         self._hooks.call("on_close")
         self._leave_storage()
         release(self._run_function)

@@ -5,14 +5,16 @@
     finished jobs ──► notices from their runs ──► the fence: are they ours?
                   ──► recorded as gathered ──► on_done for each ──► jobs that others finished ──► on_gather
 
-An interrupt may come at any of these steps. Until jobs are recorded they count as not gathered, and the next `gather`
-returns them. After that, hooks that were not called yet stay due.
+An interrupt may come at any of these steps, but not between the record of jobs and their hooks. Until jobs are
+recorded they count as not gathered, and the next `gather` returns them. After that, hooks that were not called yet stay
+due.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evalpool._interrupts import allow_signals
 from evalpool.errors import JobError
 from evalpool.outcomes import FailureKind, JobStatus
 
@@ -67,30 +69,34 @@ class Gathering:
     def conclude(self, jobs: list[Job[Any]]) -> None:
         """Record the jobs that `gather` returns and call their hooks; then those for other clients' jobs.
 
-        Jobs that another evaluator has claimed and not finished are removed from `jobs`.
+        Jobs that another evaluator has claimed and not finished are removed from `jobs`. The caller has deferred
+        signals: they strike where a storage or a callback may take its time, and never between a record and its hooks.
         """
         hooks, fence = self._hooks, self._fence
         if hooks.notices or self._recorder.noted:  # intermediate results of these jobs come before their ends
-            self.tell_notices()
+            with allow_signals():
+                self.tell_notices()
         if self._fenced:
-            fence.keep_ours(jobs)
+            with allow_signals():
+                fence.keep_ours(jobs)
         claims = fence.seen
         fresh = [job for job in jobs if job._gathered is None]
         if self._core.suspends or fence.was_needed:
-            fresh = self._without_suspended(fresh)
+            with allow_signals():
+                fresh = self._without_suspended(fresh)
         if fresh:
             self._look_for_failures(fresh)
             fresh = self._record(fresh, jobs, claims)
             if hooks.on_done:
                 hooks.add_each("on_done", fresh)
+        others: list[Job[Any]] = []
         try:
-            others = self._look_for_others() if self._others_write else []
-        except BaseException:  # interrupted: callbacks hear of the gathered jobs nevertheless
-            if fresh:
-                hooks.add("on_gather", fresh, [])
-            raise
-        if (fresh or others) and hooks.on_gather:
-            hooks.add("on_gather", fresh, others)
+            if self._others_write:
+                with allow_signals():
+                    others = self._look_for_others()
+        finally:  # also if that was interrupted: callbacks hear of the gathered jobs nevertheless
+            if (fresh or others) and hooks.on_gather:
+                hooks.add("on_gather", fresh, others)
         if hooks.due:
             hooks.deliver()
 
@@ -102,15 +108,16 @@ class Gathering:
         own = fresh if self._all_are_own else [job for job in fresh if self._lacks_gather(job)]
         if self._recorder.keeps and own:
             try:
-                self._recorder.gathered(own)
+                with allow_signals():
+                    self._recorder.gathered(own)
+                    if self._fenced and (claims is not self._fence.seen or not self._fence.holds()):
+                        # The program stood still during this: jobs that others have claimed are theirs.
+                        self._fence.keep_ours(jobs)
+                        return [job for job in fresh if job._gathered is not None]
             except BaseException:  # interrupted: the next gather records them, and tells the callbacks
                 for job in fresh:
                     job._gathered = None
                 raise
-            if self._fenced and (claims is not self._fence.seen or not self._fence.holds()):
-                # The program stood still during this: jobs that others have claimed are theirs.
-                self._fence.keep_ours(jobs)
-                return [job for job in fresh if job._gathered is not None]
         return fresh
 
     def _lacks_gather(self, job: Job[Any]) -> bool:

@@ -98,14 +98,16 @@ class HookQueue:
                 except IndexError:  # another caller's thread was faster
                     return
                 callbacks = getattr(self, name)
+                begun = called
                 try:
                     while called < len(callbacks):
-                        called += 1
-                        with allow_signals():
-                            _call(callbacks[called - 1], name, arguments)
+                        with allow_signals():  # one that was noted strikes here: the call is still to be made
+                            begun = called + 1
+                            _call(callbacks[called], name, arguments)
+                        called = begun
                 except BaseException:
-                    if called and getattr(callbacks[called - 1], "_repeats", False):
-                        called -= 1
+                    if begun > called and not getattr(callbacks[called], "_repeats", False):
+                        called = begun
                     if called < len(callbacks):
                         due.appendleft((name, called, arguments))
                     raise

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_choice, check_number
 from evalpool._clock import monotonic
-from evalpool._interrupts import allow_signals, defer_signals, keep_installed
+from evalpool._interrupts import defer_signals, keep_installed
 from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._gathering import raise_first_failure
 from evalpool.evaluator._port import Turn
@@ -156,8 +156,7 @@ class Waiting:
         try:
             with defer_signals():
                 jobs = self._core.take(inbox)
-                with allow_signals():
-                    self._gathering.conclude(jobs)
+                self._gathering.conclude(jobs)
         except BaseException:
             # Interrupted: no job is lost, since the next gather returns them; and nothing is recorded twice.
             self._core.put_back(inbox, jobs)
