@@ -12,7 +12,7 @@ threads or supervised processes, and give the results back as they complete.
 
 from typing import TYPE_CHECKING
 
-from evalpool._lazy import BUILT_IN, LENT, attach
+from evalpool._lazy import BASES, BUILT_IN, LENT, attach
 from evalpool._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ BUILT_IN["evalpool.storages"] = {
     "shared_memory": "evalpool.storage._shared_memory:SharedMemoryStorage",
     "sqlite": "evalpool.storage._sqlite:SQLiteStorage",
 }
+
+BASES["evalpool.launchers"] = "evalpool.backends._pool._launcher:Launcher"
 
 LENT["evalpool.evaluator"] = {
     **dict.fromkeys(

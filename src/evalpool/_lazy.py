@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BUILT_IN", "LENT", "attach"]
+__all__ = ["BASES", "BUILT_IN", "LENT", "attach"]
 
 LENT: dict[str, dict[str, str]] = {}
 """Room -> public names that it offers though they are defined in a room above it, as `attach` takes them.
@@ -20,6 +20,8 @@ LENT: dict[str, dict[str, str]] = {}
 The package's root, which may name everything, fills it, so that no room imports what lies above it."""
 BUILT_IN: dict[str, dict[str, str]] = {}
 """Group of entry points -> name -> ``module:attribute`` of evalpool's own; filled by the root, read by `_registry`."""
+BASES: dict[str, str] = {}
+"""Group of entry points -> ``module:class``, of which each must be a subclass; where that lies above who reads them."""
 
 
 def attach(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

@@ -41,6 +41,10 @@ def test_a_line_of_json_may_hold_options_beside_its_configuration(tmp_path: Path
         {"configuration": "plain", "priority": 3},  # parameters of these names
         {"configuration": {"a": 1}, "x": 3},
         {"configuration": {"configuration": {"a": 1}, "priority": 3}},
+        {"configuration": {"x": 5}, "priority": None, "job_timeout": None, "tags": None},  # as writers of JSON say it
+        {"configuration": {"x": 6}, "priority": 2.0},  # as a column with gaps becomes
+        {"config": {"x": 7}},
+        {"x": {"a": 1}, "priority": 2},
     ]
     assert of_jsonl(tmp_path, *lines) == [
         {"x": 1},
@@ -50,6 +54,10 @@ def test_a_line_of_json_may_hold_options_beside_its_configuration(tmp_path: Path
         {"configuration": "plain", "priority": 3},
         {"configuration": {"a": 1}, "x": 3},
         {"configuration": {"a": 1}, "priority": 3},
+        {"x": 5},
+        Submission({"x": 6}, priority=2),
+        {"config": {"x": 7}},
+        {"x": {"a": 1}, "priority": 2},
     ]
 
 
@@ -57,6 +65,14 @@ def test_a_line_of_json_may_hold_options_beside_its_configuration(tmp_path: Path
     ("line", "said"),
     [
         ({"configuration": {"x": 1}, "priority": "high"}, "line 2 of .*: priority is 'high'"),
+        ({"configuration": {"x": 1}, "priority": 1.5}, "line 2 of .*: priority is 1.5"),
+        ({"configuration": {"x": 1}, "prioritty": 2}, "'prioritty' beside 'configuration'. Is .* meant to be priority"),
+        ({"configuration": {"x": 1}, "Tag": ["a"]}, "Is 'Tag' meant to be tags"),
+        ({"configuration": {"x": 1}, "timeout": 3, "x": 2}, "Is 'timeout' meant to be job_timeout"),
+        ({"configuration": {"x": 1}, "options": {"priority": 3}}, "Is 'options' meant to be options themselves"),
+        ({"configuraton": {"x": 1}, "priority": 2}, "has 'configuraton'. Is it meant to be 'configuration'"),
+        ({"Configurations": {"x": 1}}, "has 'Configurations'. Is it meant to be 'configuration'"),
+        ({"config": {"x": 1}, "tags": ["a"]}, "has 'config'. Is it meant to be 'configuration'"),
         ({"configuration": {"x": 1}, "tags": "a"}, "line 2 of .*: tags is 'a'"),
         ({"configuration": {"x": 1}, "priority": 1, "tag": ["a"]}, "has 'tag' beside 'configuration' and 'priority'"),
     ],
@@ -76,11 +92,20 @@ def test_columns_of_a_csv_file_may_hold_options(tmp_path: Path) -> None:
     ]
     assert of_csv(tmp_path, "p:x,objective,options:tags\n1,2.0,a\n") == [Submission({"x": 1}, tags=["a"])]
     assert of_csv(tmp_path, "p:options:tags\n1\n") == [{"options:tags": 1}]
+    assert of_csv(tmp_path, "p:options_tags\n1\n") == [{"options_tags": 1}]
+    assert of_csv(tmp_path, "optimizer,option_value,options\n1,2,3\n") == [
+        {"optimizer": 1, "option_value": 2, "options": 3}
+    ]
+    text = "x,options:priority,options:tags\n1,null,None\n2,2.0,NaN\n3,-1,a\n"  # columns with gaps
+    assert of_csv(tmp_path, text) == [{"x": 1}, Submission({"x": 2}, 2), Submission({"x": 3}, -1, tags=["a"])]
 
 
 def test_a_column_of_no_option_or_a_wrong_value_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadArgument, match="'options:prio'; a job has the options options:priority, "):
         of_csv(tmp_path, "x,options:prio\n1,2\n")
+    for name in ("option:priority", "Options:Priority", "options.priority", "options_priority", "options: prioritty"):
+        with pytest.raises(BadArgument, match=f"'{name}'.*options:priority"):
+            of_csv(tmp_path, f"x,{name}\n1,2\n")
     with pytest.raises(BadArgument, match=r"line 3 of .*: priority is 'high'"):
         of_csv(tmp_path, "x,options:priority\n1,2\n1,high\n")
     with pytest.raises(BadArgument, match="'options:priority' more than once"):

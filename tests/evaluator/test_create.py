@@ -15,6 +15,7 @@ import pytest
 from evalpool import (
     EVALUATORS,
     BadArgument,
+    EvalpoolError,
     Evaluator,
     MissingExtra,
     ProcessPoolEvaluator,
@@ -95,12 +96,13 @@ def test_the_affinity_of_the_process_counts() -> None:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Install a distribution of somebody else: a module and its entry point."""
 
-    def install(entry_points: str, source: str) -> None:
+    def install(entry_points: str, source: str, *more: str) -> None:
         (tmp_path / "their_backend.py").write_text(source)
         info = tmp_path / "their_backend-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-backend\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[evalpool.backends]\n" + entry_points)
+        text = "".join(f"[evalpool.{group}]\n{lines}" for group, lines in zip(more[::2], more[1::2], strict=True))
+        (info / "entry_points.txt").write_text(f"[evalpool.backends]\n{entry_points}{text}")
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.delitem(sys.modules, "their_backend", raising=False)
         importlib.invalidate_caches()
@@ -134,9 +136,51 @@ def test_backends_of_other_packages_are_found_by_their_entry_point(package: Call
         Evaluator.create(run, "their")
 
 
-def test_an_entry_point_cannot_take_the_place_of_our_own(package: Callable[[str, str], None]) -> None:
-    package("serial = their_backend:TheirEvaluator\n", SOURCE)
+@pytest.mark.parametrize("group", ["backends", "launchers"])
+def test_an_entry_point_cannot_take_the_place_of_our_own_and_that_is_said_once(
+    package: Callable[..., None], group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "serial = their_backend:TheirEvaluator\n"
+    package(lines if group == "backends" else "", SOURCE, *(["launchers", lines] if group == "launchers" else []))
     assert EVALUATORS["serial"] is SerialEvaluator
+    assert [list(EVALUATORS).count("serial") for _ in range(2)] == [1, 1]
+    (said,) = (record.message for record in caplog.records if "counts for nothing" in record.message)
+    assert f"'serial' in evalpool.{group} of the distribution their-backend 1.0" in said
+
+
+def test_a_name_that_a_launcher_and_a_backend_have_is_refused(package: Callable[..., None]) -> None:
+    """Else one would hide the other, and which of them is nobody's choice."""
+    package("theirs = their_backend:TheirEvaluator\n", SOURCE, "launchers", "theirs = their_backend:Launcher\n")
+    with pytest.raises(BadArgument, match=r"Launcher, the entry point 'theirs' in evalpool.launchers.* and by "):
+        Evaluator.create(run, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "said"),
+    [
+        ("gone:Backend", ImportError, r"cannot be imported \(ModuleNotFoundError: No module named 'gone'\)\. Install"),
+        ("their_backend:Gone", BadArgument, "names what is not there: .*Gone"),
+        ("their_backend", BadArgument, "is no subclass of Evaluator"),
+    ],
+)
+def test_an_entry_point_that_cannot_be_imported_says_whose_it_is(
+    package: Callable[[str, str], None], module: str, error: type[Exception], said: str
+) -> None:
+    package(f"theirs = {module}\n", SOURCE)
+    with pytest.raises(
+        EvalpoolError, match=f"'theirs' in evalpool.backends of the distribution their-backend 1.0, {said}"
+    ):
+        Evaluator.create(run, "theirs")
+    with pytest.raises(error):
+        Evaluator.create(run, "theirs")
+
+
+@pytest.mark.parametrize("what", ["TheirEvaluator", "run", "TheirBackend", "7"])
+def test_a_launcher_that_is_none_is_refused(package: Callable[..., None], what: str) -> None:
+    source = SOURCE + ENGINE + "def run(): ...\nglobals()['7'] = 7\n"
+    package("", source, "launchers", f"theirs = their_backend:{what}\n")
+    with pytest.raises(BadArgument, match=rf"their_backend:{what}, the entry point .* is no subclass of Launcher"):
+        Evaluator.create(run, "theirs")
 
 
 def test_an_entry_point_that_names_no_evaluator_says_so(package: Callable[[str, str], None]) -> None:

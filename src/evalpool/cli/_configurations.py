@@ -1,7 +1,8 @@
 """Reading files of configurations, with the options of their jobs, and search spaces.
 
 An object of JSON is a configuration. One that has ``configuration``, an object, and beside it options alone, is a
-`Submission`. In a CSV file options are columns of their own, ``options:priority``.
+`Submission`. In a CSV file options are columns of their own, ``options:priority``. What is nearly so is refused: a
+misspelt option would become a parameter that no run-function reads, without a word.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from evalpool.errors import BadArgument
@@ -62,7 +65,11 @@ def _read_jsonl(path: str) -> Iterator[dict[str, Any] | Submission]:
                 raise BadArgument(f"line {number} of {path!r} is no JSON: {error}.") from None
             if not isinstance(value, dict):
                 raise BadArgument(f'line {number} of {path!r} is no JSON object; a configuration is one: {{"x": 1}}.')
-            yield _submission_of(path, number, value) if isinstance(value.get(WHOLE), dict) else value
+            if isinstance(value.get(WHOLE), dict):
+                yield _submission_of(path, number, value)
+            else:
+                _refuse_misspelt_whole(path, number, value)
+                yield value
 
 
 def _submission_of(path: str, number: int, value: dict[str, Any]) -> dict[str, Any] | Submission:
@@ -70,18 +77,54 @@ def _submission_of(path: str, number: int, value: dict[str, Any]) -> dict[str, A
     given, others = value.keys() & set(OPTIONS), value.keys() - {WHOLE, *OPTIONS}
     if not others:
         return _checked(path, number, value[WHOLE], {name: value[name] for name in given})
-    if given:
+    meant = {name: option for name in others if (option := _meant(name))}
+    if given or meant:
+        beside = " and ".join(map(repr, [WHOLE, *sorted(given)]))
+        guess = "".join(f" Is {name!r} meant to be {option}?" for name, option in sorted(meant.items()))
         raise BadArgument(
-            f"line {number} of {path!r} has {_listed(others)} beside {WHOLE!r} and {_listed(given)}. A configuration "
+            f"line {number} of {path!r} has {_listed(others)} beside {beside}.{guess} A configuration "
             f'with options has nothing else: {{"{WHOLE}": {{"x": 1}}, "priority": 2}}; a job has the options '
             f"{', '.join(OPTIONS)}. If all of it is the configuration, put it whole under {WHOLE!r}."
         )
     return value
 
 
+OFTEN_MEANT = {
+    "prio": "priority",
+    "timeout": "job_timeout",
+    "time_limit": "job_timeout",
+    "options": "options themselves",
+}
+"""What people write for options, beside slips of the pen."""
+
+
+def _meant(name: str) -> str | None:
+    """The option that somebody may have meant who wrote this."""
+    plain = re.sub("[ -]", "_", name.strip().lower())
+    return next(iter(get_close_matches(plain, OPTIONS, 1, cutoff=0.75)), OFTEN_MEANT.get(plain))
+
+
+def _refuse_misspelt_whole(path: str, number: int, value: dict[str, Any]) -> None:
+    """No object under `WHOLE`; is there one under a name like it, and at most options beside it?"""
+    names = [name for name in value if name not in OPTIONS]
+    if len(names) != 1 or not isinstance(value[names[0]], dict):
+        return
+    plain = names[0].strip().lower()
+    if get_close_matches(plain, [WHOLE], cutoff=0.75) or (plain in ("config", "conf", "params") and len(value) > 1):
+        raise BadArgument(
+            f"line {number} of {path!r} has {names[0]!r}. Is it meant to be {WHOLE!r}, beside options? If all of it is "
+            f'the configuration, put it whole under {WHOLE!r}: {{"{WHOLE}": {{{json.dumps(names[0])}: ...}}}}.'
+        )
+
+
 def _checked(
     path: str, number: int, configuration: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any] | Submission:
+    """With options as files have them: null is the default, and a column with gaps makes floats of whole numbers."""
+    options = {name: value for name, value in options.items() if value is not None}
+    priority = options.get("priority")
+    if isinstance(priority, float) and priority.is_integer():
+        options["priority"] = int(priority)
     try:
         made = Submission(configuration, **options)
     except BadArgument as error:
@@ -122,6 +165,12 @@ def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
             )
         names = [name for name in names if name not in options]
         ours = [name for name in names if name.startswith("p:")]  # a table of results has more beside these
+        for name in ours or names:
+            if (like := _LIKE_AN_OPTION.match(name)) and (option := _meant(like[1])) in OPTIONS:
+                raise BadArgument(
+                    f"{path!r} has the column {name!r}. Is it meant to be {PREFIX}{option}? If not, name it p:{name}, "
+                    "and all others of parameters so, too."
+                )
         try:
             kept = [*(name.removeprefix("p:") for name in ours or names), *options]
             if double := [name for name, count in Counter(kept).items() if count > 1]:
@@ -142,8 +191,16 @@ def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
             raise BadArgument(f"line {reader.line_num} of {path!r} is no CSV: {error}.") from None
 
 
+_LIKE_AN_OPTION = re.compile(r"\s*options?\s*[:._/ -]\s*(.*)", re.IGNORECASE)
+"""A column that is nearly one of an option."""
+_NULLS = ("null", "none", "nan")
+"""What programs write for nothing."""
+
+
 def _option(name: str, text: str) -> Any:
     """Of tags a list in JSON, or texts with commas between them."""
+    if text.strip().lower() in _NULLS:
+        return None
     if name != f"{PREFIX}tags":
         return _cell(text)
     value = _cell(text)

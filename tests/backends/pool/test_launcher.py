@@ -94,12 +94,15 @@ class Broken(Launcher):
 
 
 def test_jobs_of_a_launcher_that_cannot_start_fail_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    # Each of the three attempts is logged only where the place is given up.
+    # Each of the three attempts is logged only where the place is given up, and a reason of two places once.
     with caplog.at_level(logging.ERROR), pool_evaluator(Broken)(lambda job: 1.0, num_workers=2) as evaluator:
         evaluator.submit([{}] * 3)
         jobs = evaluator.gather("ALL", timeout=30)
     assert [job.kind for job in jobs] == [FailureKind.WORKER_DIED] * 3
     assert all("there is no licence for a worker" in (job.error or "") for job in jobs)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert ["no licence" in error for error in errors] == [True, False]
+    assert "attempts in a row failed. The reason is the same as before" in errors[1]
 
 
 class Faulty(Launcher):

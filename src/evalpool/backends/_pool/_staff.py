@@ -45,6 +45,7 @@ class Staff:
         self.count = count  # that are wanted
         self._failed: Counter[int] = Counter()  # starts in a row, by place, or in 0 where all workers are alike
         self._given_up = 0  # places
+        self._reason = ""  # why the last of them was given up, as the log has it
         self._aside: dict[PoolWorker, threading.Thread] = {}  # who see to the end of workers
 
     def _ask(self, act: Callable[[PoolWorker], str | None], worker: PoolWorker, to: str) -> str | None:
@@ -119,7 +120,7 @@ class Staff:
                 self.connected(worker)
         except NoMoreWorkers as error:
             self._clean_up_failed(worker)
-            self.give_up(f"No {self._launcher.what} can be started: {error}")
+            self.give_up(f"No {self._launcher.what} can be started:", str(error))
         except Exception as error:  # noqa: BLE001  counted as a failed start, and said
             self._clean_up_failed(worker)
             if self._may_start_again(index, self._launcher.describe_failed_start(error)):
@@ -273,17 +274,25 @@ class Staff:
         self._given_up += 1
         if self._launcher.are_alike or self._given_up >= self.count:
             what = self._launcher.what
-            self.give_up(f"No {what} can be started; {FAILED_STARTS} attempts in a row failed. {text}")
+            self.give_up(f"No {what} can be started; {FAILED_STARTS} attempts in a row failed.", text)
         else:
-            logger.error("Worker %d was given up after %d attempts to start it. %s", index, FAILED_STARTS, text)
+            said = f"Worker {index} was given up after {FAILED_STARTS} attempts to start it."
+            logger.error("%s %s", said, self._unless_said(text))
         return False
 
-    def give_up(self, text: str) -> None:
+    def _unless_said(self, text: str) -> str:
+        """A reason, which may be a traceback, or where the log has it."""
+        if self._reason == text:
+            return "The reason is the same as before."
+        self._reason = text
+        return text
+
+    def give_up(self, what: str, reason: str) -> None:
         """Workers cannot be started: say so once, and fail jobs instead of letting them wait for ever."""
         pool = self._pool
         if not pool.broken:
-            pool.broken = text
-            logger.error(text)
+            pool.broken = f"{what} {reason}"
+            logger.error("%s %s", what, self._unless_said(reason))
             pool.prefetcher.slots += self.count  # the jobs come here to be reported
 
     def resize(self, count: int) -> None:
