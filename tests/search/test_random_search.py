@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from evalpool.backends import SerialEvaluator
 from evalpool.errors import BadArgument
 from evalpool.evaluator import RandomSearch, optimize
+from evalpool.search._random_search import configuration_key
 
 SPACE = {"x": (0.0, 1.0)}
 
@@ -102,3 +104,23 @@ def test_a_search_that_repeats_itself_ends_all_the_same() -> None:
 def test_a_space_that_is_none_is_refused(space: Any, message: str) -> None:
     with pytest.raises(BadArgument, match=message):
         RandomSearch(space)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({"a": 1, "b": 0.5}, {"b": 0.5, "a": 1}, True),
+        ({"a": np.float64(0.5), "b": np.int64(3)}, {"a": 0.5, "b": 3}, True),
+        ({"a": math.nan}, {"a": float("nan")}, True),
+        ({"a": (1, 2)}, {"a": [1, 2]}, True),
+        ({"a": {"c": 1, "d": 2}}, {"a": {"d": 2, "c": 1}}, True),
+        ({"a": 1}, {"a": 1.0}, False),
+        ({"a": 1}, {"a": True}, False),
+        ({"a": "1"}, {"a": 1}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ({"a": None}, {}, False),
+    ],
+)
+def test_configurations_are_equal_whatever_the_order_and_the_container(one: Any, other: Any, equal: bool) -> None:
+    """What is told came through records, which keep numbers of numpy and tuples as JSON does."""
+    assert (configuration_key(one) == configuration_key(other)) is equal

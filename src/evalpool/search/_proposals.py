@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
+from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 from evalpool.search._random_search import configuration_key
@@ -17,7 +18,7 @@ class Proposals(Generic[ProposalT]):
     """Equal configurations are told apart by their order alone. Any thread; constant cost."""
 
     def __init__(self) -> None:
-        self._out: defaultdict[str, deque[ProposalT]] = defaultdict(deque)
+        self._out: defaultdict[Hashable, deque[ProposalT]] = defaultdict(deque)
         self._lock = threading.Lock()
 
     def put(self, configuration: dict[str, Any], proposal: ProposalT) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,8 +135,8 @@ class RandomSearch:
     def __init__(self, space: Any, seed: int | None = None) -> None:
         self._space = ConfigurationSpace(space) if is_configuration_space(space) else Space(read_space(space))
         self._rng = np.random.default_rng(None if seed is None else check_number("seed", seed, 0))
-        self._out: Counter[str] = Counter()  # asked for and not yet told
-        self._known: Counter[str] = Counter()  # told and not asked for
+        self._out: Counter[Hashable] = Counter()  # asked for and not yet told
+        self._known: Counter[Hashable] = Counter()  # told and not asked for
 
     def ask(self) -> dict[str, Any]:
         """Return the next configuration."""
@@ -159,6 +159,14 @@ class RandomSearch:
             self._known[key] += 1
 
 
-def configuration_key(configuration: dict[str, Any]) -> str:
-    """A text that is the same for equal configurations, whatever the order of their names."""
-    return json.dumps(plain(configuration, lenient=True), sort_keys=True)
+def configuration_key(configuration: dict[str, Any]) -> Hashable:
+    """The same for equal configurations, whatever the order of their names; 1, 1.0 and True are not equal."""
+    values = plain(configuration, lenient=True)
+    for value in values.values():
+        if type(value) is dict or type(value) is list or value != value:
+            return _as_json(values)
+    items = sorted(values.items())
+    return tuple(items), tuple([type(value) for _, value in items])
+
+
+_as_json = json.JSONEncoder(sort_keys=True).encode

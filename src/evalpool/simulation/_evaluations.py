@@ -39,7 +39,8 @@ class HeldResults:
     def start(self, jobs: list[Job[Any]]) -> None:
         """Have the backend evaluate jobs."""
         if jobs:
-            self._running.update(job.number for job in jobs)
+            for job in jobs:
+                self._running.add(job.number)
             if self.alone:
                 # What was given up in virtual time may still be evaluated: virtual time alone leaves it not alone.
                 self._core.queue([job for job in jobs if job.number in self.alone], self._inbox, alone=True)

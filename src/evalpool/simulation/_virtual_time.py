@@ -184,7 +184,8 @@ class VirtualTime:
             kernel.start()
             if self._begin(number, job, lent):
                 started.append(job)
-        self._evaluations.start(started)
+        if started:
+            self._evaluations.start(started)
 
     def start(self, number: int) -> bool:
         """Evaluate a job that the kernel has started already; False if there is no resource to lend to it."""
@@ -255,16 +256,19 @@ class VirtualTime:
         number = self._numbers[job.number]
         runtime = runtime_of(self.runtime, job, outcome)
         bad = outcome.kind is not None
-        core = self._core
-        with core.lock:
-            may_retry = bad and outcome.kind is not FailureKind.RETURNED and core.may_retry
-            retry = may_retry and core.ledger.may_retry(job, outcome)
+        retry = bad and self._may_retry(job, outcome)
         verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))
         self._evaluations.outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
         if self._underneath.watching.records:
             self._records.mark(self.kernel, number, job)
         else:
             self._records.drop(job)
+
+    def _may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
+        core = self._core
+        with core.lock:
+            may_retry = outcome.kind is not FailureKind.RETURNED and core.may_retry
+            return may_retry and core.ledger.may_retry(job, outcome)
 
     # Things happen in virtual time.
 

@@ -17,6 +17,8 @@ from evalpool.jobs._options import submission
 from evalpool.outcomes import JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from evalpool.cli._listed import Given
     from evalpool.models import JobRecord
     from evalpool.storage import Storage
@@ -102,7 +104,7 @@ def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[Given]:
     """
     from evalpool.search._random_search import configuration_key
 
-    last: dict[str, JobRecord] = {}
+    last: dict[Hashable, JobRecord] = {}
     for record in records:
         last[configuration_key(record.configuration)] = record  # in the order of the first, with the value of the last
     return [submission(record.configuration, record.options) for record in last.values() if _status(record) in statuses]
