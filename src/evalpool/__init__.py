@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evalpool.batch import visible_devices as visible_devices
     from evalpool.errors import BackendError as BackendError
     from evalpool.errors import BadArgument as BadArgument
+    from evalpool.errors import CompatError as CompatError
     from evalpool.errors import CorruptRecord as CorruptRecord
     from evalpool.errors import EvalpoolError as EvalpoolError
     from evalpool.errors import EvaluatorClosed as EvaluatorClosed
@@ -79,10 +80,11 @@ if TYPE_CHECKING:
     from evalpool.worker import RunningJob as RunningJob
 
 _ERRORS = (
-    "BackendError", "BadArgument", "CorruptRecord", "EvalpoolError", "EvaluatorClosed", "EvaluatorError", "JobError",
-    "MaximumJobsSpawnReached", "MemberLost", "MissingExtra", "NewerSchema", "NotJSON", "NotShareable", "RunExists",
-    "SimulationError", "StorageError", "StorageUnavailable", "SubprocessError", "TooManyCallers", "UnknownJob",
-    "UnknownMethod", "UnknownSearch", "UnknownValue", "WaitedTooLong", "WorkerStartError", "WrongKeys", "WrongMode",
+    "BackendError", "BadArgument", "CompatError", "CorruptRecord", "EvalpoolError", "EvaluatorClosed",
+    "EvaluatorError", "JobError", "MaximumJobsSpawnReached", "MemberLost", "MissingExtra", "NewerSchema", "NotJSON",
+    "NotShareable", "RunExists", "SimulationError", "StorageError", "StorageUnavailable", "SubprocessError",
+    "TooManyCallers", "UnknownJob", "UnknownMethod", "UnknownSearch", "UnknownValue", "WaitedTooLong",
+    "WorkerStartError", "WrongKeys", "WrongMode",
 )  # fmt: skip
 
 BUILT_IN["evalpool.backends"] = {

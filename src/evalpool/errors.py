@@ -10,6 +10,7 @@
     │   └── MaximumJobsSpawnReached (RuntimeError)  the cap on submissions
     ├── JobError                                  on_error="raise": a job failed
     │   └── SubprocessError                       a shell command of a job failed or said nothing
+    ├── CompatError (RuntimeError)                evalpool.compat: programs of two systems in each other's way
     ├── BackendError (RuntimeError)
     │   ├── MissingExtra (ImportError)            an optional package is not installed
     │   └── WorkerStartError                      workers cannot be brought up
@@ -43,6 +44,7 @@ from evalpool._text import LONGEST_MESSAGE, printable
 __all__ = [
     "BackendError",
     "BadArgument",
+    "CompatError",
     "CorruptRecord",
     "EvalpoolError",
     "EvaluatorClosed",
@@ -115,6 +117,10 @@ class JobError(EvalpoolError):
 
 class SubprocessError(JobError):
     """A command that a run-function started failed, or its output holds no result."""
+
+
+class CompatError(EvalpoolError, RuntimeError):
+    """`evalpool.compat` was used in a wrong order, or two systems are mixed."""
 
 
 class BackendError(EvalpoolError, RuntimeError):

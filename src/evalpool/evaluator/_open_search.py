@@ -70,7 +70,7 @@ class OpenSearch:
         self.origin = monotonic() - (unix_time() - start)
         self.owner = uuid.uuid4().hex if self.own is not None else new_owner()
         self.others_write = self.own is None and self.storage.keeps
-        self.needs_json = self.storage.durable or self.storage.shared > Sharing.THREADS
+        self.needs_json = self.storage.keeps and (self.storage.durable or self.storage.shared > Sharing.THREADS)
         self.job_type, self.seed = job_type, seed
         self._keep_facts(seed_given)
 

@@ -27,7 +27,8 @@ __all__ = ["SharedMemoryStorage"]
 class SharedMemoryStorage(WireStorage):
     """Keeps events in the memory of the process that made it; pickled, it is a client of that one.
 
-    It lives until it is closed or its process ends, and what it holds with it.
+    It lives until its process ends, and what it holds with it. `close` ends what serves it to others; pickled after
+    that, it is served again.
     """
 
     shared = Sharing.PROCESSES
@@ -36,10 +37,11 @@ class SharedMemoryStorage(WireStorage):
         super().__init__()
         self._log: list[str] | None = []
         self._counters = Counters()
-        self._server: AnswerServer | None = AnswerServer(
-            lambda request: reply_to(request, self._answer), "evalpool-hub"
-        )
+        self._server: AnswerServer | None = self._serving()
         self._become_client(self._server.address, self._server.key)
+
+    def _serving(self) -> AnswerServer:
+        return AnswerServer(lambda request: reply_to(request, self._answer), "evalpool-hub")
 
     @classmethod
     def _attach(cls, address: Address, key: bytes) -> SharedMemoryStorage:
@@ -109,6 +111,7 @@ class SharedMemoryStorage(WireStorage):
         self._link.close()
         if self._server is not None:
             self._server.close()
+            self._server = None
 
     def _renew(self) -> None:
         """The parent goes on serving; this copy is one more client of it."""
@@ -118,6 +121,11 @@ class SharedMemoryStorage(WireStorage):
         self._become_client(address, key)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._log is not None:
+            with self._writer.commit_lock:
+                if self._server is None:
+                    self._server = self._serving()
+                    self._link = Link(self._server.address, self._server.key)
         return SharedMemoryStorage._attach, (self._link.address, self._link.key)
 
     def __repr__(self) -> str:

@@ -1,0 +1,162 @@
+"""The evaluator of evalpool's beneath one of here: opened with the settings of the moment, and opened again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import evalpool
+from evalpool.compat.deephyper.evaluator._jobs import Jobs, hearing
+from evalpool.compat.deephyper.evaluator._running_job import adapted
+from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:
+    from evalpool.storage import Storage
+
+__all__ = ["GRACE", "Beneath", "Settings", "Staying"]
+
+GRACE = 2.0
+"""Seconds that a job which was asked to stop has to return its value. deephyper waits as long as it takes. Here a
+run-function that looks for CANCELLING once a second is served, and one that never looks cannot hold up the search."""
+
+
+class Settings(NamedTuple):
+    """What programs may set on an evaluator at any time, and evalpool takes at construction."""
+
+    run_function: Any
+    kwargs: dict[str, Any]
+    num_workers: int | None
+    callbacks: tuple[Any, ...]
+    stopper: Any
+    is_hpo: bool
+    queue: tuple[tuple[Any, ...], int] | None
+    custom: Any
+
+    def changed(self, other: Settings) -> list[str]:
+        """The names of those that are not the same objects in both."""
+        return [name for name, mine, its in zip(self._fields, self, other, strict=True) if not _same(mine, its)]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):  # not by ==, which arrays answer with an array
+        return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
+    return one is other or (isinstance(one, (tuple, int)) and one == other) or type(one).__name__ == "Executing"
+
+
+class Beneath:
+    """One evaluator of evalpool's at a time, all on the same search.
+
+    Args:
+        cls: of the evaluator.
+        options: its own arguments.
+
+    Attributes:
+        evaluator: the one that is open; None before the first and after `close`.
+    """
+
+    def __init__(self, cls: Any, jobs: Jobs, storage: Storage, search_id: str, options: dict[str, Any]) -> None:
+        self._class, self._jobs, self._storage, self._search_id = cls, jobs, storage, search_id
+        self._options = options
+        self.evaluator: Any = None
+        self._settings: Settings | None = None
+        self._cap: int | None = None
+        self._budget: tuple[float, float] | None = None  # seconds, and since when
+
+    def open(self, settings: Settings) -> None:
+        """Make the evaluator."""
+        cls, options = self._class, dict(self._options)
+        if settings.queue is not None:
+            cls = evalpool.queued(cls)
+            options["queue"], options["queue_pop_per_task"] = settings.queue
+        num_workers = {} if settings.num_workers is None else {"num_workers": settings.num_workers}
+        self.evaluator = cls(
+            settings.custom or adapted(settings.run_function, settings.is_hpo),
+            callbacks=[hearing(callback, self._jobs) for callback in settings.callbacks],
+            run_function_kwargs={} if settings.custom else settings.kwargs,
+            storage=self._storage,
+            search_id=self._search_id,
+            job_type="hpo" if settings.is_hpo else "task",
+            stopper=settings.stopper,
+            grace=GRACE,
+            **num_workers,
+            **options,
+        )
+        self._settings = settings
+        self.evaluator.set_maximum_num_jobs_submitted(self._cap)
+        if self._budget is not None:
+            seconds, since = self._budget
+            self.evaluator.timeout = max(seconds - (time.monotonic() - since), 1e-6)
+
+    def ready(self, settings: Settings, num_out: int) -> Any:
+        """The evaluator, with these settings.
+
+        Args:
+            num_out: how many jobs are out.
+
+        Raises:
+            BadArgument: a setting has changed while jobs are out.
+        """
+        if self.evaluator is not None and self._settings is not None:
+            changed = settings.changed(self._settings)
+            if not changed:
+                return self.evaluator
+            if num_out:
+                raise BadArgument(
+                    f"{', '.join(changed)} of the evaluator changed while {num_out} jobs are out, which have the "
+                    "settings of before. Gather them first."
+                )
+            self._reopen(changed)
+        if self.evaluator is None:
+            self.open(settings)
+        return self.evaluator
+
+    def _reopen(self, changed: list[str]) -> None:
+        self.evaluator.close()
+        self.evaluator = None
+
+    def close(self) -> tuple[list[Any], list[Any]]:
+        """End the evaluator; returns the jobs that it cancelled, and those that had finished and were not gathered."""
+        evaluator, self.evaluator, self._budget = self.evaluator, None, None
+        if evaluator is None:
+            return [], []
+        cancelled = evaluator.close()
+        return cancelled, evaluator.gather("ALL")
+
+    def end(self) -> None:
+        """The program has left the evaluator."""
+
+    def set_cap(self, cap: int | None) -> None:
+        """Of the numbers of jobs in the search; None: no cap."""
+        self._cap = cap
+        if self.evaluator is not None:
+            self.evaluator.set_maximum_num_jobs_submitted(cap)
+
+    def set_budget(self, seconds: float | None) -> None:
+        """Begin a time budget, or lift it."""
+        self._budget = None if seconds is None else (seconds, time.monotonic())
+        if self.evaluator is not None:
+            self.evaluator.timeout = seconds
+
+
+class Staying(Beneath):
+    """On ranks of MPI, which serve one evaluator and then go on with their program: it stays open until the end."""
+
+    def _reopen(self, changed: list[str]) -> None:
+        raise BadArgument(
+            f"{', '.join(changed)} of the evaluator changed after its first jobs, and the ranks of MPI serve it as it "
+            "was. Make another evaluator, in another `with`."
+        )
+
+    def close(self) -> tuple[list[Any], list[Any]]:
+        self._budget = None
+        if self.evaluator is None:
+            return [], []
+        self.evaluator.timeout = None
+        self.evaluator.cancel(self._jobs.cores_out())
+        ended = self.evaluator.gather("ALL")
+        cancelled = [job for job in ended if job.status is evalpool.JobStatus.CANCELLED]
+        return cancelled, [job for job in ended if job.status is not evalpool.JobStatus.CANCELLED]
+
+    def end(self) -> None:
+        if self.evaluator is not None:
+            self.evaluator.close()

@@ -1,0 +1,348 @@
+"""The evaluators of `deephyper.evaluator`, over evalpool's.
+
+::
+
+    Evaluator                 attributes that programs set at any time, jobs, lists and pairs
+      └─ Beneath              an evaluator of evalpool's, opened with the settings of the moment; anew after `close`
+           ├─ Adapted         the run-function
+           └─ Hearing         each callback
+
+The one beneath takes its settings once, and is closed for good. So it is opened when it is needed, and opened again
+where a setting has changed or the evaluator was closed, on the same search.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import evalpool
+from evalpool.compat.deephyper.evaluator._beneath import Beneath, Settings
+from evalpool.compat.deephyper.evaluator._job import HPOJob, Job
+from evalpool.compat.deephyper.evaluator._jobs import Jobs
+from evalpool.compat.deephyper.evaluator._profile import Profiled
+from evalpool.compat.deephyper.evaluator.storage import MemoryStorage, SharedMemoryStorage
+from evalpool.errors import BadArgument, MaximumJobsSpawnReached, UnknownMethod, UnknownSearch
+
+__all__ = ["EVALUATORS", "Evaluator"]
+
+logger = logging.getLogger("evalpool")
+
+EVALUATORS: dict[str, type[Evaluator]] = {}
+"""Method -> class."""
+
+
+class Evaluator(abc.ABC):
+    """Runs a run-function on configurations; the interface of deephyper's, on an evaluator of evalpool's.
+
+    A class of your own implements `execute`, a coroutine; its jobs run on an event loop, `num_workers` at a time, in
+    the thread that gathers.
+
+    Args:
+        run_function: ``f(job, **run_function_kwargs)``, sync or async, on every evaluator.
+        num_workers: how many run at the same time.
+        callbacks: objects with some of the hooks.
+        run_function_kwargs: keyword arguments for every call.
+        storage: of this package, or of `evalpool.storage`; None for one of the evaluator's own.
+        search_id: an existing search of `storage`.
+
+    Attributes:
+        jobs: every job that was submitted.
+        search: the search that uses the evaluator; jobs have it in their context.
+    """
+
+    FAIL_RETURN_VALUE = "F"
+    PYTHON_EXE = sys.executable
+    evalpool_class: ClassVar[str] = "SerialEvaluator"
+    """The evaluator of evalpool's that runs the jobs."""
+    default_storage: ClassVar[Callable[[], Any]] = MemoryStorage
+
+    queue: Any = None
+    queue_pop_per_task: int = 1
+
+    def __init__(
+        self,
+        run_function: Callable[..., Any],
+        num_workers: int | None = 1,
+        callbacks: list[Any] | None = None,
+        run_function_kwargs: dict[str, Any] | None = None,
+        storage: Any = None,
+        search_id: str | None = None,
+    ) -> None:
+        self.run_function = run_function
+        self.run_function_kwargs = {} if run_function_kwargs is None else run_function_kwargs
+        self._callbacks = [] if callbacks is None else callbacks
+        self._num_workers = num_workers
+        self.search: Any = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.sem: asyncio.Semaphore | None = None
+        self.timestamp = time.monotonic()
+        self.num_objective: int | None = None
+        self.maximum_num_jobs_submitted = -1
+        self._num_jobs_offset = 0
+        self._job_class: Any = Job
+        self._stopper: Any = None
+        self._timeout: float | None = None
+        self._time_timeout_set: float | None = None
+        self._own_storage: Any = None
+        self._storage = self._checked(storage)
+        self._search_id = self._begun(search_id)
+        self._jobs = Jobs(self)
+        self._jobs.is_profiled = lambda: isinstance(self.run_function, Profiled)
+        self._left: list[Job] = []  # finished when the evaluator was closed, and not gathered
+        self._beneath = Beneath(
+            self._opened_class(), self._jobs, self._storage, self._search_id, self._engine_options()
+        )
+        self._open_first()
+
+    # What the classes say.
+
+    def _engine_options(self) -> dict[str, Any]:
+        """Arguments of the evaluator beneath that are its own."""
+        return {}
+
+    def _open_first(self) -> None:
+        """Open the one beneath now, so that wrong arguments are refused at once; most programs are searches."""
+        self._beneath.open(self._settings(is_hpo=True))
+
+    def _opened_class(self) -> Any:
+        return getattr(evalpool, "SerialEvaluator" if self._is_custom else self.evalpool_class)
+
+    @property
+    def _is_custom(self) -> bool:
+        """Does a class of the program's own say how a job is executed?"""
+        return type(self).execute not in BUILT_IN
+
+    def _checked(self, storage: Any) -> Any:
+        if storage is None:
+            self._own_storage = type(self).default_storage().connect()
+            return self._own_storage
+        if not isinstance(storage, evalpool.storage.Storage):
+            raise BadArgument(
+                f"storage is {storage!r} of type {type(storage).__module__}.{type(storage).__name__}. Give one of "
+                "evalpool.compat.deephyper.evaluator.storage, such as MemoryStorage(), or of evalpool.storage."
+            )
+        connect = getattr(storage, "connect", None)  # those of this package have it
+        if connect is not None:
+            connect()
+        return storage
+
+    def _begun(self, search_id: str | None) -> str:
+        if search_id is None:
+            return str(self._storage.create_new_search())
+        if search_id not in self._storage.load_all_search_ids():
+            raise UnknownSearch(f"search_id is {search_id!r}, and the storage {self._storage!r} has no such search.")
+        return search_id
+
+    def _settings(self, is_hpo: bool | None = None) -> Settings:
+        if not (isinstance(self._job_class, type) and issubclass(self._job_class, Job)):
+            raise BadArgument(
+                f"_job_class is {self._job_class!r}, which is no Job of evalpool.compat.deephyper.evaluator. A search "
+                "of deephyper's runs on this evaluator after evalpool.compat.deephyper.install()."
+            )
+        custom = None
+        if self._is_custom:
+            from evalpool.compat.deephyper.evaluator._execute import Executing
+
+            custom = Executing(self)
+        return Settings(
+            run_function=self.run_function,
+            kwargs=dict(self.run_function_kwargs),
+            num_workers=self._num_workers,
+            callbacks=tuple(self._callbacks),
+            stopper=self._stopper,
+            is_hpo=issubclass(self._job_class, HPOJob) if is_hpo is None else is_hpo,
+            queue=None if self.queue is None else (tuple(self.queue), self.queue_pop_per_task),
+            custom=custom,
+        )
+
+    # Facts.
+
+    @property
+    def num_workers(self) -> int:
+        """How many jobs run at the same time."""
+        if self._num_workers in (None, -1):
+            return int(self._beneath.ready(self._settings(), len(self.job_id_submitted)).num_workers)
+        return int(self._num_workers or 1)
+
+    @num_workers.setter
+    def num_workers(self, num_workers: int) -> None:
+        self._num_workers = num_workers
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Every job that was submitted, in that order."""
+        return self._jobs.all
+
+    @property
+    def job_id_submitted(self) -> list[str]:
+        """The ids of the jobs that are out."""
+        return self._jobs.submitted
+
+    @property
+    def job_id_gathered(self) -> list[str]:
+        """The ids of the jobs that came back, others' too."""
+        return self._jobs.gathered
+
+    @property
+    def num_jobs_submitted(self) -> int:
+        """Jobs that are out or came back, since `set_maximum_num_jobs_submitted`."""
+        return len(self.job_id_submitted) + self.num_jobs_gathered
+
+    @property
+    def num_jobs_gathered(self) -> int:
+        """Jobs that came back, others' too, since `set_maximum_num_jobs_submitted`."""
+        return len(self.job_id_gathered) - self._num_jobs_offset
+
+    @property
+    def is_master(self) -> bool:
+        """Does this process search?"""
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """The class and the number of workers."""
+        return {"type": type(self).__name__, "num_workers": self.num_workers}
+
+    # Limits.
+
+    @property
+    def timeout(self) -> float | None:
+        """The time budget in seconds; setting it starts it."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._timeout, self._time_timeout_set = value, time.monotonic()
+        self._beneath.set_budget(value)
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds left of the time budget, below 0 when it is over; None without one."""
+        if self._timeout is None or self._time_timeout_set is None:
+            return None
+        return self._timeout - (time.monotonic() - self._time_timeout_set)
+
+    def set_maximum_num_jobs_submitted(self, maximum_num_jobs_submitted: int) -> None:
+        """Cap the jobs that are out or will be submitted, from now on; below 1: no cap. Exact over all clients."""
+        self.maximum_num_jobs_submitted = maximum_num_jobs_submitted
+        self._num_jobs_offset = len(self.job_id_gathered)
+        cap = None
+        if maximum_num_jobs_submitted > 0:
+            numbers = [int(job_id.rpartition(".")[2]) for job_id in self._storage.load_all_job_ids(self._search_id)]
+            taken = max(numbers, default=len(self.jobs) - 1) + 1
+            cap = max(taken, len(self.jobs)) + maximum_num_jobs_submitted - len(self.job_id_submitted)
+        self._beneath.set_cap(cap)
+
+    # Jobs.
+
+    def submit(self, args_list: Iterable[dict[str, Any]]) -> list[Job]:
+        """Submit configurations; evalpool begins with them at once, where there deephyper waits for `gather`.
+
+        Raises:
+            MaximumJobsSpawnReached: `set_maximum_num_jobs_submitted` allows no more; those that fit have been taken.
+        """
+        core = self._beneath.ready(self._settings(), len(self.job_id_submitted))
+        configurations = list(args_list)
+        try:
+            taken = core.submit(configurations)
+        except MaximumJobsSpawnReached:  # it took none
+            for configuration in configurations:
+                self._launched(core.submit([configuration]))
+            raise
+        return self._launched(taken)
+
+    def _launched(self, taken: list[evalpool.Job[Any]]) -> list[Job]:
+        return [self._jobs.launched(job) for job in taken]
+
+    def gather(self, type: str, size: int = 1) -> Any:
+        """Wait for jobs: all that are out (``"ALL"``) or at least `size` (``"BATCH"``).
+
+        Returns:
+            The jobs that are done; if other clients of the search have finished some, a pair: these, and the others'.
+        """
+        if type not in ("ALL", "BATCH"):
+            raise BadArgument(f"type is {type!r}; give 'ALL' or 'BATCH'.")
+        core = self._beneath.evaluator
+        left, self._left = self._left, []
+        local = left
+        if core is not None:
+            rest = size - len(left)
+            if type == "ALL":
+                local = left + self._jobs.taken(core.gather("ALL"))
+            elif rest > 0 or not left:
+                local = left + self._jobs.taken(core.gather("BATCH", max(rest, 1)))
+        others = self.gather_other_jobs_done()
+        return (local, others) if others else local
+
+    def gather_other_jobs_done(self) -> list[Job]:
+        """What other clients of the search have finished since the last look."""
+        core = self._beneath.evaluator
+        return [] if core is None else self._jobs.taken_foreign(core.gather_other_jobs_done())
+
+    def close(self) -> list[Job]:
+        """End what runs and waits, and return it, CANCELLED. A later `submit` opens the evaluator again.
+
+        The time budget ends with it: it belongs to the search that set it.
+        """
+        cancelled, finished = self._beneath.close()
+        self._left += self._jobs.taken(finished)
+        jobs = self._jobs.taken(cancelled)
+        if isinstance(self._own_storage, SharedMemoryStorage):  # served again when it goes to workers again
+            self._own_storage.close()
+        self._timeout = self._time_timeout_set = None
+        for callback in self._callbacks:
+            self._tell_closed(callback)
+        return jobs
+
+    def _tell_closed(self, callback: Any) -> None:
+        if isinstance(callback, evalpool.callbacks.Callback):
+            return  # the one beneath has
+        try:
+            getattr(callback, "on_close", lambda: None)()
+        except Exception:
+            logger.exception("%s.on_close raised; the search goes on.", type(callback).__name__)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # For classes of a program's own.
+
+    @abc.abstractmethod
+    async def execute(self, job: Any) -> Any:
+        """Evaluate a job and return it, with its output set."""
+
+    def _create_job(self, job_id: str, args: dict[str, Any], run_function: Any, storage: Any) -> Any:
+        return self._job_class(job_id, args, run_function, storage)
+
+    def _update_job_when_done(self, job: Any, output: Any) -> Any:
+        """Set a job's output, unless a job was returned."""
+        if isinstance(output, Job):
+            return output
+        job.set_output(output)
+        return job
+
+    @staticmethod
+    def create(
+        run_function: Callable[..., Any], method: str = "serial", method_kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Make an evaluator by its method's name.
+
+        Raises:
+            UnknownMethod: lists the known ones.
+        """
+        cls = EVALUATORS.get(method)
+        if cls is None:
+            raise UnknownMethod(f"method is {method!r}; give one of {', '.join(EVALUATORS)}.")
+        return cls(run_function, **(method_kwargs or {}))
+
+
+BUILT_IN: set[Any] = {Evaluator.execute}
+"""The methods `execute` of this package; another one is of a class of a program's own."""

@@ -1,0 +1,196 @@
+"""What the run-function receives here, and the run-function as evalpool calls it.
+
+::
+
+    evalpool's worker                   here
+      Adapted(f)(running job) ──► f(RunningJob): deephyper's names, `JobStatus` and records
+                       value ◄──  what f returned, made an objective where a search asks for one
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+import evalpool
+from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
+from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
+
+__all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted"]
+
+KEPT_VALUE = "_returned_when_cancelled"
+"""Metadata that hold what a run-function returned that had seen CANCELLING. evalpool drops the value of a job that was
+stopped, and keeps its metadata."""
+
+
+class RunningJob(MutableMapping[str, Any]):
+    """One evaluation as its run-function sees it: a mapping over the configuration.
+
+    By hand it has, as deephyper's, a storage of its own with one job, whose id is its id.
+
+    Args:
+        id: of the job in `storage`; without a storage it is not used.
+        parameters: the configuration.
+        storage: where the job is kept.
+        stopper: asked by `stopped`.
+    """
+
+    def __init__(
+        self,
+        id: str | None = None,
+        parameters: dict[str, Any] | None = None,
+        storage: Any = None,
+        stopper: Any = None,
+    ) -> None:
+        if storage is None:
+            storage = MemoryStorage().connect()
+            id = storage.create_new_job(storage.create_new_search())
+        self._core = evalpool.RunningJob(id, parameters, storage, stopper)
+        if getattr(stopper, "job", None) is self._core:
+            stopper.job = self
+        self._by_hand = True
+        self._told = False
+
+    @classmethod
+    def _of(cls, core: evalpool.RunningJob) -> RunningJob:
+        """The running job of an evaluator of evalpool's."""
+        job = cls.__new__(cls)
+        job._core = core
+        job._by_hand = job._told = False
+        return job
+
+    @property
+    def id(self) -> str:
+        """``"<search>.<n>"``."""
+        return self._core.id
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The configuration."""
+        return self._core.parameters
+
+    @property
+    def storage(self) -> Any:
+        """The storage of the search."""
+        return self._core.storage
+
+    @property
+    def stopper(self) -> Any:
+        """The stopper, by hand; under an evaluator it lives beside that, and this is None."""
+        return self._core.stopper
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """evalpool's: what is set here joins the job's metadata."""
+        return self._core.metadata
+
+    @property
+    def seed(self) -> int:
+        """evalpool's: this job's seed."""
+        return self._core.seed
+
+    @property
+    def status(self) -> JobStatus:
+        """RUNNING; CANCELLING once the time budget is spent, or the evaluator or a stopper asks to stop."""
+        if self._by_hand:
+            stored = self.storage.load_job_status(self.id)
+            return JobStatus(stored) if isinstance(stored, int) else status_of(stored)
+        return JobStatus.CANCELLING if self.stopped() else JobStatus.RUNNING
+
+    def record(self, budget: float, objective: Any) -> None:
+        """Tell an intermediate result."""
+        self._core.record(budget, objective)
+
+    def stopped(self) -> bool:
+        """Shall the job end now?"""
+        self._told = self._core.stopped()
+        return self._told
+
+    @property
+    def objective(self) -> Any:
+        """The stopper's view of the objective, else what was recorded last."""
+        return self._core.objective
+
+    def __getitem__(self, key: str) -> Any:
+        return self._core["job_id"] if key == "job_id" else self._core.parameters[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "job_id":
+            raise KeyError("'job_id' is the number of the job; it cannot be set.")
+        self._core.parameters[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._core.parameters[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._core.parameters)
+
+    def __len__(self) -> int:
+        return len(self._core.parameters)
+
+    def __repr__(self) -> str:
+        return f"RunningJob(id={self.id}, status={self.status}, parameters={self.parameters})"
+
+
+class Adapted:
+    """A run-function of here as evalpool calls it.
+
+    Args:
+        function: f(job, **kwargs).
+        is_hpo: make of what it returns an objective as deephyper does: numbers become floats, and "F" where they are
+            not finite.
+    """
+
+    def __init__(self, function: Callable[..., Any], is_hpo: bool) -> None:
+        self.function, self.is_hpo = function, is_hpo
+
+    def __call__(self, core: Any, **kwargs: Any) -> Any:
+        job = RunningJob._of(core)
+        return self._result(job, self.function(job, **kwargs))
+
+    def _result(self, job: RunningJob, value: Any) -> Any:
+        if self.is_hpo:
+            value = as_objective(value)
+        if job._told:
+            job.metadata[KEPT_VALUE] = value
+        return value
+
+    def release(self) -> None:
+        """The evaluator calls the function no more."""
+        release = getattr(self.function, "release", None)
+        if callable(release):
+            release()
+
+
+class AdaptedAsync(Adapted):
+    """As `Adapted`, of a coroutine function."""
+
+    async def __call__(self, core: Any, **kwargs: Any) -> Any:
+        job = RunningJob._of(core)
+        return self._result(job, await self.function(job, **kwargs))
+
+
+def adapted(function: Callable[..., Any], is_hpo: bool) -> Adapted:
+    """The one that fits: for a function or an object, sync or async."""
+    call = getattr(function, "__call__", None)  # noqa: B004  of an object, which may be async
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    return (AdaptedAsync if is_async else Adapted)(function, is_hpo)
+
+
+def as_objective(value: Any) -> Any:
+    """What a search of deephyper's makes of what a run-function returned."""
+    if isinstance(value, dict):
+        key = "output" if "output" in value else "objective"
+        if key not in value:
+            return value
+        inner = as_objective(value["output"]) if key == "output" else _finite(value["objective"])
+        return {**value, key: inner}
+    return _finite(float(value)) if isinstance(value, numbers.Real) else value
+
+
+def _finite(value: Any) -> Any:
+    """A number that is not finite is a failure; all else stays."""
+    return "F" if isinstance(value, numbers.Real) and not math.isfinite(value) else value
