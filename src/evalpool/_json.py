@@ -73,7 +73,7 @@ def jsonable(value: Any, key: str = "") -> Any:
     kind = type(value)
     if kind in _AS_IS or (kind is float and _isfinite(value)):
         return value
-    if (copy := _copy(value, PLAIN_DEPTH)) is not None:
+    if (copy := _copy_dict(value, PLAIN_DEPTH) if kind is dict else _copy(value, PLAIN_DEPTH)) is not None:
         return copy
     return _convert_at(key, value, encode_floats=True, lenient=False)
 
@@ -86,7 +86,7 @@ def plain(value: Any, key: str = "", *, lenient: bool = False) -> Any:
     kind = type(value)
     if kind in _AS_IS or kind is float:
         return value
-    if (copy := _copy(value, PLAIN_DEPTH)) is not None:
+    if (copy := _copy_dict(value, PLAIN_DEPTH) if kind is dict else _copy(value, PLAIN_DEPTH)) is not None:
         return copy
     return _convert_at(key, value, encode_floats=False, lenient=lenient)
 
@@ -124,7 +124,7 @@ def _copy_dict(value: dict[Any, Any], depth: int) -> dict[str, Any] | None:
         kind = type(item)
         if kind in _AS_IS or (kind is float and _isfinite(item)) or (kind is int and _TOO_SMALL < item < _TOO_LARGE):
             part = item
-        elif not depth or (part := _copy(item, depth - 1)) is None:
+        elif not depth or (part := _copy_dict(item, depth - 1) if kind is dict else _copy(item, depth - 1)) is None:
             return None
         if type(key) is not str:
             return None

@@ -16,7 +16,7 @@ from evalpool._json import from_json, jsonable, plain, to_json, unjson
 from evalpool._log import get_logger
 from evalpool._text import LONGEST_MESSAGE, printable, shown
 from evalpool.errors import BadArgument, CorruptRecord, NotJSON
-from evalpool.storage._events import LARGEST, SEARCH_KINDS, Event
+from evalpool.storage._events import JOB_KINDS, LARGEST, SEARCH_KINDS, Event
 from evalpool.storage._schema import VALIDATORS
 
 __all__ = [
@@ -157,6 +157,8 @@ def from_wire(
 
 def is_readable(kind: str, search_id: str, number: int | None) -> bool:
     """Whether who reads such an event takes it for one, as far as it does not depend on its data."""
+    if type(number) is int and 0 <= number <= LARGEST and kind in JOB_KINDS and str.isdecimal(search_id):  # as ours are
+        return len(search_id) <= LONGEST_ID
     try:
         _validator(kind, search_id, number)
     except Malformed:

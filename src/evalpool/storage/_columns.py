@@ -36,23 +36,27 @@ class Columns:
     def of(cls, events: Iterable[Event], encoder: Callable[[Event], Encoded | None]) -> Columns | None:
         """These events but those that `encoder` gives None for; None if none is left. Raises what `encoder` raises."""
         columns = cls()
+        kinds, search_ids, numbers, texts = columns.kinds, columns.search_ids, columns.numbers, columns.texts
+        readable = True
         for event in events:
             encoded = encoder(event)
             if encoded is None:
                 continue
             kind, search_id, number, data, _ = event
-            columns.kinds.append(kind)
-            columns.search_ids.append(search_id)
-            columns.numbers.append(number)
-            columns.texts.append(encoded[0])
-            if encoded[1] is not None:
-                data = encoded[1]
+            text, as_read = encoded
+            kinds.append(kind)
+            search_ids.append(search_id)
+            numbers.append(number)
+            texts.append(text)
+            if as_read is None:
+                readable = False
             else:
-                columns.readable = False
+                data = as_read
             columns.data.append(data)
-            if columns.readable and not is_readable(kind, search_id, number):
-                columns.readable = False
-        return columns if columns.kinds else None
+            if readable:
+                readable = is_readable(kind, search_id, number)
+        columns.readable = readable
+        return columns if kinds else None
 
     @classmethod
     def joined(cls, batches: Sequence[Columns]) -> Columns:

@@ -232,7 +232,14 @@ class SearchState:
         if at is None:
             _JOB_RULES[kind](job, data)
         else:
-            job = self._apply_in_place(job, kind, data, at)
+            places = job.places
+            if places is None:
+                places = job.places = []
+            if places and places[-3] >= at:
+                job = self._put_in_place(job, kind, data, at)
+            else:
+                places += at, kind, data
+                _JOB_RULES[kind](job, data)
         if kind == "queued":
             self.claims += 1
         if job.status in FINAL:
@@ -247,14 +254,10 @@ class SearchState:
         elif kind == "created":
             self.unfinished[number] = None
 
-    def _apply_in_place(self, job: JobState, kind: str, data: dict[str, Any], at: Place) -> JobState:
+    def _put_in_place(self, job: JobState, kind: str, data: dict[str, Any], at: Place) -> JobState:
+        """An event that comes late, or again."""
         places = job.places
-        if places is None:
-            places = job.places = []
-        if not places or places[-3] < at:
-            places += at, kind, data
-            _JOB_RULES[kind](job, data)
-            return job
+        assert places is not None
         earlier = places[::3]
         if at in earlier:
             return job

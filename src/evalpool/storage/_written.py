@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from evalpool._json import jsonable
 from evalpool._log import get_logger
-from evalpool.errors import NotJSON, StorageUnavailable
+from evalpool.errors import BadArgument, NotJSON, StorageUnavailable
 from evalpool.storage._base import Storage
 from evalpool.storage._codec import Encoded, Reporter, dumps, encode, encode_anyhow, from_wire, loads, to_wire
 from evalpool.storage._events import Event
@@ -104,7 +104,10 @@ class WrittenStorage(Storage, Generic[Batch]):
         return encoded
 
     def _encode_anyhow(self, event: Event) -> Encoded | None:
-        encoded = encode_anyhow(event)
+        try:
+            encoded: Encoded | None = encode(event)
+        except (NotJSON, BadArgument):
+            encoded = encode_anyhow(event)
         if encoded is None:
             return None
         data = encoded[0]
