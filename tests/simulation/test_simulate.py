@@ -295,7 +295,7 @@ class TestOptimisers:
         assert digest() == digest()
 
 
-class Diary(Callback):
+class JobColumns(Callback):
     def __init__(self, limit: int = 1000) -> None:
         self.seen: list[tuple[Any, ...]] = []
         self.limit = limit
@@ -318,7 +318,7 @@ class Diary(Callback):
 class TestEvaluators:
     @pytest.mark.parametrize("way", [None, "serial", ThreadPoolEvaluator])
     def test_callbacks_see_virtual_times(self, way: Any) -> None:
-        diary = Diary()
+        diary = JobColumns()
         simulate(
             TellsJob(*of(4.0, 1.0)), run, num_workers=2, max_evals=1, overhead=0.5, evaluator=way, callbacks=[diary]
         )
@@ -328,7 +328,7 @@ class TestEvaluators:
         assert ("start", 1) in diary.seen
 
     def test_a_callback_ends_the_search(self) -> None:
-        result = simulate(TellsJob(*of(1.0, 1.0, 1.0, 1.0)), run, callbacks=[Diary(limit=2)])
+        result = simulate(TellsJob(*of(1.0, 1.0, 1.0, 1.0)), run, callbacks=[JobColumns(limit=2)])
         assert (ends(result), result.over) == ([(0, 1.0), (1, 2.0)], "search_stopped")
 
     @pytest.mark.parametrize("durable", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -344,7 +344,7 @@ class TestEvaluators:
         assert [record.metadata["virtual_worker"] for record in records] == [0, 1, 1]
 
     def test_an_evaluator_in_simulated_time_stays_open(self) -> None:
-        diary = Diary()
+        diary = JobColumns()
         with simulated(ThreadPoolEvaluator)(run, num_workers=2, real_workers=2, seed=5, callbacks=[diary]) as evaluator:
             result = simulate(TellsJob(*of(4.0, 1.0)), run, max_evals=1, evaluator=evaluator)
             assert [row["status"] for row in result.trace] == ["DROPPED", "DONE"]
@@ -513,7 +513,7 @@ class TestBadInput:
             ({"batch_size": 2, "tell": "fill"}, "contradicts"),
             ({"continual_max_fidel": 9}, "needs both"),
             ({"fidel_key": "epochs"}, "needs both"),
-            ({"continual_max_fidel": 9, "fidel_key": ["epochs", "size"]}, "goes by one fidelity"),
+            ({"continual_max_fidel": 9, "fidel_key": ["epochs", "size"]}, "needs one fidelity"),
             ({"continual_max_fidel": 9.5, "fidel_key": "epochs"}, "continual_max_fidel is 9.5"),
             ({"runtime": 3}, "runtime is 3"),
             ({"seed": -1}, "seed is -1"),
@@ -556,8 +556,8 @@ class TestBadInput:
             ([({"x": 1}, {"epochs": 2.0})], "must be integer"),
             ([({"x": 1}, {"epochs": -1})], "must be non-negative"),
             ([({"x": 1}, {"epochs": True})], "must be integer"),
-            ([({"x": 1}, {"epochs": 1, "size": 2})], "goes by one fidelity"),
-            ([({"x": 1}, {"size": 2})], "goes by one fidelity"),
+            ([({"x": 1}, {"epochs": 1, "size": 2})], "uses one fidelity"),
+            ([({"x": 1}, {"size": 2})], "uses one fidelity"),
             ([{"x": 1}], "lacks the fidelity 'epochs'"),
             ([({"x": 1}, {"epochs": 1}, 7), ({"x": 2}, {"epochs": 2}, 7)], "config_id 7 stood for"),
         ],

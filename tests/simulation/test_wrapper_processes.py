@@ -420,7 +420,7 @@ def test_a_pool_with_another_number_of_workers_is_told(tmp_path: Path) -> None:
                     outcomes.append(task.get(BOUND)["loss"])
                 except TooManyCallers as error:
                     outcomes.append(str(error))
-        assert any("A caller too many" in str(outcome) for outcome in outcomes) or 0 in outcomes
+        assert any("one caller too many" in str(outcome) for outcome in outcomes) or 0 in outcomes
 
 
 def raises_in_its_fourth(eval_config: dict[str, Any], fidels: Any = None, seed: Any = None) -> dict[str, float]:
@@ -594,7 +594,7 @@ def test_one_program_too_few_is_named_in_all_others(programs: Programs) -> None:
 @pytest.mark.parametrize(
     ("worker", "settings", "answer"),
     [
-        (1, {"seed": 2}, "SimulationError: A caller came with other settings than the first: seed=2 instead of 1"),
+        (1, {"seed": 2}, "SimulationError: A caller has other settings than the first one: seed=2 instead of 1"),
         (0, {}, "needs a worker_index of its own"),
     ],
 )

@@ -20,7 +20,7 @@ from evalpool.evaluator._resume import Resumption
 from evalpool.evaluator._running_attempts import RunningAttempts
 from evalpool.evaluator._stop_control import StopControl
 from evalpool.evaluator._submission import Submissions
-from evalpool.evaluator._timeline import RealTime, Timeline, Times, Underneath
+from evalpool.evaluator._timeline import EvaluatorAccess, RealTime, Timeline, Times
 from evalpool.evaluator._waiting import Waiting
 from evalpool.evaluator._watchdog import Watchdog
 from evalpool.evaluator._watching import Watching
@@ -118,7 +118,7 @@ def assemble(
     if timeline is not None:
         ledger.own_limits = False
         timeline.attach(
-            Underneath(
+            EvaluatorAccess(
                 name=name,
                 core=core,
                 resources=resources,

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.outcomes import Outcome
 
-__all__ = ["RealTime", "Timeline", "Times", "Underneath"]
+__all__ = ["EvaluatorAccess", "RealTime", "Timeline", "Times"]
 
 
-class Underneath(NamedTuple):
+class EvaluatorAccess(NamedTuple):
     """What a timeline may use of the evaluator whose jobs it orders.
 
     Attributes:
@@ -73,7 +73,7 @@ class Timeline(Times, Protocol):
     def lock(self) -> AbstractContextManager[Any]:
         """Lets one caller at a time submit, wait or stop jobs. Reentrant."""
 
-    def attach(self, underneath: Underneath) -> None:
+    def attach(self, access: EvaluatorAccess) -> None:
         """Connect to the evaluator; once, before any other call."""
 
     def check(self, configurations: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Simulated time: a search on a tabular benchmark as it would have gone, without the waiting."""
+"""Simulated time: runs a search on a tabular benchmark as it would run in real time, without waiting."""
 
 from typing import TYPE_CHECKING
 

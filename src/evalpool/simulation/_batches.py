@@ -1,4 +1,4 @@
-"""Synchronous batches: one caller brings the jobs of a batch one after the other, many virtual workers run them.
+"""Synchronous batches: one caller submits the jobs of a batch one after the other, and many virtual workers run them.
 
 ::
 
@@ -7,8 +7,8 @@
     worker-1         |1------|  a barrier
     worker-2         |2--|      |think|4 ...
 
-Every batch begins when the one before has ended altogether, and after the decision that is charged once for it. Its
-completions enter the log together, in the order of their ends.
+A batch begins when all jobs of the previous one have ended, and after the decision for it, which is charged once. The
+completions of a batch are logged together, in the order of their ends.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class BatchCoordinator(Coordinator):
         if settings.batch_size is None:
             raise BadArgument("batch_size is None; give the number of jobs in a batch.")
         self._size = settings.batch_size
-        self._filled = 0  # jobs of the batch that is being brought
-        self._before = self._after = 0.0  # its decision
+        self._filled = 0  # how many jobs the current batch has
+        self._before = self._after = 0.0  # begin and end of its decision
         self._ended: list[int] = []  # its jobs that have ended already, in order
         self._under_way: Call | None = None
         if state is None:
@@ -55,7 +55,7 @@ class BatchCoordinator(Coordinator):
         return self._kernel.num_submitted
 
     def _pump(self) -> None:
-        """Nobody ever waits."""
+        """Do nothing: no caller of a batch ever waits."""
 
     def call(self, member: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
         with Entered(self):
@@ -77,7 +77,7 @@ class BatchCoordinator(Coordinator):
             call = self._under_way if overhead is None else self._start(member, overhead, wall, None)
             if call is None:
                 return
-            job, member.job = member.job, NOTHING  # it gets its reply here, also if this ends the run
+            job, member.job = member.job, NOTHING  # the caller gets its reply below, also if this ends the run
             self._end(job, call, result)
             charged = self._kernel.charged(job)
             if self._is_over():
@@ -87,7 +87,7 @@ class BatchCoordinator(Coordinator):
                 member.deliver(Released(charged, member.seed, False))
 
     def _start(self, member: Caller, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
-        """Run the virtual workers until this job starts; None, with the reply given, if that is too late."""
+        """Run the virtual workers until this job starts. If that is too late, reply `Over` and return None."""
         kernel = self._kernel
         if self._filled == 0:
             self._before = kernel.clock
@@ -132,7 +132,7 @@ class BatchCoordinator(Coordinator):
         return job >= 0
 
     def _close_batch(self) -> None:
-        """The barrier."""
+        """Let all jobs of the batch end, and log them: the barrier."""
         while self._step():
             pass
         for job in self._ended:
@@ -151,7 +151,7 @@ class BatchCoordinator(Coordinator):
         text = f"The caller of a batch ({member.name}) {'left' if clean else 'died'}"
         unfinished = self._under_way is not None or evaluating
         if self.settings.on_lost == "raise" and (unfinished or not clean):
-            self._break(MemberLost(f"{text}. The run was stopped, for on_lost is 'raise'."))
+            self._break(MemberLost(f"{text}. The run was stopped because on_lost is 'raise'."))
             return
         if self._under_way is not None:
             failure = Result(math.nan, True, failure_text("F_worker_died", text))

@@ -1,4 +1,4 @@
-"""A caller of a simulated objective, and a call of it, as its coordinator sees them."""
+"""What a coordinator knows of a caller of a simulated objective, and of each of its calls."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ Reply = Joined | Begun | Released | Over | SimulationError
 
 
 def ignore() -> None:
-    """For who need not be told."""
+    """Do nothing: for callers that need no notice."""
 
 
 class Caller:
-    """A caller, as long as it is connected.
+    """A connected caller.
 
     Args:
         name: for messages: ``"process 123, thread MainThread"``.
         deliver: takes the reply to its call, or a notice that the run has ended; called under the coordinator's
             lock, so it must not block.
-        nudge: asks it to look at the coordinator's `deadline` again.
+        wake: makes the caller look at the coordinator's `deadline` again.
     """
 
-    __slots__ = ("deliver", "job", "name", "nudge", "seed", "thinks_since", "worker")
+    __slots__ = ("deliver", "job", "name", "seed", "thinks_since", "wake", "worker")
 
-    def __init__(self, name: str, deliver: Callable[[Reply], None], nudge: Callable[[], None] = ignore) -> None:
+    def __init__(self, name: str, deliver: Callable[[Reply], None], wake: Callable[[], None] = ignore) -> None:
         self.name = name
         self.deliver = deliver
-        self.nudge = nudge
+        self.wake = wake
         self.worker = -1
-        self.job: int = NOTHING  # the number of its turn; NOTHING when the run is over for it
+        self.job: int = NOTHING  # the number of its current job; NOTHING when the run is over for it
         self.seed = 0  # of that job
-        self.thinks_since = 0.0  # on the monotonic clock
+        self.thinks_since = 0.0  # when its decision began, by the monotonic clock
 
 
 class Call:
-    """One evaluation, from its announcement or its result to its release."""
+    """One evaluation, from its announcement, or else from its result, until it is released."""
 
     __slots__ = ("after", "before", "key", "member", "overhead", "result", "resumed", "seed", "waits_since", "wall")
 
     def __init__(self, member: Caller | None, overhead: float, wall: float, seed: int) -> None:
-        self.member = member  # None: it has died
+        self.member = member  # None if it has died
         self.overhead = overhead
         self.wall = wall
         self.seed = seed
-        self.before = self.after = 0.0  # its decision, in virtual time
-        self.key: tuple[str, int] | None = None  # configuration and fidelity, with continuation
+        self.before = self.after = 0.0  # begin and end of its decision, in virtual time
+        self.key: tuple[str, int] | None = None  # configuration and fidelity, with continuation only
         self.resumed: int | None = None  # the job whose checkpoint it continues
         self.result: Result | None = None
-        self.waits_since: float | None = None  # for a reply, on the monotonic clock
+        self.waits_since: float | None = None  # since when it waits for a reply, by the monotonic clock
 
     def line(
         self, job: int, *, worker: int, end: float, charged: float, limit: int | None, actual: float | None
     ) -> bytes:
-        """The line of the log for its completion.
+        """Return the line of the log for its completion.
 
         Args:
-            limit: the fidelity from which on nothing is continued; None without continuation.
-            actual: seconds of real time since the start of the run, if they are kept.
+            limit: jobs of this fidelity or a higher one leave no checkpoint; None without continuation.
+            actual: seconds of real time since the start of the run, if these are kept.
         """
         result = self.result
         assert result is not None
@@ -87,15 +87,15 @@ class Call:
         )
 
     def not_reported(self, job: int, worker: int) -> dict[str, Any]:
-        """What the log keeps of it if the run is over before its end."""
+        """Return what the log keeps of it if the run ends before it does."""
         return {"job": job, "worker": worker, "before": self.before, "after": self.after, "resumed": self.resumed}
 
 
 def again(error: SimulationError) -> SimulationError:
-    """A copy, for an exception object belongs to the thread that raises it."""
+    """Return a copy: each thread must raise an exception object of its own."""
     return type(error)(*error.args)
 
 
 def failure_text(objective: str, error: str) -> bytes:
-    """What stands in the record of a failure, beside its times."""
+    """Return the part of a failure's record that follows the times."""
     return f'"values":{to_json(objective)},"error":{to_json(error)}'.encode()

@@ -1,8 +1,8 @@
-"""Which caller am I? A thread of the process that made the wrapper, of a child, or of a program of its own.
+"""Finds the session of the current caller: a thread of the wrapper's process, of a child, or of a separate program.
 
-A wrapper is pickled with every task of a pool, and copied by every fork; its callers are not. So what a caller has,
-its session with the coordinator, is kept beside the wrapper: by thread, for as long as the thread lives; or, for
-wrappers that stand for one worker each, by wrapper.
+A wrapper is pickled with every task of a pool and copied by every fork, but its callers are not. So a caller's session
+with the coordinator is not kept in the wrapper. It is kept per thread, for as long as the thread lives; or, for
+wrappers that each stand for one worker, per wrapper.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Run"]
 
 
 class _Token:
-    """Lives as long as its thread."""
+    """An object that lives as long as its thread."""
 
 
 class _Holder:
-    """Lives as long as its caller; when it goes, the caller leaves."""
+    """Keeps a session for as long as its caller lives, then closes it."""
 
     def __init__(self, session: CallerSession) -> None:
         self.session = session
@@ -42,20 +42,20 @@ _Holders = weakref.WeakKeyDictionary[_Token, _Holder]
 _thread = threading.local()
 _lock = threading.Lock()
 _forked = _Token()  # `multiprocessing` refers to it weakly
-_joined: dict[str, Any] = {}  # run -> its holders by thread, or its holder; in processes that do not own the run
+_joined: dict[str, Any] = {}  # run -> its holders by thread, or its one holder; if the coordinator is not here
 _hosts: weakref.WeakValueDictionary[str, Host] = weakref.WeakValueDictionary()
 _sessions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class Run:
-    """A run as its wrappers know it. Can be pickled: the copy finds its way to the coordinator.
+    """A run, for its wrappers. It can be pickled: the copy connects to the coordinator.
 
     Args:
         settings: of the run.
         directory: of the run.
-        host: its coordinator, if that is in this process; None for programs that are launched separately.
-        worker: that the callers of this wrapper are; None for any.
-        one_worker: all calls of this wrapper are of one worker, whichever thread they come from.
+        host: the coordinator, if it is in this process; None for programs that are launched separately.
+        worker: the index of the worker that calls this wrapper; None for any.
+        one_worker: whether all calls of this wrapper count as one worker, whichever thread makes them.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Run:
         self._launched = host is None
         self._host = host
         self._host_id = "" if host is None else host.id
-        self._last: tuple[int, CallerSession] | None = None  # who called last, for who calls again
+        self._last: tuple[int, CallerSession] | None = None  # the last caller's thread and session, as a cache
         if host is not None:
             _hosts[host.id] = host
 
@@ -79,10 +79,10 @@ class Run:
         return self._here()
 
     def session(self) -> CallerSession | None:
-        """This caller's; None if the run has ended without it.
+        """Return the session of this caller; None if the run has ended.
 
         Raises:
-            SimulationError: there is no place for it, or no coordinator.
+            SimulationError: all workers have callers, or there is no coordinator.
         """
         last = self._last
         if last is not None and last[0] == threading.get_ident() and not last[1].closed and last[1].pid == os.getpid():
@@ -118,7 +118,7 @@ class Run:
         return None if holder is None else holder.session
 
     def leave(self) -> None:
-        """This caller's session has come to an end; the next call begins another."""
+        """End this caller's session; the next call begins another."""
         kept = self._kept()
         if kept is None:
             return
@@ -132,7 +132,7 @@ class Run:
                 holder.session.close()
 
     def close(self) -> None:
-        """End the run if its coordinator is here; else only leave it."""
+        """End the run if its coordinator is in this process; else only end this caller's session."""
         self.leave()
         host = self._here()
         if host is not None:
@@ -193,14 +193,14 @@ class Run:
 
 
 def _leave_all() -> None:
-    """The process ends in order: its callers say so, instead of being taken for dead."""
+    """Close all sessions at a normal end of the process, so that its callers do not count as dead."""
     for session in list(_sessions):
         if session.pid == os.getpid():
             session.close()
 
 
 def _leave_at_the_end(_: object) -> None:
-    """Children of multiprocessing end without atexit, but run finalizers."""
+    """Register `_leave_all` in a child of multiprocessing, which does not run atexit functions, but finalizers."""
     multiprocessing.util.Finalize(None, _leave_all, exitpriority=0)
 
 

@@ -1,7 +1,7 @@
-"""What a job of one fidelity leaves for a later one of the same configuration.
+"""Checkpoints: a job leaves one for a later job of the same configuration and a higher fidelity.
 
-Training that stopped after 3 epochs goes on at 9 from where it was: the later job is charged the difference
-of the two totals. A checkpoint can be taken by one job only, and only by one that starts when it exists.
+Training that stopped after 3 epochs continues from there up to epoch 9; the later job is charged the difference of the
+two totals. Only one job can take a checkpoint, and it must start after the checkpoint exists.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from evalpool.errors import BadArgument
 __all__ = ["Checkpoint", "Checkpoints", "Configurations", "check_continuation", "check_fidelity"]
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-8
-"""How far two numbers of one `config_id` may lie apart: optimisers encode and decode their floats on the way.
-The values are those of `numpy.isclose`, which mfhpo-simulator uses for the same purpose."""
+"""How much two values of the same `config_id` may differ, because optimisers encode and decode their floats.
+The numbers are those of `numpy.isclose`, which mfhpo-simulator uses for the same purpose."""
 
 
 class Checkpoint(NamedTuple):
-    """The state that a job left.
+    """The checkpoint of one job.
 
     Attributes:
         fidelity: of the job that left it.
         total: seconds of virtual time that this fidelity takes from scratch.
-        ready: when that job ended; nothing that starts earlier may resume it.
-        job: its number.
-        seed: of that job, inherited by the one that resumes it.
+        ready: when that job ended; a job that starts earlier may not resume it.
+        job: that job's number.
+        seed: that job's seed, which the job that resumes it inherits.
     """
 
     fidelity: int
@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """Per configuration, the checkpoints that nobody has resumed yet. Costs as many steps as one has."""
+    """Per configuration, the checkpoints that no job has resumed yet. Costs the checkpoints of one configuration."""
 
     __slots__ = ("_by_key", "_left_by")
 
@@ -53,10 +53,10 @@ class Checkpoints:
         self._left_by[checkpoint.job] = key
 
     def take(self, key: str, fidelity: int, start: float) -> Checkpoint | None:
-        """The one of the largest fidelity below `fidelity` that is ready at `start`; it is consumed.
+        """Take the checkpoint of the largest fidelity below `fidelity` that is ready at `start`; None if there is none.
 
-        Among equal fidelities the one that was ready first, then that of the smallest job number: never the
-        one whose result happened to arrive first.
+        Among equal fidelities, the one that was ready first is taken, then the one of the smallest job number. The
+        real time at which results arrived never matters.
         """
         best = None
         for checkpoint in self._by_key.get(key, ()):
@@ -69,7 +69,7 @@ class Checkpoints:
         return best
 
     def cancel(self, job: int) -> None:
-        """Forget what `job` was to leave, if anything: it was stopped before its end."""
+        """Drop the checkpoint that `job` was to leave, if any, because it was stopped before its end."""
         key = self._left_by.get(job)
         if key is not None:
             self._remove(key, next(left for left in self._by_key[key] if left.job == job))
@@ -82,7 +82,7 @@ class Checkpoints:
             del self._by_key[key]
 
     def state(self) -> dict[str, list[list[Any]]]:
-        """As JSON: key -> ``[fidelity, total, ready, job, seed]`` of each."""
+        """Return all as JSON: key -> ``[fidelity, total, ready, job, seed]`` of each."""
         return {key: [list(checkpoint) for checkpoint in left] for key, left in self._by_key.items()}
 
     def restore(self, state: dict[str, list[list[Any]]]) -> None:
@@ -95,11 +95,11 @@ def _preference(checkpoint: Checkpoint) -> tuple[int, float, int]:
 
 
 class Configurations:
-    """Names configurations: the same one has the same key in every process and on every run.
+    """Gives each configuration a key, which is the same in every process and every run.
 
     Args:
-        tracking: remember what each `config_id` stood for, and refuse it for another configuration.
-            Without, nothing is kept and nothing is compared.
+        tracking: whether to remember the configuration of each `config_id`, and refuse it for another one. If False,
+            nothing is kept or compared.
     """
 
     __slots__ = ("_by_id", "tracking")
@@ -109,7 +109,7 @@ class Configurations:
         self._by_id: dict[str, dict[str, Any]] = {}
 
     def key(self, configuration: dict[str, Any], config_id: Any = None) -> str:
-        """Raises `BadArgument` for a `config_id` that stood for another configuration, with both."""
+        """Return the key. Raises `BadArgument` for a `config_id` that stood for another configuration, with both."""
         if config_id is None:
             return digest(configuration)
         name = str(config_id)
@@ -124,7 +124,7 @@ class Configurations:
         return name
 
     def identify(self, configuration: dict[str, Any], fidel_key: str, config_id: Any = None) -> tuple[str, int]:
-        """The key of a configuration that holds its own fidelity, and that fidelity. Raises `BadArgument`."""
+        """Return the key of a configuration that contains its fidelity, and the fidelity. Raises `BadArgument`."""
         if fidel_key not in configuration:
             raise BadArgument(f"The configuration {configuration!r} lacks the fidelity {fidel_key!r}.")
         rest = {name: value for name, value in configuration.items() if name != fidel_key}
@@ -138,9 +138,9 @@ class Configurations:
 
 
 def digest(configuration: dict[str, Any]) -> str:
-    """Of the canonical JSON: sorted keys, exact floats. `hash()` of text differs between processes.
+    """Return a hash of the canonical JSON: sorted keys, exact floats. (`hash()` of text differs between processes.)
 
-    Raises `NotJSON`: the repr of an arbitrary object is no identity; give a `config_id` then.
+    Raises `NotJSON` for other objects, since their repr does not identify them; give a `config_id` then.
     """
     text = to_json(_sorted(jsonable(configuration, "configuration")))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -167,18 +167,18 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def check_continuation(continual_max_fidel: Any, fidel_key: Any) -> None:
-    """Both or none, and one name. Raises `BadArgument` with the values."""
+    """Raise `BadArgument` unless both are None or both are given, and `fidel_key` is one name."""
     if (continual_max_fidel is None) != (fidel_key is None):
         raise BadArgument(
-            "Continuation needs both continual_max_fidel and fidel_key, the name of its one fidelity; "
+            "Continuation needs both continual_max_fidel and fidel_key, the name of the fidelity; "
             f"got {continual_max_fidel!r} and {fidel_key!r}."
         )
     if fidel_key is not None and (not isinstance(fidel_key, str) or not fidel_key):
-        raise BadArgument(f"fidel_key is {fidel_key!r}; continuation goes by one fidelity: give its name.")
+        raise BadArgument(f"fidel_key is {fidel_key!r}; continuation needs one fidelity: give its name.")
 
 
 def check_fidelity(value: Any) -> int:
-    """A fidelity that can be continued, as an int. Raises `BadArgument` (a `ValueError`) with the value."""
+    """Return a fidelity that can be continued, as an int. Raises `BadArgument` (a `ValueError`) with the value."""
     if not is_whole(value):
         raise BadArgument(f"Fidelity for continual evaluation must be integer, but got fidel={value!r}.")
     fidelity = int(value)

@@ -1,17 +1,17 @@
-"""Decides whose virtual turn has come among the callers of a simulated objective.
+"""Decides which caller of a simulated objective is next in virtual time.
 
 ::
 
     caller                 coordinator                                                   kernel
-    call, evaluate ──► result ──► the next decision in line?      ──► place, finish
-         wait                     whose end can nothing precede?  ◄── release
+    call, evaluate ──► result ──► is it the next decision?           ──► place, finish
+         wait                     which end can nothing precede?     ◄── release
     return      ◄── Released ◄──  a line in the log               ──► turn
     think ...
 
-One lock guards it. Every entry takes it, changes what is known, and lets happen all that can happen (`_pump`): so
-whichever thread brings the news also releases those whose turn it makes. Callers that are threads of this process
-enter directly; those in other processes through a server. Nothing here waits, and the cost of an evaluation depends
-neither on how many there were nor on the number of callers.
+One lock guards the coordinator. Every entry takes it, changes the state, and then does everything that is possible now
+(`_pump`). So the thread that brings a result also releases the callers that are next because of it. Callers in threads
+of this process enter directly; those in other processes through a server. Nothing here waits. The cost of an
+evaluation depends neither on the number of earlier ones nor on the number of callers.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ logger = get_logger()
 
 
 class Coordinator:
-    """See the module. Every public method may be called from any thread.
+    """The coordinator of one run; see the module. Every public method may be called from any thread.
 
     Args:
         settings: of the run.
-        directory: where its log is, or will be.
-        seed: that the seeds of jobs derive from.
-        state: of a coordinator that was here before, to go on from.
+        directory: of the run's log.
+        seed: the seeds of jobs derive from it.
+        state: the `state` of an earlier coordinator of this run, to continue from; or None.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Coordinator:
         self.seed = seed
         self.lock = threading.Lock()
         self.on_change: Callable[[], None] = ignore  # the deadline may have come nearer
-        self.began: float | None = None  # since when, on the monotonic clock, callers think that have not come yet
+        self.began: float | None = None  # when the decisions of callers that have not joined began, by monotonic clock
         self._log = CompletionLog(directory, new=state is None)
         self._configurations = Configurations(settings.config_tracking)
         self._places = Places(settings.num_callers)
-        self._calls: dict[int, Call] = {}  # by job, from its first news to its release
-        self._held: dict[int, Call] = {}  # of these, those whose decision is not placed yet
-        self._to_claim: dict[int, Call] = {}  # of these, those that may yet find a checkpoint
-        self._waiting = WaitingCalls(settings)  # of these, those that wait for a reply
+        self._calls: dict[int, Call] = {}  # all calls by job, from their first message to their release
+        self._held: dict[int, Call] = {}  # the calls whose decision is not placed yet
+        self._to_claim: dict[int, Call] = {}  # the calls that may still find a checkpoint
+        self._waiting = WaitingCalls(settings)  # the calls that wait for a reply
         self._departed: deque[tuple[Caller, bool, bool]] = deque()
         self._failure: SimulationError | None = None
         self._seed_of = Seeds(seed)
@@ -97,11 +97,11 @@ class Coordinator:
     # What callers do.
 
     def join(self, member: Caller, worker: int | None = None) -> None:
-        """A caller comes; the reply is `Joined` or `Over`.
+        """Let a caller join the run; the reply is `Joined` or `Over`.
 
         Raises:
-            SimulationError: there is no place for it.
-            MemberLost: the run broke before.
+            SimulationError: all workers have callers.
+            MemberLost: the run was stopped before.
         """
         with Entered(self):
             self._check()
@@ -122,16 +122,16 @@ class Coordinator:
             self._welcome(member, job)
 
     def call(self, member: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
-        """A caller asks whether it may evaluate; the reply is `Begun` or `Over`.
+        """Take a caller's question whether it may evaluate; the reply is `Begun` or `Over`.
 
         Args:
             overhead: seconds of virtual time that its decision took.
-            wall: seconds of real time that it took.
-            fields: ``key``, what identifies the configuration; ``eval_config``, if that is to be compared with what
-                the key stood for; ``fidelity``, with continuation.
+            wall: seconds of real time that its decision took.
+            fields: ``key`` identifies the configuration; ``eval_config`` is given if it must be compared with the
+                earlier configuration of this key; ``fidelity`` is given with continuation.
 
         Raises:
-            BadArgument: one of them is wrong; the caller goes on thinking.
+            BadArgument: a field is wrong; the call has no effect, and the caller's decision continues.
         """
         with Entered(self):
             if not self._goes_on(member):
@@ -142,16 +142,16 @@ class Coordinator:
             self._waiting.add(member.job, call)
 
     def started(self, member: Caller, overhead: float, wall: float) -> None:
-        """A caller has decided and evaluates from now on; it gets no reply."""
+        """Hear that a caller has decided and begins to evaluate; there is no reply."""
         with Entered(self):
             if self._failure is None and not self._is_over() and member.job != NOTHING:
                 self._accept(Call(member, overhead, wall, member.seed), member)
 
     def finish(self, member: Caller, overhead: float | None, wall: float, result: Result) -> None:
-        """An evaluation has its result; the reply is `Released` when its turn has come, or `Over`.
+        """Take the result of an evaluation; the reply is `Released` at its virtual end, or `Over`.
 
         Args:
-            overhead: of the decision; None if `call` or `started` told it.
+            overhead: of the decision; None if `call` or `started` gave it before.
         """
         with Entered(self):
             if not self._goes_on(member):
@@ -170,15 +170,15 @@ class Coordinator:
                 self._finish(job, call)
 
     def leave(self, member: Caller, *, clean: bool, evaluating: bool = False) -> None:
-        """A caller is gone: cleanly, or it died; `evaluating` if it died while its objective ran.
+        """Hear that a caller has left (`clean`) or died; `evaluating` if its objective was running then.
 
-        May be called from a destructor: if the lock is taken, whoever holds it sees to this before it goes.
+        It may be called in a destructor: if another thread holds the lock, that thread handles the departure.
         """
         self._departed.append((member, clean, evaluating))
-        self.see_off()
+        self.handle_departures()
 
     def tick(self) -> None:
-        """Time has passed: let pass whom it lets pass, and end the run if somebody has waited for too long."""
+        """Act on the real time: defer slow callers where that is allowed, and end the run if a call waited too long."""
         with Entered(self):
             if self._failure is None and not self._is_over():
                 lost = self._waiting.look(monotonic(), self._awaited)
@@ -186,18 +186,18 @@ class Coordinator:
                     self._break(lost)
 
     def deadline(self) -> float:
-        """When to `tick` next, on the monotonic clock; infinity for never. Under the lock."""
+        """Return when to call `tick` next, by the monotonic clock; infinity for never. Under the lock."""
         return self._waiting.deadline()
 
-    # What its owner does.
+    # Methods for the owner.
 
     @property
     def over(self) -> bool:
-        """Has every call from now on the sentinel or an error?"""
+        """Whether the run is over or has failed, so that every further call returns the sentinel or raises."""
         return self._is_over() or self._failure is not None
 
     def state(self) -> dict[str, Any]:
-        """As JSON, for the next coordinator. Only while nobody is here."""
+        """Return the state as JSON, for the next coordinator. Only while there is no caller."""
         with self.lock:
             return {
                 "kernel": self._kernel.state(),
@@ -208,7 +208,7 @@ class Coordinator:
             }
 
     def close(self) -> None:
-        """Close the log. Whoever still waits is told."""
+        """Close the log. Calls that still wait get an error."""
         with self.lock:
             if not self.over:
                 self._break(SimulationError("The simulated objective was closed."), quietly=True)
@@ -224,7 +224,7 @@ class Coordinator:
             raise again(self._failure)
 
     def _goes_on(self, member: Caller) -> bool:
-        """May this caller call? If not, it has its reply."""
+        """Whether this caller may call. If not, it gets its reply here."""
         self._check()
         if self._is_over() or member.job == NOTHING:
             member.deliver(Over())
@@ -239,7 +239,7 @@ class Coordinator:
         return fields["key"], check_fidelity(fields["fidelity"])
 
     def _welcome(self, member: Caller, job: int) -> None:
-        """The caller's first turn begins."""
+        """Begin the first decision of a caller."""
         if job == NOTHING:
             member.deliver(Over())
         else:
@@ -250,7 +250,7 @@ class Coordinator:
             member.deliver(Joined(member.worker, member.seed, self._places.brought[member.worker], first))
 
     def _begins_with_the_run(self, job: int) -> bool:
-        """Is this the first job of a caller that is waited for from the start?"""
+        """Whether this is the first job of a caller that all others wait for from the start."""
         return job < self.settings.num_callers
 
     def _think(self, member: Caller, job: int) -> None:
@@ -258,13 +258,13 @@ class Coordinator:
         member.thinks_since = monotonic()
 
     def _reserve(self, worker: int) -> None:
-        """Wait for a caller of this worker before anybody passes it."""
+        """Reserve a place in virtual time for the caller of this worker, which all others wait for."""
         job = self._arrive(worker)
         if job != NOTHING:
             self._places.reserved[worker] = job
 
     def _arrive(self, worker: int) -> int:
-        """The number of the first job of who comes as this worker now."""
+        """Return the number of the first job of a caller that becomes this worker now."""
         return self._callers.arrive(worker)
 
     def _accept(self, call: Call, member: Caller) -> None:
@@ -272,7 +272,7 @@ class Coordinator:
         self._places.brought[member.worker] += 1
 
     def run_pump(self) -> None:
-        """Let happen all that can happen, and see off who has left."""
+        """Do everything that is possible now, and handle the departures of callers."""
         try:
             while True:
                 if self._failure is None and not self._is_over():
@@ -283,17 +283,17 @@ class Coordinator:
         except OSError as error:
             self._break(SimulationError(f"The log of the run in {self.directory} cannot be written: {error}."))
         except BaseException as error:
-            # An interrupt of the thread that is here, or a fault of ours: half of a change is worse than an end.
+            # An interrupt of this thread, or a fault of ours: the state may be inconsistent, so the run ends.
             self._break(SimulationError(f"The run in {self.directory} was interrupted by {type(error).__name__}."))
             raise
         if self._places.all_have_gone():
-            # All have gone: who comes next is the first of a new set of callers, and waits for the others.
+            # All have left: the next caller is the first of a new set of callers, and waits for the others.
             for worker in sorted(self._places.vacant):
                 self._reserve(worker)
             self._places.vacant.clear()
 
-    def see_off(self) -> None:
-        """See to those who left while somebody held the lock."""
+    def handle_departures(self) -> None:
+        """Handle callers that left while another thread held the lock."""
         while self._departed and self.lock.acquire(blocking=False):
             try:
                 self.run_pump()
@@ -317,10 +317,10 @@ class Coordinator:
             return
 
     def _place(self, job: int, call: Call) -> None:
-        """The call's decision is the next in line."""
+        """Place a call, whose decision is the next one in virtual time."""
         overhead = call.overhead
         if self._begins_with_the_run(job):
-            # All callers' first decisions are measured from the same moment: what is behind another is in both.
+            # First decisions are all measured from the same moment. The time that an earlier one took is in both.
             overhead = max(0.0, overhead - self._callers.decided)
         call.before, call.after = self._callers.place(job, overhead)
         if call.result is not None:
@@ -353,13 +353,16 @@ class Coordinator:
             self._censor(job, call)
 
     def _censor(self, job: int, call: Call) -> None:
-        """It will end too late to be reported: the run is over for this caller."""
+        """End the run for a caller whose job will end too late to be reported."""
         if call.member is not None:
             call.member.job = NOTHING
         self._waiting.answer(job, call, Over())
 
     def _passes_in_time(self) -> bool:
-        """Somebody waits for a caller that has been thinking in real time, beyond that one's end: let it pass."""
+        """Defer a caller that all wait for, if its decision takes longer than the end of the next job; whether it was.
+
+        Only with `expensive_sampler`, where the real time of a decision counts while it lasts.
+        """
         if not self.settings.expensive_sampler:
             return False
         self._waiting.wake_at = math.inf
@@ -371,7 +374,7 @@ class Coordinator:
         thinker = self._places.members.get(worker)
         since = thinker.thinks_since if thinker is not None else self.began if self._begins_with_the_run(job) else None
         if since is None:
-            return False  # it is waited for, but is not here
+            return False  # its caller has not joined yet
         now = monotonic()
         bound = self._callers.idle_since(worker) + (now - since)
         if bound > end:
@@ -380,13 +383,13 @@ class Coordinator:
         self._waiting.wake_at = now + (end - bound) + 1e-6
         for call in self._waiting.calls.values():
             if call.member is not None:
-                call.member.nudge()
+                call.member.wake()
                 break
         self.on_change()
         return False
 
     def _complete(self, job: int) -> None:
-        """A job has been released."""
+        """Log a released job, and reply to its caller."""
         call = self._calls.pop(job)
         charged, worker, member = self._kernel.charged(job), self._kernel.worker_of(job), call.member
         self._log.write(self._line(job, call))
@@ -403,7 +406,7 @@ class Coordinator:
                 self._waiting.answer(job, call, Released(charged, member.seed, False))
 
     def _inherit(self, worker: int) -> None:
-        """The last job of a caller that has died has ended."""
+        """Give a worker to its next caller, after the last job of its dead caller has ended."""
         successor = self._places.inherit(worker)
         if successor is not None:
             self._welcome(successor, self._callers.turn(worker))
@@ -421,7 +424,7 @@ class Coordinator:
         )
 
     def _end_run(self, last: tuple[int, Call, float] | None = None) -> None:
-        """No completion follows. Files first, then replies: who has one finds the files."""
+        """End the run. The files are written before the replies, so that a caller with a reply finds them."""
         not_reported = [
             call.not_reported(job, self._kernel.worker_of(job))
             for job, call in self._calls.items()
@@ -442,10 +445,10 @@ class Coordinator:
         for member in self._places.members.values():
             if member.job != NOTHING:
                 member.job = NOTHING
-                member.deliver(Over())  # a notice, for its next call
+                member.deliver(Over())  # a notice that its next call will see
 
     def _depart(self, member: Caller, clean: bool, evaluating: bool) -> None:
-        """A caller is gone. What it has under way is seen to as `on_lost` says; a result that is there is kept."""
+        """Handle the departure of a caller. Its unfinished job is treated as `on_lost` says; a result is kept."""
         if not self._places.leave(member):
             return
         if self._failure is not None or self._is_over() or member.job == NOTHING:
@@ -455,13 +458,13 @@ class Coordinator:
         doing = "while its objective ran" if unfinished else "between calls" if call is None else "while it waited"
         text = f"Worker {member.worker} ({member.name}) {'left' if clean else 'died'} {doing}"
         if self.settings.on_lost == "raise" and (unfinished or not clean):
-            self._break(MemberLost(f"{text}. The run was stopped, for on_lost is 'raise'."))
+            self._break(MemberLost(f"{text}. The run was stopped because on_lost is 'raise'."))
             return
         if call is not None or unfinished:
-            logger.warning("%s; the others go on, for on_lost is %r.", text, self.settings.on_lost)
+            logger.warning("%s; the others continue because on_lost is %r.", text, self.settings.on_lost)
         self._waiting.calls.pop(job, None)
         if not unfinished and call is not None:
-            call.member = None  # it completes at its time, though nobody is told
+            call.member = None  # it completes at its virtual end; there is no caller to reply to
             self._places.orphaned.add(member.worker)
         elif unfinished and self.settings.on_lost == "fail":
             self._fail(job, call, text)
@@ -472,7 +475,7 @@ class Coordinator:
             self._places.vacant.add(member.worker)
 
     def _fail(self, job: int, call: Call | None, text: str) -> None:
-        """A job whose caller died is a failure that ends as it begins: nobody knows how long it would have taken."""
+        """Make the job of a dead caller a failure with runtime 0, since its real runtime cannot be known."""
         if call is None:
             call = self._calls[job] = self._held[job] = Call(None, 0.0, 0.0, self._seed_of(job))
         self._places.orphaned.add(self._kernel.worker_of(job))
@@ -486,7 +489,7 @@ class Coordinator:
         return self._places.awaited(now, self._waiting.calls, self._calls)
 
     def _break(self, error: SimulationError, quietly: bool = False) -> None:
-        """The run cannot go on: everybody is told."""
+        """Stop the run with an error, which all callers get."""
         self._failure = MemberLost(*error.args) if isinstance(error, WaitedTooLong) else error  # others do not wait
         if not quietly:
             logger.error("%s", error)

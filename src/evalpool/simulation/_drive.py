@@ -1,6 +1,6 @@
-"""The whole loop of a kernel for a run-function that is called right here, some three times as fast.
+"""The whole loop of a kernel for a run-function that is called in this thread, about three times as fast.
 
-It is `Kernel.poll`, `ask` and `finish` in one. Its rules are theirs, and the tests hold one against the other.
+It does the work of `Kernel.poll`, `ask` and `finish` in one function, by the same rules; tests compare both.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def drive(
     """Ask, run and tell until the run is over.
 
     Args:
-        ask: gives a configuration.
-        run: takes it and gives its results, with the runtime under the key or at the position `runtime`. It may
-            `fail` the job, whose number is how many were run before.
-        tell: takes both.
-        overhead: of a decision, from the numbers of jobs asked and told; None for none.
+        ask: returns a configuration.
+        run: takes a configuration and returns its results, with the runtime under the key or at the position
+            `runtime`. It may `fail` the job, whose number is the number of jobs run before.
+        tell: takes a configuration and its results.
+        overhead: returns the overhead of a decision, from the numbers of jobs asked and told; None for no overhead.
 
     Raises:
-        SimulationError: the kernel is not new, or has a feature that needs the single steps: continuation,
-            job_timeout. What a callable raises passes through; the trace then shows what had happened.
+        SimulationError: the kernel is not new, or has an option that needs single steps: continual_max_fidel or
+            job_timeout. Errors of the callables are not caught; the trace then shows the jobs until then.
     """
     if not kernel._plain or kernel.num_submitted or kernel._queue or kernel.clock:
         raise SimulationError("drive needs a new kernel, without continual_max_fidel and job_timeout.")
@@ -45,11 +45,11 @@ def drive(
     workers, starts, charges = trace.worker.append, trace.start.append, trace.charged.append
     max_submits, max_time = kernel._max_submits, kernel._max_time
     tells_from, serial = kernel._tells_from, kernel._serial
-    running: Any = ends  # here with the configuration and the results behind each entry
+    running: Any = ends  # in this function, each entry also has the configuration and the results
     asked = told = 0
     left = kernel._max_evals
     end = free = decided = 0.0
-    hand = -1  # the first idle worker, taken out of the queue because it is mostly the only one; idle since `free`
+    hand = -1  # the first idle worker, kept outside of the queue because it is mostly the only one; idle since `free`
     try:
         while left:
             if hand < 0 and idle:
@@ -106,7 +106,7 @@ def drive(
 
 
 def _charged(kernel: Kernel, job: int, runtime: Any) -> float:
-    """The runtime of a job that starts, as `finish` would charge it."""
+    """Return the runtime of a job that starts, as `finish` would charge it."""
     seconds = check_runtime(runtime)
     if isinstance(seconds, str):
         kernel._fates[job] = FAILED
@@ -115,5 +115,5 @@ def _charged(kernel: Kernel, job: int, runtime: Any) -> float:
 
 
 def fail(kernel: Kernel, job: int) -> None:
-    """The job that `drive` is running is a failure; it occupies its worker like any other."""
+    """Make the job that `drive` runs now a failure; it occupies its worker like any other job."""
     kernel._fates[job] = FAILED

@@ -1,4 +1,4 @@
-"""One entry into the coordinator of a simulated run."""
+"""One entry into a coordinator: takes its lock, and does afterwards everything that is possible then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Entered"]
 
 
 class Entered:
-    """Holds the lock for one entry, and lets happen what can happen before it goes."""
+    """A context that holds the coordinator's lock, and calls `run_pump` before it releases the lock."""
 
     __slots__ = ("_coordinator",)
 
@@ -31,4 +31,4 @@ class Entered:
                 coordinator.run_pump()
         finally:
             coordinator.lock.release()
-        coordinator.see_off()  # who left when the lock was taken
+        coordinator.handle_departures()  # callers that left while the lock was held

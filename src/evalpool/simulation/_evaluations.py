@@ -1,4 +1,4 @@
-"""The jobs that a backend really evaluates while virtual time decides when they end."""
+"""The jobs that a backend evaluates in real time, and whose results are kept until their virtual end."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from evalpool.jobs._inbox import Inbox
 from evalpool.outcomes import FailureKind, Outcome
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._timeline import Underneath
+    from evalpool.evaluator._timeline import EvaluatorAccess
     from evalpool.jobs._job import Job
 
 __all__ = ["HeldResults"]
 
 
 class HeldResults:
-    """What the backend has, and what it gave: real results, which nobody sees before their virtual end.
+    """The jobs that the backend evaluates, and their real results, which are not shown before their virtual end.
 
-    Used by one caller at a time, but `ended`.
+    One thread at a time calls the methods; any thread may call `ended`.
 
     Attributes:
-        outcomes: by job number.
-        alone: numbers of jobs of which each is evaluated while nothing else is.
+        outcomes: the real outcomes, by job number.
+        alone: numbers of jobs that must each be evaluated while no other job is.
     """
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class HeldResults:
         self.alone: set[int] = set()
         self._inbox = Inbox()
         self._running: set[int] = set()  # job numbers
-        self._abandoned: set[int] = set()  # of jobs that run, and whose result nobody wants any more
+        self._abandoned: set[int] = set()  # numbers of running jobs whose results are not needed any more
 
-    def attach(self, underneath: Underneath) -> None:
-        """The backend is this one's."""
-        self._core, self._wait = underneath.core, underneath.wait
+    def attach(self, access: EvaluatorAccess) -> None:
+        """Connect to the evaluator whose backend runs the jobs."""
+        self._core, self._wait = access.core, access.wait
 
     def start(self, jobs: list[Job[Any]]) -> None:
         """Have the backend evaluate jobs."""
@@ -42,17 +42,17 @@ class HeldResults:
             for job in jobs:
                 self._running.add(job.number)
             if self.alone:
-                # What was given up in virtual time may still be evaluated: virtual time alone leaves it not alone.
+                # A job that was given up in virtual time may still be evaluated, so the backend must ensure it, too.
                 self._core.queue([job for job in jobs if job.number in self.alone], self._inbox, alone=True)
                 jobs = [job for job in jobs if job.number not in self.alone]
             self._core.queue(jobs, self._inbox)
 
     def are_running(self, job: Job[Any]) -> bool:
-        """Does the backend have this job?"""
+        """Whether the backend has this job."""
         return job.number in self._running
 
     def take(self) -> list[Job[Any]]:
-        """Wait for the backend's next results; those that nobody wants any more are left out."""
+        """Wait for the backend's next results; return their jobs, without abandoned ones."""
         if not self._inbox.outstanding:
             raise SimulationError("Virtual time waits for a result, and no job is being evaluated; this is a bug.")
         self._wait(self._inbox, 1, None)
@@ -68,18 +68,18 @@ class HeldResults:
         return wanted
 
     def ended(self, job: Job[Any], outcome: Outcome) -> None:
-        """The backend has ended a job; under the core's lock."""
+        """Take the outcome of a job that the backend has ended; under the core's lock."""
         if job.number in self.alone:
-            self._core.ledger.remove_ready(job)  # its turn is over, and its end is yet to come
+            self._core.ledger.remove_ready(job)  # the ledger keeps it in `last_chances` until its end
         if job.number not in self._abandoned:
             self.outcomes[job.number] = outcome
         elif job._outcome is not None:
-            # It was stopped in virtual time and has its outcome; this is only a sign that it is off the backend.
+            # It was stopped in virtual time and has its outcome; now the backend does not run it any more either.
             job._status = job._outcome.status
         self._core.put(self._inbox, job)
 
     def abandon(self, job: Job[Any]) -> bool:
-        """Nobody wants the result of this job any more; was it being evaluated?"""
+        """Note that the result of this job is not needed any more; return whether the backend has it."""
         if job.number not in self._running:
             return False
         self._abandoned.add(job.number)
@@ -87,7 +87,7 @@ class HeldResults:
         return True
 
     def stop(self, job: Job[Any]) -> None:
-        """Take a job that was abandoned off the backend."""
+        """Stop an abandoned job on the backend."""
         core = self._core
         with core.lock:
             if core.ledger.remove_ready(job):  # it waited for a worker

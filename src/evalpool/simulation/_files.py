@@ -1,4 +1,4 @@
-"""The directory of a simulated run: an append-only log, and the column files that are made of it.
+"""The directory of a simulated run: an append-only log, and the column files that are made from it.
 
 ::
 
@@ -10,9 +10,9 @@
       state_cache.json         configuration -> [runtime, cumtime, fidelity, seed] of each checkpoint
       timenow.json             before_sample, after_sample
 
-Only the log is written while the run goes on; a line costs the same at the millionth completion. The names and shapes
-of the others are those of mfhpo-simulator 1.2.1. Whoever can read the directory can make them, so nothing is lost with
-a coordinator that dies.
+Only the log is written during the run; the cost of a line does not grow with the log. The other files have the names
+and shapes of mfhpo-simulator 1.2.1. They can be made from the log at any time, so nothing is lost if a coordinator
+dies.
 """
 
 from __future__ import annotations
@@ -65,18 +65,19 @@ def completion(
     resumed: int | None = None,
     left: tuple[str, int, float] | None = None,
 ) -> bytes:
-    """The line of one completion. Written out by hand, for it is made between two callers' turns.
+    """Return the line of one completion. It is formatted without a JSON library, because all callers wait meanwhile.
 
     Args:
-        job, worker: which and where.
-        before, after, end, charged: of its decision and its execution, in virtual seconds.
+        job, worker: their numbers.
+        before, after: begin and end of its decision, in virtual seconds.
+        end, charged: of its execution, in virtual seconds.
         wall: real seconds that its decision took.
-        seed: that it ran with.
-        failed: is it a failure?
-        text: what its caller says of it: JSON, the inside of an object.
-        actual: real seconds since the start of the run, where they are kept.
-        resumed: the job whose checkpoint it continued.
-        left: the configuration, fidelity and total of the checkpoint that it leaves.
+        seed: the seed that it ran with.
+        failed: whether it is a failure.
+        text: what its caller reported: JSON, the inside of an object.
+        actual: real seconds since the start of the run, if these are kept.
+        resumed: the job whose checkpoint it continued, if any.
+        left: the configuration's key, fidelity and total of the checkpoint that it leaves, if any.
     """
     line = (
         f'{{"job":{job},"worker":{worker},"before":{before!r},"after":{after!r},"end":{end!r},"charged":{charged!r},'
@@ -92,14 +93,14 @@ def completion(
 
 
 class CompletionLog:
-    """Appends lines, each with one write. Not for several threads at once."""
+    """Appends lines to the log, each with one write. Not thread-safe."""
 
     def __init__(self, directory: str, *, new: bool) -> None:
         flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0)
         self._file = os.open(os.path.join(directory, LOG), flags, 0o666)
 
     def write(self, line: bytes) -> None:
-        """Append a line, given without its end. Raises `OSError`, as when the disk is full."""
+        """Append a line, given without its newline. Raises `OSError`, for example if the disk is full."""
         line += b"\n"
         written = os.write(self._file, line)
         while written < len(line):
@@ -110,11 +111,11 @@ class CompletionLog:
         self.write(to_json(header).encode())
 
     def end(self, reason: str, not_reported: list[dict[str, Any]], directory: str) -> None:
-        """Nothing is appended afterwards, and the column files are there when the log says that it has ended.
+        """Write the end of the log. The column files are written before the log says that the run has ended.
 
         Args:
             reason: which limit ended the run.
-            not_reported: jobs that had begun.
+            not_reported: jobs that had begun and were not completed.
             directory: of the run.
         """
         self.write(to_json({"not_reported": not_reported}).encode())
@@ -128,12 +129,12 @@ class CompletionLog:
 
 
 class LogColumns:
-    """What the log says, column by column.
+    """The contents of the log, as columns.
 
     Attributes:
         settings: of the run, as JSON.
-        seed: that job seeds derive from.
-        over: why the run ended; None if it has not.
+        seed: the seeds of jobs derive from it.
+        over: which limit ended the run; None if it has not ended.
     """
 
     def __init__(self, lines: Iterator[dict[str, Any]]) -> None:
@@ -169,12 +170,12 @@ class LogColumns:
 
     @property
     def cumtimes(self) -> dict[str, float]:
-        """When each worker ended its last completed evaluation."""
+        """The end of each worker's last completed evaluation."""
         return {str(worker): end for worker, end in self._ended.items()}
 
     @property
     def samples(self) -> dict[str, list[float]]:
-        """When each decision began and ended, in the order of submission."""
+        """The begin and end of each decision, in the order of submission."""
         ordered = sorted(self._samples)
         return {"before_sample": [before for _, before, _ in ordered], "after_sample": [after for *_, after in ordered]}
 
@@ -211,14 +212,14 @@ class LogColumns:
         if self.settings["store_actual_cumtime"]:
             more["actual_cumtime"] = line["actual"]
         for key in more:
-            if key not in self.results:  # it appears later than others
+            if key not in self.results:  # earlier completions do not have it
                 self._more.append(key)
                 self.results[key] = [None] * (len(self.results["cumtime"]) - 1)
         for key in self._more:
             self.results[key].append(more.get(key))
 
     def _resumed(self, job: int | None) -> int:
-        """The checkpoint that this job left is consumed; returns its fidelity, 0 for none."""
+        """Remove the checkpoint that this job left, because another job resumed it. Return its fidelity, or 0."""
         left = self._left_by.pop(job, None) if job is not None else None
         if left is None:
             return 0
@@ -231,11 +232,11 @@ class LogColumns:
 
 
 def read_columns(directory: str) -> LogColumns:
-    """Read the log, as far as it has been written. Costs what it holds.
+    """Read the log, as far as it has been written. Costs its size.
 
     Raises:
-        SimulationError: there is none.
-        CorruptRecord: it is no log of ours.
+        SimulationError: there is no log.
+        CorruptRecord: the file is not a valid log.
     """
     return LogColumns(_lines(directory))
 
@@ -250,7 +251,7 @@ def _lines(directory: str) -> Iterator[dict[str, Any]]:
         number = 0
         while lines := list(itertools.islice(file, BLOCK)):
             if not lines[-1].endswith(b"\n"):
-                lines.pop()  # it is being written, or its writer died
+                lines.pop()  # an incomplete line: it is being written, or its writer died
             yield from _values(lines, number, path)
             number += len(lines)
 
@@ -269,12 +270,12 @@ def _values(lines: list[bytes], number: int, path: Path) -> list[dict[str, Any]]
         except ValueError:
             sound = False
         if not sound:
-            raise CorruptRecord(f"Line {number} of {path} is no record of ours: {line[:80]!r}.")
-    raise CorruptRecord(f"{path} is no log of ours.")
+            raise CorruptRecord(f"Line {number} of {path} is not a valid record: {line[:80]!r}.")
+    raise CorruptRecord(f"{path} is not a valid log of a simulated run.")
 
 
 def how_it_ended(directory: str) -> str | None:
-    """Which limit ended the run; None if it goes on or did not end. Reads the last line only."""
+    """Return which limit ended the run; None if it has not ended. Reads only the last line of the log."""
     try:
         with open(os.path.join(directory, LOG), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 256))
@@ -288,7 +289,7 @@ def how_it_ended(directory: str) -> str | None:
 
 
 def publish(directory: str) -> LogColumns:
-    """Write the four column files from the log, each of them at once or not at all. Returns the columns."""
+    """Write the four column files from the log, each atomically. Returns the columns."""
     columns = read_columns(directory)
     for name, content in (
         ("simulated_cumtime.json", columns.cumtimes),
@@ -296,12 +297,12 @@ def publish(directory: str) -> LogColumns:
         (SAMPLES, columns.samples),
         (RESULTS, columns.results),
     ):
-        # NaN as Python and ujson write it: the programs that read these files expect it so.
+        # NaN is written as Python and ujson do, because the programs that read these files expect that.
         write_atomically(os.path.join(directory, name), json.dumps(unjson(content)).encode())
     return columns
 
 
 def write_atomically(path: str, content: bytes, mode: int = 0o666) -> None:
-    """Replace a file by another content; who reads it sees the one or the other. Permissions as `open` gives."""
+    """Replace a file's content; a reader sees either the old or the new one. Permissions as those of `open`."""
     with replacing(path, mode) as file:
         file.write(content)

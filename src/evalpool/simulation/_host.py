@@ -1,7 +1,7 @@
 """The coordinator of a run in the process that made its wrapper: threads enter directly, child processes by a socket.
 
-The socket is opened when a child may need it: when the wrapper is pickled, and when this process forks. Until then a
-run of threads has neither socket nor thread of its own.
+The socket is opened when a child may need it: when the wrapper is pickled, and when this process forks. A run that only
+threads call has neither a socket nor a separate thread.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def new_coordinator(
 
 
 class Contact:
-    """Where a coordinator listens, and the key; in a file that only this user reads."""
+    """The address of a coordinator, and the key, in a file that only this user can read."""
 
     def __init__(self, address: Any, key: bytes) -> None:
         self.address = address
@@ -75,11 +75,13 @@ class Contact:
 
 
 def open_session(directory: str, contact: Contact, settings: RunSettings, worker: int | None) -> SocketSession:
-    """Raises `OSError` if nobody listens any more, and what `SocketSession` raises."""
+    """Connect to a coordinator. Raises `OSError` if it does not listen any more, and what `SocketSession` raises."""
     try:
         channel = CallerChannel(connect(contact.address, contact.key, packets=True))
     except ProofFailed as error:
-        raise SimulationError(f"Who listens at the address of the run in {directory}: {error}.") from error
+        raise SimulationError(
+            f"The program that listens at the address of the run in {directory} is not its coordinator: {error}."
+        ) from error
     try:
         return SocketSession(directory, channel, settings, worker)
     except BaseException:
@@ -90,11 +92,11 @@ def open_session(directory: str, contact: Contact, settings: RunSettings, worker
 def session_if_heard(
     directory: str, contact: Contact, settings: RunSettings, worker: int | None
 ) -> SocketSession | None:
-    """As `open_session`; None if nobody listens any more."""
+    """As `open_session`; None if the coordinator does not listen any more."""
     try:
         return open_session(directory, contact, settings, worker)
     except SimulationError:
-        raise  # some are `OSError`, too
+        raise  # some of these are subclasses of `OSError`, too
     except OSError:
         return None
 
@@ -103,22 +105,22 @@ class Host:
     """A coordinator in this process. The run ends with the last reference to it.
 
     Attributes:
-        kept: by wrapper, what its callers in this process have.
+        kept: the sessions of the callers in this process, by wrapper.
     """
 
     def __init__(self, settings: RunSettings, directory: str) -> None:
         self.id = uuid.uuid4().hex
         self.pid = os.getpid()
         self.kept: dict[str, Any] = {}
-        self._engine = _Engine(settings, directory)
-        self.coordinator = self._engine.coordinator
-        self.serve = self._engine.serve
-        self.close = self._engine.close
-        weakref.finalize(self, self._engine.close)
+        self._service = _CoordinatorService(settings, directory)
+        self.coordinator = self._service.coordinator
+        self.serve = self._service.serve
+        self.close = self._service.close
+        weakref.finalize(self, self._service.close)
 
 
-class _Engine:
-    """The coordinator and, once there are other processes, its server."""
+class _CoordinatorService:
+    """The coordinator and, as soon as there are other processes, its server."""
 
     def __init__(self, settings: RunSettings, directory: str) -> None:
         self.pid = os.getpid()
@@ -130,7 +132,7 @@ class _Engine:
         self._presence: Presence | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
-        _engines.add(self)
+        _services.add(self)
 
     def open(self) -> None:
         """Let processes connect; they are answered once `serve` is called."""
@@ -144,7 +146,7 @@ class _Engine:
                 Contact(address, key).write(self.directory)
 
     def serve(self) -> None:
-        """Answer processes from now on, in a thread of its own."""
+        """Answer processes from now on, in a separate thread."""
         self.open()
         with self._lock:
             if self._thread is None and self._server is not None:
@@ -153,7 +155,7 @@ class _Engine:
                 self._thread = start_guarded("evalpool-coordinator", Guard("The coordinator"), serve)
 
     def close(self) -> None:
-        """End the run for all who have not ended. Idempotent; does nothing in a forked child."""
+        """End the run for all callers. A second call does nothing, and neither does a call in a forked child."""
         if self.pid != os.getpid():
             return
         with self._lock:
@@ -178,34 +180,34 @@ def _serve(server: CoordinatorServer, presence: Presence) -> bool:
     try:
         server.run()
     except Exception:
-        logger.exception("The coordinator of a simulated objective failed; its callers are told that it is gone.")
+        logger.exception("The coordinator of a simulated objective failed; its callers get an error.")
     finally:
         server.close()
         presence.close()
     return False
 
 
-_engines: weakref.WeakSet[_Engine] = weakref.WeakSet()
+_services: weakref.WeakSet[_CoordinatorService] = weakref.WeakSet()
 
 
 def _before_fork() -> None:
-    for engine in list(_engines):
-        if engine.pid == os.getpid() and not engine.coordinator.over:
+    for service in list(_services):
+        if service.pid == os.getpid() and not service.coordinator.over:
             try:
-                engine.open()
+                service.open()
             except (OSError, SimulationError):
-                logger.exception("No socket can be opened for the child; it will not reach its coordinator.")
+                logger.exception("No socket could be opened for a forked child; it cannot reach its coordinator.")
 
 
 def _after_fork_here() -> None:
-    for engine in list(_engines):
-        if engine.pid == os.getpid() and engine._server is not None and not engine._closed:
-            engine.serve()
+    for service in list(_services):
+        if service.pid == os.getpid() and service._server is not None and not service._closed:
+            service.serve()
 
 
 def _after_fork_there() -> None:
-    for engine in list(_engines):
-        engine._abandon()
+    for service in list(_services):
+        service._abandon()
 
 
 at_fork(Order.SIMULATION, _after_fork_there, before=_before_fork, in_parent=_after_fork_here)

@@ -1,4 +1,4 @@
-"""What optimisers and objectives look like to the simulated wrapper; the names are mfhpo-simulator's."""
+"""The interfaces of optimisers and objectives for the simulated wrapper, with mfhpo-simulator's names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ __all__ = ["AbstractAskTellOptimizer", "ObjectiveFuncType"]
 
 
 class AbstractAskTellOptimizer(ABC):
-    """An optimiser that proposes and is told.
-
-    Deriving from it is a help, not a condition.
-    """
+    """An optimiser with the methods `ask` and `tell`. An optimiser need not derive from this class."""
 
     @abstractmethod
     def ask(self) -> tuple[Any, ...]:
-        """Propose: ``(eval_config, fidels)`` or ``(eval_config, fidels, config_id)``.
+        """Return a proposal: ``(eval_config, fidels)`` or ``(eval_config, fidels, config_id)``.
 
-        `eval_config` is a dict; `fidels` a dict, or None without fidelities; `config_id` a number that stands for
-        `eval_config` whenever it is proposed again, at another fidelity.
+        `eval_config` is a dict; `fidels` is a dict, or None without fidelities; `config_id` is a number that identifies
+        `eval_config` when it is proposed again at another fidelity.
         """
 
     @abstractmethod
@@ -31,11 +28,11 @@ class AbstractAskTellOptimizer(ABC):
         fidels: dict[str, int | float] | None = None,
         config_id: int | None = None,
     ) -> None:
-        """Learn what a proposal gave: `results` holds the objectives and the runtime that was charged."""
+        """Take the results of a proposal: the objectives, and the runtime that was charged."""
 
 
 class ObjectiveFuncType(Protocol):
-    """An objective: it answers at once, and says how long it would have taken."""
+    """An objective: it returns at once, and says how long the evaluation would have taken."""
 
     def __call__(
         self,
@@ -45,4 +42,4 @@ class ObjectiveFuncType(Protocol):
         seed: int | None = None,
         **data_to_scatter: Any,
     ) -> dict[str, Any]:
-        """Returns at least the objectives and the runtime, seconds from scratch, under their keys."""
+        """Return at least the objectives and the runtime (seconds from scratch), under their keys."""

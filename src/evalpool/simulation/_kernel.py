@@ -1,18 +1,17 @@
 """The discrete-event scheduler behind all simulated time: no threads, no files, no wall clock.
 
-Time passes from event to event: a heap holds the ends of the jobs that run, and the clock is moved to the
-smallest. The idea is as old as simulation; the counter in the heap that makes equal times repeatable is that of
-simpy's `core.py`. What is harder here: a job's runtime may become known only after others have started, because
-its run-function really runs somewhere. Such a job is *open*, and nothing that it could still precede is released.
+Time moves from event to event: a heap has the ends of the running jobs, and the clock moves to the earliest one. As in
+simpy's `core.py`, a counter in the heap makes the order of equal times repeatable. One thing is harder here: a job's
+runtime may become known only after others have started, because its run-function really runs somewhere. Such a job is
+*open*, and nothing that it could still precede is released.
 
-Three faces drive it, each with methods of its own over the same state::
+Three faces use it, each with its own methods on the same state::
 
     jobs that wait for workers     submit -> startable/start -> finish     step, advance        the decorator
     workers that wait for jobs     poll -> ask -> finish, or `drive`       poll                 ask and tell
     callers that are the workers   turn -> place (-> claim)  -> finish     release              `CallerKernel`
 
-Not for several threads at once. Every method costs a constant, plus the logarithm of the number of running jobs
-where it touches the heap.
+Not thread-safe. Every method has constant cost, plus the logarithm of the number of running jobs if it uses the heap.
 """
 
 from __future__ import annotations
@@ -47,23 +46,23 @@ __all__ = [
 
 
 class Answer(enum.IntEnum):
-    """What `poll`, `step` and alike answer where a job's number is not the answer."""
+    """What `poll`, `step` and similar methods return instead of a job's number."""
 
     ASK = -1
     """a proposal is due: the search is to decide for an idle worker"""
     WAIT = -2
     """a real result must come first"""
     NOTHING = -3
-    """nothing happens any more, or by the time that was given"""
+    """nothing happens any more, or nothing until the given time"""
     MARK = -4
-    """a mark was reached while a job runs: that of `marked`"""
+    """a mark of a running job was reached: the job is `marked`"""
     RETRIED = -5
-    """a job ended that is run again: `marked`"""
+    """a job ended and is run again: the job is `marked`"""
     BEGIN = -6
-    """a job that was asked for starts: `marked`"""
+    """a job that was asked for starts: the job is `marked`"""
 
 
-ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN = Answer  # names of the module: they are looked up on the path of every event
+ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN = Answer  # as globals, which are faster to look up for every event
 
 INF = math.inf
 NAN = math.nan
@@ -76,14 +75,14 @@ Self = TypeVar("Self", bound="Kernel")
 
 
 class Verdict(NamedTuple):
-    """Why a job that was reported as a success is a failure."""
+    """Why a job that was reported as a success counts as a failure."""
 
     kind: FailureKind
     message: str
 
 
 def over_limit(charged: float, limit: float) -> Verdict:
-    """Why a job is a failure that would have run longer than it may."""
+    """Return the verdict for a job that would have run longer than its time limit."""
     text = f"the job would have run {charged!r} s of virtual time; its limit is {limit!r} s"
     return Verdict(FailureKind.TIMEOUT, text)
 
@@ -95,21 +94,21 @@ class Kernel:
         num_workers: how many jobs run at the same time.
         sampling: ``"serial"``: one search decides for one worker after the other; ``"parallel"``: each worker
             decides for itself.
-        tell: what a decision may know: ``"asap"``: all that ended by then; ``"warmup"``: nothing before every worker
-            has had a job; ``"fill"``: results are told, one by one, only when no worker is without a job.
-        continual_max_fidel: jobs resume checkpoints of lower fidelity, up to this one; None: they don't.
+        tell: which results a decision may know. ``"asap"``: all that ended before; ``"warmup"``: none until every
+            worker has had a job; ``"fill"``: results are told, one by one, only when every worker has a job.
+        continual_max_fidel: jobs resume checkpoints of lower fidelity, up to this one; None: they do not.
         failure_runtime: seconds charged to a job without a valid runtime.
-        job_timeout: seconds that a job may run, if it has no limit of its own; it then ends at exactly that time, as a
-            failure.
-        max_evals, max_submits, max_time: limits on completions, on submissions, on the clock; None for none.
+        job_timeout: seconds that a job may run, if it has no limit of its own. A longer job ends at exactly that time,
+            as a failure.
+        max_evals, max_submits, max_time: limits on completions, on submissions, on the clock; None for no limit.
 
     Attributes:
         clock: seconds of virtual time.
-        ended: when the last job that was released ended; earlier than the clock if the search was thinking then.
-        over: which limit ended the run: ``"max_evals"``, ``"max_submits"`` or ``"max_time"``; None if none did.
+        ended: when the last released job ended; the clock is later if the search was thinking after that.
+        over: which limit ended the run: ``"max_evals"``, ``"max_submits"`` or ``"max_time"``; None if it has not ended.
         num_submitted, num_completed: counters.
         marked: after `MARK`, `BEGIN` or `RETRIED`, the job.
-        decision: after `ASK`, when the decision starts that is due.
+        decision: after `ASK`, the start of the decision that is due.
         job_timeout: seconds that a job may run; None for no limit.
 
     Raises:
@@ -117,11 +116,44 @@ class Kernel:
     """
 
     __slots__ = (
-        "_asked", "_bounds", "_by_caller", "_checkpoints", "_claims", "_decided", "_ends", "_fates", "_idle",
-        "_limits", "_lonely", "_marks", "_max_evals", "_max_submits", "_max_time", "_open", "_plain", "_queue",
-        "_serial", "_settings", "_since", "_stale", "_starts", "_stopping", "_tells_from", "_trace", "_unknown",
-        "clock", "decision", "ended", "failure_runtime", "job_timeout", "marked", "max_fidelity",
-        "num_completed", "num_submitted", "num_workers", "over",
+        "_asked",
+        "_bounds",
+        "_by_caller",
+        "_checkpoints",
+        "_claims",
+        "_decided",
+        "_ends",
+        "_fates",
+        "_idle",
+        "_limits",
+        "_marks",
+        "_max_evals",
+        "_max_submits",
+        "_max_time",
+        "_open",
+        "_plain",
+        "_queue",
+        "_runs_alone",
+        "_serial",
+        "_settings",
+        "_since",
+        "_stale",
+        "_starts",
+        "_stopping",
+        "_tells_from",
+        "_trace",
+        "_unknown",
+        "clock",
+        "decision",
+        "ended",
+        "failure_runtime",
+        "job_timeout",
+        "marked",
+        "max_fidelity",
+        "num_completed",
+        "num_submitted",
+        "num_workers",
+        "over",
     )  # fmt: skip
 
     def __init__(
@@ -152,7 +184,7 @@ class Kernel:
         self.failure_runtime: float = self._settings["failure_runtime"]
         self.max_fidelity = continual_max_fidel
         self._serial = sampling == "serial"
-        # Results are told before a decision for an idle worker from this many jobs on.
+        # From this number of jobs on, results are told before a decision for an idle worker.
         self._tells_from = {"asap": 0, "warmup": num_workers, "fill": FOREVER}[tell]
         self.job_timeout: float | None = self._settings["job_timeout"]
         self._max_evals = FOREVER if max_evals is None else max_evals
@@ -169,19 +201,21 @@ class Kernel:
         self.marked = -1
         self._decided = 0.0  # the end of the last decision, with serial sampling
         self.decision: float | None = None
-        self._idle = deque(range(num_workers))  # first idle first: workers become idle in the order of time
+        self._idle = deque(range(num_workers))  # in the order of time in which they became idle
         self._since = [0.0] * num_workers
         self._queue = Queue()
-        self._lonely = False  # is the job that started last to run alone?
-        self._limits: dict[int, float | None] = {}  # of jobs that have a limit of their own; None for no limit
+        self._runs_alone = False  # whether the job that started last runs alone
+        self._limits: dict[int, float | None] = {}  # of jobs with their own time limit; None for no limit
         self._ends: list[tuple[float, int, int]] = []  # (end, rank, worker) of running jobs; marks have worker -1
-        self._open: dict[int, float] = {}  # running jobs of unknown end -> the earliest that it can be: their start
+        self._open: dict[
+            int, float
+        ] = {}  # running jobs of unknown end -> the earliest possible end, which is the start
         self._bounds: list[tuple[float, int, int]] = []  # the same as a heap, (bound, rank, job), some outdated
         self._asked: dict[int, tuple[str, int]] = {}  # queued jobs -> configuration and fidelity
-        self._claims: dict[int, tuple[str, int, Checkpoint | None]] = {}  # the same of open jobs, and what they resume
+        self._claims: dict[int, tuple[str, int, Checkpoint | None]] = {}  # the same for open jobs, and what they resume
         self._unknown: dict[str, dict[int, int]] = {}  # the same by configuration: job -> fidelity
         self._fates: dict[int, str] = {}  # of running jobs that will not be DONE
-        self._stale: dict[int, int] = {}  # ended jobs -> entries of theirs that are left in `_ends`
+        self._stale: dict[int, int] = {}  # ended jobs -> how many of their entries are still in `_ends`
         self._stopping: set[int] = set()  # jobs that were stopped and are yet to be released
         self._marks: dict[int, int] = {}  # running jobs -> their marks in `_ends`
         self._starts: list[tuple[float, int]] = []  # (start, job) of jobs that were asked for and have yet to begin
@@ -193,23 +227,23 @@ class Kernel:
     def finish(
         self, job: int, runtime: Any, *, failed: bool = False, retry: bool = False, seed: int | None = None
     ) -> Verdict | None:
-        """A running job's runtime has become known; it will be released when its time has come.
+        """Set the runtime of a running job; it will be released at its virtual end.
 
         Args:
             job: its number.
-            runtime: seconds from scratch; what is no number of seconds makes the job a failure.
-            failed: it is a failure; it occupies its worker like any other.
-            retry: when it ends it is queued again, instead of being released.
-            seed: what it ran with, for the checkpoint that it leaves.
+            runtime: seconds from scratch; any other value makes the job a failure.
+            failed: whether it is a failure; a failure occupies its worker like any other job.
+            retry: whether the job is queued again at its end, instead of being released.
+            seed: the seed that it ran with, for the checkpoint that it leaves.
 
         Returns:
-            None, or why a job reported as a success is a failure after all.
+            None, or why a job reported as a success counts as a failure.
         """
         start = self._open.pop(job, None)
         if start is None:
             if job in self._trace.ended:
                 return None  # stopped in virtual time before its real result came
-            raise SimulationError(f"Job {job} does not run, or its runtime is known already; finish each job once.")
+            raise SimulationError(f"Job {job} does not run, or its runtime is known already. Finish each job once.")
         verdict = None
         claim = self._unclaim(job) if self._claims else None
         resumed = claim[2] if claim is not None else None
@@ -244,27 +278,27 @@ class Kernel:
         return verdict
 
     def resumed(self, job: int) -> Checkpoint | None:
-        """What a job that has started and not finished continues."""
+        """Return the checkpoint that a running job continues, or None."""
         claim = self._claims.get(job)
         return claim[2] if claim is not None else None
 
     def start_of(self, job: int) -> float:
-        """When a job started, or will."""
+        """Return when a job started or will start."""
         return self._trace.start[job]
 
     def end_of(self, job: int) -> float:
-        """When a job that was released ended."""
+        """Return when a released job ended."""
         return self._trace.end(job)
 
     def charged(self, job: int) -> float:
-        """What a job whose runtime is known occupies its worker for."""
+        """Return for how many seconds a job of known runtime occupies its worker."""
         return self._trace.charged[job]
 
     def worker_of(self, job: int) -> int:
         return self._trace.worker[job]
 
     def facts(self, job: int) -> dict[str, Any]:
-        """What a job's metadata says of it, in virtual time; of one that was stopped, that it ended now."""
+        """Return a job's metadata about virtual time. A stopped job counts as ended now."""
         trace = self._trace
         start, worker, charged = trace.start[job], trace.worker[job], trace.charged[job]
         ran = not math.isnan(start)
@@ -287,9 +321,9 @@ class Kernel:
         options: JobOptions = NO_OPTIONS,
         alone: bool = False,
     ) -> int:
-        """Queue a job at the clock; returns its number. With continuation, `key` names its configuration.
+        """Queue a job at the current time; return its number. With continuation, `key` names its configuration.
 
-        One that is to run `alone` starts when nothing else runs or waits, and while it runs nothing starts.
+        If `alone`, it starts when no other job runs or waits, and no other job starts while it runs.
         """
         job = self._new(-1, NAN)
         if alone:
@@ -304,31 +338,31 @@ class Kernel:
         return job
 
     def startable(self) -> int:
-        """The queued job that starts now if `start` is called; `NOTHING` if none can, `WAIT` if a real result must
-        come first: that of a running job which it may resume.
+        """Return the queued job that `start` would start now. `NOTHING` if none can start; `WAIT` if a real result must
+        come first, because the job may resume a running one.
         """
         job = self._queue.first(self._trace.fates)
         if job is None or not self._idle or self.over:
             return NOTHING
         alone = self._queue.alone
-        if alone and len(self._idle) < self.num_workers and (self._lonely or job in alone):
+        if alone and len(self._idle) < self.num_workers and (self._runs_alone or job in alone):
             return NOTHING
         if self._asked and self._may_be_left_one(self._asked.get(job)):
             return WAIT
         return job
 
     def start(self) -> int:
-        """Start the job that `startable` named on the first idle worker, now; returns the worker.
+        """Start the job that `startable` returned on the first idle worker, now; return the worker.
 
-        Start what can be started after each submission and each event, before time moves on: so a job starts at the
-        later of its submission and the moment its worker became idle. A job that must wait for something else, a lent
-        resource, is simply not started yet.
+        Start all startable jobs after each submission and each event, before time moves. Then a job starts when it is
+        submitted or when its worker becomes idle, whichever is later. A job that must wait for something else, such as
+        a lent resource, is just not started yet.
         """
         job, worker, start = self._queue.popleft(), self._idle.popleft(), self.clock
         trace = self._trace
         trace.worker[job], trace.start[job] = worker, start
         if self._queue.alone:
-            self._lonely = job in self._queue.alone
+            self._runs_alone = job in self._queue.alone
         if trace.submit[job] == start:
             del trace.submit[job]
         asked = self._asked.pop(job, None) if self._asked else None
@@ -338,24 +372,24 @@ class Kernel:
         return worker
 
     def step(self, until: float = INF) -> int:
-        """Move to the next event that is due by `until`; returns the number of the job that ended.
+        """Move to the next event that is due by `until`; return the number of the job that ended.
 
-        Or `MARK`, `RETRIED`; `WAIT` if a running job's real result must come first; `NOTHING` if nothing happens by
-        then. After any answer but `WAIT` start what can be started, then call again.
+        Or return `MARK` or `RETRIED`; `WAIT` if a running job's real result must come first; `NOTHING` if nothing
+        happens by then. After any answer but `WAIT`, start all startable jobs, then call again.
         """
         if self.over:
             return NOTHING
         answer = self._next(min(until, self._max_time))
         if answer == NOTHING and until > self._max_time and (self._ends or self._open):
-            self.over = "max_time"  # what is left ends later
+            self.over = "max_time"  # all remaining jobs end later
         return answer
 
     def advance(self, to: float) -> None:
         """Move the clock to a time by which `step` says that nothing happens.
 
         Raises:
-            BadArgument: backwards.
-            SimulationError: something still happens, or may happen, before.
+            BadArgument: the time is before the clock.
+            SimulationError: an event happens, or may happen, before that time.
         """
         if not self.clock <= to < INF:
             raise BadArgument(f"The clock stands at {self.clock!r} and cannot be moved to {to!r}; time goes forward.")
@@ -364,20 +398,20 @@ class Kernel:
         self.clock = to
 
     def mark(self, job: int, time: float) -> None:
-        """Make `step` stop at a time while a job runs, just before anything else that this job does then."""
+        """Make `step` return `MARK` at a time while a job runs, before any other event of this job at that time."""
         heappush(self._ends, (max(time, self.clock), job, -1))
         self._marks[job] = self._marks.get(job, 0) + 1
 
     def stop(self, job: int, status: str = CANCELLED) -> bool:
-        """End a job now: one that runs is released at the clock and frees its worker, one that waits never starts.
+        """End a job now: a running one is released at the current time and frees its worker; a waiting one never runs.
 
         Args:
             job: its number.
-            status: what becomes of one that runs: CANCELLED, FAILED, or DONE for one that a stopper ends early. It
-                leaves no checkpoint in any case. One that waits is CANCELLED.
+            status: of a running job afterwards: CANCELLED, FAILED, or DONE if a stopper ends it early. It leaves no
+                checkpoint in any case. A waiting job is CANCELLED.
 
         Returns:
-            False if it had ended.
+            False if it had ended before.
         """
         trace = self._trace
         start, worker = trace.start[job], trace.worker[job]
@@ -404,7 +438,7 @@ class Kernel:
         return True
 
     def _runs(self, job: int) -> bool:
-        """Is a job whose end is known still to be released?"""
+        """Whether a job of known end is not released yet."""
         end = self._trace.end(job)
         return end > self.clock or any(entry[1] == job and entry[2] >= 0 for entry in self._ends if entry[0] == end)
 
@@ -412,21 +446,21 @@ class Kernel:
 
     @property
     def room(self) -> int:
-        """How many jobs may be asked for now, by the limits."""
+        """How many more jobs the limits allow now."""
         if self.over or self.clock >= self._max_time:
             return 0
         return min(self._max_submits, self._max_evals) - self.num_submitted
 
     def conclude(self) -> None:
-        """There is no room and nothing runs: say which limit ended the run."""
+        """Set which limit ended the run, when no more jobs are allowed and none runs."""
         if self.over is None:
             self.over = "max_submits" if self.num_submitted >= self._max_submits else "max_time"
 
     # Workers that wait for jobs.
 
     def poll(self) -> int:
-        """What is due: the number of a job that has ended, to be told; or `ASK`: ask for a job now; or `WAIT` for a
-        real result; or `NOTHING`: the run is over.
+        """Return what is due: the number of a job that has ended, to be told; `ASK` to ask for a job now; `WAIT` to
+        wait for a real result; `NOTHING` if the run is over.
         """
         if self.over:
             return NOTHING
@@ -455,14 +489,14 @@ class Kernel:
 
     @property
     def next_worker(self) -> int:
-        """After `ASK`: the worker that is decided for."""
+        """After `ASK`: the worker for which a job is asked."""
         return self._idle[0]
 
     def ask(
         self, overhead: float, key: str | None = None, fidelity: int | None = None, options: JobOptions = NO_OPTIONS
     ) -> int:
-        """The decision that `poll` announced was made in `overhead` seconds: start the job on the first idle worker;
-        returns its number. Raises `BadArgument` for an overhead that is no number of seconds.
+        """Make the job of the decision that `poll` announced, which took `overhead` seconds, and start it on the first
+        idle worker; return its number. Raises `BadArgument` if the overhead is not a number of seconds.
         """
         at = self.decision
         if at is None:
@@ -487,18 +521,18 @@ class Kernel:
 
     @property
     def begins_later(self) -> bool:
-        """Is a job to be run only when `poll` answers `BEGIN`, instead of right after `ask`?
+        """Whether a job must be run only when `poll` returns `BEGIN`, instead of immediately after `ask`.
 
-        With parallel sampling, a job that is asked for later may start earlier, and leave or take a checkpoint; and a
-        search that asks before it is told may ask for a job that resumes one whose real result has yet to come.
+        With parallel sampling, a job that is asked for later may start earlier, and leave or take a checkpoint. And a
+        search that asks before it is told may ask for a job that resumes one whose real result is not known yet.
         """
         return self.max_fidelity is not None and not (self._serial and self._tells_from == 0)
 
     def _may_begin(self) -> bool:
-        """Has everything been decided and released that comes before the next start?"""
+        """Whether all decisions and ends before the next start have happened."""
         start = self._starts[0][0]
         if self._serial:
-            return start <= self._max_time  # decisions that follow start later
+            return start <= self._max_time  # jobs of later decisions start later
         if start > self._max_time or (self._ends and self._ends[0][0] < start):
             return False
         return not (self._idle and self.num_submitted < self._max_submits and self._since[self._idle[0]] < start)
@@ -515,23 +549,23 @@ class Kernel:
         self.marked = job
         return BEGIN
 
-    # What has happened.
+    # The schedule.
 
     def trace(self) -> list[TraceRow]:
-        """One row per submitted job, in the order of submission, with what was censored."""
+        """Return one row per submitted job, in the order of submission, censored jobs included."""
         return list(self._rows())
 
     def trace_digest(self) -> str:
-        """A hash of `trace`, for regression tests."""
+        """Return a hash of `trace`, for regression tests."""
         return digest(self._rows())
 
     @property
     def checkpoints(self) -> dict[str, list[list[Any]]]:
-        """What may be resumed, by configuration: ``[fidelity, total, ready, job, seed]`` of each."""
+        """The checkpoints that may be resumed, by configuration: ``[fidelity, total, ready, job, seed]`` of each."""
         return self._checkpoints.state()
 
     def state(self) -> dict[str, Any]:
-        """Everything, as JSON. Costs as many steps as there were jobs."""
+        """Return the whole state as JSON. Costs the number of all jobs."""
         return {
             "settings": self._settings,
             "clock": self.clock,
@@ -548,7 +582,7 @@ class Kernel:
             "again": self._queue.coming_again(),
             "priorities": list(self._queue.priorities.items()),
             "alone": sorted(self._queue.alone),
-            "lonely": self._lonely,
+            "runs_alone": self._runs_alone,
             "limits": list(self._limits.items()),
             "ends": [list(entry) for entry in self._ends],
             "open": list(self._open.items()),
@@ -565,14 +599,14 @@ class Kernel:
 
     @classmethod
     def restore(cls: type[Self], state: dict[str, Any]) -> Self:
-        """The kernel that gave this state; it goes on exactly as that one would have."""
+        """Make a kernel from a `state`; it continues exactly as the original would have."""
         kernel = cls(**state["settings"])
         kernel.clock, kernel.ended, kernel.over = state["clock"], state["ended"], state["over"]
         kernel.num_submitted, kernel.num_completed = state["num_submitted"], state["num_completed"]
         kernel.marked, kernel._decided, kernel.decision = state["marked"], state["decided"], state["at"]
         kernel._idle, kernel._since = deque(state["idle"]), list(state["since"])
         kernel._limits, kernel._queue.priorities = dict(state["limits"]), dict(state["priorities"])
-        kernel._queue.alone, kernel._lonely = set(state["alone"]), state["lonely"]
+        kernel._queue.alone, kernel._runs_alone = set(state["alone"]), state["runs_alone"]
         again = set(state["again"])
         for job in state["queue"]:
             (kernel._queue.append_again if job in again else kernel._queue.append)(job)
@@ -612,23 +646,23 @@ class Kernel:
         return self._trace.rows(live - self._trace.fates.keys(), self._unused(), self.over)
 
     def _rank(self, job: int) -> int:
-        """What decides between equal ends: the submission number."""
+        """Return what orders equal ends: the submission number."""
         return job
 
     def _job_of(self, rank: int) -> int:
         return rank
 
     def _unused(self) -> Container[int]:
-        """Numbers that belong to no job."""
+        """Return numbers that belong to no job."""
         return ()
 
     def _await(self, job: int, bound: float, rank: int) -> None:
-        """The job's end is unknown, and not before `bound`."""
+        """Note that the job's end is unknown, and not before `bound`."""
         self._open[job] = bound
         heappush(self._bounds, (bound, rank, job))
 
     def _claim(self, job: int, key: str, fidelity: int, start: float) -> None:
-        """Resume what is ready at the start: nothing from the future, nothing of the same fidelity."""
+        """Take the checkpoint that the job resumes: one that is ready at its start, of a lower fidelity."""
         resumed = self._checkpoints.take(key, fidelity, start)
         self._claims[job] = (key, fidelity, resumed)
         self._unknown.setdefault(key, {})[job] = fidelity
@@ -636,7 +670,7 @@ class Kernel:
             self._trace.resumed[job] = resumed.fidelity
 
     def _may_be_left_one(self, asked: tuple[str, int] | None) -> bool:
-        """Runs a job of unknown end that may leave a checkpoint for this one, by this very moment?"""
+        """Whether a running job of unknown end may leave a checkpoint for this one until now."""
         if asked is None or asked[0] not in self._unknown:
             return False
         return any(fidelity < asked[1] for fidelity in self._unknown[asked[0]].values())
@@ -651,7 +685,7 @@ class Kernel:
         return claim
 
     def _first_bound(self) -> tuple[float, int, int]:
-        """Of all jobs of unknown end, the one that can end first. There must be one."""
+        """Return the job of unknown end that can end first, as (bound, rank, job). There must be one."""
         bounds, unknown = self._bounds, self._open
         while unknown.get(bounds[0][2]) != bounds[0][0]:
             heappop(bounds)
@@ -692,12 +726,12 @@ class Kernel:
         return job
 
     def _freed(self, rank: int, worker: int) -> int:
-        """The worker is idle; returns the job that it ran."""
+        """Make the worker idle; return the job that it ran."""
         self._idle.append(worker)
         return rank
 
     def _settle(self, job: int) -> bool:
-        """A job ends that may not be DONE; True if it is queued again."""
+        """Set the status of a job that ends and may not be DONE; True if it is queued again."""
         fate = self._fates.pop(job, None)
         if fate == RETRY:
             trace = self._trace
@@ -712,7 +746,7 @@ class Kernel:
         return False
 
     def _drop_stale(self) -> None:
-        """Remove from the top what is left of jobs that ended earlier: their first end, marks that came too late."""
+        """Remove entries of jobs that have ended already from the top of the heap: their old ends, and late marks."""
         ends, stale, stopping = self._ends, self._stale, self._stopping
         while ends and ends[0][1] in stale and ends[0][1] not in stopping:
             job = heappop(ends)[1]

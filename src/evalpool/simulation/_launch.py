@@ -1,13 +1,13 @@
-"""The coordinator of separately launched programs: a process of its own, started by the first that needs it.
+"""The coordinator of separately launched programs: a separate process, started by the first program that needs it.
 
 ::
 
-    program ─► lock start.lock ─► coordinator.json? ─► nobody there: start a coordinator, wait until it listens
+    program ─► lock start.lock ─► coordinator.json? ─► no coordinator: start one, wait until it listens
             ─► connect ─► unlock
 
-The lock is the operating system's, so whoever dies while holding it gives it up, and the next goes on. A process of its
-own, because any of the programs may end or be killed first. It ends when all have gone: the run is then over, or its
-state is kept in ``coordinator.state`` for those who come later.
+The lock is one of the operating system, which releases it if a program dies. The coordinator is a separate process
+because any of the programs may end or be killed first. It ends when all programs have left. Then the run is over, or
+its state is kept in ``coordinator.state`` for programs that come later.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ __all__ = ["join_launched", "main"]
 LOCK = "start.lock"
 STATE = "coordinator.state"
 ERRORS = "coordinator.err"
-LONELY = 30.0
-"""Seconds after which a coordinator ends to which nobody came: the program that started it died."""
+NO_CALLER_LIMIT = 30.0
+"""Seconds after which a coordinator without any caller ends: the program that started it has died."""
 
 _started: list[subprocess.Popen[bytes]] = []
 
 
 def join_launched(directory: str, settings: RunSettings, worker: int | None) -> SocketSession | None:
-    """Join the run of this directory, and start its coordinator if there is none. None if the run has ended.
+    """Join the run of this directory; start its coordinator if there is none. Returns None if the run has ended.
 
     Raises:
-        SimulationError: its coordinator was killed, or refuses this caller.
+        SimulationError: the coordinator was killed, or refuses this caller.
     """
     with _locked(directory):
         if how_it_ended(directory) is not None:
@@ -65,8 +65,8 @@ def join_launched(directory: str, settings: RunSettings, worker: int | None) -> 
 def _start(directory: str, settings: RunSettings) -> Contact:
     if os.path.exists(os.path.join(directory, LOG)) and not os.path.exists(os.path.join(directory, STATE)):
         raise SimulationError(
-            f"The coordinator of the run in {directory} was killed, so the run cannot go on. What was completed is in "
-            f"{LOG}; remove the directory to begin anew."
+            f"The coordinator of the run in {directory} was killed, so the run cannot continue. The completed "
+            f"evaluations are in {LOG}; remove the directory to begin again."
         )
     _reap()
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -78,7 +78,7 @@ def _start(directory: str, settings: RunSettings) -> Contact:
             stdout=subprocess.PIPE,
             stderr=errors,
             env=child_environment(),
-            start_new_session=True,  # Ctrl-C in a terminal is for the programs
+            start_new_session=True,  # a Ctrl-C in the terminal must reach only the programs
         )
     _started.append(process)
     assert process.stdin is not None
@@ -98,20 +98,20 @@ def _start(directory: str, settings: RunSettings) -> Contact:
 
 
 def _reap() -> None:
-    """Forget the coordinators of this program that have ended."""
+    """Drop the coordinators that this program started and that have ended."""
     _started[:] = [process for process in _started if process.poll() is None]
 
 
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
-    """Hold the run's lock; waits for who holds it."""
+    """Hold the run's lock; waits while another program holds it."""
     with open(os.path.join(directory, LOCK), "ab") as file:
         lock(file.fileno(), wait=True)
         yield
 
 
 def main() -> None:
-    """The coordinator's process."""
+    """Run the coordinator, in its process."""
     task = from_json(sys.stdin.buffer.read())
     directory, settings = task["directory"], RunSettings.from_json(task["settings"])
     kept = os.path.join(directory, STATE)
@@ -131,20 +131,20 @@ def main() -> None:
     Contact(address, key).write(directory)
     sys.stdout.write("ready\n")
     sys.stdout.close()
-    lonely_at = monotonic() + LONELY
+    give_up_at = monotonic() + NO_CALLER_LIMIT
     with open(os.path.join(directory, LOCK), "ab") as guard:
 
         def may_end(all_gone: bool) -> bool:
-            if not all_gone and (server.num_connections or monotonic() < lonely_at):
+            if not all_gone and (server.num_connections or monotonic() < give_up_at):
                 return False
             if not lock(guard.fileno(), wait=False):
-                return False  # somebody is just coming
+                return False  # a program is joining now
             if server.pending():
                 unlock(guard.fileno())
                 return False
             return True
 
-        server.run(may_end, within=LONELY)
+        server.run(may_end, within=NO_CALLER_LIMIT)
         if not coordinator.over:
             left = {**coordinator.state(), "seed": coordinator.seed, "settings": settings.as_json()}
             write_atomically(kept, json.dumps(left).encode(), 0o600)

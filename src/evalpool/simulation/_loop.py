@@ -1,4 +1,4 @@
-"""The ask-and-tell loop over virtual workers: asking, evaluating and telling in the order that the kernel gives.
+"""The ask-and-tell loop over virtual workers: it asks, evaluates and tells in the order that the kernel gives.
 
 ::
 
@@ -6,7 +6,7 @@
                 ─► BEGIN ─► evaluate what was asked for earlier
                 ─► n     ─► job n has ended: tell the optimiser
 
-Once for `simulate` and for the wrapper's; they differ in how a job is evaluated, and in what is kept of it.
+Both `simulate` and the wrapper use it; they differ in how a job is evaluated, and in what is kept of it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["NO_JOB", "Key", "Loop", "Proposals"]
 
 NO_JOB: Job[Any] = Job(None, None, "simulated", -1, {}, "hpo", 0.0)
-"""For optimisers that are told results: to make a job for each would cost a tenth of the time."""
+"""A placeholder for optimisers that do not take jobs: to make a job for each result would cost a tenth of the time."""
 
 Key = tuple["str | None", "int | None"]
-"""What the kernel is told of a configuration: its name and its fidelity; both None if it need not know."""
+"""A configuration's key and fidelity, for the kernel; both None if the kernel does not need them."""
 
 Proposals = list[tuple[Asked, Key]]
 
@@ -41,10 +41,10 @@ class Loop(abc.ABC):
     """One run of an optimiser. In this thread.
 
     Args:
-        kernel: new.
-        configurations: names them.
+        kernel: a new one.
+        configurations: gives keys to configurations.
         batch_size: jobs of a synchronous batch; None for asynchronous workers.
-        uses_cpu: is CPU time charged? It costs more than all else here, so it is asked for only then.
+        uses_cpu: whether CPU time is charged. To read it costs more than the rest of the loop, so it is read only then.
     """
 
     def __init__(
@@ -54,44 +54,44 @@ class Loop(abc.ABC):
         self._configurations = configurations
         self._batch_size = batch_size
         self._uses_cpu = uses_cpu
-        self._told_in = self._told_in_cpu = 0.0  # what the optimiser took to learn since its last decision
-        self._stopped = False  # somebody asks for the end
+        self._told_in = self._told_in_cpu = 0.0  # seconds that `tell` took since the last decision
+        self._stopped = False  # whether the run shall end
 
     def _take(self, opt: Any) -> None:
-        """The optimiser is this. Raises `BadArgument` if it is none."""
+        """Set the optimiser. Raises `BadArgument` if `opt` is not one."""
         self._optimizer, self._wants_job = asktell(opt)
 
     def _run(self) -> None:
-        """Until the run is over. What the optimiser raises passes through."""
+        """Run until the run is over. Errors of the optimiser are not caught."""
         if self._batch_size is None:
             self._asynchronous()
         else:
             self._in_batches(self._batch_size)
 
-    # What the faces differ in.
+    # Where the faces differ.
 
     @abc.abstractmethod
     def _charge(self, wall: float, cpu: float, batch: int | None) -> float:
-        """The virtual seconds of the decision that is due, or of a batch's."""
+        """Return the virtual seconds of the decision that is due, or of a batch's decision."""
 
     @abc.abstractmethod
     def _fidelity(self, asked: Asked) -> int | None:
-        """The one that continuation goes by, if there is continuation. Raises for what is wrong."""
+        """Return the fidelity for continuation; None without continuation. Raises if it is wrong."""
 
     @abc.abstractmethod
     def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
-        """Job `job` was asked for, by a decision of virtual time `before` to `after` and `wall` real seconds."""
+        """Note that job `job` was asked for, by a decision from `before` to `after`, and of `wall` real seconds."""
 
     @abc.abstractmethod
     def _evaluate(self, job: int) -> None:
-        """A job starts: evaluate it, now or soon, and tell the kernel."""
+        """Evaluate a job that starts, now or soon, and tell the kernel."""
 
     @abc.abstractmethod
     def _complete(self, job: int) -> None:
-        """A job's virtual end has come: tell the optimiser."""
+        """Tell the optimiser of a job whose virtual end has come."""
 
     def _enter(self, asked: Asked, overhead: float, key: Key) -> int:
-        """Make a job of a proposal; returns its number."""
+        """Make a job of a proposal; return its number."""
         return self._kernel.ask(overhead, *key, asked.options)
 
     def _enter_batch(self, proposals: Proposals) -> Sequence[int]:
@@ -99,7 +99,7 @@ class Loop(abc.ABC):
         return [self._kernel.submit(*key, asked.options) for asked, key in proposals]
 
     def _run_batch(self) -> list[int]:
-        """Let the jobs that wait run; returns those that ended, in order."""
+        """Run the waiting jobs; return those that ended, in order."""
         kernel = self._kernel
         ended: list[int] = []
         while True:
@@ -111,10 +111,10 @@ class Loop(abc.ABC):
             ended.append(job)
 
     def _meanwhile(self, answer: int) -> None:
-        """The kernel said something that only happens where jobs are evaluated elsewhere."""
+        """Handle an answer of the kernel that occurs only if jobs are evaluated elsewhere."""
         raise SimulationError(f"The kernel answered {answer}, and every job has been evaluated; this is a bug.")
 
-    # The same in all.
+    # What is the same for all faces.
 
     def _asynchronous(self) -> None:
         kernel = self._kernel
@@ -136,7 +136,7 @@ class Loop(abc.ABC):
                 self._meanwhile(answer)
 
     def _in_batches(self, size: int) -> None:
-        """Proposals, one overhead, all evaluations, a barrier, and everything is told in the order of ends."""
+        """For each batch: proposals, one overhead, evaluations, a barrier; then all results are told in order."""
         kernel, batch = self._kernel, 0
         while not self._stopped and (count := min(size, kernel.room)):
             before, wall, cpu = kernel.clock, 0.0, 0.0
@@ -156,7 +156,7 @@ class Loop(abc.ABC):
             kernel.conclude()
 
     def _ask(self) -> tuple[Asked, float, float]:
-        """A proposal, and the real and CPU seconds that the optimiser has taken since the last one."""
+        """Return a proposal, and the real and CPU seconds that the optimiser has used since the last one."""
         began, began_cpu = perf_counter(), thread_time() if self._uses_cpu else 0.0
         asked = self._optimizer.ask()
         wall = perf_counter() - began + self._told_in
@@ -165,7 +165,7 @@ class Loop(abc.ABC):
         return asked, wall, cpu
 
     def _tell(self, job: Any, asked: Asked, results: dict[str, Any] | None) -> None:
-        """Tell the optimiser, and note how long it took to learn."""
+        """Tell the optimiser a result, and note how long that took."""
         began, began_cpu = perf_counter(), thread_time() if self._uses_cpu else 0.0
         self._optimizer.tell(job, asked, results)
         self._told_in += perf_counter() - began
@@ -180,9 +180,9 @@ class Loop(abc.ABC):
 
 
 def asktell(opt: Any) -> tuple[AskTell, bool]:
-    """The optimiser, and whether it may be told of a job.
+    """Return the optimiser, and whether its `tell` may take a job.
 
-    Of one whose `tell` takes anything it is known here what it is to be told.
+    A `tell` with ``*args`` accepts anything; such an optimiser gets results, not jobs.
     """
     tell = getattr(opt, "tell", None)
     if callable(tell) and callable(getattr(opt, "ask", None)):

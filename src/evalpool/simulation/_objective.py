@@ -1,4 +1,4 @@
-"""The objective of a simulated wrapper: what it may be asked, what it must give, and what is kept of that."""
+"""The objective of a simulated wrapper: checks its arguments and results, and makes the text that the log keeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Objective"]
 
 
 class Objective:
-    """Calls the user's function, with what a run's settings say of it.
+    """Calls the user's function according to a run's settings.
 
     Args:
         function: ``f(eval_config, fidels=None, seed=None, **data)`` returning a dict.
@@ -36,7 +36,7 @@ class Objective:
         self._wanted = frozenset((*settings.obj_keys, settings.runtime_key))
 
     def check_fidels(self, fidels: dict[str, Any] | None) -> int | None:
-        """The fidelity that continuation goes by, if there is continuation. Raises for what is wrong."""
+        """Return the fidelity for continuation; None without continuation. Raises if `fidels` is wrong."""
         keys = self._settings.fidel_keys
         if keys is None:
             if fidels is not None:
@@ -62,7 +62,7 @@ class Objective:
         return check_fidelity(fidels[keys[0]])
 
     def identify(self, eval_config: dict[str, Any], config_id: Any, fidelity: int | None) -> dict[str, Any]:
-        """What the coordinator is told of a configuration."""
+        """Return what the coordinator is told of a configuration."""
         if config_id is None:
             return {"key": digest(eval_config), "fidelity": fidelity}
         tracked = plain(eval_config, lenient=True) if self._settings.config_tracking else None
@@ -71,7 +71,7 @@ class Objective:
     def evaluate(
         self, eval_config: dict[str, Any], fidels: dict[str, Any] | None, seed: int, data: dict[str, Any]
     ) -> tuple[dict[str, Any], float, bytes]:
-        """Call the objective: its results, its runtime, and what is kept of them."""
+        """Call the objective; return its results, its runtime, and the text that the log keeps."""
         results = self._function(eval_config=eval_config, fidels=fidels, seed=seed, **data)
         if not isinstance(results, dict) or not self._wanted <= results.keys():
             raise WrongKeys(
@@ -85,14 +85,14 @@ class Objective:
         return results, runtime, b'"values":[' + values.encode() + b"]" + self._inputs(eval_config, fidels)
 
     def reported(self, results: dict[str, Any], charged: float) -> dict[str, Any]:
-        """What a call returns."""
+        """Return what a call of the wrapper returns."""
         kept = {key: results[key] for key in self._settings.obj_keys}
         runtime_key = self._settings.runtime_key
         kept[runtime_key] = results[runtime_key] if self._settings.continual_max_fidel is None else charged
         return kept
 
     def failure(self, error: Exception, eval_config: dict[str, Any], fidels: dict[str, Any] | None) -> bytes:
-        """What is kept of a call that raised."""
+        """Return the text that the log keeps of a call that raised."""
         text = "".join(traceback.format_exception(error))
         return failure_text(f"F_{type(error).__name__}", text) + self._inputs(eval_config, fidels)
 

@@ -1,4 +1,4 @@
-"""The arguments of the simulated wrapper, checked at the border."""
+"""Checks the arguments of the simulated wrapper."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["WrapperOptions", "directory_of", "is_shared"]
 
 @dataclasses.dataclass(frozen=True)
 class WrapperOptions:
-    """Everything that was given, by the names of `ObjectiveFuncWrapper`; `settings` checks it."""
+    """All arguments of `ObjectiveFuncWrapper`; `settings` checks them."""
 
     launched: Any
     ask_and_tell: Any
@@ -45,7 +45,7 @@ class WrapperOptions:
     on_lost: Any
 
     def settings(self) -> RunSettings:
-        """Raises `BadArgument` with the value."""
+        """Check the arguments and return the settings of the run. Raises `BadArgument` with the value."""
         n_workers, n_evals = (check_number(name, getattr(self, name), 1) for name in ("n_workers", "n_evals"))
         check_number("n_actual_evals_in_opt", self.n_actual_evals_in_opt, 1)
         seed, max_fidel, batch_size = (
@@ -106,19 +106,19 @@ class WrapperOptions:
         callers = 1 if self.batch_size is not None else self.n_workers
         if self.ask_and_tell and self.launched:
             raise BadArgument(
-                "ask_and_tell and launch_multiple_wrappers_from_user_side cannot be True at the same time: the one "
-                "calls the objective here, the other from programs of their own."
+                "ask_and_tell and launch_multiple_wrappers_from_user_side cannot be True at the same time: the first "
+                "calls the objective in this program, the second in separate programs."
             )
         if self.launched and self.save_dir_name is None:
             raise BadArgument(
-                "With launch_multiple_wrappers_from_user_side=True, save_dir_name must be given: it is how the workers "
-                "find each other."
+                "With launch_multiple_wrappers_from_user_side=True, save_dir_name must be given: the programs need it "
+                "to find each other."
             )
         if self.n_actual_evals_in_opt < callers + self.n_evals:
             raise BadArgument(
                 "Cannot guarantee that optimizers will not hang: n_actual_evals_in_opt="
                 f"{self.n_actual_evals_in_opt} is below {callers + self.n_evals} (= n_evals + n_workers). Let the "
-                "optimizer make so many calls, and say so here."
+                "optimizer make at least that many calls, and give their number as n_actual_evals_in_opt."
             )
         if self.continual_max_fidel is not None and (self.fidel_keys is None or len(self.fidel_keys) != 1):
             raise BadArgument(
@@ -127,13 +127,13 @@ class WrapperOptions:
             )
         if self.allow_parallel_sampling and self.expensive_sampler:
             raise BadArgument(
-                "expensive_sampler and allow_parallel_sampling cannot be True at the same time: decisions of workers "
-                "that wait for one sampler are not made in parallel."
+                "expensive_sampler and allow_parallel_sampling cannot be True at the same time: workers that wait for "
+                "one sampler do not decide in parallel."
             )
         if self.expensive_sampler and self.overhead != "measured" and not self.ask_and_tell:
             raise BadArgument(
-                "expensive_sampler goes by the time that decisions really take, so it needs overhead='measured', "
-                f"not {self.overhead!r}."
+                "expensive_sampler uses the real time of decisions, so it needs overhead='measured', not "
+                f"{self.overhead!r}."
             )
         if self.worker_index is not None:
             if not self.launched:
@@ -143,13 +143,13 @@ class WrapperOptions:
 
 
 def directory_of(save_dir_name: str | None, tmp_dir: str | None) -> str:
-    """The path of a run's directory."""
+    """Return the path of a run's directory."""
     if save_dir_name is None:
         save_dir_name = f"data-{datetime.datetime.now():%Y-%m-%d-%H:%M:%S.%f}"
     return os.path.join(tmp_dir or "", DIRECTORY, save_dir_name)
 
 
 def is_shared(directory: str) -> bool:
-    """Is this directory new, or that of programs that are launched separately?"""
+    """Whether this directory is new, or belongs to programs that are launched separately."""
     names = set(os.listdir(directory))
     return not names or "start.lock" in names or LOG not in names

@@ -1,10 +1,10 @@
-"""Which caller is which worker of a simulated run, and whom the others wait for.
+"""Which caller is which worker of a simulated run, and which callers the others wait for.
 
 ::
 
     reserved ── joins ──► member ── leaves ──► vacant ── joins ──► member
                             │                                        ▲
-                            └─ dies ─► orphaned until its job ends ──┴─ a successor waits for that
+                            └─ dies ─► orphaned until its job ends ──┘  a successor waits for that
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ __all__ = ["Places"]
 
 
 class Places:
-    """The places of a run's callers, by worker. Under the coordinator's lock."""
+    """The workers of a run, and their callers. Under the coordinator's lock."""
 
     __slots__ = ("brought", "members", "orphaned", "reserved", "successors", "vacant")
 
     def __init__(self, num_callers: int) -> None:
         self.members: dict[int, Caller] = {}
-        self.brought = [0] * num_callers  # evaluations
-        self.reserved: dict[int, int] = {}  # workers whose caller is waited for -> the number of their turn
-        self.vacant: set[int] = set()  # workers whose caller is not waited for: it has left
-        self.orphaned: set[int] = set()  # workers whose caller has died, as long as its job has not ended
-        self.successors: dict[int, Caller] = {}  # callers that wait to take over such a worker
+        self.brought = [0] * num_callers  # by worker, the number of its evaluations
+        self.reserved: dict[int, int] = {}  # workers whose caller has not come yet -> the number of their first job
+        self.vacant: set[int] = set()  # workers whose caller has left; no caller waits for them
+        self.orphaned: set[int] = set()  # workers whose caller has died, until their job has ended
+        self.successors: dict[int, Caller] = {}  # callers that wait to take over an orphaned worker
 
     def choose(self, member: Caller, worker: int | None, num_workers: int) -> int:
-        """The worker that this caller can be: the one it asks for, or the first that is free.
+        """Return the worker for a new caller: the one it asks for, or the first free one.
 
         Raises:
-            TooManyCallers: there is none.
+            TooManyCallers: that worker, or every worker, has a caller.
         """
         if worker is None:
             free = self.reserved or self.vacant or self.orphaned
             if not free:
                 raise TooManyCallers(
-                    f"A caller too many: {member.name} calls an objective of n_workers={num_workers} that "
-                    f"has as many callers: {self._names()}. Set n_workers to the number of threads or processes that "
-                    "call."
+                    f"There is one caller too many: {member.name} calls an objective with n_workers={num_workers}, "
+                    f"which has that many callers already: {self._names()}. Set n_workers to the number of threads or "
+                    "processes that call it."
                 )
             return min(free)
         if worker not in self.reserved and worker not in self.vacant and worker not in self.orphaned:
@@ -54,7 +54,7 @@ class Places:
         return worker
 
     def inherit(self, worker: int) -> Caller | None:
-        """The last job of a caller that has died has ended: who is this worker now?"""
+        """Return the next caller of an orphaned worker whose job has ended; None if there is none yet."""
         self.orphaned.discard(worker)
         successor = self.successors.pop(worker, None)
         if successor is None:
@@ -64,7 +64,7 @@ class Places:
         return successor
 
     def leave(self, member: Caller) -> bool:
-        """A caller is gone; False if it had no place of its own: it was refused, has gone already, or was waiting."""
+        """Remove a caller; False if it was no worker: it was refused, had left already, or was a waiting successor."""
         if self.successors.get(member.worker) is member:
             del self.successors[member.worker]
             self.orphaned.add(member.worker)
@@ -74,20 +74,20 @@ class Places:
         return True
 
     def all_have_gone(self) -> bool:
-        """Were there callers, and is none left?"""
+        """Whether there were callers and all have left."""
         return bool(self.vacant) and not self.members and not self.successors
 
     def everybody(self) -> Iterator[Caller]:
-        """All that are here, those included that wait to take over a worker."""
+        """Yield all callers, including successors that wait to take over a worker."""
         yield from self.members.values()
         yield from self.successors.values()
 
     def awaited(self, now: float, waiting: Mapping[int, Call], calls: Mapping[int, Call]) -> str:
-        """Whom everybody waits for.
+        """Return a text that says which callers all others wait for.
 
         Args:
-            now: on the monotonic clock.
-            waiting, calls: those that wait for a reply, and all, by job.
+            now: by the monotonic clock.
+            waiting, calls: the calls that wait for a reply, and all calls, by job.
         """
         reasons = []
         if self.reserved:
@@ -101,7 +101,7 @@ class Places:
             else:
                 thinks = now - member.thinks_since
                 reasons.append(f"worker {worker} ({member.name}) has brought no result for {thinks:.1f} s")
-        return "; ".join(reasons) or "nobody is missing"
+        return "; ".join(reasons) or "no caller is missing"
 
     def _names(self) -> str:
         return "; ".join(f"worker {worker} is {member.name}" for worker, member in sorted(self.members.items()))

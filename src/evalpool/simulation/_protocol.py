@@ -1,4 +1,4 @@
-"""Frames on a local socket between a caller and its coordinator, once both have proven that they know the key.
+"""Frames on a local socket between a caller and its coordinator, after both have proven that they know the key.
 
 ::
 
@@ -6,12 +6,11 @@
     ─── JOIN who I am ───►
                           ◄────── JOINED worker ───      or REFUSED why
 
-On Linux the socket keeps messages apart (SEQPACKET). Of a stream socket, who waits to read is also woken when what it
-has sent is read; two wake-ups per evaluation instead of one were a third of the time.
+On Linux the socket keeps message boundaries (SEQPACKET). With a stream socket, a process that waits to read is also
+woken when the other side reads what it has sent; two wake-ups per evaluation instead of one took a third of the time.
 
-A frame is its length, its kind and its content: numbers packed for what travels once per evaluation, JSON for the
-rest. Nothing is ever unpickled. A caller has one question under way at a time; NOTICE is the only frame that comes
-unasked.
+A frame is its length, its kind and its content: packed numbers for frames of each evaluation, JSON for the rest.
+Nothing is ever unpickled. A caller has at most one unanswered question. Only OVER and LOST may also come without one.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ _JOINED = struct.Struct("<IQQ?")
 
 
 class Kind(enum.IntEnum):
-    """What a frame is."""
+    """The kind of a frame."""
 
     JOIN = 2
     JOINED = 3
-    REFUSED = 4  # the run goes on without this caller
+    REFUSED = 4  # the run continues without this caller
     CALL = 5  # may I evaluate? answered by BEGUN, OVER or WRONG
     STARTED = 6  # I evaluate from now on; not answered
     RESULT = 7  # answered by RELEASED or OVER
@@ -49,12 +48,12 @@ class Kind(enum.IntEnum):
     BEGUN = 9
     RELEASED = 10
     OVER = 11
-    WRONG = 12  # the question was: an argument of the user's
-    LOST = 13  # the run cannot go on
+    WRONG = 12  # an argument of the user in the question was wrong
+    LOST = 13  # the run cannot continue
 
 
 class CallerChannel:
-    """One side of a connection. Reading belongs to one thread at a time, and so does writing."""
+    """One side of a connection. Only one thread at a time may read, and only one may write."""
 
     __slots__ = ("_buffer", "socket")
 
@@ -69,7 +68,7 @@ class CallerChannel:
         frame = _HEAD.pack(len(content), kind) + content
         if len(frame) <= CHUNK:
             self.socket.sendall(frame)
-        else:  # a message has a largest size
+        else:  # the size of a message is limited
             for start in range(0, len(frame), CHUNK):
                 self.socket.sendall(frame[start : start + CHUNK])
 
@@ -77,7 +76,7 @@ class CallerChannel:
         self.send(kind, to_json(value).encode())
 
     def receive(self) -> tuple[int, bytes]:
-        """Wait for a frame. Raises `EOFError` when the other side is gone."""
+        """Wait for a frame. Raises `EOFError` if the other side has closed the connection."""
         while True:
             frame = self._take()
             if frame is not None:
@@ -85,7 +84,7 @@ class CallerChannel:
             self._read(0)
 
     def available(self) -> tuple[int, bytes] | None:
-        """A frame that is there already, or None. Raises `EOFError`."""
+        """Return a frame that has arrived already, or None. Raises `EOFError`."""
         frame = self._take()
         if frame is None:
             if DONT_WAIT:
@@ -99,7 +98,7 @@ class CallerChannel:
         return frame
 
     def feed(self) -> list[tuple[int, bytes]]:
-        """After the socket was seen to be readable: the frames that came. Raises `EOFError`."""
+        """Return the frames that have come, after the socket was found readable. Raises `EOFError`."""
         self._read(0)
         frames = []
         while (frame := self._take()) is not None:
@@ -131,7 +130,7 @@ class CallerChannel:
 
 
 def pack_result(overhead: float | None, wall: float, result: Result) -> bytes:
-    """`overhead` is None if the call was announced by CALL or STARTED."""
+    """Pack a result. `overhead` is None if CALL or STARTED was sent before."""
     charged = overhead is not None
     return _RESULT.pack(charged, overhead or 0.0, wall, result.runtime, result.failed) + result.text
 

@@ -1,8 +1,7 @@
-"""The jobs that wait for virtual workers: the higher priority first, of equals those that are run again, then in the
-order of submission; last of all those that are to run alone.
+"""The jobs that wait for virtual workers: the highest priority first, then retried jobs, then the order of submission.
+Jobs that must run alone come last.
 
-Nearly all jobs have priority 0 and succeed, so they pass through a deque, whose ends cost nothing. The others are in a
-heap.
+Nearly all jobs have priority 0 and succeed, so they pass through a deque, in constant time. The others are in a heap.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ __all__ = ["Queue"]
 
 
 class Queue:
-    """Numbers of jobs.
+    """A queue of job numbers.
 
     Attributes:
         priorities: of the jobs whose priority is not 0, also while they do not wait.
-        alone: jobs of which each runs while nothing else does, also while they do not wait.
+        alone: jobs that must each run while no other job does, also while they do not wait.
     """
 
     __slots__ = ("_last", "_plain", "_ranked", "alone", "priorities")
@@ -32,7 +31,7 @@ class Queue:
         self._last: deque[int] = deque()  # of those in `alone`
 
     def append(self, job: int) -> None:
-        """A job comes for its first attempt."""
+        """Add a job for its first attempt."""
         if job in self.alone:
             self._last.append(job)
         elif job in self.priorities:
@@ -41,17 +40,17 @@ class Queue:
             self._plain.append(job)
 
     def append_again(self, job: int) -> None:
-        """A job comes for one more attempt, before its equals."""
+        """Add a job for a further attempt, before other jobs of its priority."""
         if job in self.alone:
             self._last.appendleft(job)
         else:
             heappush(self._ranked, (-self.priorities.get(job, 0), False, job))
 
     def first(self, ended: Container[int]) -> int | None:
-        """Whose turn it is; those that have ended while they waited leave. None if nobody waits."""
+        """Return the next job, or None; remove jobs that ended while they waited."""
         plain, ranked, last = self._plain, self._ranked, self._last
         while ranked or plain or last:
-            if ranked and (ranked[0][0] <= 0 or not plain):  # of priority 0 only those that come again are there
+            if ranked and (ranked[0][0] <= 0 or not plain):  # with priority 0, only retried jobs are in the heap
                 job = ranked[0][2]
             else:
                 job = plain[0] if plain else last[0]
@@ -67,14 +66,14 @@ class Queue:
         return plain.popleft() if plain else self._last.popleft()
 
     def coming_again(self) -> list[int]:
-        """Of the jobs that wait, those that come again; but for those in `alone`, whose order says that."""
+        """Return the waiting jobs that are retried, without those in `alone`, whose order contains that."""
         return sorted(job for _, is_first, job in self._ranked if not is_first)
 
     def __len__(self) -> int:
         return len(self._plain) + len(self._ranked) + len(self._last)
 
     def __iter__(self) -> Iterator[int]:
-        """In their order."""
+        """Yield the jobs in their order."""
         ranked = sorted(self._ranked)
         yield from (job for rank, _, job in ranked if rank <= 0)
         yield from self._plain

@@ -1,4 +1,4 @@
-"""What `simulate` gives back: the schedule, what was learned when, and how it ended."""
+"""What `simulate` returns: the schedule, which results were told when, and how the search ended."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from evalpool.errors import MissingExtra
 from evalpool.simulation._trace import TraceRow, digest
 
-__all__ = ["Diary", "SimulationResult"]
+__all__ = ["JobColumns", "SimulationResult"]
 
 
-class Diary:
-    """What a search keeps of each job beside the kernel's trace, as columns: a million jobs fit beside the search.
+class JobColumns:
+    """What a search keeps of each job besides the kernel's trace, as columns, so that a million jobs fit into memory.
 
     Attributes:
         configurations: by job, what the run-function saw.
         ask_start: by job, when the decision for it began.
-        measured: by job, the real seconds that the decision took; in a batch those of all its decisions.
+        measured: by job, the real seconds that the decision took; in a batch, those of all its decisions.
         known: by job, how many results had been told when it was asked for.
         told: the jobs that were told, in that order.
-        objectives: theirs.
+        objectives: of the jobs in `told`.
     """
 
     __slots__ = ("ask_start", "configurations", "known", "measured", "objectives", "told")
@@ -42,14 +42,14 @@ class SimulationResult:
     Times are seconds of virtual time since the search began: sums of the runtimes and overheads that were given.
 
     Attributes:
-        makespan: when the last job that was reported ended; 0.0 if none did.
+        makespan: when the last reported job ended; 0.0 if there is none.
         over: what ended the search: ``"max_evals"``, ``"max_submits"``, ``"max_time"``, or ``"search_stopped"`` for a
             callback.
-        objectives: of `completions`, in their order; a failure is its text.
+        objectives: of `completions`, in the same order; the objective of a failure is its text.
         configurations: by job number, what the run-function saw.
     """
 
-    def __init__(self, rows: Callable[[], list[TraceRow]], diary: Diary, makespan: float, over: str) -> None:
+    def __init__(self, rows: Callable[[], list[TraceRow]], diary: JobColumns, makespan: float, over: str) -> None:
         self._rows = rows
         self._diary = diary
         self.makespan = makespan
@@ -59,13 +59,13 @@ class SimulationResult:
 
     @cached_property
     def trace(self) -> list[dict[str, Any]]:
-        """One row per job, in the order of submission; made when first asked for.
+        """One row per job, in the order of submission; made at the first use.
 
         Keys: ``job``, its number; ``worker``; ``ask_start``, when the decision for it began; ``start`` and ``end``,
-        None for what did not happen before the search was over; ``status``: DONE, FAILED, CENSORED (would have ended
+        None if that did not happen before the search was over; ``status``: DONE, FAILED, CENSORED (would have ended
         after `max_time`), DROPPED (ran when `max_evals` was reached), or CANCELLED; ``charged``, seconds on its worker;
-        ``resumed_from``, the fidelity that it continued, or None; ``told_before``, the jobs that were told since the
-        job before was asked for, in order.
+        ``resumed_from``, the fidelity that it continued, or None; ``told_before``, the jobs that were told after the
+        previous job was asked for, in order.
         """
         known = told = 0
         rows, diary = [], self._diary
@@ -88,26 +88,26 @@ class SimulationResult:
 
     @cached_property
     def completions(self) -> list[dict[str, Any]]:
-        """The rows of `trace` of the jobs that were reported to the optimiser, in that order."""
+        """The rows of `trace` for the jobs that were reported to the optimiser, in the order of the reports."""
         return [self.trace[job] for job in self._diary.told]
 
     @cached_property
     def not_reported(self) -> list[int]:
-        """The numbers of the jobs that ran, or waited, when the search was over."""
+        """The numbers of the jobs that ran or waited when the search was over."""
         return sorted(set(range(len(self.configurations))).difference(self._diary.told))
 
     @property
     def measured_overhead(self) -> list[float]:
-        """By job, the real seconds that the decision took, whatever was charged; in a batch, the whole batch's."""
+        """By job, the real seconds that its decision took, whatever was charged; in a batch, of the whole batch."""
         return self._diary.measured.tolist()
 
     def trace_digest(self) -> str:
-        """A hash of the schedule, for regression tests: the same on every backend, number of real workers and load."""
+        """Return a hash of the schedule, for regression tests. It does not depend on backend, real workers or load."""
         return digest(iter(self._rows()))
 
     def to_dataframe(self) -> Any:
-        """A `pandas.DataFrame`: one row per job, the columns of `trace`, its objectives, and its configuration as
-        ``p:<name>``. A job that was not reported has no objective.
+        """Return a `pandas.DataFrame`: one row per job, with the columns of `trace`, its objectives, and its
+        configuration as ``p:<name>``. A job that was not reported has no objective.
 
         Raises:
             MissingExtra: pandas is not installed.

@@ -1,4 +1,4 @@
-"""The settings of a simulated run that all its callers share, and what they say to their coordinator."""
+"""The settings of a simulated run that all its callers share, and the messages between them and the coordinator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Begun", "Joined", "Over", "Released", "Result", "RunSettings"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What must be the same for every caller. As JSON in the log's first line and in every greeting."""
+    """The settings that must be the same for all callers. The log's first line and each JOIN frame contain them."""
 
     n_workers: int
     n_evals: int
@@ -36,7 +36,7 @@ class RunSettings:
 
     @property
     def num_callers(self) -> int:
-        """In batches one caller brings the jobs of all virtual workers."""
+        """How many callers there are. With batches, one caller submits the jobs of all virtual workers."""
         return 1 if self.batch_size is not None else self.n_workers
 
     def as_json(self) -> dict[str, Any]:
@@ -58,21 +58,23 @@ class RunSettings:
         return cls(**values)
 
     def agree(self, others: dict[str, Any]) -> None:
-        """Raise `SimulationError` if another caller has other settings, with both."""
+        """Raise `SimulationError` if another caller has different settings, with both values."""
         mine = self.as_json()
         differing = [name for name, value in mine.items() if others.get(name) != value]
         if differing:
             both = ", ".join(f"{name}={others.get(name)!r} instead of {mine[name]!r}" for name in differing)
-            raise SimulationError(f"A caller came with other settings than the first: {both}. Give all the same.")
+            raise SimulationError(
+                f"A caller has other settings than the first one: {both}. Give all callers the same settings."
+            )
 
 
 class Result(NamedTuple):
     """What a caller reports about one evaluation.
 
     Attributes:
-        runtime: seconds from scratch; NaN for none.
-        failed: the objective raised, or its output was none.
-        text: JSON of what is to be kept beside the times, the inside of an object: ``"values":[...]``.
+        runtime: seconds from scratch; NaN if there is none.
+        failed: whether the objective raised, or its output was invalid.
+        text: what the log keeps besides the times, as JSON, the inside of an object: ``"values":[...]``.
     """
 
     runtime: float
@@ -81,13 +83,13 @@ class Result(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A caller has a worker.
+    """The reply to a caller that has become a worker.
 
     Attributes:
         worker: its index.
         seed: of the caller's first job.
-        calls: how many evaluations this worker has brought before, by another caller.
-        first: the caller's first decision began with the run: it was not there yet, but waited for.
+        calls: how many evaluations earlier callers have made as this worker.
+        first: whether the caller's first decision began when the run did, because all others waited for this caller.
     """
 
     worker: int
@@ -97,19 +99,19 @@ class Joined(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A call may evaluate, with this seed, resuming from this fidelity."""
+    """The reply to a call that may evaluate: its seed, and the fidelity that it resumes from, or None."""
 
     seed: int
     resumed: int | None
 
 
 class Released(NamedTuple):
-    """A call's virtual turn has come.
+    """The reply to a call at its virtual end.
 
     Attributes:
-        charged: seconds of virtual time that it occupied its worker.
+        charged: seconds of virtual time for which it occupied its worker.
         seed: of the caller's next job.
-        over: there is no next job.
+        over: whether there is no next job.
     """
 
     charged: float
@@ -118,4 +120,4 @@ class Released(NamedTuple):
 
 
 class Over(NamedTuple):
-    """The run is over for this caller: its calls return the sentinel."""
+    """The reply to a caller for which the run is over: its calls return the sentinel."""

@@ -1,4 +1,4 @@
-"""How long a job would have taken: where its runtime stands, what becomes of a wrong one, when records were made."""
+"""The runtimes of jobs: where to find a job's runtime, what a wrong one means, and when its records were made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["check_runtime_key", "judged", "record_times", "runtime_of", "timesta
 
 
 def check_runtime_key(value: Any) -> str | Callable[[Any, Any], Any]:
-    """``runtime=`` of the simulated faces."""
+    """Check the argument ``runtime`` of `simulate` and `simulated`."""
     if isinstance(value, str) and value:
         return value
     if callable(value):
@@ -30,42 +30,42 @@ def check_runtime_key(value: Any) -> str | Callable[[Any, Any], Any]:
 
 
 def runtime_of(where: str | Callable[[Any, Any], Any], job: Job[Any], outcome: Outcome) -> Any:
-    """What a job declares as its runtime, of whatever type; None if it declares nothing.
+    """Return what a job declares as its runtime, of any type; None if it declares nothing.
 
     Args:
-        where: as checked by `check_runtime_key`. A callable gets the job and its output, also of a failed job; if it
-            raises, what is returned is a text that says so, which is no runtime.
-        job: the job; only a callable gets it.
+        where: as checked by `check_runtime_key`. A callable gets the job and its output, also for a failed job. If it
+            raises, a text that says so is returned, which is not a valid runtime.
+        job: the job; only a callable uses it.
         outcome: of the job.
     """
     if callable(where):
-        before, job._outcome = job._outcome, outcome  # for this call alone: its virtual end has not come
+        before, job._outcome = job._outcome, outcome  # for this call only, since its virtual end has not come
         try:
             return where(job, job.output)
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
-            return f"nothing, for runtime= raised {type(error).__name__}: {error}"
+            return f"nothing, because runtime= raised {type(error).__name__}: {error}"
         finally:
             job._outcome = before
-            job._metadata = None  # if it looked there: the virtual times are yet to come
+            job._metadata = None  # the callable may have read it, and the virtual times are not known yet
     for place in (outcome.output, outcome.metadata):
         if place is not None and where in place:
             return place[where]
-    value = outcome.objective  # of a general task: the dict itself
+    value = outcome.objective  # for job_type="task", the returned dict
     return value.get(where) if isinstance(value, dict) else None
 
 
 def judged(outcome: Outcome | None, verdict: Verdict) -> Outcome:
-    """The outcome of a job whose runtime made it a failure."""
+    """Return the outcome of a job whose runtime made it a failure."""
     metadata = None if outcome is None else outcome.metadata
     worker = None if outcome is None else outcome.worker
     return failed(verdict.kind, verdict.message, metadata=metadata, worker=worker)
 
 
 def record_times(records: list[tuple[float, Any]], start: float, end: float) -> list[float]:
-    """When the records of a job were made in virtual time: each at its share of the runtime.
+    """Return the virtual times of a job's records: each at its share of the runtime.
 
-    A job's budget (epochs, samples) is taken to be spent evenly, and its last record to be made at its end. Budgets
-    that do not grow from above 0 are replaced by the records' numbers.
+    The job is assumed to use its budget (epochs, samples) evenly, and to make its last record at its end. If the
+    budgets are not increasing and above 0, the records' numbers are used instead.
     """
     budgets = [budget for budget, _ in records]
     try:
@@ -79,7 +79,7 @@ def record_times(records: list[tuple[float, Any]], start: float, end: float) -> 
 
 
 def timestamps(facts: dict[str, Any], submitted: float, gathered: float | None) -> dict[str, float | None]:
-    """The four that every job has, from its facts in virtual time, `Kernel.facts`; no facts before its end."""
+    """Return the four timestamps of a job, from its `Kernel.facts`, which are empty before its end."""
     start = facts.get("virtual_start")
     return {
         "timestamp_submit": submitted,

@@ -1,11 +1,11 @@
-"""A simulated search: the loop of `simulate`, with jobs that are evaluated right here, or by an evaluator.
+"""A simulated search: the loop of `simulate`, with jobs that are evaluated in this thread, or by an evaluator.
 
 ::
 
     LocalSearch       run-function called in this thread, as soon as its job starts in virtual time
     EvaluatorSearch   each job a job of an evaluator, on its backend, with its callbacks and its storage
 
-The kernel gives both the same order, so that both give the same trace.
+The kernel orders both in the same way, so both have the same trace.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._drive import drive, fail
 from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, over_limit
 from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
-from evalpool.simulation._result import Diary, SimulationResult
+from evalpool.simulation._result import JobColumns, SimulationResult
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator
@@ -38,21 +38,21 @@ from evalpool.worker._call import SEED_NUMBER, Task
 __all__ = ["EvaluatorSearch", "LocalSearch", "SimulatedSearch"]
 
 STANDSTILL = 100_000
-"""So many jobs may end one after the other at the same moment, where nothing but the clock can end the search."""
+"""How many consecutive jobs may end at the same virtual time, if only the virtual clock can end the search."""
 
 Declared = Callable[[int, int], float]
 
 
 class SimulatedSearch(Loop):
-    """One run of `simulate`; its arguments are checked.
+    """One run of `simulate`, with checked arguments.
 
     Args:
-        kernel: new.
-        overhead: as that of `simulate`.
-        fidel_key: of the fidelity that continuation goes by; None for no continuation.
-        batch_size: as that of `simulate`.
-        runtime: as that of `simulate`.
-        endless: can only the clock end this search?
+        kernel: a new one.
+        overhead: as in `simulate`.
+        fidel_key: the name of the fidelity for continuation; None for no continuation.
+        batch_size: as in `simulate`.
+        runtime: as in `simulate`.
+        endless: whether only the virtual clock can end this search.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class SimulatedSearch(Loop):
         self._runtime = runtime
         self._runtime_key = runtime if isinstance(runtime, str) else "runtime"
         self._endless = endless
-        self._standstill, self._seen = 0, 0.0  # jobs that ended since the clock moved; where it stood
-        self._diary = Diary()
+        self._standstill, self._seen = 0, 0.0  # jobs that ended since the clock last moved; the time of that move
+        self._diary = JobColumns()
         self._asked: dict[int, Asked] = {}
 
     def run(self, optimizer: Any) -> SimulationResult:
-        """Until the search is over."""
+        """Run until the search is over."""
         self._take(optimizer)
         self._run()
         return self._result(self._kernel.trace)
@@ -102,8 +102,8 @@ class SimulatedSearch(Loop):
             return super()._key(asked)
         if asked.fidels is not None and asked.fidels.keys() != {name}:
             raise BadArgument(
-                f"Continuation goes by one fidelity, fidel_key={name!r}, but ask() returned the fidels "
-                f"{asked.fidels!r}; let it return that one alone, and put others into the configuration."
+                f"Continuation uses one fidelity, fidel_key={name!r}, but ask() returned the fidels {asked.fidels!r}. "
+                "Let it return only that one, and put others into the configuration."
             )
         return self._configurations.identify(asked.configuration, name, asked.config_id)
 
@@ -116,7 +116,7 @@ class SimulatedSearch(Loop):
         diary.known.append(len(diary.told))
 
     def _ended(self, job: int, outcome: Outcome, known: Callable[[int, Outcome], Job[Any]]) -> None:
-        """Tell the optimiser a job's outcome; `known` gives the job to those who are told of one."""
+        """Tell the optimiser a job's outcome; `known` makes the job, for optimisers that take one."""
         self._diary.told.append(job)
         self._diary.objectives.append(outcome.objective)
         if self._wants_job:
@@ -128,7 +128,7 @@ class SimulatedSearch(Loop):
             self._look_at_the_clock(self._kernel.end_of(job))
 
     def _look_at_the_clock(self, time: float) -> None:
-        """Jobs may take no time; but a search that only time can end, and whose time stands still, is endless."""
+        """Raise if virtual time does not move in a search that only virtual time can end. Single jobs may take none."""
         self._standstill = 0 if time > self._seen else self._standstill + 1
         self._seen = max(time, self._seen)
         if self._standstill > STANDSTILL:
@@ -139,7 +139,7 @@ class SimulatedSearch(Loop):
 
 
 class LocalSearch(SimulatedSearch):
-    """Jobs are evaluated in this thread."""
+    """A search whose jobs are evaluated in this thread."""
 
     def __init__(self, kernel: Kernel, run_function: Callable[..., Any], seed: int, **settings: Any) -> None:
         super().__init__(kernel, **settings)
@@ -151,7 +151,7 @@ class LocalSearch(SimulatedSearch):
 
     def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
         super()._note(job, asked, before, after, wall)
-        # A copy, as an evaluator makes one: the optimiser may go on to use its dict.
+        # A copy, as an evaluator makes one, because the optimiser may change its dict later.
         self._diary.configurations[job] = check_configuration(asked.configuration)
 
     def _asynchronous(self) -> None:
@@ -161,21 +161,21 @@ class LocalSearch(SimulatedSearch):
             super()._asynchronous()
 
     def _drive(self, where: str) -> None:
-        """The same by the kernel's own loop, for the commonest kind of search: twice as fast, for what `_ask`, `_note`,
-        `_evaluate` and `_complete` do one by one is done at once. The tests hold the one against the other.
+        """Do the same in the kernel's own loop, for the most common kind of search. It is twice as fast, because it
+        does the work of `_ask`, `_note`, `_evaluate` and `_complete` with fewer calls. Tests compare both.
         """
         kernel, diary, waiting, propose = self._kernel, self._diary, self._asked, self._optimizer.ask
         configurations, call, worker = diary.configurations, self._task.call, self._worker
         keep, keep_wall, keep_known = configurations.append, diary.measured.append, diary.known.append
         told, clock, ended = diary.told, perf_counter, self._ended
-        limits: dict[int, float] = {}  # of jobs that have one of their own
+        limits: dict[int, float] = {}  # of jobs with their own time limit
 
         def ask() -> int:
             began = clock()
             asked = propose()
             wall = clock() - began
             if asked.config_id is not None:
-                self._key(asked)  # it stands for one configuration, continued or not
+                self._key(asked)  # checks that the config_id stands for one configuration, also without continuation
             job = len(configurations)
             waiting[job] = asked
             if asked.options.job_timeout:
@@ -209,7 +209,7 @@ class LocalSearch(SimulatedSearch):
             ended(job, result[0], self._job)
 
         drive(kernel, ask, run, tell, runtime=1)
-        # A decision takes no time: it begins when the job does.
+        # A decision takes no time here, so it begins when its job does.
         diary.ask_start = array("d", map(kernel.start_of, range(kernel.num_submitted)))
 
     def _evaluate(self, job: int) -> None:
@@ -224,7 +224,7 @@ class LocalSearch(SimulatedSearch):
         self._outcomes[job] = outcome if verdict is None else judged(outcome, verdict)
 
     def _call(self, job: int, extra: dict[str, Any] | None = None) -> tuple[Outcome, Any]:
-        """The outcome of a job, and the runtime that it declares."""
+        """Return the outcome of a job, and the runtime that it declares."""
         outcome = self._task.call(job, 1, self._diary.configurations[job], NOWHERE, extra, self._worker)
         runtime = self._runtime
         return outcome, runtime_of(runtime, self._job(job, outcome) if callable(runtime) else NO_JOB, outcome)
@@ -234,7 +234,7 @@ class LocalSearch(SimulatedSearch):
         self._ended(job, outcome, self._job)
 
     def _job(self, number: int, outcome: Outcome) -> Job[Any]:
-        """As an evaluator would give it back."""
+        """Make the job that an evaluator would return."""
         facts = self._kernel.facts(number)
         submitted = facts["virtual_submit"]
         job = PastJob(None, None, "simulated", number, self._diary.configurations[number], "hpo", submitted)
@@ -247,11 +247,11 @@ class LocalSearch(SimulatedSearch):
 
 
 class EvaluatorSearch(SimulatedSearch):
-    """Jobs are those of an evaluator in simulated time.
+    """A search whose jobs are those of an evaluator in simulated time.
 
     Args:
-        kernel: new; it becomes the evaluator's.
-        evaluator: new.
+        kernel: a new one; it becomes the evaluator's.
+        evaluator: a new one.
     """
 
     def __init__(self, kernel: Kernel, evaluator: SimulatedEvaluator, **settings: Any) -> None:
@@ -276,7 +276,7 @@ class EvaluatorSearch(SimulatedSearch):
         kernel, timeline = self._kernel, self._timeline
         at = kernel.decision
         assert at is not None
-        timeline.moment = at + check_overhead(overhead)  # when the decision has been made, and the job is submitted
+        timeline.moment = at + check_overhead(overhead)  # the end of the decision, when the job is submitted
         timeline.submit_to_kernel = lambda job: kernel.ask(overhead, *key, job.options)
         try:
             (job,) = self._evaluator.submit([submission(asked.configuration, asked.options)])
@@ -311,8 +311,8 @@ class EvaluatorSearch(SimulatedSearch):
     def _evaluate(self, job: int) -> None:
         if not self._timeline.start(job):
             raise SimulationError(
-                f"There is no resource to lend to job {self._jobs[job].id}, and a job that was asked for starts at "
-                f"once; give the queue as many resources as {self._evaluator.num_workers} workers need."
+                f"There is no resource to lend to job {self._jobs[job].id}, and a job that was asked for must start "
+                f"at once. Give the queue as many resources as {self._evaluator.num_workers} workers need."
             )
 
     def _meanwhile(self, answer: int) -> None:
@@ -320,7 +320,7 @@ class EvaluatorSearch(SimulatedSearch):
 
     def _complete(self, job: int) -> None:
         timeline = self._timeline
-        if not timeline.is_given_back(job):  # a batch's have been
+        if not timeline.is_given_back(job):  # the jobs of a batch have been delivered already
             timeline.happened(job)
         timeline.give_back()
         ended = self._jobs.pop(job)
@@ -331,10 +331,10 @@ class EvaluatorSearch(SimulatedSearch):
 
 
 class _Nowhere:
-    """The channel of jobs that nobody watches: there is no stopper, and no storage."""
+    """The channel of jobs without an evaluator: there are no callbacks, stopper or storage."""
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
-        """Nobody listens; callbacks and stoppers come with an evaluator."""
+        """Ignore an intermediate result; only an evaluator has callbacks and stoppers."""
 
     def stopped(self, number: int, attempt: int) -> bool:
         return False

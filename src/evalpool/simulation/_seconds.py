@@ -1,4 +1,4 @@
-"""What is a number of virtual seconds, and what is none."""
+"""Checks numbers of virtual seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["check_limit", "check_overhead", "check_runtime", "check_time", "chec
 
 
 def check_runtime(value: Any) -> float | str:
-    """Seconds as a float, or, as text, why it is no number of seconds."""
+    """Return the seconds as a float; or a text that says why the value is not a number of seconds."""
     if type(value) is not float:
         seconds = math.nan
         if not isinstance(value, (str, bytes, bool)):
@@ -29,7 +29,7 @@ def check_runtime(value: Any) -> float | str:
 
 
 def check_overhead(value: Any) -> float:
-    """Seconds as a float. Raises `BadArgument` with the value."""
+    """Return the seconds as a float. Raises `BadArgument` with the value."""
     if type(value) is float and 0.0 <= value < math.inf:
         return value
     seconds = check_runtime(value)
@@ -39,14 +39,14 @@ def check_overhead(value: Any) -> float:
 
 
 def check_whole(name: str, value: Any, least: int, *, optional: bool = False) -> int | None:
-    """A whole number from `least` on; or None, if that may be given."""
+    """Return a whole number of at least `least`; or None, if it is `optional`."""
     if value is None and optional:
         return None
     return check_number(name, value, least)
 
 
 def check_time(name: str, value: Any) -> float:
-    """Seconds of virtual time, 0 or more."""
+    """Return seconds of virtual time, 0 or more."""
     seconds = check_runtime(value)
     if isinstance(seconds, str):
         raise BadArgument(f"{name} is {value!r}; give seconds of virtual time, 0 or more.")
@@ -54,7 +54,7 @@ def check_time(name: str, value: Any) -> float:
 
 
 def check_limit(name: str, value: Any) -> float | None:
-    """Seconds above 0; None, as infinity, is no limit."""
+    """Return seconds above 0; or None for no limit, which infinity means, too."""
     if value is None or value == math.inf:
         return None
     seconds = check_runtime(value)

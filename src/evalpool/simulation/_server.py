@@ -1,8 +1,8 @@
-"""The side of a coordinator that callers in other processes see: one thread, one socket for each of them.
+"""Serves a coordinator to callers in other processes: one thread, and one socket for each caller.
 
 An evaluation costs one frame in and one frame out. A caller that is killed is noticed at once, because its socket
-closes. Between two frames the thread looks again for some microseconds before it sleeps: the next caller is mostly as
-quick as this, and to be woken takes longer than all the rest.
+closes. After a frame, the thread polls for some microseconds before it sleeps: mostly the next frame comes within that
+time, and to be woken takes longer than everything else.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from evalpool.simulation._run import Begun, Joined, Over, Released
 __all__ = ["CoordinatorServer", "Presence"]
 
 LAZY = 1e-3
-"""A check_interval_time above this says that load matters more than speed: no looking again."""
+"""If check_interval_time is above this, the user prefers low load to speed, and there is no polling."""
 FLAGS = "callers"
 
 
 class Presence:
-    """Two bytes per worker in memory that both sides see, for what would cost a frame or a system call per evaluation.
+    """Two bytes per worker in shared memory, for flags that would otherwise cost a frame or system call per evaluation.
 
-    The first is the caller's: its objective is running; one that is killed cannot say so any more. The second is the
-    coordinator's: a notice stands in the socket.
+    The caller sets the first while its objective runs, so that the coordinator knows it if the caller is killed. The
+    coordinator sets the second when it has sent a notice to the socket.
     """
 
     def __init__(self, directory: str, workers: int, *, new: bool = False) -> None:
@@ -52,7 +52,7 @@ class Presence:
             self.flags = mmap.mmap(file.fileno(), 2 * workers)
 
     def noticed(self, worker: int) -> int:
-        """Where the byte of its notice is."""
+        """Return the position of the worker's second byte."""
         return self._workers + worker
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class _CallerSocket:
         coordinator.join(self.member, who["worker"])
 
     def deliver(self, reply: Reply) -> None:
-        """Under the coordinator's lock. A caller that is gone is noticed where its socket is read."""
+        """Send a reply; under the coordinator's lock. If the caller has died, reading its socket will show that."""
         try:
             if isinstance(reply, Released):
                 self.channel.send(Kind.RELEASED, protocol.pack_released(*reply))
@@ -109,10 +109,10 @@ class CoordinatorServer:
     """Serves a coordinator to callers that know the key.
 
     Args:
-        coordinator: whom they talk to.
-        listener: where they come; closed with the server.
-        key: what they must know.
-        presence: what they are doing.
+        coordinator: answers the callers.
+        listener: accepts their connections; closed with the server.
+        key: callers must prove that they know it.
+        presence: the flags that are shared with the callers.
     """
 
     def __init__(self, coordinator: Coordinator, listener: socket.socket, key: bytes, presence: Presence) -> None:
@@ -131,7 +131,7 @@ class CoordinatorServer:
 
     def wake(self) -> None:
         """Make the loop look at the deadline again. From any thread."""
-        with contextlib.suppress(OSError):  # it is awake if that is full, and gone if that is closed
+        with contextlib.suppress(OSError):  # if the socket is full, the loop is awake; if it is closed, it has ended
             self._alarmed.send(b"!")
 
     def stop(self) -> None:
@@ -145,9 +145,10 @@ class CoordinatorServer:
         return len(self._connections)
 
     def run(self, may_end: Callable[[bool], bool] = lambda idle: False, *, within: float = math.inf) -> None:
-        """Serve until `stop`, or until `may_end(have all callers gone)` says so.
+        """Serve until `stop`, or until `may_end` returns True.
 
-        It is asked after each event, and again within some seconds.
+        ``may_end(all_gone)`` is called after each event and at least every `within` seconds; `all_gone` says whether
+        there were callers and all have left.
         """
         coordinator = self._coordinator
         served = False
@@ -165,7 +166,7 @@ class CoordinatorServer:
                     self._alarm.recv(4096)
                 else:
                     newcomers.append(handle)
-            for handle in newcomers:  # last: those who left before they came have left by now
+            for handle in newcomers:  # last, so that callers that left before these came are removed first
                 peer = self._handshakes.ready(handle)
                 if peer is not None:
                     self._connections[peer.socket.fileno()] = _CallerSocket(CallerChannel(peer.socket), self._presence)
@@ -178,7 +179,7 @@ class CoordinatorServer:
                 return
 
     def close(self) -> None:
-        """Close all sockets: whoever is still connected finds out."""
+        """Close all sockets, which callers that are still connected will notice."""
         for connection in self._connections.values():
             connection.channel.close()
         self._connections.clear()
@@ -198,7 +199,7 @@ class CoordinatorServer:
         self._poller.close()
 
     def pending(self) -> bool:
-        """Is somebody about to connect?"""
+        """Whether a program is connecting."""
         return self._handshakes.pending()
 
     def _wait(self, timeout: float) -> list[int]:
@@ -232,7 +233,7 @@ class CoordinatorServer:
             except EvalpoolError as error:
                 refused = connection.member is None or connection.member.worker < 0
                 connection.refuse(Kind.REFUSED if refused else Kind.LOST, error)
-            except (ValueError, KeyError, TypeError):  # no frame of ours
+            except (ValueError, KeyError, TypeError):  # not a valid frame
                 self._drop(connection, clean=False)
                 return
 
@@ -265,7 +266,7 @@ class CoordinatorServer:
 
 
 class _Poller:
-    """`select.epoll` where there is one: it costs the same whatever the number of sockets."""
+    """Waits with `select.epoll` where that exists: its cost does not depend on the number of sockets."""
 
     def __init__(self) -> None:
         self._sockets: dict[int, socket.socket] = {}
@@ -286,9 +287,9 @@ class _Poller:
             self._poll.unregister(connected.fileno())
 
     def wait(self, timeout: float) -> list[int]:
-        """The file numbers of those that can be read, within some seconds."""
+        """Return the descriptors that can be read; wait for one at most `timeout` seconds."""
         if timeout > 3600.0:
-            timeout = 3600.0  # infinity is no number of milliseconds
+            timeout = 3600.0  # infinity cannot be converted to milliseconds
         if self._poll is None:
             return can_read(*self._sockets.values(), timeout=timeout)
         return [handle for handle, _ in self._poll.poll(timeout * self._unit)]

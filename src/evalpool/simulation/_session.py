@@ -1,7 +1,7 @@
 """A caller's side of a simulated run: how one thread or process talks to the coordinator.
 
-Both kinds have the same few methods. A question blocks until its reply has come: the reply to a result comes when its
-virtual turn has.
+Both kinds of sessions have the same few methods. A question blocks until its reply comes. The reply to a result comes
+at its virtual end.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = ["CallerSession", "SocketSession", "ThreadSession", "who_am_i"]
 
 
 class CallerSession(Protocol):
-    """What the wrapper needs.
+    """The methods that the wrapper needs.
 
     Attributes:
-        pid: the process that it belongs to; a forked child has to open its own.
+        pid: the process of this session; a forked child must open its own session.
         seed: of the next job.
-        over: every call returns the sentinel.
-        worker: the virtual worker that this caller is.
-        closed: it has left.
+        over: whether every call returns the sentinel.
+        worker: the index of the virtual worker that this caller is.
+        closed: whether the caller has left.
         busy: held during a call; a worker runs one job at a time.
-        calls: how many evaluations this worker has brought.
+        calls: how many evaluations this worker has made.
         first: the first decision began with the run.
         returned: when the last call returned, by `_clock.perf_counter`; None before the first.
         returned_cpu: the same by `_clock.thread_time`.
@@ -53,22 +53,22 @@ class CallerSession(Protocol):
     returned_cpu: float
 
     def look(self) -> None:
-        """Take notice of what has happened meanwhile: `over` may become true. Raises `MemberLost`."""
+        """Read a notice that has come since the last call: `over` may become true. Raises `MemberLost`."""
 
     def call(self, overhead: float, wall: float, fields: dict[str, Any]) -> Begun | Over:
-        """May I evaluate? Raises what is wrong with the arguments."""
+        """Ask whether this caller may evaluate. Raises `BadArgument` for wrong arguments."""
 
     def started(self, overhead: float, wall: float) -> None:
-        """I evaluate from now on."""
+        """Tell the coordinator that this caller begins to evaluate."""
 
     def evaluating(self, flag: int) -> None:
-        """The objective runs: what is lost with this caller is a job."""
+        """Set whether the objective runs, so that a job counts as lost if this caller dies."""
 
     def finish(self, overhead: float | None, wall: float, result: Result) -> Released | Over:
-        """Wait for the virtual turn of a result. Raises `MemberLost`, `SimulationError`."""
+        """Send a result and wait for its virtual end. Raises `MemberLost`, `SimulationError`."""
 
     def close(self) -> None:
-        """Leave, now or in the middle of an evaluation. Idempotent."""
+        """Leave the run, possibly during an evaluation. A second call does nothing."""
 
 
 def who_am_i() -> str:
@@ -91,10 +91,10 @@ class ThreadSession:
         self._coordinator = coordinator
         self._condition = threading.Condition(coordinator.lock)
         self._replies: list[Reply] = []
-        self._nudged = False
+        self._woken = False
         self._evaluating = False
         self.closed = False
-        self.member = Caller(who_am_i(), self._deliver, self._nudge)
+        self.member = Caller(who_am_i(), self._deliver, self._wake)
         coordinator.join(self.member, worker)
         joined = self._reply()
         self.over = isinstance(joined, Over)
@@ -105,20 +105,20 @@ class ThreadSession:
         self._replies.append(reply)
         self._condition.notify()
 
-    def _nudge(self) -> None:
-        self._nudged = True
+    def _wake(self) -> None:
+        self._woken = True
         self._condition.notify()
 
     def _reply(self) -> Any:
         while True:
             with (
                 self._coordinator.lock
-            ):  # not through the condition: a Ctrl-C as that is entered, in Python, leaves it taken
+            ):  # not the condition: its __enter__ is Python code, where a Ctrl-C would leave the lock taken
                 if not self._replies:
-                    self._nudged = False
+                    self._woken = False
                     remaining = self._coordinator.deadline() - monotonic()
                     self._condition.wait_for(
-                        lambda: self._replies or self._nudged, None if remaining > threading.TIMEOUT_MAX else remaining
+                        lambda: self._replies or self._woken, None if remaining > threading.TIMEOUT_MAX else remaining
                     )
                 if self._replies:
                     reply = self._replies.pop(0)
@@ -160,13 +160,13 @@ class SocketSession:
 
     Args:
         directory: of the run.
-        channel: connected to the coordinator; both sides have proven the key of the run.
-        settings: that this caller was given.
-        worker: that it is to be; None for any.
+        channel: connected to the coordinator; both sides have proven that they know the run's key.
+        settings: this caller's settings.
+        worker: the index of the worker that it asks for; None for any.
 
     Raises:
-        SimulationError: it was refused.
-        MemberLost: the run is broken.
+        SimulationError: the coordinator refused this caller.
+        MemberLost: the run was stopped before.
     """
 
     def __init__(self, directory: str, channel: CallerChannel, settings: RunSettings, worker: int | None) -> None:
@@ -220,7 +220,7 @@ class SocketSession:
             self._channel.send(Kind.RESULT, protocol.pack_result(overhead, wall, result))
         except OSError:
             raise self._coordinator_lost() from None
-        self.evaluating(0)  # if it dies from now on, its result is there
+        self.evaluating(0)  # if this caller dies from now on, its result has been sent
         kind, content = self._receive()
         return Over() if kind == Kind.OVER else Released(*protocol.unpack_released(content))
 
@@ -247,8 +247,8 @@ class SocketSession:
 
     def _coordinator_lost(self) -> SimulationError:
         return MemberLost(
-            f"The coordinator of the run in {self._directory} is gone; the program or process that it ran in has "
-            "ended or was killed. What was completed is in its log."
+            f"The coordinator of the run in {self._directory} has ended: its process ended or was killed. The "
+            "completed evaluations are in the run's log."
         )
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class SocketSession:
             return
         self.closed = True
         if self.pid == os.getpid():
-            with contextlib.suppress(OSError):  # the coordinator has gone first
+            with contextlib.suppress(OSError):  # the coordinator has ended before
                 self._channel.send(Kind.LEAVE)
         self._channel.close()
         if self._presence is not None:

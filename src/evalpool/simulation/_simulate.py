@@ -49,11 +49,11 @@ def simulate(
     callbacks: Iterable[Callback] | None = None,
     storage: Storage | str | None = None,
 ) -> SimulationResult:
-    """Run a search in simulated time: as it would have gone if each job had lasted the runtime that it declares.
+    """Run a search in simulated time: as if each job lasted the runtime that it declares.
 
-    Idle workers are served in the order in which they became idle. Before a decision that begins at t, everything
-    that ended at or before t is told, in order. Given the same optimiser, run-function, seed and declared overhead, the
-    result is the same on every backend.
+    Idle workers get jobs in the order in which they became idle. Before a decision that begins at t, all results of
+    jobs that ended at or before t are told, in order. With the same optimiser, run-function, seed and declared
+    overhead, the result is the same on every backend.
 
     >>> from evalpool import RandomSearch
     >>> def run(job):
@@ -66,50 +66,52 @@ def simulate(
         optimizer: with `ask` and `tell`, as for `optimize`: ``ask()`` returns a configuration, or ``(configuration,
             fidels)``, or ``(configuration, fidels, config_id)``; ``tell(job)``, ``tell(configuration, objective)`` or
             ``tell(eval_config, results, *, fidels, config_id)``, where the results hold the runtime as it was charged.
-        run_function: ``f(job)``, sync or async; returns an objective and the seconds that it would have taken:
+        run_function: ``f(job)``, sync or async; returns an objective and the seconds that the job would have taken:
             ``{"objective": 0.9, "runtime": 3600.0}``. A failure that took time is ``{"objective": "F_oom", "metadata":
-            {"runtime": 20.0}}``. None: that of an `evaluator` that is an object.
-        num_workers: virtual workers; 1, or those of the `evaluator`, if None; -1 for as many as there are usable CPUs.
-        max_evals: the search is over when so many jobs have been told, failures included; what then runs is dropped.
-        max_submits: so many jobs are asked for; all of them are told.
-        max_time: seconds of virtual time. A job that ends exactly then is told, one that ends later is censored; no job
-            is asked for then or later.
+            {"runtime": 20.0}}``. None: use the run-function of the `evaluator`, if that is an object.
+        num_workers: virtual workers; -1 for as many as there are usable CPUs. None: those of the `evaluator`, or 1.
+        max_evals: the search ends when this many jobs have been told, failures included; jobs that run then are
+            dropped.
+        max_submits: this many jobs are asked for; all of them are told.
+        max_time: seconds of virtual time. A job that ends exactly then is told; one that ends later is censored. No job
+            is asked for at this time or later.
         overhead: virtual seconds of a decision: ``"none"``; ``"measured"``, the wall time that the optimiser takes from
-            one proposal to the next, learning included; ``"cpu"``, this thread's CPU time; a number; or a function of
-            ``(jobs asked, jobs told)``. Declared overheads make the search reproducible.
+            one proposal to the next, including its `tell`; ``"cpu"``, the same in this thread's CPU time; a number; or
+            a function of ``(jobs asked, jobs told)``. With a declared overhead the search is reproducible.
         sampling: ``"serial"``: there is one search thread, and decisions wait for each other; ``"parallel"``: each
             worker decides for itself.
-        tell: what a decision may know. ``"asap"``: all that ended by then; ``"warmup"``: nothing before every worker
-            has been given a job; ``"fill"``: results are told only when no worker is idle.
-        batch_size: synchronous batches: so many proposals, whose overhead is paid before the batch, a barrier, and all
-            results in the order of their ends.
+        tell: which results a decision may know. ``"asap"``: all that ended before; ``"warmup"``: none until every
+            worker has been given a job; ``"fill"``: results are told only when no worker is idle.
+        batch_size: synchronous batches: this many proposals, whose overhead is charged before the batch; then a
+            barrier; then all results in the order of their ends.
         continual_max_fidel: a job continues an earlier one of the same configuration and lower fidelity, up to this
-            one, and is charged the difference; the runtime that it declares is that from scratch.
-        fidel_key: the name of the fidelity that this goes by; needed for that.
-        runtime: where the runtime stands: a key of the output or its metadata, or a function of (job, output).
-        seed: that the seeds of jobs derive from; None for any.
-        evaluator: whose backend evaluates the jobs: a method's name, ``"process"``; an evaluator class; or an evaluator
-            in simulated time that has had no job, ``simulated(ProcessPoolEvaluator)(run, num_workers=8)``, which stays
-            open for you to close. None: they are evaluated in this thread. Jobs are evaluated at the same time where
-            no decision in between must know their ends: in batches, with ``tell="warmup"`` or ``"fill"``, and with a
-            `runtime_before` of the evaluator.
-        callbacks: as those of an evaluator; they see virtual times. One whose `search_stopped` is true ends the search.
-        storage: as that of an evaluator, or its URL; what was opened here is closed here.
+            fidelity, and is charged the difference. The runtime that it declares is that from scratch.
+        fidel_key: the name of the fidelity for `continual_max_fidel`; both or none must be given.
+        runtime: where to find the runtime: a key of the output or its metadata, or a function of (job, output).
+        seed: the seeds of jobs derive from it; None for a random one.
+        evaluator: its backend evaluates the jobs. A method's name, such as ``"process"``; an evaluator class; or an
+            evaluator in simulated time without any job so far, ``simulated(ProcessPoolEvaluator)(run, num_workers=8)``,
+            which you must close yourself. None: the jobs are evaluated in this thread. Jobs are evaluated in parallel
+            if no decision between them must know their ends: in batches, with ``tell="warmup"`` or ``"fill"``, and
+            with a `runtime_before` of the evaluator.
+        callbacks: as in an evaluator; they see virtual times. A callback whose `search_stopped` is true ends the
+            search.
+        storage: as in an evaluator, or its URL; a client that is opened here is closed here.
 
     Returns:
-        the schedule, the objectives in the order in which they were told, and the makespan. It keeps some hundred bytes
-        a job, and the configurations.
+        The schedule, the objectives in the order in which they were told, and the makespan. It keeps about a hundred
+        bytes per job, and the configurations.
 
     Raises:
-        BadArgument: an argument has a wrong type or value, two contradict, or nothing would end the search. Also when a
-            declared overhead is no number of seconds, or a `config_id` comes back with another configuration.
-        SimulationError: the search cannot end, for its jobs take no time and `max_time` is its only limit. What the
-            optimiser raises passes through.
+        BadArgument: an argument has a wrong type or value, two contradict, or nothing would end the search. Also if a
+            declared overhead is not a number of seconds, or a `config_id` comes back with another configuration.
+        SimulationError: the search cannot end, because its jobs take no time and `max_time` is its only limit. Errors
+            of the optimiser are not caught.
     """
     watchers = _settings.check_callbacks(callbacks)
     if isinstance(evaluator, SimulatedEvaluator):
         if callbacks is not None or storage is not None:
-            raise BadArgument("callbacks and storage are the evaluator's own; give them where you make it.")
+            raise BadArgument("callbacks and storage are the evaluator's own; give them where you make the evaluator.")
         num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key)
         watchers, runtime = evaluator.callbacks, evaluator._timeline.runtime
     _check_limits(max_evals, max_submits, max_time, watchers)
@@ -159,12 +161,12 @@ def simulate(
 def _search_on(
     evaluator: SimulatedEvaluator, kernel: Kernel, max_evals: int | None, settings: dict[str, Any]
 ) -> EvaluatorSearch:
-    """The search whose jobs this evaluator runs."""
+    """Make the search whose jobs this evaluator runs."""
     if not evaluator.is_master:
         raise SimulationError(
-            "This rank has served its root, which searches. Make the evaluator before: with "
-            "simulated(MPICommEvaluator)(run_function, num_workers=8) as evaluator: if evaluator.is_master: "
-            "simulate(..., evaluator=evaluator)."
+            "This rank has served the root, which searches. Make the evaluator first, and call simulate on the root "
+            "only: with simulated(MPICommEvaluator)(run_function, num_workers=8) as evaluator: if "
+            "evaluator.is_master: simulate(..., evaluator=evaluator)."
         )
     if max_evals is not None:
         _announce(evaluator, max_evals)
@@ -172,7 +174,7 @@ def _search_on(
 
 
 def _class_of(evaluator: Any) -> Any:
-    """The class in simulated time of what was given as `evaluator`."""
+    """Return the class in simulated time for the argument `evaluator`."""
     if evaluator is None:
         evaluator = "serial"
     if isinstance(evaluator, str):
@@ -182,8 +184,8 @@ def _class_of(evaluator: Any) -> Any:
     if isinstance(evaluator, Evaluator):
         name = type(evaluator).__name__
         raise BadArgument(
-            f"evaluator is {evaluator!r}, in real time; its callbacks and its storage would see real times. Give the "
-            f"class, evaluator={name}, or one in simulated time, evaluator=simulated({name})(run_function, ...)."
+            f"evaluator is {evaluator!r}, in real time, so its callbacks and its storage would see real times. Give "
+            f"the class, evaluator={name}, or one in simulated time, evaluator=simulated({name})(run_function, ...)."
         )
     raise BadArgument(
         f"evaluator is {evaluator!r} of type {type(evaluator).__name__}; give a method's name such as 'process', an "
@@ -194,11 +196,11 @@ def _class_of(evaluator: Any) -> Any:
 def _check_own(
     evaluator: SimulatedEvaluator, run_function: Any, num_workers: Any, seed: Any, runtime: Any, fidel_key: Any
 ) -> int:
-    """Does what was given beside an evaluator agree with it? Returns its number of workers."""
+    """Check that the other arguments agree with the evaluator; return its number of workers."""
     time = evaluator._timeline
     kernel = time.kernel
     if kernel.num_submitted or kernel.clock:
-        raise BadArgument(f"{evaluator!r} has had jobs already; virtual time begins at 0: make a new one.")
+        raise BadArgument(f"{evaluator!r} has had jobs already, and virtual time must begin at 0: make a new one.")
     if evaluator.timeout is not None:
         raise BadArgument(f"The evaluator has a timeout of {evaluator.timeout!r} s; give simulate max_time instead.")
     facts = {
@@ -210,7 +212,9 @@ def _check_own(
     }
     for name, (given, other, left_out) in facts.items():
         if given not in (left_out, other):
-            raise BadArgument(f"{name} is {given!r} and {other!r}, of simulate and of its evaluator; give the same.")
+            raise BadArgument(
+                f"{name} is {given!r} and {other!r}, of simulate and of its evaluator; give both the same."
+            )
     return evaluator.num_workers
 
 
@@ -232,13 +236,13 @@ def _check_batches(batch_size: Any, sampling: Any, tell: Any) -> int | None:
     if sampling != "serial" or tell != "asap":
         raise BadArgument(
             f"batch_size={batch_size!r} contradicts sampling={sampling!r}, tell={tell!r}: a batch is one decision, and "
-            "is told when all of it has ended."
+            "its results are told when all its jobs have ended."
         )
     return size
 
 
 def _check_overheads(overhead: Any) -> Any:
-    """A choice, or a function."""
+    """Return the overhead as one of the choices, or as a function."""
     if callable(overhead):
         return overhead
     if isinstance(check_runtime(overhead), float):

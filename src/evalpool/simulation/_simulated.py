@@ -1,6 +1,6 @@
 """The first face of simulated time: an evaluator whose completions come in the order of virtual time.
 
-It is any evaluator, to which a timeline of its own is handed in; see `VirtualTime`.
+It is an evaluator of any class that has a timeline; see `VirtualTime`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["SimulatedEvaluator", "simulated"]
 
 
 def simulated(evaluator_class: type[Evaluator]) -> type[SimulatedEvaluator]:
-    """Make of an evaluator class one in simulated time, ``Simulated<Evaluator>``; see `SimulatedEvaluator`.
+    """Make an evaluator class in simulated time, ``Simulated<Evaluator>``; see `SimulatedEvaluator`.
 
     >>> from evalpool import SerialEvaluator
     >>> def run(job):
@@ -48,19 +48,19 @@ def simulated(evaluator_class: type[Evaluator]) -> type[SimulatedEvaluator]:
 class SimulatedEvaluator(Evaluator):
     """What `simulated` adds to an evaluator class.
 
-    Each run-function really runs, on the backend underneath, and declares how long it would have lasted. `gather`
-    gives jobs back in the order in which they would have ended. Timestamps, `timeout`, `job_timeout` and everything
-    that callbacks, tables and storages see are virtual seconds since the start.
+    Each run-function really runs, on the backend, and declares how long it would have lasted. `gather` returns jobs in
+    the order in which they would have ended. Timestamps, `timeout`, `job_timeout` and all times that callbacks, tables
+    and storages see are virtual seconds since the start.
 
     Args:
         num_workers: virtual workers.
-        real_workers: of the backend underneath; None for as many as there are usable CPUs, and virtual workers.
-        runtime: where a job's runtime stands: a key of its output or its metadata, or a function of (job, output).
-        runtime_before: a function of the configuration, for runtimes known before; jobs whose end is never reached
-            are then never evaluated.
-        failure_runtime: seconds that a job without a valid runtime is charged.
+        real_workers: workers of the backend; None for the smaller of the number of usable CPUs and `num_workers`.
+        runtime: where to find a job's runtime: a key of its output or its metadata, or a function of (job, output).
+        runtime_before: a function of the configuration, for runtimes that are known before the evaluation; then jobs
+            whose end is never reached are never evaluated.
+        failure_runtime: seconds that are charged to a job without a valid runtime.
         continual_max_fidel: jobs continue earlier ones of the same configuration and lower fidelity, up to this one.
-        fidel_key: the name in the configuration that holds the fidelity; needed for that.
+        fidel_key: the name of the fidelity in the configuration, for `continual_max_fidel`.
     """
 
     def __init__(
@@ -95,19 +95,19 @@ class SimulatedEvaluator(Evaluator):
 
     @property
     def now(self) -> float:
-        """The clock: seconds of virtual time."""
+        """The current virtual time, in seconds."""
         return self._timeline.kernel.clock
 
     def advance(self, seconds: float) -> None:
-        """Declare `seconds` of thinking: virtual time passes, and jobs end meanwhile.
+        """Declare `seconds` of think time: virtual time passes, and jobs end meanwhile.
 
         Raises:
-            BadArgument: negative, or no number.
+            BadArgument: `seconds` is negative or not a number.
         """
         self._timeline.advance(seconds)
 
     def trace(self) -> list[dict[str, Any]]:
-        """One row per submitted job, in the order of submission, also of those that have not ended.
+        """Return one row per submitted job, in the order of submission, also for jobs that have not ended.
 
         Keys: job, worker, submit, start, end, charged, resumed, status.
         """
@@ -115,6 +115,6 @@ class SimulatedEvaluator(Evaluator):
             return [row._asdict() for row in self._timeline.kernel.trace()]
 
     def trace_digest(self) -> str:
-        """A hash of the trace: the same on every backend, number of real workers and load."""
+        """Return a hash of the trace. It does not depend on backend, number of real workers or load."""
         with self._timeline.lock:
             return self._timeline.kernel.trace_digest()

@@ -1,4 +1,4 @@
-"""The virtual seconds that a decision takes, as the caller of a simulated wrapper said."""
+"""The virtual seconds of a decision, by the argument `overhead` of the simulated wrapper."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Overhead = Literal["measured", "cpu", "none"] | Callable[[int, int], float]
 
 
 class Thinking:
-    """See `overhead` of `ObjectiveFuncWrapper`."""
+    """Computes overheads; see the argument `overhead` of `ObjectiveFuncWrapper`."""
 
     def __init__(self, overhead: Overhead) -> None:
         self._overhead = overhead
 
     def returned(self, session: CallerSession) -> None:
-        """A call returns: its caller thinks from now on."""
+        """Note that a call returns, so that its caller's think time begins."""
         session.returned = perf_counter()
         if self._overhead == "cpu":
             session.returned_cpu = thread_time()
 
     def of_call(self, session: CallerSession, wall: float) -> float:
-        """The decision's virtual seconds."""
+        """Return the virtual seconds of the decision before a call."""
         overhead = self._overhead
         if overhead == "measured":
             return wall
@@ -39,7 +39,7 @@ class Thinking:
         return check_overhead(overhead(session.worker, session.calls))
 
     def of_decision(self, wall: float, cpu: float, worker: int, call: int) -> float:
-        """The virtual seconds of a decision of `simulate`."""
+        """Return the virtual seconds of a decision of `simulate`."""
         overhead = self._overhead
         if callable(overhead):
             return check_overhead(overhead(worker, call))

@@ -1,8 +1,8 @@
-"""What happened to each job in virtual time: one row per job, in the order of their numbers.
+"""The schedule in virtual time: one row per job, in the order of their numbers.
 
-Kept as columns, some seventy bytes a job, so that a million of them fit beside the search. What can be told from
-other columns is not kept: the end of a job is the sum of its start and what it was charged, computed the same way
-again; most jobs start when they are submitted, and most are DONE.
+It is kept as columns, about seventy bytes per job, so that a million jobs fit into memory. Values that follow from
+other columns are not kept: the end of a job is its start plus its charged runtime; most jobs start when they are
+submitted, and most are DONE.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "LOST", "Trace", "TraceRow"]
 
 DONE, FAILED, CANCELLED, LOST = "DONE", "FAILED", "CANCELLED", "LOST"
 LEFT_OVER = {"max_time": "CENSORED", "max_evals": "DROPPED"}
-"""What becomes of jobs that ran or waited when a limit was reached."""
+"""The status of jobs that ran or waited when a limit was reached."""
 
 
 class TraceRow(NamedTuple):
-    """One job. Times are seconds of virtual time; None is what did not happen, or not yet.
+    """One job. Times are seconds of virtual time; None if it did not happen, or not yet.
 
     Attributes:
         job: its number.
@@ -47,12 +47,12 @@ class Trace:
     """The columns. The kernel appends to them directly; nothing else writes.
 
     Attributes:
-        worker: by job; -1 as long as it has none.
-        start: by job; NaN as long as it has not started, or will not.
-        charged: by job; NaN as long as it is not known.
-        submit: by job, where it is not the start.
-        ended: by job, where the end is not the sum of start and charge: it was stopped.
-        fates: by job, what became of those that ended and are not DONE.
+        worker: by job; -1 if it has none yet.
+        start: by job; NaN if it has not started.
+        charged: by job; NaN if it is not known yet.
+        submit: by job, only where it differs from the start.
+        ended: by job, only where the end is not the sum of start and charge, because the job was stopped.
+        fates: by job, the status of those that have ended and are not DONE.
         resumed: by job, the fidelity of the checkpoint that it continued.
     """
 
@@ -68,17 +68,17 @@ class Trace:
         self.resumed: dict[int, int] = {}
 
     def end(self, job: int) -> float:
-        """When a job that was charged something ended."""
+        """Return when a job of known runtime ended."""
         ended = self.ended.get(job) if self.ended else None
         return self.start[job] + self.charged[job] if ended is None else ended
 
     def rows(self, live: Container[int], unused: Container[int], over: str | None) -> Iterator[TraceRow]:
-        """One row per submitted job.
+        """Yield one row per submitted job.
 
         Args:
             live: jobs that wait or run.
-            unused: numbers that were given to callers who did not come back with a job.
-            over: the limit that ended the run, if one did.
+            unused: numbers that were given to callers that did not bring a job.
+            over: the limit that ended the run, if it has ended.
         """
         left = LEFT_OVER.get(over or "")
         for job, (worker, start, charged) in enumerate(zip(self.worker, self.start, self.charged, strict=True)):
@@ -122,7 +122,7 @@ class Trace:
 
 
 def digest(rows: Iterator[TraceRow]) -> str:
-    """A hash of rows, the same bit for bit wherever the same happened. Costs some microseconds a job."""
+    """Return a hash of rows; equal schedules have equal hashes on every machine. Costs some microseconds per job."""
     hashed = hashlib.blake2b(digest_size=16)
     for row in rows:
         hashed.update(repr(tuple(row)).encode())

@@ -1,15 +1,15 @@
-"""The kernel for callers that are the workers themselves: each decides, calls, waits, and decides again.
+"""The kernel for callers that are the workers: each decides, calls, waits, and decides again.
 
 ::
 
     release ──► the caller of that job is idle: turn ──► it thinks, and calls ──► place ─► it runs ─► finish
        ▲                                                                                                │
-       └────────────────────── its end is the smallest that can still come ◄────────────────────────────┘
+       └────────────────────── its end is the earliest that is possible ◄───────────────────────────────┘
 
-A turn holds the number of a job that nobody has asked for yet. It counts as a job of unknown end from the moment the
-caller became idle, so that nothing which that job could still precede is released. Numbers are given in the order in
-which callers become idle, as an ask-and-tell loop would ask: they, and the seeds that derive from them, do not depend
-on which caller is faster in real time.
+A turn is the time from a caller's becoming idle to its next call. It has the number of the job that the caller will
+bring. That job counts as one of unknown end since the caller became idle, so nothing that it could still precede is
+released. Numbers are given in the order in which callers become idle, as in an ask-and-tell loop. So numbers, and the
+seeds that derive from them, do not depend on which caller is faster in real time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Self = TypeVar("Self", bound="CallerKernel")
 
 
 class CallerKernel(Kernel):
-    """As `Kernel`; equal ends of different callers are ordered by worker."""
+    """As `Kernel`, but equal ends of different callers are ordered by worker."""
 
     __slots__ = ("_blank", "_turn_of", "_turns")
 
@@ -38,13 +38,13 @@ class CallerKernel(Kernel):
         super().__init__(num_workers, **settings)
         self._by_caller = True
         self._turn_of = [-1] * num_workers  # worker -> the number of its turn or job
-        self._turns: deque[int] = deque()  # of callers that are thinking, in the order in which they became idle
-        self._blank: set[int] = set()  # numbers of turns that became no job, or not yet
+        self._turns: deque[int] = deque()  # of callers that are deciding, in the order in which they became idle
+        self._blank: set[int] = set()  # numbers of turns that have not become jobs
 
     def turn(self, worker: int) -> int:
-        """The worker's caller thinks from now on; returns the number of the job that it will bring.
+        """Begin a turn of the worker's caller; return the number of the job that it will bring.
 
-        `NOTHING` if the run is over, or the worker became idle at the end of its time.
+        `NOTHING` if the run is over, or if the worker became idle at `max_time` or later.
         """
         since = self._since[worker]
         if since >= self._max_time or self.over:
@@ -57,15 +57,15 @@ class CallerKernel(Kernel):
         return job
 
     def arrive(self, worker: int) -> int:
-        """As `turn`, for a caller that takes the place of one that left: it is idle from the clock on."""
+        """As `turn`, for a caller that replaces one that left: it is idle from the current time on."""
         if self._since[worker] < self.clock:
             self._since[worker] = self.clock
         return self.turn(worker)
 
     def next_turn(self, called: Collection[int]) -> int:
-        """Of the turns whose callers have called, one that is to be placed now; `NOTHING` if none is.
+        """Return a turn whose caller has called and which can be placed now; `NOTHING` if there is none.
 
-        With serial sampling, decisions are made one after the other in the order of turns.
+        With serial sampling, decisions are made one after the other, in the order of turns.
         """
         turns, blank, unknown = self._turns, self._blank, self._open
         while turns and (turns[0] not in blank or turns[0] not in unknown):
@@ -75,7 +75,7 @@ class CallerKernel(Kernel):
         return next(iter(called), NOTHING)
 
     def place(self, job: int, overhead: float) -> tuple[float, float]:
-        """The caller has decided, in `overhead` seconds; returns when it began to decide and when the job starts."""
+        """Place a call whose decision took `overhead` seconds; return when the decision began and the job starts."""
         seconds = check_overhead(overhead)
         worker = self._trace.worker[job]
         at = self._since[worker]
@@ -85,10 +85,10 @@ class CallerKernel(Kernel):
             self._turns.popleft()
         start = at + seconds
         if start < self.clock:
-            start = self.clock  # others were let pass it by the time that it took for real, measured elsewhere
+            start = self.clock  # `defer` let others pass this caller by its real think time
         if self._serial:
             self._decided = start
-        elif len(self._turns) > 4 * self.num_workers:  # behind one that thinks for long
+        elif len(self._turns) > 4 * self.num_workers:  # they accumulate behind a turn that lasts long
             self._turns = deque(turn for turn in self._turns if turn in self._blank and turn in self._open)
         self._blank.discard(job)
         self.num_submitted += 1
@@ -102,7 +102,7 @@ class CallerKernel(Kernel):
         return self._decided
 
     def claimable(self) -> int:
-        """The placed job before whose start nothing can happen any more, so that it may `claim`; or `NOTHING`."""
+        """Return a placed job that may `claim`, because nothing can happen before its start any more; or `NOTHING`."""
         if not self._open:
             return NOTHING
         first = self._first_bound()
@@ -111,23 +111,23 @@ class CallerKernel(Kernel):
         return first[2]
 
     def claim(self, job: int, key: str, fidelity: int) -> Checkpoint | None:
-        """What a placed job resumes, if anything."""
+        """Return the checkpoint that a placed job resumes, or None."""
         self._claim(job, key, fidelity, self._trace.start[job])
         return self.resumed(job)
 
     def defer(self, job: int, bound: float) -> None:
-        """A job of unknown end cannot end before `bound`, as its caller is still thinking in real time."""
+        """Note that a job of unknown end cannot end before `bound`, because its caller is still deciding."""
         if bound > self._open[job]:
             self._await(job, bound, self._trace.worker[job])
 
     def blocker(self) -> tuple[float, int] | None:
-        """The earliest end that waits and the job of unknown end that holds it up; None if none waits."""
+        """Return the earliest known end and the job of unknown end that delays its release; None if there is none."""
         if not self._ends or not self._open:
             return None
         return self._ends[0][0], self._first_bound()[2]
 
     def release(self) -> int:
-        """Release the next job that has ended; returns its number, `WAIT` or `NOTHING`, as `step`."""
+        """Release the next job that has ended; return its number, `WAIT` or `NOTHING`, as `step`."""
         if self.over:
             return NOTHING
         answer = self._next(self._max_time)
@@ -136,12 +136,12 @@ class CallerKernel(Kernel):
         return answer
 
     def is_censored(self, job: int) -> bool:
-        """Does a job that was placed end too late to be reported, by all that is known?"""
+        """Whether it is known that a placed job will end too late to be reported."""
         earliest = self._open.get(job)
         return (self._trace.end(job) if earliest is None else earliest) > self._max_time
 
     def cancel(self, job: int) -> None:
-        """The caller left while it was thinking, or while its job ran: that job never ends."""
+        """Remove the job of a caller that left during its decision or its job: that job never ends."""
         if self._open.pop(job, None) is None:
             raise SimulationError(f"Job {job} has ended or its runtime is known; it cannot be cancelled.")
         self._unclaim(job)
@@ -149,7 +149,7 @@ class CallerKernel(Kernel):
             self._trace.fates[job] = LOST
 
     def idle_since(self, worker: int) -> float:
-        """When a worker became idle last."""
+        """Return when a worker last became idle."""
         return self._since[worker]
 
     def state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What jobs are lent while they run in virtual time: from their virtual start to their virtual end."""
+"""Lends resources to jobs in virtual time: from their virtual start to their virtual end."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import TYPE_CHECKING, Any
 from evalpool.worker._call import SEED_NUMBER
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._timeline import Underneath
+    from evalpool.evaluator._timeline import EvaluatorAccess
     from evalpool.jobs._job import Job
 
 __all__ = ["VirtualResources"]
 
 
 class VirtualResources:
-    """Lends the resources of an evaluator, if it has any; they are used under the core's lock, as in real time."""
+    """Lends the resources of an evaluator, if it has any. They are called under the core's lock, as in real time."""
 
-    def attach(self, underneath: Underneath) -> None:
-        """The resources are this one's."""
-        self._resources, self._lock = underneath.resources, underneath.core.lock
+    def attach(self, access: EvaluatorAccess) -> None:
+        """Connect to the evaluator that has the resources."""
+        self._resources, self._lock = access.resources, access.core.lock
 
     def acquire(self, job: Job[Any]) -> dict[str, Any] | None:
-        """What a job that is to start is lent, as keyword arguments; None if it must wait for it."""
+        """Lend resources to a job that is about to start, as keyword arguments; None if it must wait."""
         if self._resources is None:
             return {}
         with self._lock:
             return self._resources.acquire(job)
 
     def release(self, job: Job[Any]) -> None:
-        """A job has ended in virtual time: what it was lent comes back."""
+        """Take back the resources of a job that has ended in virtual time."""
         if self._resources is not None:
             with self._lock:
                 self._resources.release(job)
 
     def describe(self, job: Job[Any]) -> dict[str, Any]:
-        """What the metadata of a job says of it."""
+        """Return what a job's metadata says of its resources."""
         lent = {name: value for name, value in (job._extra or {}).items() if name != SEED_NUMBER}
         return self._resources.describe(lent) if lent and self._resources is not None else {}

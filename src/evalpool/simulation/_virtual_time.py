@@ -5,9 +5,9 @@
     accept ─► kernel.submit ─► a virtual worker is idle: kernel.start ─► the real backend evaluates
     wait   ─► kernel.step ─► WAIT: take real results, kernel.finish ─► a job's virtual end ─► inbox
 
-The real backend underneath is that of any evaluator, with its slots, its supervision and its failures; only where its
-jobs would go to the caller's inbox they go to one of ours, and from there to the kernel. All of the kernel is driven by
-the caller's thread, under one lock, so that nothing depends on which result happened to arrive first.
+The real backend is that of any evaluator, with its slots, its supervision and its failures. But its finished jobs do
+not go to the caller's inbox; they go to an inbox of ours, and from there to the kernel. Only the caller's thread uses
+the kernel, under one lock, so nothing depends on the order in which real results arrive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from evalpool.simulation._virtual_resources import VirtualResources
 from evalpool.worker._call import SEED_NUMBER, describe_exception
 
 if TYPE_CHECKING:
-    from evalpool.evaluator._timeline import Underneath
+    from evalpool.evaluator._timeline import EvaluatorAccess
     from evalpool.jobs._inbox import Inbox
     from evalpool.jobs._job import Job
 
@@ -43,16 +43,16 @@ class VirtualTime:
     """A `Timeline` of virtual seconds.
 
     Args:
-        kernel: new.
-        runtime: where a job's runtime stands; see `runtime_of`.
+        kernel: a new one.
+        runtime: where to find a job's runtime; see `runtime_of`.
         runtime_before: a function of the configuration, for runtimes known before the evaluation; or None.
-        fidel_key: the name in the configuration that holds the fidelity that continuation goes by; or None.
+        fidel_key: the name of the fidelity in the configuration, for continuation; or None.
 
     Attributes:
-        lock: the kernel, and all that follows from it, belong to one caller at a time.
-        submit_to_kernel: makes a job known to the kernel, and returns its number there. A search that asks for jobs
-            itself sets its own.
-        moment: when what happens now happens, if not at the clock.
+        lock: lets one caller at a time use the kernel and the state that depends on it.
+        submit_to_kernel: submits a job to the kernel, and returns its number there. A search that asks for jobs itself
+            replaces it.
+        moment: the virtual time of the current submission, if that is not the kernel's clock.
     """
 
     can_suspend = False
@@ -80,28 +80,28 @@ class VirtualTime:
         self.ended = self._evaluations.ended
         self.recorded = self._records.recorded
         self._resources = VirtualResources()
-        self._jobs: dict[int, Job[Any]] = {}  # by the kernel's number: those that are not given back
+        self._jobs: dict[int, Job[Any]] = {}  # by the kernel's number: jobs that are not delivered yet
         self._numbers: dict[int, int] = {}  # job number -> the kernel's
-        self._late_outcomes: dict[int, Outcome] = {}  # by job number, of what was evaluated when its end was known
+        self._late_outcomes: dict[int, Outcome] = {}  # by job number, of jobs evaluated after their end was known
         self._budget_end = math.inf
         self._closed = False
 
-    def attach(self, underneath: Underneath) -> None:
-        self._underneath, self._core = underneath, underneath.core
-        self._evaluations.attach(underneath)
-        self._resources.attach(underneath)
+    def attach(self, access: EvaluatorAccess) -> None:
+        self._access, self._core = access, access.core
+        self._evaluations.attach(access)
+        self._resources.attach(access)
 
     # Time.
 
     def now(self) -> float:
-        """The clock, or `moment`."""
+        """Return the kernel's clock, or `moment`."""
         return self.kernel.clock if self.moment is None else self.moment
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass, and jobs end meanwhile. Raises `BadArgument` if it goes backwards."""
         step = check_runtime(seconds)
         if isinstance(step, str):
-            raise BadArgument(f"advance got {seconds!r}; give seconds of 0 or more: time goes forward.")
+            raise BadArgument(f"advance got {seconds!r}; give 0 or more seconds, since time only goes forward.")
         with self.lock:
             target = self.kernel.clock + step
             while self._step(target):
@@ -123,7 +123,7 @@ class VirtualTime:
                 self._identify(configuration)
 
     def _identify(self, configuration: dict[str, Any]) -> tuple[str | None, int | None]:
-        """A configuration's digest and its fidelity; None, None without continuation."""
+        """Return a configuration's key and its fidelity; None, None without continuation."""
         if self.fidel_key is None:
             return None, None
         return self._configurations.identify(configuration, self.fidel_key)
@@ -163,7 +163,7 @@ class VirtualTime:
     # Jobs start.
 
     def _start_jobs(self) -> None:
-        """Start what can be started now, on virtual workers."""
+        """Start all jobs that can start now, on virtual workers."""
         kernel = self.kernel
         started: list[Job[Any]] = []
         while (number := kernel.startable()) != NOTHING:
@@ -175,7 +175,7 @@ class VirtualTime:
             job = self._jobs[number]
             try:
                 lent = self._resources.acquire(job)
-            except Exception as error:  # noqa: BLE001  not ours; its failure is that of the job
+            except Exception as error:  # noqa: BLE001  code that is not ours; its failure is that of the job
                 kernel.start()
                 self._fail_to_lend(number, job, error)
                 continue
@@ -200,17 +200,17 @@ class VirtualTime:
         return lent is not None
 
     def _begin(self, number: int, job: Job[Any], lent: dict[str, Any]) -> bool:
-        """A job has started in virtual time; is it to be evaluated now?"""
-        job._status = JobStatus.RUNNING  # whoever looks sees it so until its virtual end
+        """Prepare a job that has started in virtual time; return whether to evaluate it now."""
+        job._status = JobStatus.RUNNING  # it keeps this status until its virtual end
         checkpoint = self.kernel.resumed(number)
         if checkpoint is not None and checkpoint.seed is not None:
             job._seed_number = checkpoint.seed
             lent = {**lent, SEED_NUMBER: checkpoint.seed}
         job._extra = lent or None
-        if self._underneath.watching.starts:
+        if self._access.watching.starts:
             lane = lane_of(None, self.kernel.worker_of(number))
             worker = None if lane is None else Worker(lane, socket.gethostname(), os.getpid())
-            self._underneath.watching.started(job, self.kernel.start_of(number), job.attempts + 1, worker)
+            self._access.watching.started(job, self.kernel.start_of(number), job.attempts + 1, worker)
         if self._runtime_before is None:
             return True
         self._foresee(number, job, self._runtime_before)
@@ -228,10 +228,10 @@ class VirtualTime:
             self._evaluations.outcomes[job.number] = judged(None, verdict)
 
     def _fail_to_lend(self, number: int, job: Job[Any], error: Exception) -> None:
-        self._fail_at_start(number, job, f"{self._underneath.name}._acquire raised", error)
+        self._fail_at_start(number, job, f"{self._access.name}._acquire raised", error)
 
     def _fail_at_start(self, number: int, job: Job[Any], what: str, error: Exception) -> None:
-        """What a job needed before its evaluation could not be had."""
+        """Make a job a failure, because something that it needed before its evaluation raised."""
         text = f"{what}: {describe_exception(error, error.__traceback__)}"
         outcome = failed(FailureKind.RAISED, text, objective=f"F_{type(error).__name__}")
         verdict = self.kernel.finish(number, None, failed=True)
@@ -247,7 +247,7 @@ class VirtualTime:
     def _arrive(self, job: Job[Any]) -> None:
         outcome = self._evaluations.outcomes.pop(job.number)
         if self._records.untruncate(job):
-            job.attempts -= 1  # the same attempt, as it would have ended
+            job.attempts -= 1  # this run repeats the same attempt, as it would have ended
             self._late_outcomes[job.number] = outcome
             return
         if self._runtime_before is not None:
@@ -259,7 +259,7 @@ class VirtualTime:
         retry = bad and self._may_retry(job, outcome)
         verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))
         self._evaluations.outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
-        if self._underneath.watching.records:
+        if self._access.watching.records:
             self._records.mark(self.kernel, number, job)
         else:
             self._records.drop(job)
@@ -270,10 +270,10 @@ class VirtualTime:
             may_retry = outcome.kind is not FailureKind.RETURNED and core.may_retry
             return may_retry and core.ledger.may_retry(job, outcome)
 
-    # Things happen in virtual time.
+    # Events in virtual time.
 
     def _step(self, until: float) -> bool:
-        """Let the next thing happen that happens by `until`; False if nothing does."""
+        """Move to the next event that is due by `until`; False if there is none."""
         answer = self.kernel.step(min(until, self._budget_end))
         if answer == NOTHING:
             if until < self._budget_end or self._core.out_of_time or math.isinf(self._budget_end):
@@ -284,7 +284,7 @@ class VirtualTime:
         return True
 
     def happened(self, answer: int) -> None:
-        """Let follow what the kernel says has happened: anything but `NOTHING`."""
+        """Handle an answer of the kernel other than `NOTHING`."""
         if answer == WAIT:
             self._take_results()
             return
@@ -297,12 +297,12 @@ class VirtualTime:
         self._start_jobs()
 
     def _show_record(self, number: int) -> None:
-        """A record's virtual time has come: show it to the stopper, which may end the job now."""
+        """Show a record to the stopper at its virtual time; the stopper may end the job now."""
         record = self._records.next(number)
         if record is None:
             return
         job = self._jobs[number]
-        if self._underneath.watching.recorded(job, *record) and self._records.has_more(number):
+        if self._access.watching.recorded(job, *record) and self._records.has_more(number):
             self.kernel.stop(number, JobStatus.DONE.value)
             self._records.truncate(number, job)
             self._evaluations.start([job])
@@ -314,7 +314,7 @@ class VirtualTime:
         job._status = JobStatus.READY
 
     def _end_job(self, number: int) -> None:
-        """A job's virtual end has come: give it back."""
+        """Deliver a job whose virtual end has come."""
         job = self._jobs[number]
         outcomes = self._evaluations.outcomes
         self._resources.release(job)
@@ -330,7 +330,7 @@ class VirtualTime:
         self._deliver(number, outcome)
 
     def is_given_back(self, number: int) -> bool:
-        """Has the kernel's job `number` been delivered?"""
+        """Whether the kernel's job `number` has been delivered."""
         return number not in self._jobs
 
     def _deliver(self, number: int, outcome: Outcome) -> None:
@@ -346,7 +346,7 @@ class VirtualTime:
         if core.record is not None:
             core.record([job])
 
-    # Who waits.
+    # Waiting.
 
     def wait(self, inbox: Inbox, size: int, timeout: float | None) -> None:
         with self.lock:
@@ -355,19 +355,21 @@ class VirtualTime:
             if timeout is None or timeout > 0:
                 while len(inbox.done) < inbox.needed(size) and self._step(math.inf):
                     pass
-            while self._step(self.kernel.clock):  # what ends at this very moment, too
+            while self._step(self.kernel.clock):  # also jobs that end at exactly this time
                 pass
 
     def give_back(self) -> None:
-        """Record what was delivered, and tell the callbacks; for a search that does not gather."""
-        self._underneath.give_back()
+        """Record the delivered jobs and call the callbacks; for a search that does not call `gather`."""
+        self._access.give_back()
 
-    # Ends by other means.
+    # Ending jobs early.
 
     def set_budget(self, seconds: float | None, suspends: bool) -> None:
         if suspends:
             left = math.inf if seconds is None else seconds
-            raise BadArgument(f"timeout is a Deadline in {left:.0f} s, of real time; give seconds of virtual time.")
+            raise BadArgument(
+                f"timeout is a Deadline in {left:.0f} s, which is real time; give a number of seconds of virtual time."
+            )
         self.timeout = self._core.stops.timeout = seconds
         self._core.out_of_time = False
         self._budget_end = math.inf if seconds is None else self.kernel.clock + seconds
@@ -387,7 +389,7 @@ class VirtualTime:
             return self._stop([number for number in numbers if number is not None], "cancelled")
 
     def _stop(self, numbers: list[int], reason: str) -> int:
-        """End jobs now: those that run free their virtual workers, the others never start."""
+        """End jobs now: running ones free their virtual workers, the others never start."""
         abandoned = []
         count = 0
         for number in numbers:

@@ -1,4 +1,4 @@
-"""Calls of a simulated objective that wait for a reply, and how long they do."""
+"""The calls of a simulated objective that wait for a reply, and for how long they have waited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["WaitingCalls"]
 logger = get_logger()
 
 WARN_AFTER = 10.0
-"""Seconds that a call waits before a warning names those it waits for, as it might wait for ever."""
+"""Seconds that a call waits before a warning says which callers it waits for, because it might wait for ever."""
 
 
 class WaitingCalls:
@@ -28,22 +28,22 @@ class WaitingCalls:
         self._settings = settings
         self._warned = False
         self.calls: dict[int, Call] = {}
-        self.wake_at = math.inf  # when time alone lets somebody pass
+        self.wake_at = math.inf  # when a slow caller may be deferred
 
     def add(self, job: int, call: Call) -> None:
-        """Its caller waits from now on."""
+        """Add a call that waits from now on."""
         call.waits_since = monotonic()
         self.calls[job] = call
 
     def answer(self, job: int, call: Call, reply: Reply) -> None:
-        """Reply if the caller waits for it."""
+        """Reply to the call, if it waits."""
         if self.calls.pop(job, None) is not None:
             call.waits_since = None
             if call.member is not None:
                 call.member.deliver(reply)
 
     def deadline(self) -> float:
-        """When to `look` next, on the monotonic clock; infinity for never."""
+        """Return when to `look` next, by the monotonic clock; infinity for never."""
         for call in self.calls.values():
             assert call.waits_since is not None
             longest = self._settings.max_waiting_time
@@ -53,11 +53,11 @@ class WaitingCalls:
         return self.wake_at
 
     def look(self, now: float, awaited: Callable[[float], str]) -> WaitedTooLong | None:
-        """Warn once if the oldest has waited for long; too long is an error, which is returned.
+        """Warn once if the oldest call has waited long; return an error if it has waited too long.
 
         Args:
-            now: on the monotonic clock.
-            awaited: says whom everybody waits for.
+            now: by the monotonic clock.
+            awaited: returns a text that says which callers are waited for.
         """
         call = next(iter(self.calls.values()), None)
         if call is None or call.waits_since is None:
@@ -68,13 +68,13 @@ class WaitingCalls:
             return WaitedTooLong(
                 f"A call has waited for {waited:.1f} s, longer than max_waiting_time="
                 f"{settings.max_waiting_time:g} s: {awaited(now)}. There must be n_workers="
-                f"{settings.n_workers} callers, and each must go on calling until it is given the sentinel."
+                f"{settings.n_workers} callers, and each must continue to call until it gets the sentinel."
             )
         if waited >= WARN_AFTER and not self._warned:
             self._warned = True
             logger.warning(
-                "A call of a simulated objective has waited for %.0f s: %s. It waits for ever if that does not change; "
-                "with max_waiting_time it would give up.",
+                "A call of a simulated objective has waited for %.0f s: %s. If that does not change, it waits for "
+                "ever. Set max_waiting_time to make calls give up.",
                 waited,
                 awaited(now),
             )

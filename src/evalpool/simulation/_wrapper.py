@@ -1,7 +1,7 @@
-"""`ObjectiveFuncWrapper`: simulated time for optimisers that call the objective from workers of their own.
+"""`ObjectiveFuncWrapper`: simulated time for optimisers that call the objective from their own workers.
 
 The interface, the file names and the errors are those of mfhpo-simulator 1.2.1 (S. Watanabe, arXiv 2305.17595), so that
-its programs run unchanged; how callers wait for their virtual turn is another matter: see `_coordinator`.
+its programs run unchanged. How callers wait for their virtual ends is different: see `_coordinator`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class ObjectiveFuncWrapper:
 
     Call it from as many threads or processes as there are workers: threads, forked or spawned processes, pools, or
     programs that are launched separately and share `save_dir_name`. A call evaluates the objective at once and returns
-    when no other worker can end before it any more; ends that are equal are ordered by worker. So each worker must go
-    on calling until the calls return the sentinel, ``2**30``, for every objective and the runtime: then `n_evals`
-    evaluations have completed, and no objective is called any more.
+    when no other worker can end before it any more; equal ends are ordered by worker. So each worker must continue to
+    call until the calls return the sentinel, ``2**30``, for every objective and the runtime. Then `n_evals` evaluations
+    have completed, and the objective is not called any more.
 
     >>> import tempfile
     >>> def objective(eval_config, fidels=None, seed=None):
@@ -54,52 +54,52 @@ class ObjectiveFuncWrapper:
     >>> wrapper.get_results()["cumtime"]
     [3600.0, 7200.0]
 
-    A runtime that is no number of seconds, an output without the announced keys, and an exception of the objective are
-    raised in their caller when its turn has come, and recorded as failures; the others go on.
+    If the runtime is not a number of seconds, the output lacks a key, or the objective raises, the caller gets the
+    error at the virtual end of its call, and a failure is recorded; the other callers continue.
 
     Args:
         obj_func: ``f(eval_config, fidels=None, seed=None, **data_to_scatter)`` returning a dict.
-        launch_multiple_wrappers_from_user_side: each worker makes its own wrapper, in programs that share nothing but
+        launch_multiple_wrappers_from_user_side: each worker makes its own wrapper, in programs that share only
             `save_dir_name`; a wrapper is then one worker.
         ask_and_tell: this wrapper is not called; it runs an optimiser with `simulate`.
-        save_dir_name: of the directory for the results, below ``mfhpo-simulator-info``.
-        n_workers: how many call, or, with `batch_size` or `ask_and_tell`, how many virtual workers there are.
-        n_actual_evals_in_opt: how many calls the optimiser will make: at least `n_evals` and one more per worker, for
-            the last calls must come.
-        n_evals: how many completions there are in the end, exactly.
+        save_dir_name: the name of the directory for the results, below ``mfhpo-simulator-info``.
+        n_workers: the number of callers; or, with `batch_size` or `ask_and_tell`, the number of virtual workers.
+        n_actual_evals_in_opt: how many calls the optimiser will make: at least `n_evals` and one more per worker,
+            because each worker must make one last call.
+        n_evals: the exact number of completions at the end.
         fidel_keys: names of the fidelities; None for none.
         obj_keys: names of the objectives; None for ``["loss"]``.
         runtime_key: name of the runtime in the objective's results: seconds from scratch.
-        seed: that the seeds of evaluations derive from, by their numbers; None for any.
+        seed: the seeds of evaluations derive from it and their numbers; None for a random one.
         continual_max_fidel: an evaluation at a higher fidelity continues one of the same configuration at a lower, up
             to this one, and is charged the difference.
-        max_waiting_time: seconds that a call waits for others until it gives up on the run, naming those; infinity
-            warns after ten seconds.
-        check_interval_time: seconds that the coordinator of processes looks for the next call before it sleeps; above a
-            millisecond, it sleeps at once.
+        max_waiting_time: seconds that a call waits for other callers before it gives up on the run with an error that
+            says which they are. With infinity, there is only a warning after ten seconds.
+        check_interval_time: seconds for which the coordinator polls for the next call of another process before it
+            sleeps; above a millisecond, it does not poll.
         store_config: keep configuration, fidelities and seed of every evaluation among the results.
         store_actual_cumtime: keep the real seconds since the start of the run, too: ``actual_cumtime``.
         allow_parallel_sampling: workers decide at the same time; else decisions are made one after the other.
         config_tracking: refuse a `config_id` that stood for another configuration.
         worker_index: which worker this wrapper is, with `launch_multiple_wrappers_from_user_side`.
-        max_total_eval_time: the end of virtual time. What would end later is not reported.
+        max_total_eval_time: the end of virtual time. Evaluations that would end later are not reported.
         expensive_sampler: decisions take so long, against evaluations, that results must be seen while others are still
             thinking: a result is released as soon as those have been thinking beyond its end. The workers wait for
             each other's decisions in real time, so the waiting is in what is measured. `simulate` knows the ends
             without it.
         tmp_dir: where ``mfhpo-simulator-info`` is; None for the working directory.
-        batch_size: synchronous batches: one caller brings this many evaluations, which `n_workers` virtual workers then
-            run, and their ends are ordered among them; calls return at once.
+        batch_size: synchronous batches: one caller makes this many evaluations, which `n_workers` virtual workers run.
+            Their ends are ordered among them; calls return at once.
         overhead: virtual seconds that a decision takes: ``"measured"``, the wall time since the caller's last call
             returned, and since the wrapper was made for a worker's first; ``"cpu"``, its thread's CPU time since then,
             0 for a first call; ``"none"``; or a function of ``(worker_index, number of that worker's call)``, charged
             to that caller alone, which makes a run reproducible.
-        on_lost: what becomes of the evaluation of a caller that dies: ``"fail"``: it is a failure, and the others go
-            on; ``"leave"``: it never was; ``"raise"``: the run stops, and all calls raise `MemberLost`.
+        on_lost: how to treat the evaluation of a caller that dies. ``"fail"``: it is a failure, and the others
+            continue; ``"leave"``: it is ignored; ``"raise"``: the run stops, and all calls raise `MemberLost`.
 
     Raises:
-        BadArgument: a wrong value or type, or two that contradict. It is a `ValueError`.
-        RunExists: the directory is there already. It is a `FileExistsError`.
+        BadArgument: an argument has a wrong value or type, or two contradict. It is a `ValueError`.
+        RunExists: the directory exists already. It is a `FileExistsError`.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class ObjectiveFuncWrapper:
         self._made = perf_counter()
 
     def _begin(self, options: WrapperOptions) -> None:
-        """Take the directory, and open what the calls of this wrapper need."""
+        """Create the directory, and open what the calls of this wrapper need."""
         settings, path = self._settings, self._path
         if options.launched:
             os.makedirs(path, exist_ok=True)
@@ -222,7 +222,7 @@ class ObjectiveFuncWrapper:
 
     @property
     def n_actual_evals_in_opt(self) -> int:
-        """How many calls the optimiser was said to make."""
+        """How many calls the optimiser will make, as given."""
         return self._n_actual_evals_in_opt
 
     @property
@@ -231,10 +231,10 @@ class ObjectiveFuncWrapper:
         return self._settings.n_workers
 
     def get_results(self) -> dict[str, list[Any]]:
-        """The columns of ``results.json``, one value per completion in the order of virtual time.
+        """Return the columns of ``results.json``, one value per completion in the order of virtual time.
 
-        While the run goes on, those so far; the column files are then written as they stand. A failure has its text
-        in every objective. May be called from any process. Costs what there is to read.
+        During the run, this returns the completions so far, and writes the column files with them. A failure has its
+        text in every objective. It may be called in any process. Costs the size of the log.
 
         Raises:
             SimulationError: no run has begun in this directory.
@@ -243,7 +243,7 @@ class ObjectiveFuncWrapper:
         return results
 
     def get_optimizer_overhead(self) -> dict[str, list[float]]:
-        """``before_sample`` and ``after_sample``: when each decision began and ended, in virtual time."""
+        """Return ``before_sample`` and ``after_sample``: when each decision began and ended, in virtual time."""
         samples: dict[str, list[float]] = self._column_file(SAMPLES)
         return samples
 
@@ -251,7 +251,7 @@ class ObjectiveFuncWrapper:
         if how_it_ended(self._path) is None:
             publish(self._path)
             if how_it_ended(self._path) is not None:
-                publish(self._path)  # it has ended meanwhile, and ours may have replaced its last
+                publish(self._path)  # the run has ended meanwhile, and our files may have replaced its final ones
         with open(os.path.join(self._path, name), encoding="utf-8") as file:
             return json.load(file)
 
@@ -262,7 +262,7 @@ class ObjectiveFuncWrapper:
         everything that had ended when it began.
 
         Args:
-            opt: see `AbstractAskTellOptimizer`. What it, or the objective, raises passes through.
+            opt: see `AbstractAskTellOptimizer`. Errors of the optimiser or the objective are not caught.
 
         Raises:
             WrongMode: the wrapper was not made with ``ask_and_tell=True``. It is a `NotImplementedError`.
@@ -271,12 +271,12 @@ class ObjectiveFuncWrapper:
         """
         if self._loop is None:
             raise WrongMode(
-                "This wrapper is a function for workers to call; for simulate(opt) make it with ask_and_tell=True."
+                "This wrapper was made for workers to call; to use simulate(opt), make it with ask_and_tell=True."
             )
         self._loop.run(opt, self._objective, self._thinking)
 
     def close(self) -> None:
-        """Leave the run, and end it if it was made in this process. Results stay. Idempotent."""
+        """Leave the run, and end it if it was made in this process. Results stay. A second call does nothing."""
         if self._run is not None:
             self._run.close()
 
@@ -300,11 +300,11 @@ class ObjectiveFuncWrapper:
             eval_config: the configuration.
             fidels: fidelity name -> value.
             config_id: identifies the configuration across fidelities; without, its content does.
-            data_to_scatter: handed on to the objective.
+            data_to_scatter: passed to the objective.
 
         Raises:
             BadArgument: fidelities or `config_id` are wrong; nothing was evaluated.
-            WrongKeys: fidelities, or the objective's results, have other keys than was announced.
+            WrongKeys: fidelities, or the objective's results, have other keys than those given at construction.
             WaitedTooLong: this call gave up on the run after `max_waiting_time`. It is a `TimeoutError`.
             MemberLost: others died or did not come, and the run cannot go on. It is an `InterruptedError`.
             TooManyCallers: this caller is one too many. It is a `ProcessLookupError`.
@@ -313,7 +313,8 @@ class ObjectiveFuncWrapper:
         """
         if self._run is None:
             raise WrongMode(
-                "This wrapper was made with ask_and_tell=True: call simulate(opt), or make it without for a function."
+                "This wrapper was made with ask_and_tell=True: call simulate(opt), or make it with ask_and_tell=False "
+                "to call it as a function."
             )
         session = self._run.session()
         if session is None:
@@ -355,11 +356,11 @@ class ObjectiveFuncWrapper:
             results, runtime, text = self._objective.evaluate(eval_config, fidels, seed, data)
         except Exception as error:
             failure = Result(math.nan, True, self._objective.failure(error, eval_config, fidels))
-            with contextlib.suppress(SimulationError):  # what the objective raised is what there is to see
+            with contextlib.suppress(SimulationError):  # the caller shall see the error of the objective
                 self._finish(session, overhead, wall, failure)
             raise
         except BaseException:
-            self._leave()  # an interrupt, or the end of the process, does not wait for its turn
+            self._leave()  # an interrupt, or the end of the process, does not wait for the virtual end
             raise
         charged = self._finish(session, overhead, wall, Result(runtime, False, text))
         if charged is None:
@@ -367,13 +368,13 @@ class ObjectiveFuncWrapper:
         return self._objective.reported(results, charged)
 
     def _finish(self, session: CallerSession, overhead: float | None, wall: float, result: Result) -> float | None:
-        """Wait for the turn; the seconds that were charged, or None if the run was over before."""
+        """Wait for the virtual end; return the charged seconds, or None if the run was over before."""
         try:
             reply = session.finish(overhead, wall, result)
         except SimulationError:
             raise
         except BaseException:
-            self._leave()  # interrupted as it waited: the reply will come to nobody
+            self._leave()  # interrupted while it waited: no call will take the reply
             raise
         if isinstance(reply, Over):
             session.over = True
@@ -389,7 +390,7 @@ class ObjectiveFuncWrapper:
             self._run.leave()
 
     def _one_per_worker(self) -> list[ObjectiveFuncWrapper]:
-        """This wrapper for each of its callers alone."""
+        """Return one wrapper for each caller."""
         assert self._run is not None
         host = self._run.host
         assert host is not None

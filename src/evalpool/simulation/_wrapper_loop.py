@@ -1,4 +1,4 @@
-"""The ask-and-tell loop of the simulated wrapper: no coordinator, because there is nobody to wait for."""
+"""The ask-and-tell loop of the simulated wrapper. It has no coordinator, because there are no other callers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AskTellRun(Loop):
     def run(self, opt: Any, objective: Objective, thinking: Thinking) -> None:
         """See `ObjectiveFuncWrapper.simulate`."""
         if self._began:
-            raise SimulationError("This wrapper has simulated an optimizer already; make another for the next.")
+            raise SimulationError("This wrapper has simulated an optimizer already; make a new one for another.")
         self._take(opt)
         self._began = True
         self._objective, self._thinking = objective, thinking
@@ -86,8 +86,8 @@ class AskTellRun(Loop):
     def _fidelity(self, asked: Asked) -> int | None:
         if asked.options is not NO_OPTIONS:
             raise BadArgument(
-                f"ask() returned a Submission with {asked.options.chosen()!r}, and jobs of ObjectiveFuncWrapper have "
-                "no options. Return its configuration, or use evalpool.simulate."
+                f"ask() returned a Submission with {asked.options.chosen()!r}, but jobs of ObjectiveFuncWrapper have "
+                "no options. Return only its configuration, or use evalpool.simulate."
             )
         return self._objective.check_fidels(asked.fidels)
 
@@ -139,7 +139,7 @@ class AskTellRun(Loop):
 
 
 def _job(number: int, asked: Asked, results: dict[str, Any], settings: RunSettings) -> Job[Any]:
-    """For optimisers that are told of a job; its objective is what the objective function returned."""
+    """Make a job for optimisers that take one; its objective is what the objective function returned."""
     values = [results[key] for key in settings.obj_keys]
     job: Job[Any] = Job(None, None, "simulated", number, asked.configuration, "hpo", 0.0)
     objective = values[0] if len(values) == 1 else tuple(values)

@@ -38,11 +38,11 @@ def get_multiple_wrappers(
     overhead: Overhead = "measured",
     on_lost: Literal["fail", "leave", "raise"] = "fail",
 ) -> list[ObjectiveFuncWrapper]:
-    """One wrapper for each caller, 0 to ``n_workers - 1``, of one run; each may go to a process of its own.
+    """Return one wrapper for each caller of one run, 0 to ``n_workers - 1``; each may be sent to another process.
 
     With `batch_size` there is one caller, who brings the evaluations of all workers, and so one wrapper.
 
     For optimisers that take a worker object each. The coordinator is in this process, and the run ends with the last
     of the wrappers here. The arguments are those of `ObjectiveFuncWrapper`.
     """
-    return ObjectiveFuncWrapper(**locals())._one_per_worker()  # the arguments, and nothing else yet
+    return ObjectiveFuncWrapper(**locals())._one_per_worker()  # locals() has only the arguments here
