@@ -6,6 +6,8 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
+import pickle
+import shutil
 import signal
 import socket
 import stat
@@ -252,6 +254,22 @@ def quick_thinker(wrapper: ObjectiveFuncWrapper, passed: Any) -> None:
     wrapper({"x": 2, "runtime": 1.1})
     passed.set()
     wrapper({"x": 3, "runtime": 9.0})
+
+
+@pytest.mark.slow
+def test_an_earlier_run_that_is_closed_late_leaves_the_files_of_the_next_in_its_directory(
+    tmp_path: Path, fork: Children
+) -> None:
+    earlier = make(tmp_path, n_workers=1, n_evals=2)
+    fork.start(few_calls, earlier, 0)
+    assert fork.join() == [0]
+    shutil.rmtree(earlier.dir_name)
+    with make(tmp_path, n_workers=1, n_evals=2) as wrapper:
+        pickle.dumps(wrapper)  # it is about to go to a child
+        earlier.close()
+        fork.start(few_calls, wrapper, 0)
+        assert fork.join() == [0, 0]
+        assert len(wrapper.get_results()["loss"]) == 2
 
 
 # Somebody dies, or does not come.

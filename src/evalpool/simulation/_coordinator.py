@@ -380,11 +380,7 @@ class Coordinator:
         if bound > end:
             self._callers.defer(job, bound)
             return True
-        self._waiting.wake_at = now + (end - bound) + 1e-6
-        for call in self._waiting.calls.values():
-            if call.member is not None:
-                call.member.wake()
-                break
+        self._waiting.let_pass_at(now + (end - bound) + 1e-6)
         self.on_change()
         return False
 

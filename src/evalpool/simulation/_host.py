@@ -67,11 +67,13 @@ class Contact:
             return None
         return cls(value["address"], bytes.fromhex(value["key"]))
 
-    @staticmethod
-    def remove(directory: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(directory, CONTACT))
-        Presence.remove(directory)
+    def remove(self, directory: str) -> None:
+        """Remove the file, unless the directory is that of another run by now."""
+        found = self.read(directory)
+        if found is not None and found.key == self.key:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, CONTACT))
+            Presence.remove(directory)
 
 
 def open_session(directory: str, contact: Contact, settings: RunSettings, worker: int | None) -> SocketSession:
@@ -130,6 +132,7 @@ class _CoordinatorService:
         self._lock = threading.Lock()
         self._server: CoordinatorServer | None = None
         self._presence: Presence | None = None
+        self._contact: Contact | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
         _services.add(self)
@@ -143,7 +146,8 @@ class _CoordinatorService:
                 self._presence = Presence(self.directory, self.coordinator.settings.num_callers, new=True)
                 self._server = CoordinatorServer(self.coordinator, listener, key, self._presence)
                 self.coordinator.on_change = self._server.wake
-                Contact(address, key).write(self.directory)
+                self._contact = Contact(address, key)
+                self._contact.write(self.directory)
 
     def serve(self) -> None:
         """Answer processes from now on, in a separate thread."""
@@ -169,7 +173,8 @@ class _CoordinatorService:
                 self._server.close()
             elif self._thread is not threading.current_thread():
                 self._thread.join()
-            Contact.remove(self.directory)
+            if self._contact is not None:
+                self._contact.remove(self.directory)
 
     def _abandon(self) -> None:
         if self._server is not None:

@@ -128,7 +128,8 @@ def main() -> None:
     key = new_key()
     presence = Presence(directory, settings.num_callers, new=True)
     server = CoordinatorServer(coordinator, listener, key, presence)
-    Contact(address, key).write(directory)
+    contact = Contact(address, key)
+    contact.write(directory)
     sys.stdout.write("ready\n")
     sys.stdout.close()
     give_up_at = monotonic() + NO_CALLER_LIMIT
@@ -148,7 +149,7 @@ def main() -> None:
         if not coordinator.over:
             left = {**coordinator.state(), "seed": coordinator.seed, "settings": settings.as_json()}
             write_atomically(kept, json.dumps(left).encode(), 0o600)
-        Contact.remove(directory)
+        contact.remove(directory)
         server.close()
         presence.close()
         coordinator.close()

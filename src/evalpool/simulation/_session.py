@@ -75,6 +75,11 @@ def who_am_i() -> str:
     return f"process {os.getpid()}, thread {threading.current_thread().name}"
 
 
+def _told_next(error: SimulationError) -> MemberLost | None:
+    """What the next call is told of a run that has broken, before it evaluates anything."""
+    return MemberLost(*error.args) if isinstance(error, MemberLost) else None
+
+
 class ThreadSession:
     """A caller in the process of the coordinator."""
 
@@ -92,6 +97,7 @@ class ThreadSession:
         self._condition = threading.Condition(coordinator.lock)
         self._replies: list[Reply] = []
         self._woken = False
+        self._lost: MemberLost | None = None
         self._evaluating = False
         self.closed = False
         self.member = Caller(who_am_i(), self._deliver, self._wake)
@@ -123,11 +129,14 @@ class ThreadSession:
                 if self._replies:
                     reply = self._replies.pop(0)
                     if isinstance(reply, SimulationError):
+                        self._lost = _told_next(reply)
                         raise reply
                     return reply
             self._coordinator.tick()
 
     def look(self) -> None:
+        if self._lost is not None:
+            raise MemberLost(*self._lost.args)
         if self._replies:
             self._reply()
             self.over = True
@@ -181,6 +190,7 @@ class SocketSession:
         self._directory = directory
         self._presence: Presence | None = None
         self._noticed = 0
+        self._lost: MemberLost | None = None
         self.closed = False
         who = {"name": who_am_i(), "worker": worker, "settings": settings.as_json()}
         self._send_json(Kind.JOIN, who)
@@ -193,6 +203,8 @@ class SocketSession:
         self._noticed = self._presence.noticed(self.worker)
 
     def look(self) -> None:
+        if self._lost is not None:
+            raise MemberLost(*self._lost.args)
         if not (self._presence is not None and self._presence.flags[self._noticed]):
             return
         try:
@@ -242,14 +254,16 @@ class SocketSession:
     def _check(self, kind: int, content: bytes) -> None:
         if kind in (Kind.REFUSED, Kind.WRONG, Kind.LOST):
             said = from_json(content)
-            error = getattr(evalpool.errors, said["error"], SimulationError)
-            raise error(said["text"])
+            error = getattr(evalpool.errors, said["error"], SimulationError)(said["text"])
+            self._lost = _told_next(error)
+            raise error
 
     def _coordinator_lost(self) -> SimulationError:
-        return MemberLost(
+        self._lost = MemberLost(
             f"The coordinator of the run in {self._directory} has ended: its process ended or was killed. The "
             "completed evaluations are in the run's log."
         )
+        return self._lost
 
     def close(self) -> None:
         if self.closed:

@@ -42,6 +42,14 @@ class WaitingCalls:
             if call.member is not None:
                 call.member.deliver(reply)
 
+    def let_pass_at(self, moment: float) -> None:
+        """Time alone lets somebody pass at this moment of the monotonic clock: one of the callers is to look then."""
+        self.wake_at = moment
+        for call in self.calls.values():
+            if call.member is not None:
+                call.member.wake()
+                break
+
     def deadline(self) -> float:
         """Return when to `look` next, by the monotonic clock; infinity for never."""
         for call in self.calls.values():

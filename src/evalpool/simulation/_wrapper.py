@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from evalpool._clock import perf_counter
 from evalpool.errors import RunExists, SimulationError, WrongMode
@@ -28,6 +28,8 @@ from evalpool.simulation._thinking import Overhead, Thinking
 from evalpool.simulation._wrapper_loop import AskTellRun
 
 __all__ = ["ObjectiveFuncWrapper"]
+
+Self = TypeVar("Self", bound="ObjectiveFuncWrapper")
 
 SENTINEL = float(1 << 30)
 """What a call gets for each objective and for the runtime when the run is over: worse than any loss."""
@@ -321,9 +323,14 @@ class ObjectiveFuncWrapper:
             return self._sentinel()
         with session.busy:
             try:
-                return self._call(session, eval_config, fidels, config_id, data_to_scatter)
+                results = self._call(session, eval_config, fidels, config_id, data_to_scatter)
+                self.after_evaluation()
+                return results
             finally:
                 self._thinking.returned(session)
+
+    def after_evaluation(self) -> None:
+        """For subclasses: called at the end of each call, in its thread, before its next decision is measured."""
 
     def _call(
         self,
@@ -389,11 +396,18 @@ class ObjectiveFuncWrapper:
         if self._run is not None:
             self._run.leave()
 
-    def _one_per_worker(self) -> list[ObjectiveFuncWrapper]:
-        """Return one wrapper for each caller."""
-        assert self._run is not None
-        host = self._run.host
-        assert host is not None
+    def per_caller(self: Self) -> list[Self]:
+        """This wrapper for each of its callers alone, worker by worker; with `batch_size` there is one caller.
+
+        Raises:
+            WrongMode: it is not called, or is one worker already. It is a `NotImplementedError`.
+        """
+        host = None if self._run is None else self._run.host
+        if host is None:
+            raise WrongMode(
+                "This wrapper is not of several callers: make it in this process, without ask_and_tell and "
+                "launch_multiple_wrappers_from_user_side."
+            )
         wrappers = []
         for worker in range(self._settings.num_callers):
             wrappers.append(copy.copy(self))

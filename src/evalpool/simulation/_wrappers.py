@@ -45,4 +45,4 @@ def get_multiple_wrappers(
     For optimisers that take a worker object each. The coordinator is in this process, and the run ends with the last
     of the wrappers here. The arguments are those of `ObjectiveFuncWrapper`.
     """
-    return ObjectiveFuncWrapper(**locals())._one_per_worker()  # locals() has only the arguments here
+    return ObjectiveFuncWrapper(**locals()).per_caller()  # locals() has only the arguments here
