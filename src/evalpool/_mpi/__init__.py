@@ -1,1 +1,1 @@
-"""What evaluators and storages on MPI share: our communicators, and how one waits for messages."""
+"""What evaluators and storages on MPI share: our communicators, and the polling for messages."""

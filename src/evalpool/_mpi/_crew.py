@@ -1,8 +1,8 @@
-"""The ranks of one communicator, met once: three communicators of our own, and who is on them.
+"""Our three communicators over the ranks of one communicator, and which ranks those are.
 
-They are duplicates, so that no message of ours meets one of the program's. They live as long as the process: every
-evaluator and storage on the same communicator uses them again, told apart by message tags, so that after the first
-nothing here is collective, and nothing needs a collective end.
+They are duplicates, so that our messages never mix with the program's. They live as long as the process: every
+evaluator and storage on the same communicator uses them, with different message tags. So after the first use nothing
+here is collective, not even the end.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = ["CREW", "TAG", "Crew", "Member", "crew_named", "crew_of", "has_runner
 logger = get_logger()
 
 CREW = 0
-"""The tag of what concerns the ranks themselves: the tag of an evaluator, on orders: it is closed (`CREW`: all are, go
-home); and on work, to the root: the rank has nothing more to do with one that was closed."""
+"""The tag of messages about evaluators; each contains an evaluator's tag. On `orders`: the evaluator is closed (for
+`CREW` itself: all are, and the rank ends its serving). On `work`, to the root: the rank is done with a closed one."""
 TAG = struct.Struct("<q")
 FAREWELL = 3.0
 """Seconds that the root's process waits at its end for ranks that still run a job of a closed evaluator."""
 
 PIECE = 1 << 26
-"""Bytes. A message of just so many goes on in the next one from the same sender with the same tag; a shorter one is the
-last. Open MPI counts the bytes of a message in an int, and refuses 2 GiB."""
+"""Bytes. A message of exactly this size continues in the next one from the same sender with the same tag; a shorter one
+is the last. Open MPI counts the bytes of a message in an int, and refuses 2 GiB."""
 TAGS = 16_000
-"""Evaluators, or storages, that are told apart; MPI promises tags up to 32767."""
+"""How many evaluators and storages have different tags; MPI guarantees tags up to 32767."""
 
 
 class Member(NamedTuple):
@@ -62,7 +62,7 @@ def load_mpi() -> Any:
 
     Raises:
         MissingExtra: mpi4py is not installed.
-        BackendError: it finds no MPI library; MPI was initialised without ``MPI_THREAD_MULTIPLE``.
+        BackendError: there is no MPI library, or MPI was initialised without ``MPI_THREAD_MULTIPLE``.
     """
     try:
         from mpi4py import MPI
@@ -82,15 +82,15 @@ def load_mpi() -> Any:
     if level < MPI.THREAD_MULTIPLE:
         names = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED", MPI.THREAD_SERIALIZED: "SERIALIZED"}
         raise BackendError(
-            f"MPI was initialised with MPI_THREAD_{names[level]}, and evalpool needs MPI_THREAD_MULTIPLE: a thread "
-            "beside yours does its messages. Let mpi4py initialise MPI by its default (no mpi4py.rc.thread_level) or "
-            "use an MPI library that has it."
+            f"MPI was initialised with MPI_THREAD_{names[level]}, but evalpool needs MPI_THREAD_MULTIPLE, because it "
+            "sends messages in a thread of its own. Let mpi4py initialise MPI by its default (no "
+            "mpi4py.rc.thread_level), or use an MPI library that has this level."
         )
     return MPI
 
 
 class Posted:
-    """A message that is on its way. Not for two threads at a time, as MPI forbids that of a request."""
+    """A message that is being sent. Only one thread at a time may use it, as MPI demands for requests."""
 
     __slots__ = ("_requests", "data")
 
@@ -98,20 +98,20 @@ class Posted:
         self._requests, self.data = requests, data
 
     def is_sent(self) -> bool:
-        """Has MPI no need of it any more?"""
+        """Whether MPI does not need the data any more."""
         while self._requests and self._requests[-1].Test():
             self._requests.pop()
         return not self._requests
 
 
 class Crew:
-    """Our communicators over a group of ranks. Made by all of them together.
+    """Our communicators over a group of ranks. All ranks construct it together.
 
     Attributes:
-        work: jobs to the ranks; outcomes and records to the root.
-        orders: what must not wait behind jobs: stop, steal back, close.
-        logs: requests to a storage's log, and answers.
-        members: by rank.
+        work: carries jobs to the ranks, and outcomes and records to the root.
+        orders: carries what must not wait behind jobs: stop, steal back, close.
+        logs: carries requests to a storage's log, and answers.
+        members: the ranks, by number.
     """
 
     def __init__(self, comm: Any, root: int) -> None:
@@ -130,18 +130,18 @@ class Crew:
         self._send_lock = threading.Lock()
         self.one_host = len({member.host for member in self.members}) == 1
         self.at_end: list[Callable[[], None]] = []  # called when this process ends, the last one first
-        self._owing: set[tuple[int, int]] = set()  # (rank, tag): at its close the rank ran a job of it
+        self._owing: set[tuple[int, int]] = set()  # (rank, tag): the rank ran a job when this evaluator was closed
         self.exit_code = 1  # of the whole run, if a rank must be ended by force
-        self.server: Any = None  # of jobs, on a rank that serves
+        self.server: Any = None  # the `Rank`, on a rank that serves
         self.is_aborting = False
         atexit.register(self.part)
         _watch_finalize(self.mpi)
 
     def _check_versions(self) -> None:
-        """All ranks see the same list, so all raise or none."""
+        """Raise if versions differ. All ranks see the same list, so all raise or none."""
         first = self.members[0]
         for member in self.members:
-            # Pickles and bytecode travel between ranks: patch releases of Python agree on both.
+            # Ranks exchange pickles and bytecode, which patch releases of Python do not change.
             if (member.evalpool, member.python.split(".")[:2]) != (first.evalpool, first.python.split(".")[:2]):
                 raise BackendError(
                     f"The ranks run different versions: rank {first.rank} on {first.host} has evalpool "
@@ -155,11 +155,11 @@ class Crew:
         return [rank for rank in range(self.size) if rank != self.root]
 
     def dead_rank(self) -> Member | None:
-        """A rank of this host whose process has ended, as far as its processes are seen from here."""
+        """Return a rank of this host whose process has ended; None if there is none, or its process cannot be seen."""
         return next((member for member in self._seen if not psutil.pid_exists(member.pid)), None)
 
     def next_tag(self) -> int:
-        """A tag for one more evaluator or storage. Counted alike on all ranks where all make it together."""
+        """Return a tag for a new evaluator or storage. All ranks count in the same way if all make it together."""
         return next(self._tags) % TAGS + 1
 
     def send(self, comm: Any, data: Any, rank: int, tag: int) -> None:
@@ -167,16 +167,16 @@ class Crew:
         self.keep(self.post(comm, data, rank, tag))
 
     def post(self, comm: Any, data: Any, rank: int, tag: int) -> Posted | None:
-        """Begin to send bytes; the answer, if there is one, is for `keep` or `wait_until_sent`."""
+        """Begin to send bytes. Pass the result to `keep` or `wait_until_sent`; None if the message is sent already."""
         if len(data) < PIECE:
             request = comm.Isend([data, self.mpi.BYTE], rank, tag)
-            return None if request.Test() else Posted([request], data)  # small ones are on their way at once
+            return None if request.Test() else Posted([request], data)  # small messages are sent at once
         view = memoryview(data)
-        starts = range(0, len(view) + 1, PIECE)  # the last piece is shorter than the others, if need be empty
+        starts = range(0, len(view) + 1, PIECE)  # the last piece is shorter than the others, and may be empty
         return Posted([comm.Isend([view[at : at + PIECE], self.mpi.BYTE], rank, tag) for at in starts], data)
 
     def keep(self, posted: Posted | None) -> None:
-        """Let what was posted go out in its own time, as the receiver takes it."""
+        """Keep a posted message alive until the receiver has taken it, without waiting."""
         if posted is not None:
             with self._send_lock:
                 self._sending.append(posted)
@@ -184,10 +184,10 @@ class Crew:
                     self._sending.popleft()
 
     def wait_until_sent(self, posted: Posted | None, given_up: Callable[[], bool]) -> None:
-        """Wait until the receiver has what was posted, or is known not to want it any more."""
+        """Wait until the receiver has the message, or `given_up` says that it does not need it any more."""
         if posted is None:
             return
-        # Each look moves a large message on by a fragment: no pauses between.
+        # Each poll sends one more fragment of a large message, so there are no pauses between polls.
         polling = PollingBackoff(lambda: given_up() or posted.is_sent(), len(posted.data) >= PIECE)
         while not polling.wait():
             pass
@@ -195,7 +195,7 @@ class Crew:
             self.keep(posted)
 
     def receive(self, comm: Any, status: Any) -> bytearray:
-        """The message that a probe found; the caller is the only one who receives on `comm` with its tag."""
+        """Receive the message that a probe found; only the caller may receive on `comm` with this tag."""
         source, tag, count = status.Get_source(), status.Get_tag(), status.Get_count(self.mpi.BYTE)
         buffer = bytearray(count)
         comm.Recv([buffer, self.mpi.BYTE], source, tag)
@@ -208,22 +208,22 @@ class Crew:
         return buffer
 
     def abort(self, reason: str, code: int = 1) -> None:
-        """End all ranks at once with a word about why; for what would otherwise let somebody wait for ever."""
+        """End all ranks at once and print the reason. For errors after which another rank would wait for ever."""
         self.is_aborting = True
         self.tell(reason)
         self.mpi.COMM_WORLD.Abort(code)
 
     def tell(self, reason: str) -> None:
-        """A line on standard error about what this rank meets; what was printed before comes before it."""
+        """Print a line about this rank on standard error, after everything that was printed before."""
         line = f"evalpool: rank {self.rank} (process {os.getpid()} on {socket.gethostname()}): {reason}\n"
-        with contextlib.suppress(Exception):  # whatever stands there as a stream
+        with contextlib.suppress(Exception):  # sys.stdout may be any object
             sys.stdout.flush()
         os.write(2, line.encode(errors="replace"))
 
     def meet(self) -> None:
-        """Wait for all ranks, while other threads of this process go on with messages.
+        """Wait for all ranks, without blocking messages of other threads of this process.
 
-        A blocking call of MPI keeps them from it on MPICH, and those who come later may need an answer from here.
+        On MPICH a blocking call of MPI would block them, and ranks that come later may need an answer from here.
         """
         request = self.work.Ibarrier()
         polling = PollingBackoff(request.Test, False)
@@ -233,22 +233,22 @@ class Crew:
     # Ends.
 
     def close(self, tag: int, busy: list[int]) -> None:
-        """On the root: tell all ranks that an evaluator is closed (`CREW`: that they may go home).
+        """On the root: tell all ranks that an evaluator is closed (`CREW`: that they may end their serving).
 
         Args:
             tag: of the evaluator.
-            busy: the ranks that, as far as known, run a job of it.
+            busy: the ranks that are known to run a job of it.
         """
         self._owing.update((rank, tag) for rank in busy)
-        self._hear_farewells(CREW)  # those of evaluators closed before
+        self._hear_farewells(CREW)  # of evaluators that were closed before
         for rank in self.others:
             self.send(self.orders, TAG.pack(tag), rank, CREW)
 
     def part(self) -> None:
-        """At the end of this process: nobody is left hanging, neither here nor there. Idempotent.
+        """End this process's part, so that no rank waits for another one. A second call does nothing.
 
-        The root waits, for a bounded time, for ranks that run a job which nobody wants any more; a rank that cannot be
-        reached (C code that holds the GIL) is ended by force, and all others with it, as MPI knows no other way.
+        The root waits, for a limited time, for ranks that still run a job which is not needed any more. If a rank
+        cannot be interrupted (C code that holds the GIL), all ranks are ended by force; MPI cannot end a single one.
         """
         while self.at_end:
             self.at_end.pop()()
@@ -259,7 +259,7 @@ class Crew:
             ranks = sorted({rank for rank, _ in self._owing})
             logger.error(
                 "Rank(s) %s still run a job %s s after the evaluator was closed and cannot be interrupted; all ranks "
-                'are ended by force. isolation="process" avoids this.',
+                'are ended by force. Use isolation="process" to avoid this.',
                 ", ".join(map(str, ranks)),
                 FAREWELL,
             )
@@ -267,7 +267,7 @@ class Crew:
             self.mpi.COMM_WORLD.Abort(self.exit_code)
 
     def _hear_farewells(self, tags: int) -> bool:
-        """Take the last messages of ranks that were dismissed. Returns whether none is missing."""
+        """Take the last messages of ranks whose evaluator was closed. Returns whether all have come."""
         status = self.mpi.Status()
         while self.work.Iprobe(self.mpi.ANY_SOURCE, tags, status):
             rank, tag = status.Get_source(), status.Get_tag()
@@ -278,10 +278,10 @@ class Crew:
 
 
 def _watch_finalize(mpi: Any) -> None:
-    """Hear of `MPI_Finalize`, by whomever it is called, while MPI still works: once for this process.
+    """Be called at `MPI_Finalize`, whatever code calls it, while MPI still works; once per process.
 
-    The standard has it delete the attributes of COMM_SELF before anything else (MPI 4.1, 11.2.4). Where a script or a
-    library calls it, others would wait for messages that can no longer come.
+    By the standard, it first deletes the attributes of COMM_SELF (MPI 4.1, 11.2.4). If a script or a library calls it,
+    other ranks would wait for messages that cannot come any more.
     """
     global _finalize_key
     if _finalize_key is None:
@@ -293,8 +293,8 @@ def _on_finalize(comm: Any, key: int, value: Any) -> None:
     for crew in _all_crews():
         if crew.server is not None and crew.server.is_serving:
             crew.abort(
-                f"{crew.server.describe()} called MPI.Finalize(), after which this rank can neither run jobs nor tell "
-                'how they ended; all ranks are ended. Leave it out, or use isolation="process".'
+                f"{crew.server.describe()} called MPI.Finalize(), after which this rank can neither run jobs nor "
+                'report how they ended. So all ranks are ended. Remove the call, or use isolation="process".'
             )
         crew.part()
 
@@ -306,11 +306,11 @@ _of_runner: Crew | None = None
 
 
 def crew_of(comm: Any, root: int) -> Crew:
-    """The crew of a communicator, made by the first call, which all its ranks make together.
+    """Return the crew of a communicator. The first call makes it, and all its ranks must make that call together.
 
     Raises:
-        BackendError: it has one rank only; the ranks run different versions.
-        BadArgument: `comm` is no communicator of processes that are all in it; `root` is none of its ranks.
+        BackendError: it has only one rank, or the ranks run different versions.
+        BadArgument: `comm` is not an intracommunicator, or `root` is not one of its ranks.
     """
     MPI = load_mpi()
     if comm is None:
@@ -331,7 +331,7 @@ def crew_of(comm: Any, root: int) -> Crew:
             )
         return _of_runner
     for known, crew in _crews:
-        # A handle may be used again for other ranks after a Free.
+        # After a Free, the same handle may stand for other ranks.
         if known == comm and crew.root == root and MPI.Comm.Compare(comm, crew.work) == MPI.CONGRUENT:
             return crew
     crew = Crew(comm, root)
@@ -340,32 +340,32 @@ def crew_of(comm: Any, root: int) -> Crew:
 
 
 def one_rank_only(mpi: Any, command: str) -> str:
-    """What to do where MPI knows one rank only."""
+    """Return the message for a program in which MPI has only one rank."""
     tasks = launched_tasks()
     start = f"mpirun -n {max(4, tasks)} {command}"
     if tasks == 1 or mpi.COMM_WORLD.size > 1:
         return (
-            "There is one MPI rank only: nobody would run the jobs. Start the program with one rank for the search and "
-            f"one or more for the jobs: {start}"
+            "There is only one MPI rank, so no rank could run the jobs. Start the program with one rank for the search "
+            f"and one or more for the jobs: {start}"
         )
     library = " ".join(mpi.Get_library_version().split("\n")[0].rstrip(",\0").split())
     return (
         f"The launcher has started {tasks} tasks, and each of them is an MPI program of one rank: launcher and MPI "
-        f"library do not match. The library is {library}. Start it by its own mpirun ({start}), or let Slurm speak its "
-        "protocol: srun --mpi=pmi2 for MPICH, MVAPICH and Intel MPI, srun --mpi=pmix for Open MPI (srun --mpi=list "
-        "says which there are). MPI4PY_LIBMPI=/path/to/libmpi.so picks another library."
+        f"library do not match. The library is {library}. Start the program by this library's mpirun ({start}), or let "
+        "Slurm use its protocol: srun --mpi=pmi2 for MPICH, MVAPICH and Intel MPI, srun --mpi=pmix for Open MPI (srun "
+        "--mpi=list lists them). MPI4PY_LIBMPI=/path/to/libmpi.so selects another library."
     )
 
 
 def runner_crew(comm: Any) -> Crew:
-    """The crew of `python -m evalpool.mpi`, which all evaluators of the script use."""
+    """Make the crew of `python -m evalpool.mpi`, which all evaluators of the script use."""
     global _of_runner
     _of_runner = Crew(comm, 0)
     return _of_runner
 
 
 def crew_named(key: str) -> Crew | None:
-    """The crew of this name, if this process is in it."""
+    """Return the crew with this key, or None if this process is not in it."""
     return next((crew for crew in _all_crews() if crew.key == key), None)
 
 
@@ -374,5 +374,5 @@ def _all_crews() -> list[Crew]:
 
 
 def has_runner() -> bool:
-    """Does only the root run the script?"""
+    """Whether only the root runs the script."""
     return _of_runner is not None

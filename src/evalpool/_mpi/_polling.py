@@ -1,8 +1,8 @@
-"""Waiting for messages: MPI offers no event to sleep on, so one looks again and again, ever less often.
+"""Waiting for messages by polling, with growing pauses, because MPI has no event on which a thread can sleep.
 
-A blocking receive burns a core in the common implementations, and no other thread can end it. So a wait looks
-without pause for as long as the next message of a busy search usually takes, then sleeps between looks, the longer
-the longer it has waited: an answer comes late by a twentieth of the wait, or by `LONGEST`.
+A blocking receive uses a whole core in the common implementations, and no other thread can end it. So a wait polls
+without pause for as long as the next message of a busy search usually takes. Then it sleeps between polls; the pauses
+grow with the wait. So a message is noticed late by a twentieth of the wait, or by `LONGEST`.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from evalpool._clock import perf_counter
 __all__ = ["PollingBackoff"]
 
 SPIN = 0.0005
-"""Seconds of looking without a pause: several times the round trip of a short job."""
+"""Seconds of polling without a pause: several times the round trip of a short job."""
 FIRST, LONGEST = 0.00005, 0.002
-"""Seconds between two looks, after that."""
+"""The first and the longest pause after that, in seconds."""
 
 
 class PollingBackoff:
     """Waits until `look` finds something or `wake` is called. One thread waits at a time.
 
     Args:
-        look: returns whether there is something; costs about a microsecond.
-        busy: never sleep. It burns a core, and answers a tenth of a millisecond sooner.
-        expecting: may a message come at all? If not, the wait sleeps until it is woken.
+        look: returns whether a message is there; costs about a microsecond.
+        busy: whether never to sleep. That uses a whole core, and notices a message a tenth of a millisecond earlier.
+        expecting: returns whether any message may come. If not, the wait sleeps until `wake`.
     """
 
     def __init__(self, look: Callable[[], bool], busy: bool, expecting: Callable[[], bool] = lambda: True) -> None:
         self._look, self._busy, self._expecting = look, busy, expecting
         self._called = threading.Event()
         self.dormant = False
-        """Who makes a message possible must call `wake` then."""
+        """True while the wait sleeps until `wake`; code that makes a message possible must call it then."""
 
     def wake(self) -> None:
         """End the wait; from any thread."""
         self._called.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait, for `timeout` seconds at the most, or until woken; returns whether something is there."""
+        """Wait, at most `timeout` seconds, or until `wake`; return whether a message is there."""
         look, called, busy = self._look, self._called, self._busy
         if look():
             return True

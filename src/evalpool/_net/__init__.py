@@ -1,1 +1,1 @@
-"""Connections between programs: who listens for them, and how both sides prove that they know the key."""
+"""Connections between programs: listening, connecting, and how both sides prove that they know the key."""

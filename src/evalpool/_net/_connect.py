@@ -1,4 +1,4 @@
-"""The side that connects: reach who listens, and prove that both know the key."""
+"""The side that connects: it reaches a listener, and both prove that they know the key."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def connect(
     address: Address, key: bytes, hello: dict[str, Any] | None = None, *, packets: bool = False,
     within: float | None = None,
 ) -> socket.socket:  # fmt: skip
-    """A connection to who listens there and knows the key; its socket is a blocking one.
+    """Connect to a listener that knows the key; return a blocking socket.
 
     Args:
-        address: as `listen_locally` or `listen_at` gave it.
+        address: as `listen_locally` or `listen_at` returned it.
         key: of the listener.
-        hello: what it is told of us; JSON, 4 kB at the most.
-        packets: messages are kept apart, where local sockets can.
-        within: seconds that reaching and each answer may take; None waits as long as the other process lives, which
+        hello: what the listener is told about us; JSON, at most 4 kB.
+        packets: whether the socket keeps message boundaries, where local sockets can.
+        within: seconds that connecting and each answer may take; None waits as long as the other process lives, which
             may be stopped or busy.
 
     Raises:
-        ProofFailed: who listens there does not know the key, or says that we do not.
-        OSError: nobody listens there, or it is another user's, or is too slow.
+        ProofFailed: the listener does not know the key, or says that we do not.
+        OSError: there is no listener, it belongs to another user, or it is too slow.
     """
     pause = FIRST_PAUSE
     for again in reversed(range(TRIES)):
@@ -46,14 +46,14 @@ def connect(
             sock.close()
             raise
         sock.close()
-        if again:  # many came at once, and others were waiting; or it stops listening, which the next try shows
+        if again:  # many programs connected at once; or the listener is closing, which the next try shows
             time.sleep(pause * (1.0 + os.urandom(1)[0] / 256))
             pause *= 2
-    raise ConnectionResetError(f"who listens at {address} hung up {TRIES} times before it had proven itself")
+    raise ConnectionResetError(f"the listener at {address} closed the connection {TRIES} times before its proof")
 
 
 def _introduce(sock: socket.socket, key: bytes, hello: dict[str, Any]) -> bool:
-    """Prove ourselves; False if the other side hung up."""
+    """Exchange the proofs; False if the other side closed the connection."""
     challenge = _read(sock, len(CHALLENGE) + NONCE)
     if challenge is None:
         return False
@@ -66,9 +66,9 @@ def _introduce(sock: socket.socket, key: bytes, hello: dict[str, Any]) -> bool:
     if verdict is None:
         return False
     if verdict[:1] == REFUSED:
-        raise ProofFailed("who listens there does not accept our proof: the key is another listener's")
+        raise ProofFailed("the listener does not accept our proof: the key is another listener's")
     if verdict != expected:
-        raise ProofFailed("who listens there does not know the key")
+        raise ProofFailed("the listener does not know the key")
     return True
 
 

@@ -1,14 +1,14 @@
-"""One way in for programs that connect to us: accept, prove, hand over a socket.
+"""Accepts programs that connect to us: each must prove that it knows the key, then its socket is handed over.
 
 ::
 
-    connection ──► of another user? closed ──► challenged ──► proven ──► handed over, with what it said of itself
+    connection ──► of another user? closed ──► challenged ──► proven ──► handed over, with its hello
                                                    └──► silent, wrong, too much: closed
 
-What strangers can take is bounded. Before the proof a peer holds one descriptor and some hundred bytes, for `WITHIN`
-seconds at the most, and there are `MOST` of them at a time. When more are waiting, the one that has been silent for
-longest makes room after `GRACE`; who was turned out so, being one of us on a busy machine, connects again (`connect`).
-All of it is one loop, so a silent peer costs nobody a thread, and blocks none.
+Unproven peers can use only limited resources. Before its proof, a peer has one descriptor and some hundred bytes, for
+at most `WITHIN` seconds, and there are at most `MOST` such peers. If more are waiting, the oldest one is closed after
+`GRACE`. If that was a program of ours on a busy machine, it connects again (`connect`). All this is one loop, so a
+silent peer needs no thread and blocks none.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ logger = get_logger()
 WITHIN = 10.0
 """Seconds from accepting a peer to its proof."""
 MOST = 32
-"""Peers that have not proven themselves yet."""
+"""How many unproven peers there may be."""
 GRACE = 0.1
-"""Seconds that each of them has in any case. A proof takes less than a millisecond, on a busy machine some dozens."""
+"""Seconds that each of them has in any case. A proof takes less than a millisecond; on a busy machine, some dozens."""
 ACCEPT_AGAIN = 0.05
-"""Seconds until peers are accepted again where the system had no descriptor left."""
+"""Seconds until peers are accepted again, after the system had no descriptor left."""
 
 
 def new_key() -> bytes:
-    """A key for one listener."""
+    """Return a new key for one listener."""
     return secrets.token_bytes(32)
 
 
@@ -70,15 +70,15 @@ class _Unproven:
 
 
 class Handshakes:
-    """Accepts and proves, within a loop that is somebody's own.
+    """Accepts peers and checks their proofs, in a loop of the caller.
 
-    The loop watches the sockets that it was given to by `add`, calls `ready` for each that can be read, and then
-    `expire`, at `deadline` at the latest. One thread at a time.
+    The loop watches the sockets that it gets by `add`, calls `ready` for each that can be read, and then `expire`, by
+    `deadline` at the latest. One thread at a time.
 
     Args:
-        listening: the sockets where peers come; closed with this.
-        key: what they must know.
-        add, remove: called with each socket that is to be watched for reading, or no longer.
+        listening: the listening sockets; closed with this.
+        key: peers must prove that they know it.
+        add, remove: called with each socket that must be watched for reading, or not any more.
     """
 
     def __init__(
@@ -98,7 +98,10 @@ class Handshakes:
             add(sock)
 
     def ready(self, fd: int) -> Peer | None:
-        """One of the sockets can be read; who is proven by it, if somebody is. Its socket is a blocking one."""
+        """Handle a socket that can be read; return the peer whose proof is complete by that, if any.
+
+        The peer's socket is a blocking one.
+        """
         listening = self._listening.get(fd)
         if listening is not None:
             self._accept(listening)
@@ -107,11 +110,11 @@ class Handshakes:
         return None if unproven is None else self._read(unproven)
 
     def pending(self) -> bool:
-        """Is somebody about to prove itself, or waiting to be accepted?"""
+        """Whether a peer is unproven, or waits to be accepted."""
         return bool(self._unproven) or bool(can_read(*self._listening.values()))
 
     def deadline(self) -> float:
-        """When `expire` must be called, by the monotonic clock."""
+        """Return when `expire` must be called, by the monotonic clock."""
         oldest = next(iter(self._unproven.values()), None)
         times = [] if oldest is None else [oldest.since + WITHIN]
         if self._paused_until is not None:
@@ -119,7 +122,7 @@ class Handshakes:
         return min(times, default=math.inf)
 
     def expire(self) -> None:
-        """Close whose time is over, and accept again if that can be."""
+        """Close peers whose time is over, and accept again after a pause."""
         now = monotonic()
         while self._unproven:
             oldest = next(iter(self._unproven.values()))
@@ -140,14 +143,14 @@ class Handshakes:
             close_listening(sock)
 
     def abandon(self) -> None:
-        """In a forked child: close our copies; the parent goes on listening."""
+        """In a forked child: close our copies; the parent continues to listen."""
         for unproven in self._unproven.values():
             unproven.socket.close()
         for sock in self._listening.values():
             sock.close()
 
     def _accept(self, listening: socket.socket) -> None:
-        if self._paused_until is not None:  # by what was done since the loop looked
+        if self._paused_until is not None:  # the pause began after the loop had looked
             return
         if len(self._unproven) >= MOST:
             oldest = next(iter(self._unproven.values()))
@@ -158,11 +161,11 @@ class Handshakes:
             self._close(oldest, "others were waiting, and it had not proven itself yet")
         try:
             sock, _ = listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # it is gone again
+        except (BlockingIOError, ConnectionAbortedError):  # the peer has closed the connection already
             return
         except OSError as error:  # no descriptor or no memory is left
             if error.errno != errno.EMFILE or not make_room(MOST):
-                logger.warning("Connections wait to be accepted: %s", error)
+                logger.warning("Connections cannot be accepted for now: %s", error)
                 self._pause(monotonic() + ACCEPT_AGAIN)
             return
         user = user_at(sock)
@@ -175,7 +178,7 @@ class Handshakes:
             sock.setblocking(False)
             if sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.send(unproven.challenge.text)  # so little always fits
+            sock.send(unproven.challenge.text)  # it is small enough to fit always
             self._add(sock)
         except OSError as error:
             sock.close()
@@ -193,7 +196,7 @@ class Handshakes:
         try:
             data = sock.recv(challenge.wanted)
             if not data:
-                raise ProofFailed("it hung up")
+                raise ProofFailed("it closed the connection")
             hello = challenge.feed(data)
             if hello is None:
                 return None
@@ -201,7 +204,7 @@ class Handshakes:
         except BlockingIOError:
             return None
         except (OSError, ValueError) as error:
-            with contextlib.suppress(OSError):  # it is gone
+            with contextlib.suppress(OSError):  # the peer may have closed the connection
                 sock.send(REFUSED.ljust(VERDICT_BYTES, b"\0"))
             self._close(unproven, str(error))
             return None
@@ -219,7 +222,7 @@ class Handshakes:
         self._remove(unproven.socket)
 
     def _say(self, why: str) -> None:
-        # The first, the tenth, the hundredth: an attack must not fill the log either.
+        # Only the first, the tenth, the hundredth and so on are logged, so that an attack cannot fill the log.
         self._refused += 1
         count = self._refused
         if count == 10 ** (len(str(count)) - 1):
@@ -228,15 +231,15 @@ class Handshakes:
 
 
 class Listener:
-    """Handshakes in a thread of their own.
+    """`Handshakes` in a separate thread.
 
     Args:
-        listening: the sockets where peers come; closed with this.
-        on_peer: called in that thread with each peer that is proven, which is its own from then on; returns soon.
+        listening: the listening sockets; closed with this.
+        on_peer: called in that thread with each proven peer, which it owns from then on; must return soon.
         name: of the thread.
 
     Attributes:
-        key: what peers must know.
+        key: peers must prove that they know it.
     """
 
     def __init__(self, listening: Sequence[socket.socket], on_peer: Callable[[Peer], None], name: str) -> None:
@@ -270,7 +273,7 @@ class Listener:
         return True
 
     def _wait_a_little(self, error: BaseException) -> None:
-        """Whatever it is, the next peer is let in; not at once, for it may come again."""
+        """After an error, wait before the next peer is accepted, because the error may repeat."""
         time.sleep(ACCEPT_AGAIN)
 
     def _hand_over(self, peer: Peer) -> None:
@@ -281,7 +284,7 @@ class Listener:
             logger.exception("A connection to evalpool could not be taken over.")
 
     def close(self) -> None:
-        """Let nobody in any more. Idempotent."""
+        """Stop accepting peers. A second call does nothing."""
         if self._closing:
             return
         self._closing = True
@@ -292,14 +295,14 @@ class Listener:
         self._release()
 
     def abandon(self) -> None:
-        """In a forked child: close our copies. Called by itself after each fork."""
+        """In a forked child: close our copies. It is called automatically after each fork."""
         if not self._closing:
             self._closing = True
             self._handshakes.abandon()
             self._release()
 
     def _release(self) -> None:
-        self._selector.close()  # without unregistering: a forked child has its parent's
+        self._selector.close()  # without unregistering, because a forked child shares its parent's selector
         os.close(self._wake_in)
         os.close(self._wake_out)
 

@@ -2,15 +2,15 @@
 
 ::
 
-    who listens                                who connects
+    the listener                               the connecting program
     CHALLENGE nonce             ──►
                                 ◄──            nonce, proof, hello
     PROVEN, proof               ──►                                   or REFUSED
 
-A proof is the HMAC-SHA256 under the key of which side it is, both nonces and the hello. So the key is never on the
-wire, no proof is good a second time or for the other side, and who waits for a proof reads no more than `MOST_BYTES`
-of what a stranger sends. Nothing is unpickled; the hello is JSON. Nobody sends anything else before PROVEN, so no byte
-of what follows can be read too early, also on a stream.
+A proof is the HMAC-SHA256, under the key, of the side, both nonces and the hello. So the key is never sent, and a proof
+cannot be used twice or by the other side. From an unproven peer at most `MOST_BYTES` are read. Nothing is unpickled;
+the hello is JSON. Neither side sends anything else before PROVEN, so no later byte can be read too early, even on a
+stream.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_BYTES = _HEAD.size + MOST_HELLO
 
 
 class ProofFailed(ConnectionError):
-    """The other side does not know the key, or is no evalpool."""
+    """The other side does not know the key, or is not evalpool."""
 
 
 def _proof(key: bytes, side: bytes, challenge: bytes, nonce: bytes, hello: bytes) -> bytes:
@@ -43,7 +43,7 @@ def _proof(key: bytes, side: bytes, challenge: bytes, nonce: bytes, hello: bytes
 
 
 class Challenge:
-    """What who listens asks of one peer; fed with what came."""
+    """The listener's challenge to one peer; it is fed with the bytes that the peer sends."""
 
     __slots__ = ("_came", "_key", "_nonce", "verdict")
 
@@ -52,7 +52,7 @@ class Challenge:
         self._nonce = secrets.token_bytes(NONCE)
         self._came = b""
         self.verdict = b""
-        """To be sent, once `feed` has returned a hello."""
+        """The bytes to send after `feed` has returned a hello."""
 
     @property
     def text(self) -> bytes:
@@ -60,11 +60,11 @@ class Challenge:
 
     @property
     def wanted(self) -> int:
-        """How many bytes may come at the most. One more than allowed: who sends too many is known by it."""
+        """How many bytes to read at most: one more than allowed, to recognise a peer that sends too many."""
         return MOST_BYTES + 1 - len(self._came)
 
     def feed(self, data: bytes) -> dict[str, Any] | None:
-        """The hello of a peer that has proven itself; None: more has to come. Raises `ProofFailed`."""
+        """Take bytes; return the hello when the proof is complete, or None if more must come. Raises `ProofFailed`."""
         came = self._came = self._came + data
         if len(came) < _HEAD.size:
             return None
@@ -78,18 +78,18 @@ class Challenge:
             raise ProofFailed("it does not know the key")
         value = json.loads(hello)
         if not isinstance(value, dict):
-            raise ProofFailed("it does not say who it is")
+            raise ProofFailed("its hello is not a JSON object")
         self.verdict = PROVEN + _proof(self._key, b"listens", self._nonce, nonce, hello)
         return value
 
 
 def answer(key: bytes, challenge: bytes, hello: dict[str, Any]) -> tuple[bytes, bytes]:
-    """What who connects sends, and the verdict that it must get. Raises `ProofFailed` if that is no challenge."""
+    """Return what the connecting side sends, and the verdict that it must get. Raises `ProofFailed`."""
     if len(challenge) != len(CHALLENGE) + NONCE or not challenge.startswith(CHALLENGE):
-        raise ProofFailed("who listens there is no evalpool, or another version of it")
+        raise ProofFailed("the listener is not evalpool, or is another version of it")
     text = json.dumps(hello).encode()
     if len(text) > MOST_HELLO:
-        raise ValueError(f"a hello of {len(text)} bytes; {MOST_HELLO} are allowed.")
+        raise ValueError(f"The hello has {len(text)} bytes; {MOST_HELLO} are allowed.")
     asked, nonce = challenge[len(CHALLENGE) :], secrets.token_bytes(NONCE)
     sent = _HEAD.pack(nonce, _proof(key, b"connects", asked, nonce, text), len(text)) + text
     return sent, PROVEN + _proof(key, b"listens", asked, nonce, text)

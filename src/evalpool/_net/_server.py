@@ -1,4 +1,4 @@
-"""A thread for each peer that is let in: for questions and answers, of which each may take its time."""
+"""Questions and answers with one thread per peer, so that an answer may take long."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["AnswerServer"]
 logger = get_logger()
 
 END_WITHIN = 2.0
-"""Seconds that a thread which answers may take to end."""
+"""Seconds that an answering thread may take to end."""
 
 
 class AnswerServer:
     """Answers the programs of this host that know the key, until it is closed.
 
     Args:
-        answer: gets what a peer sent and returns what it gets, in the thread of that peer. What it raises ends that
-            peer's connection, and is logged.
+        answer: takes a peer's question and returns the answer, in the thread of that peer. If it raises, the error is
+            logged and the peer's connection is closed.
         name: of its threads.
 
     Attributes:
-        address: for `evalpool._net._connect.connect`, as `key`; what is sent then are frames of
+        address, key: for `evalpool._net._connect.connect`. Questions and answers are frames of
             `multiprocessing.connection.Connection`, as bytes.
     """
 
@@ -60,22 +60,22 @@ class AnswerServer:
                 raise
 
     def _serve(self, connection: Connection) -> bool:
-        """Answer one peer until it has gone, or what it asked raises: then it is told by the end. Returns False."""
+        """Answer one peer until it closes the connection, or an answer raises, which closes it. Returns False."""
         try:
             while True:
                 connection.send_bytes(self._answer(connection.recv_bytes()))
         except (OSError, EOFError):
-            return False  # the peer has gone, or we close
+            return False  # the peer or we have closed the connection
         except Exception:
-            logger.exception("A question to evalpool could not be answered; who asked it is told by the end.")
+            logger.exception("A question to evalpool could not be answered; the connection is closed.")
             return False
         finally:
-            with self._lock:  # `close` must not shut down what has this number next
+            with self._lock:  # `close` must not shut down another connection that gets this descriptor next
                 self._served.pop(connection, None)
                 connection.close()
 
     def close(self) -> None:
-        """End every connection and thread. Idempotent."""
+        """End every connection and thread. A second call does nothing."""
         self._listener.close()
         with self._lock:
             served = dict(self._served)
@@ -86,13 +86,13 @@ class AnswerServer:
                 thread.join(END_WITHIN)
 
     def _abandon(self) -> None:
-        """In a forked child: close our copies, or peers would wait for us when the parent has died."""
+        """In a forked child: close our copies; else peers would wait for us after the parent has died."""
         for connection in self._served:
             connection.close()
 
 
 def _shut_down(connection: Connection) -> None:
-    """Wake the thread that reads from it. Closing it would not."""
+    """Wake the thread that reads from a connection, which closing the connection would not do."""
     peer = socket.socket(fileno=connection.fileno())
     try:
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""Sockets by which programs find each other: how one listens, and which user is at the other end.
+"""Sockets for connections between programs: how to listen, and which user is at the other end.
 
 On Linux a local socket has a name and no file (unix(7), "abstract"), so nothing is left behind however a process ends;
-all users of the host see the name. Elsewhere it is a file in a directory that only this user enters, and on Windows a
-port of the loopback interface.
+all users of the host can see the name. Elsewhere it is a file in a directory that only this user can enter; on Windows,
+a port of the loopback interface.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 __all__ = ["Address", "close_listening", "kind_of", "listen_at", "listen_locally", "reach", "user_at"]
 
 Address = Any
-"""JSON: ``"@name"`` of a socket without a file, the path of one that has a file, or ``[host, port]``."""
+"""As JSON: ``"@name"`` of a socket without a file, the path of a socket with a file, or ``[host, port]``."""
 
 BACKLOG = 1024
 
 
 def listen_locally(*, packets: bool = False) -> tuple[socket.socket, Address]:
-    """A socket that only this host's programs reach, listening, and its address; `packets` as of `kind_of`."""
+    """Listen for programs of this host only; return the socket and its address. `packets` as in `kind_of`."""
     if not hasattr(socket, "AF_UNIX"):
         listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         return listening, list(listening.getsockname()[:2])
@@ -44,13 +44,13 @@ def listen_locally(*, packets: bool = False) -> tuple[socket.socket, Address]:
 
 
 def listen_at(host: str) -> tuple[socket.socket, Address]:
-    """A free port of one of this host's addresses."""
+    """Listen on a free port of one of this host's addresses; return the socket and its address."""
     listening = socket.create_server((host, 0), backlog=BACKLOG)
     return listening, list(listening.getsockname()[:2])
 
 
 def close_listening(listening: socket.socket) -> None:
-    """Close it, and remove its file."""
+    """Close a listening socket, and remove its file."""
     name = "" if listening.fileno() < 0 else listening.getsockname()
     listening.close()
     if isinstance(name, str) and name:  # a path; a name without a file is bytes
@@ -60,13 +60,13 @@ def close_listening(listening: socket.socket) -> None:
 
 
 def kind_of(address: Address, packets: bool) -> int:
-    """The type of socket there. `packets`: each message apart, where local sockets can."""
+    """Return the type of the socket at an address. With `packets` it keeps message boundaries, where possible."""
     local_packets = packets and isinstance(address, str) and sys.platform == "linux"
     return socket.SOCK_SEQPACKET if local_packets else socket.SOCK_STREAM
 
 
 def reach(address: Address, kind: int, within: float | None) -> socket.socket:
-    """A connection to who listens there, which is of this user if the system tells. Raises `OSError`."""
+    """Connect to a listener, which must be of this user or root, if the system can tell. Raises `OSError`."""
     if not isinstance(address, str):
         sock = socket.create_connection(tuple(address), within)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,7 +85,7 @@ def reach(address: Address, kind: int, within: float | None) -> socket.socket:
 
 
 def user_at(sock: socket.socket) -> int | None:
-    """The user of the process at the other end, as the system knows it; None where it does not tell."""
+    """Return the user of the process at the other end; None if the system cannot tell."""
     if sock.family != getattr(socket, "AF_UNIX", None) or not hasattr(socket, "SO_PEERCRED"):
         return None
     _, user, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
@@ -93,7 +93,7 @@ def user_at(sock: socket.socket) -> int | None:
 
 
 def trusted(user: int) -> bool:
-    """Ourselves, or root, which could read our memory anyway."""
+    """Whether a user is this process's own, or root, who could read our memory anyway."""
     return user in (os.geteuid(), 0)
 
 

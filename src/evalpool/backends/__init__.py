@@ -1,7 +1,7 @@
-"""The engines, and the evaluators on them; they are imported when first used.
+"""The engines and their evaluators; they are imported at the first use.
 
-For writers of engines: a `Backend` runs an `Attempt` at a job and reports it to its `Port`. `RemoteCall`, `Line` and
-`read_outcome` are for workers that do not share this process's memory, with what `Port.setup` makes.
+For writers of engines: a `Backend` runs an `Attempt` of a job and reports it to its `Port`. `RemoteCall`, `Line` and
+`read_outcome` are for workers that do not share this process's memory; they use the result of `Port.setup`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Any `concurrent.futures.Executor`; and, once for every engine with futures, the step from a future to a report."""
+"""The backend on any `concurrent.futures.Executor`; it turns futures into reports for every engine that has futures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["ExecutorBackend", "ExecutorEvaluator"]
 
 
 class _Unpicklable(Exception):
-    """The configuration is; the pool is well."""
+    """The configuration cannot be pickled; nothing is wrong with the executor."""
 
 
 class ExecutorBackend(Backend):
-    """An executor of `concurrent.futures`, or of their form; each attempt is one future.
+    """An executor of `concurrent.futures`, or one with the same methods; each attempt is one future.
 
     Args:
-        executor: an object with ``submit(function, *args) -> Future``; the caller's, who shuts it down.
+        executor: an object with ``submit(function, *args) -> Future``; the caller must shut it down.
     """
 
     def __init__(self, executor: Any = None) -> None:
@@ -45,13 +45,13 @@ class ExecutorBackend(Backend):
         self._executor = executor
         self._is_local = isinstance(executor, ThreadPoolExecutor)
         self.workers_are = "threads" if self._is_local else "processes"
-        # The end of one MPI rank is the end of all, and what an executor's threads end is this process.
+        # If one MPI rank ends, all do; and a job in a thread that ends its process ends this one.
         self.jobs_are_isolated = not self._is_local and not type(executor).__module__.startswith("mpi4py")
         if not self._is_local:
             refuse_if_patched(f"ExecutorEvaluator on a {type(executor).__name__}")
         self._futures: dict[Attempt, Any] = {}
         self._line: Line | None = None
-        self._guard = Guard("The step from a future to a report")
+        self._guard = Guard("Reporting a future's outcome")
 
     def start(self, port: Port) -> None:
         self._port = port
@@ -103,7 +103,7 @@ class ExecutorBackend(Backend):
         future.add_done_callback(partial(self._on_future, attempt))
 
     def _on_future(self, attempt: Attempt, future: Any) -> None:
-        """The step from a future to a report; in whichever thread the engine calls."""
+        """Report the outcome of a future; in any thread of the executor."""
         try:
             self._futures.pop(attempt, None)
             outcome = self._outcome(future)
@@ -122,13 +122,13 @@ class ExecutorBackend(Backend):
             return failed(FailureKind.WORKER_DIED, self._about_pool(error))
         except CancelledError:
             return failed(FailureKind.CANCELLED, "cancelled before it ran")
-        except BaseException as error:  # noqa: BLE001  an engine may raise anything; it is this job's outcome
+        except BaseException as error:  # noqa: BLE001  an executor may raise anything; it is this job's outcome
             text = f"{type(self._executor).__name__} failed: {describe_exception(error, error.__traceback__)}"
             return failed(FailureKind.WORKER_DIED, text)
         return result if isinstance(result, Outcome) else self._on_our_clock(read_outcome(result))
 
     def _lose(self, attempt: Attempt, error: BaseException) -> None:
-        """Something that nobody foresaw was raised on the way of this attempt: it ends with that, if it has not yet."""
+        """End an attempt after an unexpected error of ours, unless it has ended."""
         self._guard.caught(error)
         text = f"evalpool lost the job by an error of its own.\n{describe(error)}"
         self._port.report([(attempt, failed(FailureKind.WORKER_DIED, text))])
@@ -139,8 +139,8 @@ class ExecutorBackend(Backend):
 
     def _about_pool(self, error: BaseException) -> str:
         return (
-            f"{type(self._executor).__name__} is broken: {type(error).__name__}: {error}. It runs no more jobs; the "
-            "process backend replaces a worker that dies and goes on."
+            f"{type(self._executor).__name__} is broken: {type(error).__name__}: {error}. It runs no more jobs. The "
+            "process backend would replace a worker that dies, and continue."
         )
 
     def force_stop(self, attempt: Attempt) -> bool:
@@ -157,13 +157,13 @@ class ExecutorBackend(Backend):
 class ExecutorEvaluator(Evaluator):
     """Runs run-functions on an executor that the caller made and will shut down: loky, dask, parsl, mpi4py.futures.
 
-    What an executor cannot do, this cannot: a running job is not stopped by force (over its timeout it is reported in
-    time, and its slot is free again when it ends), and a dead worker of a standard process pool breaks that pool, so
-    that all later jobs fail. The process backend has neither limit.
+    It has the limits of the executor. A running job cannot be stopped by force: after its timeout it is reported in
+    time, but its slot is free again only when it ends. If a worker of a standard process pool dies, that breaks the
+    pool, and all later jobs fail. The process backend has neither limit.
 
     Args:
         executor: an object with ``submit(function, *args) -> Future``.
-        num_workers: how many jobs are handed over at a time; None for the executor's own number of workers.
+        num_workers: how many jobs the executor gets at a time; None for the executor's own number of workers.
     """
 
     backend_class = ExecutorBackend

@@ -1,9 +1,9 @@
-"""One job on a worker of an engine that is not ours: what it is called with, and its line to the evaluator.
+"""One job on a worker of a foreign engine: the function that the engine calls, and its line to the evaluator.
 
-`concurrent.futures`, Ray and their like call a function somewhere. That function is a `RemoteCall`: it holds
-the pickled task, unpickles it once per worker process, and returns the outcome as bytes, so that neither a
-strange configuration nor a strange result can upset the engine. Records and requests to stop take a
-connection of their own, opened at the first need: most run-functions never do.
+`concurrent.futures` and similar engines call a function somewhere. That function is a `RemoteCall`: it holds the
+pickled task, unpickles it once per worker process, and returns the outcome as bytes, so that no configuration and no
+result can break the engine. Records and requests to stop use a separate connection. It is opened at the first need,
+since most run-functions do not need it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Line", "RemoteCall", "on_our_clock", "read_outcome"]
 logger = get_logger()
 
 LineAddress = tuple[Address, bytes]
-"""Where a line listens, and the key that both sides must have."""
+"""The address at which a line listens, and the key that both sides must have."""
 
 
 class RemoteCall:
@@ -45,7 +45,7 @@ class RemoteCall:
     ) -> None:
         self._origin, self._task = origin, task
         self._storage, self._advice, self._line = storage, advice, line
-        # Not of the task alone: the same function may be evaluated for another storage, by another evaluator.
+        # Not only of the task: another evaluator may run the same function with another storage.
         digest = hashlib.blake2b(task, digest_size=16)
         digest.update(storage or b"")
         digest.update(repr(line).encode())
@@ -75,13 +75,13 @@ class RemoteCall:
             task = pickle.loads(self._task)
             worker = Worker(f"{socket.gethostname()}-{os.getpid()}", socket.gethostname(), os.getpid())
             known = task, _RemoteChannel(self._line, self._storage, self._advice), worker
-            _unpacked.clear()  # a pool is used by one evaluator at a time; keep no other's arrays
+            _unpacked.clear()  # one evaluator uses an executor at a time; do not keep the arrays of another
             _unpacked[self._digest] = known
         return known
 
 
 _unpacked: dict[bytes, tuple[Task, _RemoteChannel, Worker]] = {}
-"""In a worker: the task it was last sent."""
+"""In a worker: the task that it got last."""
 
 
 class _RemoteChannel:
@@ -116,7 +116,7 @@ class _RemoteChannel:
             return self._exchange(question)
 
     def _exchange(self, question: tuple[Any, ...]) -> bool:
-        """Under the lock: one question and its answer; no, where nobody can be asked."""
+        """Under the lock: send one question and return its answer; False if the evaluator cannot be reached."""
         if self._line is None:
             return False
         try:
@@ -127,7 +127,7 @@ class _RemoteChannel:
             return bool(pickle.loads(self._connection.recv_bytes()))
         except (OSError, EOFError) as error:
             logger.warning(
-                "The evaluator cannot be reached at %s (%s): what this worker records is lost, and jobs here "
+                "The evaluator cannot be reached at %s (%s): the records of this worker are lost, and its jobs "
                 "cannot be asked to stop.",
                 self._line[0],
                 error,
@@ -135,7 +135,7 @@ class _RemoteChannel:
             self._line = None
             return False
         except BaseException:
-            # Interrupted: the answer may still come, and must not be taken for that of another question.
+            # Interrupted: the answer may still come, and must not be read as the answer to another question.
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
@@ -143,13 +143,13 @@ class _RemoteChannel:
 
 
 class Line:
-    """The evaluator's end: answers its workers' records and questions, in a thread per worker that asks.
+    """The evaluator's side: answers workers' records and questions, in one thread per worker that asks.
 
-    It listens to this host only, and to those only who have its key.
+    Only programs of this host that have its key can connect.
     """
 
     def __init__(self, port: Port) -> None:
-        self._port: Port = getattr(port, "_port", port)  # an evaluator is taken for its port
+        self._port: Port = getattr(port, "_port", port)  # given an evaluator, use its port
         self._stops: set[tuple[int, int]] = set()  # the attempts that a stopper ended
         self._server = AnswerServer(self._answer, "evalpool-line")
         self.address: LineAddress = (self._server.address, self._server.key)
@@ -168,7 +168,7 @@ class Line:
         return pickle.dumps(answer)
 
     def forget(self, number: int, attempt: int) -> None:
-        """The attempt is over."""
+        """Drop what is kept of an attempt that has ended."""
         self._stops.discard((number, attempt))
 
     def close(self) -> None:
@@ -177,19 +177,19 @@ class Line:
 
 
 def read_outcome(payload: bytes) -> Outcome:
-    """The outcome from a `RemoteCall`'s bytes; a result that cannot be unpickled is a failure."""
+    """Return the outcome from a `RemoteCall`'s bytes; a result that cannot be unpickled is a failure."""
     try:
         outcome = pickle.loads(payload)
     except BaseException as error:  # noqa: BLE001  a result's own code may raise anything
         text = f"The result could not be unpickled here: {describe_exception(error, error.__traceback__)}"
         return failed(FailureKind.UNPICKLABLE, text)
     if not isinstance(outcome, Outcome):
-        return failed(FailureKind.INVALID_OUTPUT, f"a worker returned {type(outcome).__name__}, no outcome")
+        return failed(FailureKind.INVALID_OUTPUT, f"a worker returned {type(outcome).__name__} instead of an outcome")
     return outcome
 
 
 def on_our_clock(outcome: Outcome) -> Outcome:
-    """Times of another host's clock are of use as a duration only: it ended when we heard of it."""
+    """Convert times of another host's clock: only the duration is used, and the end is now."""
     if outcome.start is None or outcome.end is None:
         return outcome
     now = monotonic()

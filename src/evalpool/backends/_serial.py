@@ -1,4 +1,4 @@
-"""The calling thread itself: for debugging, for tables, and as the reference the others are compared to."""
+"""The backend on the calling thread: for debugging, for tables, and as the reference for the other backends."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["SerialBackend", "SerialEvaluator"]
 
 LEAVE = 1.0
-"""Seconds in which a coroutine that is cancelled at close may end."""
+"""Seconds that a coroutine which is cancelled at close may take to end."""
 
 
 class SerialBackend(Backend):
-    """The thread that waits for jobs runs them."""
+    """Runs jobs in the thread that waits for them."""
 
     waits = True
 
@@ -39,8 +39,8 @@ class SerialBackend(Backend):
         self._turn = threading.RLock()  # one thread works at a time; the others' gathers wait for it
         self._worker = Worker("serial", socket.gethostname(), os.getpid())
         self._threads: Threads | None = None
-        self._current: Attempt | None = None  # it stands first in the queue, and runs
-        self._beside: Attempt | None = None  # it runs in the thread beside
+        self._current: Attempt | None = None  # the running attempt, which is the first in the queue
+        self._beside: Attempt | None = None  # the attempt that runs in the other thread
         self._loop: TurningLoop | None = None
         self._tasks: dict[Attempt, asyncio.Task[None]] = {}
 
@@ -80,7 +80,7 @@ class SerialBackend(Backend):
             if port.has_deadlines:  # a job with a time limit came meanwhile
                 self._work_beside(port, turn)
                 return
-            attempt = queue[0]  # it stays there until it has been reported: an interrupt must not lose it
+            attempt = queue[0]  # it stays in the queue until it has been reported, so that no interrupt loses it
             self._current = attempt
             try:
                 if port.watches_starts:
@@ -102,7 +102,7 @@ class SerialBackend(Backend):
                         report([(attempt, failed(FailureKind.CANCELLED, f"interrupted by {by}"))])
                 raise
 
-    # In a thread beside, which can be given up.
+    # In another thread, which can be abandoned.
 
     def _work_beside(self, port: Port, turn: Turn) -> None:
         if self._threads is None:
@@ -115,10 +115,10 @@ class SerialBackend(Backend):
                     self._beside = self._queue.popleft()
                     self._threads.put(self._beside)
             if not turn.until_ended(self._beside):
-                return  # the next wait goes on with it
+                return  # the next wait continues with it
             self._beside = None
 
-    # On a loop of its own.
+    # On an event loop.
 
     def _turn_loop(self, port: Port, turn: Turn) -> None:
         from evalpool.backends._turning import TurningLoop
@@ -153,11 +153,11 @@ class SerialBackend(Backend):
 
     def ask_to_stop(self, attempt: Attempt) -> None:
         if attempt is self._current or self._port is None:
-            return  # it runs, and sees the request itself
+            return  # it runs, and will see the request itself
         try:
             self._queue.remove(attempt)
         except ValueError:
-            return  # it runs, and sees the request itself
+            return  # it runs, and will see the request itself
         self._port.report([(attempt, failed(FailureKind.CANCELLED, "cancelled before it ran"))])
 
     def force_stop(self, attempt: Attempt) -> bool:
@@ -177,10 +177,10 @@ class SerialBackend(Backend):
 class SerialEvaluator(Evaluator):
     """Runs run-functions in the calling thread, while it waits in `gather`.
 
-    A plain function runs one job at a time, whatever `num_workers`; of an async function up to `num_workers`
-    jobs interleave on an event loop of the evaluator's own. The debugger, `print` and thread-locals work as if
-    the function were called by hand. With a `job_timeout` or a `timeout` jobs run in a thread beside, which
-    can be given up, while the caller waits for it.
+    With a plain function, one job runs at a time, whatever `num_workers` is. With an async function, up to
+    `num_workers` jobs interleave on the evaluator's event loop. The debugger, `print` and thread-locals work as if the
+    function were called by hand. With a `job_timeout` or a `timeout`, jobs run in another thread, which can be
+    abandoned, while the caller waits for it.
     """
 
     backend_class = SerialBackend

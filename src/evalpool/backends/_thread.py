@@ -1,7 +1,7 @@
-"""Threads of this process: the engine on them, and the evaluator.
+"""The backend on threads of this process.
 
-The threads are our own because those of `concurrent.futures` cannot be given up: one that hangs would hold
-its place for ever and block the interpreter's end.
+It does not use `concurrent.futures`, whose threads cannot be abandoned: a thread that hangs would keep its place for
+ever and block the interpreter's end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = get_logger()
 
 
 class _Thread:
-    """One thread: what it runs, and whether it was given up."""
+    """One thread: the attempt that it runs, and whether it was abandoned."""
 
     __slots__ = ("abandoned", "attempt", "thread", "worker")
 
@@ -36,7 +36,7 @@ class _Thread:
 
 
 class Threads:
-    """A few threads that run attempts from one queue and report them; one that hangs can be replaced."""
+    """Some threads that run attempts from one queue and report them; a thread that hangs can be replaced."""
 
     def __init__(self, port: Port, count: int, name: str) -> None:
         refuse_queues_of_greenlets(port.name)
@@ -68,7 +68,7 @@ class Threads:
                 outcome = evaluate(attempt, worker)
                 one.attempt = None
                 report([(attempt, outcome)])
-                attempt = outcome = None  # type: ignore[assignment]  # nothing is kept while this thread waits
+                attempt = outcome = None  # type: ignore[assignment]  # keep no object alive while this thread waits
             except BaseException as error:  # noqa: BLE001  this thread has no caller
                 self._guard.caught(error)
                 lost, attempt, one.attempt = attempt, None, None
@@ -78,7 +78,7 @@ class Threads:
         return False
 
     def abandon(self, attempt: Attempt) -> bool:
-        """Give up the thread that runs this and start another in its place; False if none runs it."""
+        """Abandon the thread that runs an attempt and start another one; False if no thread runs it."""
         with self._lock:
             for index, one in enumerate(self._threads):
                 if one.attempt is attempt:
@@ -89,7 +89,7 @@ class Threads:
                 return False
         logger.warning(
             "Thread %s was abandoned and replaced: job %s did not stop when asked. A thread cannot be killed; it "
-            "goes on in the background until its run-function returns. Use the process backend for jobs that hang.",
+            "runs in the background until its run-function returns. Use the process backend for jobs that hang.",
             one.worker.name,
             attempt.job.id,
         )
@@ -97,7 +97,7 @@ class Threads:
         return True
 
     def stop(self) -> None:
-        """End the threads; those that run a job end after it."""
+        """End the threads; a thread that runs a job ends after it."""
         for _ in self._threads:
             self._queue.put(None)
         for one in self._threads:
@@ -106,7 +106,7 @@ class Threads:
 
 
 class ThreadBackend(Backend):
-    """As many threads of this process as there are workers."""
+    """Runs jobs in threads of this process, one per worker."""
 
     def start(self, port: Port) -> None:
         self._threads = Threads(port, port.num_workers, "thread")
@@ -125,10 +125,10 @@ class ThreadBackend(Backend):
 class ThreadPoolEvaluator(Evaluator):
     """Runs run-functions in threads of this process.
 
-    For work that waits (I/O, subprocesses) or releases the GIL (numpy, most C code). Nothing is pickled. A job
-    over its timeout is reported in time, but a thread cannot be killed: it is abandoned and replaced. A
-    run-function that takes the process down (segfault, `os._exit`) takes the search with it; use the
-    `ProcessPoolEvaluator` where that may happen.
+    For work that waits (I/O, subprocesses) or releases the GIL (numpy, most C code). Nothing is pickled. A job that
+    exceeds its timeout is reported in time, but its thread cannot be killed: it is abandoned and replaced. A
+    run-function that ends its process (segfault, `os._exit`) ends the search, too; use the `ProcessPoolEvaluator` if
+    that may happen.
     """
 
     backend_class = ThreadBackend

@@ -1,9 +1,9 @@
-"""An event loop that is turned by whoever waits, and left between two of its events.
+"""An event loop that the waiting thread runs, and that can be left between two of its events.
 
-asyncio's loop is not made to be left by an exception amidst its work: what it had taken from its queues would be lost,
-and an exception that a task ended with is printed when the task is collected. So a Ctrl-C is kept away while the loop
-works (`evalpool._interrupts`), and may come in two places: while it waits for events, where nothing is in its hands,
-and in a step of the user's code, which it ends.
+An exception must not leave asyncio's loop in the middle of its work: what it had taken from its queues would be lost,
+and an exception that ended a task is printed when the task is collected. So a Ctrl-C is deferred while the loop works
+(`evalpool._interrupts`). It may come in two places: while the loop waits for events, and in a step of the user's code,
+which it ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["TurningLoop"]
 
 
 class _OpenSelector(selectors.DefaultSelector):
-    """Waits with signals allowed; in slices, as a signal that comes right before a wait does not end it."""
+    """Waits with signals allowed; in slices, because a signal that comes just before a wait does not end the wait."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         with allow_signals():
@@ -30,7 +30,7 @@ class _OpenSelector(selectors.DefaultSelector):
 
 
 class TurningLoop:
-    """Tasks that go on while `turn` is called. One thread at a time."""
+    """Tasks that progress while `turn` is called. One thread at a time."""
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop(_OpenSelector())
@@ -40,24 +40,24 @@ class TurningLoop:
 
     @property
     def is_running(self) -> bool:
-        """Does some thread turn it?"""
+        """Whether a thread runs the loop."""
         return self._loop.is_running()
 
     def start(
         self, work: Coroutine[Any, Any, Any], done: Callable[[Any], None], interrupted: Callable[[], None]
     ) -> asyncio.Task[None]:
-        """Begin a task; it makes its first step when the loop is turned.
+        """Begin a task; it makes its first step at the next `turn`.
 
         Args:
-            work: the user's code. What it raises is an interrupt, which `turn` will raise.
+            work: the user's code. If it raises, that is an interrupt, which `turn` will raise.
             done: is called with what it returned.
-            interrupted: is called instead.
+            interrupted: is called instead if it was interrupted or cancelled.
         """
 
         async def run() -> None:
             try:
                 result = await _opened(work)
-            except BaseException as error:  # noqa: BLE001  a task that ended so would be printed at exit
+            except BaseException as error:  # noqa: BLE001  else asyncio would print it at exit
                 self._interrupt = error
                 interrupted()
             else:
@@ -77,7 +77,7 @@ class TurningLoop:
         return task
 
     def turn(self, deadline: float | None) -> None:
-        """Let all tasks go on until one has ended, or until `deadline` (`monotonic()`).
+        """Run all tasks until one has ended, or until `deadline` (`monotonic()`).
 
         Raises:
             KeyboardInterrupt: a Ctrl-C came while it waited, or ended a task.
@@ -99,11 +99,11 @@ class TurningLoop:
                 raise interrupt
 
     def cancel(self, task: asyncio.Task[None]) -> None:
-        """Cancel a task; any thread. It ends when the loop is turned."""
+        """Cancel a task; any thread. The task ends at the next `turn`."""
         self._loop.call_soon_threadsafe(task.cancel)
 
     def close(self, grace: float) -> None:
-        """Cancel all tasks and close the loop; a task that goes on after `grace` seconds is left where it stands."""
+        """Cancel all tasks and close the loop; a task that still runs after `grace` seconds is dropped."""
         self._here_or_beside(lambda: self._close(grace))
 
     def _close(self, grace: float) -> None:
@@ -121,7 +121,7 @@ class TurningLoop:
                 self._loop.close()
 
     def _here_or_beside(self, call: Callable[[], None]) -> None:
-        """Call in this thread; or, in a notebook's cell, whose loop runs in this thread, in one beside."""
+        """Call in this thread; or in another one, if an event loop runs in this thread, as in a notebook's cell."""
         if asyncio._get_running_loop() is None:
             call()
             return
@@ -130,7 +130,7 @@ class TurningLoop:
         def beside() -> bool:
             try:
                 call()
-            except BaseException as error:  # noqa: BLE001  it is raised where the call was made
+            except BaseException as error:  # noqa: BLE001  it is raised again in the calling thread
                 raised.append(error)
             return False
 
@@ -141,7 +141,7 @@ class TurningLoop:
 
 @types.coroutine
 def _opened(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Await `work` with signals allowed in its own steps, and only there."""
+    """Await `work` with signals allowed only during its own steps."""
     value: Any = None
     error: BaseException | None = None
     try:
@@ -155,7 +155,7 @@ def _opened(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
                 value, error = (yield awaited), None
             except GeneratorExit:
                 raise
-            except BaseException as cancelled:  # noqa: BLE001  it is for the user's code
+            except BaseException as cancelled:  # noqa: BLE001  it is raised in the user's code
                 error = cancelled
     finally:
         work.close()

@@ -80,7 +80,7 @@ def test_a_cluster_that_has_no_room_yet_is_waited_for_where_the_number_of_worker
     monkeypatch.setattr("evalpool.backends._pool._shortage.NO_WORKER_FOR", 0.2)
     with RayEvaluator(double, num_workers=1, resources_per_task={"later": 1}) as evaluator:
         evaluator.submit([{"x": 1}])
-        wait_until(lambda: "No node that is there can hold one" in caplog.text)
+        wait_until(lambda: "No node of the cluster is large enough" in caplog.text)
         later = nodes.add_node(num_cpus=1, resources={"later": 1}, object_store_memory=100_000_000)
         assert [job.objective for job in evaluator.gather()] == [2.0]
     nodes.remove_node(later)

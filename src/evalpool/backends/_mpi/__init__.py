@@ -1,4 +1,4 @@
-"""The MPI backend: the ranks of a communicator are the workers, over point-to-point messages of our own.
+"""The MPI backend: the ranks of a communicator are the workers, and get jobs by point-to-point messages.
 
 ::
 
@@ -6,11 +6,11 @@
       Pool.run ──jobs────────────────────────────────────────────work──► main thread: unpickle, call
                                    outcome, record ◄───────────reports── a frame each
       inbox ◄──── report ◄───────┘
-                                   stop, steal back, close ────orders──► a thread that looks every few ms
+                                   stop, steal back, close ────orders──► a thread that polls every few ms
 
 It is the pool of `evalpool.backends._pool` with a launcher of ranks (`_launcher`) and a transport of messages
-(`_transport`). `_evaluator` has the arguments, `_rank` what a serving rank does; `evalpool._mpi` has the communicators
-and how one waits where nothing wakes.
+(`_transport`). `_evaluator` has the arguments, `_rank` the code of a serving rank; `evalpool._mpi` has the
+communicators and the polling for messages.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The engine of MPI ranks: all take part in it, one searches, the others serve."""
+"""The engine on MPI ranks: one rank searches, and the others serve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RankBackend"]
 
 GRACE_AFTER_SIGTERM = 0.05
-"""Seconds. Open MPI's mpirun lets a quarter of a second pass from SIGTERM to SIGKILL, in which all must be recorded."""
+"""Seconds. Open MPI's mpirun sends SIGKILL a quarter of a second after SIGTERM; until then all must be recorded."""
 
 
 class RankBackend(PoolBackend):
@@ -52,7 +52,7 @@ class RankBackend(PoolBackend):
         self._comm, self._root = comm, root
         self._isolated, self._busy_wait = isolation == "process", busy_wait
         self.jobs_are_isolated = self._isolated
-        self._dismissed = True  # until there are ranks that wait for us
+        self._dismissed = True  # False while ranks serve this evaluator
         self._hears = contextlib.ExitStack()
 
     def open(self, wanted: int) -> int:
@@ -70,7 +70,7 @@ class RankBackend(PoolBackend):
 
     @property
     def rank(self) -> int:
-        """Of this process."""
+        """The rank of this process."""
         return self._crew.rank
 
     def serve(self) -> None:
@@ -78,19 +78,20 @@ class RankBackend(PoolBackend):
 
     @property
     def close_grace(self) -> float:  # type: ignore[override]
-        """Shorter where a launcher is about to kill all ranks."""
+        """As that of every pool; shorter if the MPI launcher is about to kill all ranks."""
         return GRACE_AFTER_SIGTERM if ended_by() == signal.SIGTERM else PoolBackend.close_grace
 
     def told_to_end(self) -> None:
-        """A SIGTERM after a rank has died is its launcher's end of all ranks, and no suspend.
+        """Do not suspend if SIGTERM came because a rank has died: then the MPI launcher ends all ranks.
 
-        What ran is then left as lost: were it suspended, each resume would run a job that kills its rank, for ever.
+        The running jobs then count as lost. If they were suspended, a job that kills its rank would be run by each
+        `resume`, for ever.
         """
         searches = self._crew.rank == self._crew.root
         dead = self._crew.dead_rank() if ended_by() == signal.SIGTERM and searches else None
         if dead is not None:
-            line = f"evalpool: rank {dead.rank} (process {dead.pid} on {dead.host}) has died; its launcher ends all."
-            os.write(2, f"{line} What ran is lost; with a durable storage, resume runs it again.\n".encode())
+            line = f"evalpool: rank {dead.rank} (process {dead.pid} on {dead.host}) has died; MPI ends all ranks."
+            os.write(2, f"{line} Running jobs are lost; with a durable storage, resume runs them again.\n".encode())
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -130,7 +131,7 @@ class RankBackend(PoolBackend):
         self._dismiss([])  # it may never have started
 
     def _dismiss(self, busy: list[int]) -> None:
-        """Let the ranks go on: home, or to the next evaluator."""
+        """Tell the ranks that this evaluator is closed: they continue the script, or serve another evaluator."""
         if not self._dismissed:
             self._dismissed = True
             self._crew.close(self._tag, busy)
@@ -139,13 +140,13 @@ class RankBackend(PoolBackend):
 
 
 def _check_workers(wanted: int, crew: Crew) -> int:
-    """How many ranks run jobs: -1 for all but the root."""
+    """Return how many ranks run jobs; -1 means all but the root."""
     size = crew.size
     if wanted == -1:
         return size - 1
     if wanted > size - 1:
         raise BadArgument(
-            f"num_workers is {wanted}, and {size} ranks are one root and {size - 1} workers; start more: "
+            f"num_workers is {wanted}, but {size} ranks are one root and {size - 1} workers. Start more: "
             f"mpirun -n {wanted + 1} ..."
         )
     return wanted

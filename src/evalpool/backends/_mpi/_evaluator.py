@@ -18,10 +18,10 @@ __all__ = ["MPICommEvaluator"]
 
 
 class MPICommEvaluator(PoolEvaluator):
-    """Runs run-functions on the ranks of an MPI communicator, all but the root's.
+    """Runs run-functions on the ranks of an MPI communicator, except the root.
 
-    Under ``mpirun -n N python script.py`` all ranks construct it together. The root searches; the others serve inside
-    the construction until the root closes the evaluator, then go on with the script, where `is_master` is False::
+    Under ``mpirun -n N python script.py`` all ranks construct it together. The root searches. The others serve inside
+    the constructor until the root closes the evaluator; then they continue the script, where `is_master` is False::
 
         with MPICommEvaluator(run) as evaluator:
             if evaluator.is_master:
@@ -29,23 +29,25 @@ class MPICommEvaluator(PoolEvaluator):
 
     Under ``mpirun -n N python -m evalpool.mpi script.py`` only the root runs the script, and no guard is needed.
 
-    A job over its timeout is asked to stop, then interrupted by an exception; one that is busy in C code holds its
-    rank until it ends. A crash of a rank ends the whole MPI program. ``isolation="process"`` has neither limit.
+    A job that exceeds its timeout is asked to stop, then interrupted by an exception. If it is busy in C code, its rank
+    stays busy until the job ends. A crash of a rank ends the whole MPI program. ``isolation="process"`` has neither
+    limit.
 
     Args:
-        comm: of mpi4py; it is duplicated. None for all ranks.
+        comm: a communicator of mpi4py, which is duplicated; None for all ranks.
         root: the rank that searches.
         num_workers: how many ranks run jobs; None or -1 for all but the root.
-        isolation: ``"process"``: each rank runs its jobs in a supervised child process, so that a timeout kills and a
-            crash costs one job. The run-function then cannot use MPI. Costs 0.1 ms a job.
-        busy_wait: look for messages without a pause. False: sleep in between, at most 2 ms, when nothing came for
-            half a millisecond; a rank that waits then takes about 1 % of a core.
+        isolation: ``"process"``: each rank runs its jobs in a supervised child process, so that a job can be killed at
+            its timeout, and a crash costs only one job. The run-function then cannot use MPI. Costs 0.1 ms per job.
+        busy_wait: whether to poll for messages without a pause. False: if no message came for half a millisecond, sleep
+            at most 2 ms between polls; a rank that waits then uses about 1 % of a core.
         exit_timeout: with isolation: seconds that the child of a rank may take to end when the evaluator is closed,
             as on the process backend; None for 5.
 
     Raises:
-        MissingExtra, BackendError: there is no mpi4py, no MPI library, one rank only, too low a thread level, or
-            different versions of evalpool or Python on the ranks.
+        MissingExtra: mpi4py is not installed.
+        BackendError: there is no MPI library or only one rank, the thread level is too low, or the ranks have different
+            versions of evalpool or Python.
     """
 
     backend_class = RankBackend

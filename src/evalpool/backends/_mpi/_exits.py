@@ -1,7 +1,7 @@
-"""A rank that leaves by itself, amidst its serving, says so before it goes.
+"""Makes a rank that exits while it serves say so before it ends.
 
-MPICH's launcher takes exit code 0 for the end of a rank that is done: it ends the others, says nothing of it, and its
-own exit code is 0 or that of a rank that it has killed, as it happens. So we hear of the call before the process ends.
+If a rank exits with code 0, MPICH's launcher takes that as the normal end: it ends the other ranks without a message,
+and its own exit code is 0, or that of a rank that it has killed. So we intercept the call before the process ends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["exits_that_tell"]
 
 @contextlib.contextmanager
 def exits_that_tell(crew: Crew, describe: Callable[[str], str]) -> Iterator[None]:
-    """Inside, this process leaves with a word, and with an exit code above 0, which ends all ranks.
+    """Inside this context, an exit of this process prints a message and has an exit code above 0, which ends all ranks.
 
-    So it is for ``os._exit``, and for C's ``exit``, by which Fortran's ``STOP`` and many libraries leave. C's ``_exit``
-    goes to the system at once, and nobody hears of it.
+    This works for ``os._exit``, and for C's ``exit``, which Fortran's ``STOP`` and many libraries use. C's ``_exit``
+    is a system call and cannot be intercepted.
 
     Args:
-        describe: what this rank is doing that called ... (the call's name).
+        describe: returns the message, from the name of the call.
     """
     with _exit_of_python(crew, describe), _exit_of_c(crew, describe):
         yield
@@ -56,10 +56,10 @@ def _exit_of_python(crew: Crew, describe: Callable[[str], str]) -> Iterator[None
 
 @contextlib.contextmanager
 def _exit_of_c(crew: Crew, describe: Callable[[str], str]) -> Iterator[None]:
-    """By a handler as of ``atexit(3)``, which is taken away again: it is Python, and must not outlive the interpreter.
+    """Intercept C's ``exit`` by a handler as of ``atexit(3)``. The handler is Python code, so it must be removed again.
 
-    Only the form that C++ has for libraries that are unloaded can be taken away, by a call (Itanium C++ ABI, 3.3.6).
-    musl does not do that, and a thread beside the main one may be cut amidst its serving: nothing is heard there.
+    Only handlers in the form for C++ libraries, which can be unloaded, can be removed (Itanium C++ ABI, 3.3.6). musl
+    cannot do that, and a thread other than the main one may be cut off while it serves: there we do nothing.
     """
     takes_away = platform.libc_ver()[0] == "glibc" or sys.platform == "darwin"
     if not takes_away or threading.current_thread() is not threading.main_thread():
@@ -71,10 +71,10 @@ def _exit_of_c(crew: Crew, describe: Callable[[str], str]) -> Iterator[None]:
         if serving and os.getpid() == pid and not crew.is_aborting:
             crew.tell(describe("exit() of C"))
             library.fflush(None)
-            library._exit(1)  # no MPI_Abort: it may be what called exit
+            library._exit(1)  # not MPI_Abort, which may be what called exit
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(hear)
-    owner = ctypes.cast(handler, ctypes.c_void_p)  # an address that nobody else gives
+    owner = ctypes.cast(handler, ctypes.c_void_p)  # an address that no other handler has
     library.__cxa_atexit(handler, None, owner)
     try:
         yield

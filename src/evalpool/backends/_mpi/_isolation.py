@@ -1,4 +1,4 @@
-"""A run-function that runs in a supervised child of this process: the process backend's worker."""
+"""Runs a run-function in a supervised child of this process, which is a worker as of the process backend."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Isolated"]
 
 
 class Isolated:
-    """Calls a function in a child process, which a crash or a timeout costs, and nothing else. One call at a time.
+    """Calls a function in a child process, so that a crash or a timeout costs only the child. One call at a time.
 
-    The child is a fresh interpreter without MPI: its run-function must not use the rank's communicators.
+    The child is a fresh interpreter without MPI: the run-function must not use the rank's communicators.
     """
 
     def __init__(self, function: Callable[..., Any], kwargs: dict[str, Any], exit_timeout: float) -> None:
@@ -24,12 +24,12 @@ class Isolated:
         self._helper: Helper | None = None
 
     def prepare(self, channel: Any) -> None:
-        """Bring the child up; its start is no job's time."""
+        """Start the child now, so that its start counts for no job."""
         if self._helper is None:
             helper = Helper(self._function)
             try:
                 helper.prepare(channel)
-            except Exception:  # noqa: BLE001  what cannot be pickled is told by each call
+            except Exception:  # noqa: BLE001  if the function cannot be pickled, each call reports that
                 helper.close()
             else:
                 self._helper = helper
@@ -44,7 +44,7 @@ class Isolated:
                 self._helper = helper
             else:
                 helper.close()
-        if not alive and not job._channel.gone:  # else no job follows
+        if not alive and not job._channel.gone:  # `gone`: no job follows
             self.prepare(job._channel)
         if outcome.kind is not None:
             raise WorkerFailure(outcome)

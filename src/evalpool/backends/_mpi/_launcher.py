@@ -1,4 +1,4 @@
-"""The launcher of MPI ranks: they run already, cannot be killed, and end together."""
+"""The launcher of MPI ranks: they are running already, cannot be killed, and end together."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["RankLauncher"]
 logger = get_logger()
 
 GIVE_UP_AFTER = 10.0
-"""Seconds without a word of any rank after which jobs that wait for one are given up, if `job_timeout` is not longer: a
-rank that is in C code for so long after its job should have ended may well be there for ever."""
+"""Seconds without a message of any rank after which waiting jobs are given up, unless `job_timeout` is longer: a rank
+that is still in C code so long after its job should have ended may never return."""
 
 
 class RankLauncher(Launcher):
-    """Takes ranks for workers; each is known by its number.
+    """Uses ranks as workers; a worker's handle is its rank.
 
     Args:
         crew: the ranks.
-        transport: to them.
-        setup: what each needs, as a frame in one piece.
-        isolated: each rank runs jobs in a child process.
+        transport: sends frames to them.
+        setup: the frame that each rank needs first, in one piece.
+        isolated: whether each rank runs its jobs in a child process.
     """
 
     name: ClassVar[str] = "mpi"
@@ -58,18 +58,18 @@ class RankLauncher(Launcher):
         return rank
 
     def kill(self, worker: PoolWorker) -> None:
-        """No rank can be killed without all others."""
+        """Do nothing: a rank cannot be killed without all others."""
 
     def describe_end(self, worker: PoolWorker) -> str:
         return f"Rank {worker.index} ended."
 
     def force_stop(self, worker: PoolWorker, attempt: Any) -> bool:
         force = _wire.frame(FORCE, _wire.JOB.pack(attempt.job.number, attempt.number))
-        if self._isolated:  # it is killed, which is its outcome
+        if self._isolated:  # the job's process is killed, and the rank reports that
             self._transport.tell(worker, force)
             return True
-        # In the rank itself it is interrupted, and may not hear it (C code that holds the GIL). The steal goes
-        # first: who reads that the job shall end has read by then that the next one is not to begin.
+        # A job in the rank itself is interrupted, unless it is in C code that holds the GIL. The request to steal back
+        # is sent first, so that the rank does not begin the next job after this one.
         self._pool.expect_nothing_of(worker)
         self._transport.tell(worker, force)
         if self._all_unresponsive():
@@ -80,24 +80,24 @@ class RankLauncher(Launcher):
         return all(worker.unresponsive for worker in self._pool.workers.values())
 
     def _patient_for(self) -> float:
-        """Seconds that jobs wait for ranks of which none says anything any more."""
+        """Return for how many seconds jobs wait for ranks that are all unresponsive."""
         attempts = [each for worker in self._pool.workers.values() for each in worker.in_flight.values()]
         return max([GIVE_UP_AFTER, *(attempt.timeout or 0.0 for attempt in attempts)])
 
     def _lose_hope(self) -> None:
-        """No rank has said anything for long: what waits for one ends, so that nobody waits for ever."""
+        """Give up the waiting jobs if no rank has sent anything for long, so that no caller waits for ever."""
         with self._pool.lock:
             if not self._all_unresponsive() or self._transport.heard_at > monotonic() - self._patient_for():
                 return
             ranks = ", ".join(map(str, self._pool.workers))
         self._pool.broken = (
-            f"All ranks that run jobs ({ranks}) are in jobs that were to stop {self._patient_for():.0f} s ago and "
-            'cannot be interrupted: C code that does not return. isolation="process" lets such a job be killed.'
+            f"All ranks that run jobs ({ranks}) run jobs that were asked to stop {self._patient_for():.0f} s ago and "
+            'cannot be interrupted: C code that does not return. With isolation="process" such a job can be killed.'
         )
         logger.error("%s Jobs that wait for a rank fail until one answers.", self._pool.broken)
 
     def busy_ranks(self) -> list[int]:
-        """The ranks that have jobs, or have not said yet that they are ready for them."""
+        """Return the ranks that have jobs, or have not reported yet that they are ready."""
         return [rank for rank, worker in self._pool.workers.items() if worker.in_flight or not worker.ready]
 
     def describe_shortage(self) -> str:

@@ -1,8 +1,9 @@
-"""What a serving rank does: run the jobs of one evaluator after the other, or of several in turn.
+"""A serving rank: it runs the jobs of one evaluator after another, or of several in turn.
 
-The main thread reads jobs, calls the run-function and sends each outcome at once. A second thread looks every few
-milliseconds for orders that must not wait behind a job: stop it, hand back those behind it, go home. Where a job does
-not hear, the main thread gets a signal whose handler raises `JobInterrupted` in it, if it still is at that job.
+The main thread reads jobs, calls the run-function and sends each outcome at once. A second thread polls every few
+milliseconds for orders that must not wait behind a job: stop the job, give back the jobs behind it, end. If a job does
+not stop when it is asked to, the main thread gets a signal. If that job still runs, its handler raises
+`JobInterrupted`.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from evalpool.worker._origin import adopt
 __all__ = ["FORCE", "TIMED", "JobInterrupted", "Rank"]
 
 LISTEN_EVERY = 0.005
-"""Seconds between two looks for orders: soon enough for the jobs behind a long one, and 0.2 % of a core."""
+"""Seconds between two polls for orders: early enough for the jobs behind a long one, and 0.2 % of a core."""
 HOLD = 0.0005
-"""Seconds of outcomes that may share a message, where nobody asks when jobs begin. What is held when a longer job
-follows leaves at the next look, which comes late where that job holds the GIL; so with a timeout nothing is held: the
-first job whose outcome the root has not seen is then the one that runs."""
+"""Seconds for which outcomes may be held to share a message, if starts of jobs are not watched. If a longer job
+follows, held outcomes are sent at the next poll, which is late if that job holds the GIL. So with time limits nothing
+is held: the first job whose outcome the root has not seen must be the one that runs."""
 FORCE = 41
-"""A frame on orders: interrupt this attempt at a job."""
+"""A frame on orders: interrupt this attempt of a job."""
 TIMED = 42
-"""A frame between those of jobs: some that follow have a time limit, see `HOLD`."""
+"""A frame between those of jobs: some of the following jobs have a time limit, see `HOLD`."""
 INTERRUPT_EVERY = 0.2
 """Seconds between two interrupts of a job that catches them."""
 EVERYTHING = 1 << 62
 
 
 THE_ROOTS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-"""Signals by which a batch system ends a program, or says that it soon will, and which launchers pass on to all ranks:
-the root's search stops in order, and lets the ranks go."""
+"""Signals by which a batch system ends a program or announces its end. MPI launchers pass them to all ranks; only the
+root acts on them: its search stops, and the root then ends the other ranks."""
 
 
 class JobInterrupted(BaseException):
@@ -66,7 +67,7 @@ class _RankChannel(WorkerChannel):
         self._decides, self._advice, self._holds = decides, advice, holds
 
     def hold_nothing(self) -> None:
-        """Between messages, where nothing is held: from now on each outcome is sent at once."""
+        """Send each outcome at once from now on. Called between messages, when nothing is held."""
         self._holds = False
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
@@ -93,7 +94,7 @@ class _RankChannel(WorkerChannel):
             send_outcome(*job, failed(FailureKind.UNPICKLABLE, text), self)
 
     def _flush(self, more: list[bytes | memoryview]) -> Posted | None:
-        """Under the lock: send what is held, then `more`, as one message."""
+        """Under the lock: send the held outcomes and `more` as one message."""
         if self._held:
             more = [*self._held, *more]
             self._held.clear()
@@ -102,14 +103,16 @@ class _RankChannel(WorkerChannel):
         return self._crew.post(self._crew.work, b"".join(more), self._crew.root, self._tag)
 
     def _complete(self, posted: Posted | None) -> None:
-        """In the main thread wait: what is large leaves only with its help, which C code of the next job would deny."""
+        """In the main thread, wait until the message is sent: MPI sends a large one only during calls of this thread,
+        and the next job may be C code that makes none.
+        """
         if threading.get_ident() == self._rank.main:
             self._crew.wait_until_sent(posted, lambda: self.gone)
         else:
             self._crew.keep(posted)
 
     def flush(self) -> None:
-        """Send what is held; any thread."""
+        """Send the held outcomes; any thread."""
         if self._held:
             with self._lock:
                 posted = self._flush([])
@@ -117,7 +120,7 @@ class _RankChannel(WorkerChannel):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Inside, outcomes that come fast share messages, which cost more than the jobs."""
+        """Inside this context, outcomes of short jobs share messages, since a message costs more than such a job."""
         if not self._holds:
             yield
             return
@@ -185,23 +188,23 @@ class _ServedEvaluator:
             serve_pickled(self._task, self._broken, payload, buffers, self.channel)
 
     def name_of(self, number: int) -> str:
-        """What a job is called."""
+        """Return the name of a job, for messages."""
         return f"job {number}" if self._task is None else f"job {self._task.search}.{number}"
 
     def close(self) -> None:
-        """Begin no job any more, and let the one that runs stop."""
+        """Begin no further job, and make the running one stop."""
         self.channel.gone = True
         self.turn.give_back(0, EVERYTHING)
 
     def release(self) -> None:
-        """End the processes that its run-function has started."""
+        """Release what the run-function holds, such as processes that it has started."""
         if self._task is not None:
             release(self._task.run_function.function)  # type: ignore[attr-defined]
-        self._task = None  # with all that it holds; jobs that are still on their way are not begun
+        self._task = None  # frees its memory; jobs that still arrive are not begun
 
 
 class _Interruptible:
-    """A run-function that tells when it may be interrupted: while it runs, and never before or after."""
+    """A run-function that may be interrupted only while it runs, never before or after."""
 
     def __init__(self, rank: Rank, tag: int, function: Callable[..., Any]) -> None:
         self._rank, self._tag, self.function = rank, tag, function
@@ -211,18 +214,18 @@ class _Interruptible:
         rank.at = (self._tag, job._number, job._attempt)
         try:
             value = self.function(job, **kwargs)
-            # An async one runs in here as well.
+            # An async function, too, must run within this block.
             return run_to_completion(value) if hasattr(value, "__await__") else value
         finally:
             rank.at = None
 
 
 class Rank:
-    """This process as a worker; `serve` does it all. One for a crew: messages of the next evaluator may come early."""
+    """This process as a worker. There is one per crew, because messages of the next evaluator may come early."""
 
     @classmethod
     def of(cls, crew: Crew) -> Rank:
-        """The one of this process."""
+        """Return the `Rank` of this process."""
         if crew.server is None:
             crew.server = cls(crew)
         server: Rank = crew.server
@@ -245,9 +248,9 @@ class Rank:
         self._polling = PollingBackoff(self._look, False)
 
     def serve(self, until: int) -> None:
-        """Run jobs until the root closes the evaluator of this tag; `CREW`: until it lets everybody go home.
+        """Run jobs until the root closes the evaluator of this tag; `CREW`: until the root ends all serving.
 
-        Whatever would end this rank without the root's knowledge ends all ranks, with a word: nobody must wait for it.
+        An error that would end only this rank ends all ranks, with a message, because the root would wait for it.
         """
         self._over.clear()
         listener = guarded_thread("evalpool-mpi-orders", Guard("The thread that hears orders"), self._listen)
@@ -259,7 +262,7 @@ class Rank:
                     self._polling._busy = self.busy_wait
                     if self._polling.wait():
                         self._do()
-            except BaseException as error:  # noqa: BLE001  a signal's handler of the program may raise anything
+            except BaseException as error:  # noqa: BLE001  a signal handler of the program may raise anything
                 self._give_up(error)
             self._over.set()
             listener.join()
@@ -269,12 +272,12 @@ class Rank:
                     served.release()
 
     def describe(self) -> str:
-        """What this rank is doing, as the beginning of a sentence."""
+        """Return what this rank is doing, as the beginning of a sentence."""
         at = self.at
         return "the serving rank, between jobs," if at is None else f"the run-function, in {self.name_of(at)},"
 
     def name_of(self, job: tuple[int, int, int]) -> str:
-        """What a job is called, by its tag, number and attempt."""
+        """Return the name of a job, for messages, from its tag, number and attempt."""
         return self._evaluators[job[0]].name_of(job[1])
 
     def _give_up(self, error: BaseException) -> None:
@@ -283,8 +286,8 @@ class Rank:
 
     def _describe_exit(self, call: str) -> str:
         return (
-            f"{self.describe()} called {call}, which ends its rank, and so all of them. "
-            'isolation="process" makes of it a failure of its job.'
+            f"{self.describe()} called {call}, which ends its rank, and so all ranks. "
+            'With isolation="process" only its job would fail.'
         )
 
     def _look(self) -> bool:
@@ -292,7 +295,7 @@ class Rank:
         return bool(crew.work.Iprobe(crew.root, crew.mpi.ANY_TAG, self._work_status))
 
     def _do(self) -> None:
-        """The jobs of one message."""
+        """Run the jobs of one message."""
         data = self.crew.receive(self.crew.work, self._work_status)
         served = self._evaluator(self._work_status.Get_tag())
         frames: list[_wire.Frame] = []
@@ -305,7 +308,7 @@ class Rank:
             return self._evaluators.setdefault(tag, _ServedEvaluator(self, tag))
 
     def _is_finished(self, until: int) -> bool:
-        """In the main thread, between jobs: done with the evaluators that were closed; is this one among them?"""
+        """In the main thread, between jobs: release the closed evaluators; return whether this one is closed."""
         if not self._closing:
             return until in self._finished
         tags, self._closing = self._closing, []
@@ -322,7 +325,7 @@ class Rank:
     def _listen(self) -> bool:
         try:
             self._obey_orders()
-        except BaseException as error:  # noqa: BLE001  who hears no orders would never go home
+        except BaseException as error:  # noqa: BLE001  a rank without this thread would never end
             self._give_up(error)
         return False
 
@@ -335,7 +338,7 @@ class Rank:
                 self._evaluators[at[0]].channel.flush()
             if at is None or not self._is_closed(at[0]):
                 interrupted = 0.0
-            elif interrupted <= 0.0:  # the root has waited long enough before it closed
+            elif interrupted <= 0.0:  # no grace here: the root has waited before it closed the evaluator
                 self._interrupt(at)
                 interrupted = INTERRUPT_EVERY
             else:
@@ -346,7 +349,7 @@ class Rank:
         return served is not None and served.channel.gone
 
     def read_orders(self) -> None:
-        """Take what came on orders; any thread."""
+        """Read and obey the orders that have come; any thread."""
         crew = self.crew
         frames: list[tuple[int, _wire.Frame]] = []
         closed: list[int] = []
@@ -386,18 +389,18 @@ class Rank:
     def _interrupt(self, job: tuple[int, int, int]) -> None:
         if self._can_interrupt and self.at == job:
             self._target = job
-            signal.pthread_kill(self.main, signal.SIGINT)  # also ends a system call that waits
+            signal.pthread_kill(self.main, signal.SIGINT)  # this also ends a blocking system call
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C is for the root, which lets us know; ours is the signal by which a job is interrupted."""
+        """Install our signal handlers. Only the root acts on Ctrl-C; here SIGINT is what interrupts a job."""
         if not self._can_interrupt:
             yield
             return
         previous = {signal.SIGINT: signal.signal(signal.SIGINT, self._on_signal)}
         for number in THE_ROOTS:
             if signal.getsignal(number) is signal.SIG_DFL:
-                # No SIG_IGN: that would be inherited by what jobs start.
+                # Not SIG_IGN, which processes that jobs start would inherit.
                 previous[number] = signal.signal(number, lambda number, frame: None)
         try:
             yield

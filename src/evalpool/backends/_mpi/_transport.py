@@ -1,4 +1,4 @@
-"""The transport to MPI ranks: messages on our communicators, looked for ever less often where nothing comes."""
+"""The transport to MPI ranks: messages on our communicators, with polling that slows down while none comes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from evalpool.backends._pool._transport import Pieces, Transport
 __all__ = ["MessageTransport"]
 
 MOST_AT_ONCE = 256
-"""Messages that are read before what they say is reported."""
+"""How many messages are read at most before their outcomes are reported."""
 
 
 class MessageTransport(Transport):
-    """Frames to the ranks of a crew, and from them.
+    """Carries frames to and from the ranks of a crew.
 
     Args:
         crew: the ranks.
-        tag: that tells this evaluator's messages from others'.
+        tag: distinguishes this evaluator's messages from those of others.
         busy_wait: see `MPICommEvaluator`.
     """
 
@@ -32,7 +32,7 @@ class MessageTransport(Transport):
         self._polling = PollingBackoff(self._look, busy_wait, self._expects)
         self._timed: set[int] = set()  # ranks that were told that jobs have time limits
         self.heard_at = 0.0
-        """When a rank has said something for the last time."""
+        """When the last message of a rank came."""
 
     def send(self, worker: PoolWorker, message: Pieces) -> None:
         if self._pool.port.watches_starts and worker.index not in self._timed:
@@ -53,7 +53,7 @@ class MessageTransport(Transport):
         return bool(self._crew.work.Iprobe(self._any, self._tag, self._status))
 
     def _expects(self) -> bool:
-        """May a message come at all?"""
+        """Whether any message may come."""
         workers = list(self._pool.workers.values())
         return any(worker.in_flight or worker.stealing or not worker.ready for worker in workers)
 
@@ -70,7 +70,7 @@ class MessageTransport(Transport):
             try:
                 data = crew.receive(crew.work, status)
                 _wire.FrameReader.parse(memoryview(data), heard.setdefault(source, []))
-            except BaseException as error:  # noqa: BLE001  no memory is left: what others have said is still taken
+            except BaseException as error:  # noqa: BLE001  such as MemoryError; other ranks' messages are still taken
                 pool.went_wrong(pool.workers.get(source), error)
                 break
             count += 1
@@ -82,8 +82,8 @@ class MessageTransport(Transport):
             worker = pool.workers[rank]
             try:
                 pool.hearing.take(worker, frames)
-            except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+            except BaseException as error:  # noqa: BLE001  a fault of ours, which the caller could not handle
                 pool.went_wrong(worker, error)
 
     def close(self) -> None:
-        """The communicators are the crew's."""
+        """Do nothing: the communicators belong to the crew."""

@@ -13,7 +13,7 @@ __all__ = ["ProcessBackend", "ProcessPoolEvaluator"]
 
 
 class ProcessBackend(LaunchedBackend):
-    """Interpreters of this machine."""
+    """Runs jobs in interpreters on this machine."""
 
     launcher_class = InterpreterLauncher
     workers_are = InterpreterLauncher.workers_are
@@ -24,19 +24,20 @@ class ProcessBackend(LaunchedBackend):
 
 
 class ProcessPoolEvaluator(PoolEvaluator):
-    """Runs run-functions in worker processes of this machine, each watched over.
+    """Runs run-functions in supervised worker processes on this machine.
 
-    Workers are fresh interpreters; the run-function travels by value (lambdas, closures, functions of a script
-    without a ``__main__`` guard, of a notebook), once per worker. A worker that dies costs only the job it ran and
-    is replaced; a job over its timeout is killed with all its children. BLAS and OpenMP use CPUs divided by workers
-    threads in each, unless the environment says otherwise. Workers end when this process does, however it ends.
-    A run-function or keyword arguments that cannot be pickled make each job an ``F_unpicklable``.
+    Workers are fresh interpreters. The run-function is sent by value, once per worker: it may be a lambda, a closure,
+    or a function of a notebook or of a script without a ``__main__`` guard. If a worker dies, only the job that it ran
+    fails, and the worker is replaced. A job that exceeds its timeout is killed with all its children. In each worker,
+    BLAS and OpenMP use as many threads as there are CPUs per worker, unless the environment sets their number. Workers
+    end when this process does, however it ends. If the run-function or its keyword arguments cannot be pickled, each
+    job ends as ``F_unpicklable``.
 
     Args:
         run_function: as for every evaluator.
-        exit_timeout: seconds that workers may take to end when the evaluator is closed. In this time they run what
-            run-functions registered with `atexit`, such as a tracker's upload; a worker that takes longer is killed,
-            with a warning. One that still runs a job is killed at once.
+        exit_timeout: seconds that workers may take to end when the evaluator is closed. In this time they call what
+            run-functions registered with `atexit`, such as a tracker's upload. A worker that takes longer is killed,
+            with a warning; one that still runs a job is killed at once.
         **kwargs: as for every evaluator.
     """
 

@@ -1,4 +1,4 @@
-"""The launcher of interpreters of this machine: each is watched, and is killed with all that it has started."""
+"""The launcher of interpreters on this machine; each is supervised, and killed with all processes that it started."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["InterpreterLauncher"]
 
 
 ENDS_WITHIN = 5.0
-"""Seconds that the system may take to end a process that was killed."""
+"""Seconds that the system may take to end a killed process."""
 
 
 class InterpreterLauncher(Launcher):
     """Starts fresh interpreters.
 
-    Its workers' handles are `WorkerProcess`es. What they write to their standard error is passed on, and its end is
-    kept for the message about a death.
+    Its workers' handles are `WorkerProcess` objects. Their standard error is passed on, and its end is kept for the
+    message if the worker dies.
     """
 
     name: ClassVar[str] = "process"
@@ -103,8 +103,8 @@ class InterpreterLauncher(Launcher):
             return "The system has not been able to start a worker process yet."
         return (
             f"Workers are starting ({'process' if len(starting) == 1 else 'processes'} {', '.join(starting)}) and have "
-            "not finished to import what the run-function needs; one that takes longer than "
-            f"{self.start_timeout:g} s is ended and another one started. `py-spy dump --pid` shows where one is."
+            "not finished importing what the run-function needs. A worker that takes longer than "
+            f"{self.start_timeout:g} s is ended and replaced. `py-spy dump --pid` shows what it is doing."
         )
 
     def close(self) -> None:

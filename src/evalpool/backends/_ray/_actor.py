@@ -1,7 +1,7 @@
-"""What runs in a Ray worker.
+"""The code that runs in a Ray worker.
 
-The actor's class travels by value: it must be able to say that evalpool is missing there, or is another one.
-Everything after that is evalpool's own, imported there.
+The actor's class is sent by value, because it must be able to report that evalpool is missing in the worker, or has
+another version. All other code is imported there from evalpool.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["enter", "leave", "versions", "worker_class"]
 
 
 def versions() -> tuple[str, str]:
-    """What driver and workers must have in common."""
+    """Return the versions that must be the same in driver and workers."""
     return __version__, ".".join(map(str, sys.version_info[:2]))
 
 
 def worker_class() -> type:
-    """The class of the actors, local so that it travels by value."""
+    """Return the class of the actors. It is local, so it is sent by value."""
 
     class EvalpoolWorker:
         def __init__(self, versions: tuple[str, str], path: list[str]) -> None:
@@ -75,12 +75,12 @@ def worker_class() -> type:
 
 
 def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
-    """Connect to the evaluator and be ready to serve.
+    """Connect to the evaluator and prepare to serve.
 
     Args:
-        setup: of the object store: its arrays are shared by all workers of this host, and read-only.
-        reach: how the evaluator is reached.
-        ticket: which worker this is.
+        setup: from the object store. All workers of this host share its arrays, which are read-only.
+        reach: how to reach the evaluator.
+        ticket: identifies this worker.
     """
     facts: dict[str, Any] = {
         "ticket": ticket,
@@ -90,7 +90,7 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
         "log": _log_file(),
     }
     setup = _for_this_host(setup, facts["where"])
-    # Ray would let a job end by SystemExit where SIGTERM was meant for the worker.
+    # Ray's handler of SIGTERM raises SystemExit, which would end a job instead of the worker.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     lender = connect_locally(reach, {**facts, "role": "lender"})
     facts["lends"] = lender is not None
@@ -103,7 +103,7 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
             f"The worker on {facts['host']} cannot reach the search at {host}:{port} ({error}): a firewall "
             "between the hosts must let workers connect to the host of the search."
         ) from error
-    for stream in (sys.stdout, sys.stderr):  # what a job prints appears when it prints it
+    for stream in (sys.stdout, sys.stderr):  # show what a job prints at once
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     rings = None if lender is None else _ring.receive(lender)
@@ -111,7 +111,7 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
 
 
 def leave(serving: Serving) -> None:
-    """End this actor and its process as a program that is done: what run-functions registered with `atexit` is run."""
+    """End this actor and its process normally, so that functions registered with `atexit` are called."""
     from ray.actor import exit_actor
 
     serving.release()
@@ -119,14 +119,14 @@ def leave(serving: Serving) -> None:
 
 
 def _for_this_host(setup: dict[str, Any], host: str) -> dict[str, Any]:
-    """Without a storage that is another host's; then a run-function that asks for it is told what to use."""
+    """Remove a storage that only another host can reach; a run-function that uses it gets an error with advice."""
     if setup["storage_host"] in (None, host):
         return setup
     return {**setup, "storage": None, "advice": setup["advice_elsewhere"]}
 
 
 class _ActorServing(Serving):
-    """A worker's life in an actor: on the evaluator's host, large frames go through rings."""
+    """The serving loop in an actor: on the evaluator's host, large frames go through rings."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class _ActorChannel(SocketChannel):
 
 
 def _log_file() -> str:
-    """The file that Ray lets this worker's standard error go to; empty if it cannot be known."""
+    """Return the file to which Ray writes this worker's standard error; empty if it is not known."""
     try:
         return os.readlink("/proc/self/fd/2")
     except OSError:

@@ -1,4 +1,4 @@
-"""The engine of actors: a Ray session, and a pool with a launcher of actors."""
+"""The engine on Ray: a session of Ray, and a pool whose launcher starts actors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ActorBackend(PoolBackend):
         if ray_kwargs is not None and not isinstance(ray_kwargs, dict):
             raise BadArgument(f"ray_kwargs is {ray_kwargs!r}; give a dict of arguments for ray.init.")
         if address is not None and not isinstance(address, str):
-            raise BadArgument(f'address is {address!r}; give text as "auto" or "host:6379", or None.')
+            raise BadArgument(f'address is {address!r}; give a text such as "auto" or "host:6379", or None.')
         self._arguments = address, num_cpus, num_gpus, ray_kwargs
         self._session: RayHold | None = None
 
@@ -70,7 +70,7 @@ class ActorBackend(PoolBackend):
         capacity = self._needs.capacity(nodes)
         if self._needs.amounts and count > capacity:
             logger.warning(
-                "num_workers is %d, and the Ray cluster holds %d of them now; the others start when nodes join.",
+                "num_workers is %d, but the Ray cluster has room for %d now; the others start when nodes join.",
                 count,
                 capacity,
             )
@@ -84,8 +84,8 @@ class ActorBackend(PoolBackend):
             return self._ray.remote(worker_class()).options(**options)
         except (ValueError, TypeError) as error:
             raise BadArgument(
-                f"Ray refuses workers with {options}: {error} Ray runs in this process already; what it takes only "
-                "when it starts, give to the evaluator that starts it, or to ray.init."
+                f"Ray refuses workers with {options}: {error} Ray runs in this process already. Give arguments that "
+                "it accepts only at its start to the evaluator that starts it, or to ray.init."
             ) from error
 
     def sharing(self) -> Sharing:

@@ -12,36 +12,37 @@ __all__ = ["RayEvaluator"]
 
 
 class RayEvaluator(PoolEvaluator):
-    """Runs run-functions in actors of a Ray cluster, of this machine or another.
+    """Runs run-functions in actors of a Ray cluster, on this machine or on others.
 
-    Each worker is an actor with its own resources. A worker or node that dies costs the job that ran there, as
-    ``F_worker_died`` with the reason that Ray gives; a job over its timeout is killed with its children. Nothing is
-    retried but by `retries`. Arrays in `run_function_kwargs`, and large ones in configurations, go through Ray's object
-    store: workers of a host share them, read-only. Workers connect back to this host.
+    Each worker is an actor with its own resources. If a worker or node dies, the job that ran there ends as
+    ``F_worker_died``, with Ray's reason. A job that exceeds its timeout is killed with its children. Jobs are retried
+    only by `retries`. Arrays in `run_function_kwargs`, and large ones in configurations, go through Ray's object store:
+    the workers of a host share them, read-only. Workers connect back to this host.
 
-    An evaluator that finds Ray running in this process uses it and leaves it running. Otherwise it connects, or
-    starts Ray, and stops it when the last evaluator is closed.
+    If Ray runs in this process, the evaluator uses it and leaves it running. Otherwise it connects to a cluster or
+    starts one, and ends that when the last evaluator is closed.
 
     Args:
         run_function: as for every evaluator.
-        num_workers: None or -1 for as many as the cluster's nodes hold, following nodes that join and leave (looked
-            for every two seconds). A number may be above that: the others start when there is room, or when the
-            cluster has started nodes for them.
-        address: of a cluster, as ``"host:6379"``; ``"auto"`` for one that runs on this host; None for the one that this
-            process uses, else the one that RAY_ADDRESS names, else a new one on this host.
-        num_cpus, num_gpus: that a new cluster on this machine shall offer; None for what there is.
-        num_cpus_per_task, num_gpus_per_task: that each worker, and so each job, has to itself; fractions below 1.
+        num_workers: None or -1 for as many as the cluster's nodes have room for; nodes that join or leave change it
+            (checked every two seconds). A number may be larger: the other workers start when there is room, or when
+            the cluster has started nodes for them.
+        address: of a cluster, such as ``"host:6379"``; ``"auto"`` for one that runs on this host; None for the one that
+            this process uses, else the one in RAY_ADDRESS, else a new one on this host.
+        num_cpus, num_gpus: what a new cluster on this machine shall offer; None for all that there are.
+        num_cpus_per_task, num_gpus_per_task: what each worker, and so each job, has for itself; below 1, fractions are
+            allowed.
         resources_per_task: the same for custom resources, by name.
-        memory_per_task: bytes that Ray sets aside for each worker. Ray starts no more workers than fit; it ends none
-            that takes more, for which there is `profile`.
-        ray_kwargs: for `ray.init`, as ``runtime_env``.
+        memory_per_task: bytes that Ray reserves for each worker. Ray starts only as many workers as fit. It does not
+            end a worker that uses more; for that, see `profile`.
+        ray_kwargs: arguments for `ray.init`, such as ``runtime_env``.
         exit_timeout: seconds that workers may take to end when the evaluator is closed, as on the process backend.
         **kwargs: as for every evaluator.
 
     Raises:
-        BackendError: no cluster at `address`.
-        BadArgument: resources that no node of the cluster can ever offer, or a `runtime_env` that Ray refuses; Ray runs
-            in this process with other settings.
+        BackendError: there is no cluster at `address`.
+        BadArgument: no node of the cluster can ever offer the resources; Ray refuses the `runtime_env`; or Ray runs in
+            this process with other settings.
         MissingExtra: Ray is not installed.
     """
 

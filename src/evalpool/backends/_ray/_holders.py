@@ -1,4 +1,4 @@
-"""Why a cluster starts no worker: what one needs, what there is, and who has it."""
+"""Why a cluster starts no worker: what a worker needs, what the cluster has, and what uses it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["describe"]
 
 
 def describe(ray: Any, needs: Needs, ours: Iterable[tuple[str, int, set[int], Needs]]) -> str:
-    """What a user needs to know to let workers start.
+    """Return what a user needs to know so that workers can start.
 
     Args:
         ray: the module, connected.
         needs: of each worker.
-        ours: the evaluators of this program that have workers: a name, how many, their pids, what each needs.
+        ours: the evaluators of this program that have workers: name, number of workers, their pids, needs of each.
     """
     ours = list(ours)
     total, free = ray.cluster_resources(), ray.available_resources()
@@ -26,21 +26,21 @@ def describe(ray: Any, needs: Needs, ours: Iterable[tuple[str, int, set[int], Ne
     left = {name: free.get(name, 0.0) for name in needs.amounts}
     text = f"A worker needs {needs.text()}; the cluster has {as_text(there)}, and {as_text(left)} of that are free. "
     if needs.capacity(ray.nodes()) == 0:
-        return text + "No node that is there can hold one: start a node that can, or lower what a task needs."
+        return text + "No node of the cluster is large enough: start one that is, or lower what a task needs."
     if needs.fits(left):
-        return text + "So workers are starting: a large runtime_env and slow imports take long."
+        return text + "So workers are starting; a large runtime_env or slow imports take time."
     holders = [f"{count} workers of {name}, {each.text()} each" for name, count, _, each in ours]
     holders += _other_actors(set().union(*(pids for _, _, pids, _ in ours)))
-    held = f"In use by: {'; '.join(holders)}. " if holders else "No actor has them: Ray tasks or placement groups do. "
+    held = f"In use by: {'; '.join(holders)}. " if holders else "No actor uses them; Ray tasks or placement groups do. "
     return text + held + "End what is not needed, lower num_workers or what a task needs elsewhere, or add nodes."
 
 
 def _other_actors(known: set[int]) -> list[str]:
-    """Actors that live and are none of this program's evaluators, of each class how many, and whose."""
-    # Ray's public list of actors needs its dashboard, which small clusters do without.
+    """Return the living actors that belong to no evaluator of this program: how many of each class, and whose."""
+    # Ray's public list of actors needs its dashboard, which small clusters do not have.
     from ray._private import state
 
-    jobs: Any = state.jobs  # without types
+    jobs: Any = state.jobs  # it has no type annotations
     drivers = {job["JobID"]: f"process {job['DriverPid']} on {job['DriverIPAddress']}" for job in jobs()}
     counts: Counter[tuple[str, str]] = Counter()
     for actor in state.actors(actor_state_name="ALIVE").values():

@@ -1,7 +1,7 @@
-"""The launcher of Ray's actors: started, let in, killed, and why they ended.
+"""The launcher of Ray's actors: starts them, accepts their connections, kills them, and says why they ended.
 
-Two things tell of an actor's end: its connection, at once, and the call that it serves, with the reason that Ray
-gives. Whichever comes first, the reason is waited for, within bounds; then the job that ran is to blame.
+Two events show that an actor has ended: its connection closes, at once; and its call fails, with Ray's reason. In both
+cases we wait for the reason, for a limited time; then the running job is reported as the cause.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ __all__ = ["ActorLauncher"]
 logger = get_logger()
 
 REASON_WITHIN = 3.0
-"""Seconds between the end of a connection and Ray's reason for it; it takes milliseconds on one host."""
+"""Seconds to wait for Ray's reason after a connection has closed; on one host the reason comes within milliseconds."""
 LOOK_EVERY = 2.0
-"""Seconds between two looks at the cluster's nodes, one question to its head (0.8 ms) each, where their number counts.
-Ray has no public way to be told."""
+"""Seconds between two looks at the cluster's nodes, if the number of workers follows them. Each look is one request to
+the head node (0.8 ms). Ray has no public notification."""
 
 
 class Actor:
-    """What is known of one actor: the handle of its worker."""
+    """The handle of a worker: what is known of its actor."""
 
     __slots__ = ("actor", "came", "heed", "log", "rings", "why")
 
     def __init__(self, actor: Any, heed: Callable[[Any], None]) -> None:
         self.actor = actor
         self.heed = heed
-        self.came: dict[str, socket.socket] = {}  # by role, until all have come
-        self.rings: Rings | None = None  # on this host
+        self.came: dict[str, socket.socket] = {}  # its connections by role, until all have come
+        self.rings: Rings | None = None  # only on this host
         self.why = ""  # Ray's reason for its end
-        self.log = ""  # the file of its standard error, if it is on this host
+        self.log = ""  # the file of its standard error, if that is on this host
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Queue a call, and hear of its end."""
+        """Queue a call of a method, and handle its end."""
         self.heed(getattr(self.actor, method).remote(*arguments))
 
 
@@ -65,10 +65,10 @@ class ActorLauncher(Launcher):
     Args:
         ray: the module.
         setup: what each worker needs, in the object store.
-        needs: the resources of each.
-        host: where they reach us.
-        actor_class: theirs, with its options.
-        follow: have as many as the cluster's nodes hold, whoever joins and leaves.
+        needs: the resources of each worker.
+        host: the address at which workers reach us.
+        actor_class: the class of the actors, with its options.
+        follow: whether the number of workers follows nodes that join or leave.
         exit_timeout: seconds that workers may take to end at the close.
     """
 
@@ -86,7 +86,7 @@ class ActorLauncher(Launcher):
         self.exit_timeout = exit_timeout
         self._ray, self._setup, self.needs = ray, setup, needs
         self._tickets = itertools.count()
-        self._waiting: dict[int, PoolWorker] = {}  # those that have not come yet, by ticket
+        self._waiting: dict[int, PoolWorker] = {}  # workers that have not connected yet, by ticket
         self._where = host_identity()
         self._class, self._host, self._follow = actor_class, host, follow
 
@@ -101,21 +101,23 @@ class ActorLauncher(Launcher):
     # Beginnings.
 
     def start(self, worker: PoolWorker) -> Actor:
-        if not self._ray.is_initialized():  # it would start another one
+        if not self._ray.is_initialized():  # the calls below would start another Ray
             raise NoMoreWorkers("Ray was shut down.")
         ticket = next(self._tickets)
-        worker.facts = Worker(worker.facts.name, "", 0)  # unknown, until it has come
+        worker.facts = Worker(worker.facts.name, "", 0)  # host and pid are unknown until it connects
         try:
             actor = Actor(self._class.remote(versions(), understood_path()), partial(self._heed, worker))
             self._waiting[ticket] = worker
             actor.call("serve", self._setup, self._reach, ticket)
         except Exception as error:
             self._waiting.pop(ticket, None)
-            raise NoMoreWorkers(f"{type(error).__name__}: {error}") from error  # Ray was shut down, or lost its head
+            raise NoMoreWorkers(
+                f"{type(error).__name__}: {error}"
+            ) from error  # Ray was shut down, or its head has died
         return actor
 
     def _heed(self, worker: PoolWorker, call: Any) -> None:
-        """Hear of a call's end; from Ray's own thread, without asking."""
+        """Have a call's end handled. Ray's own thread notifies us; there is no polling."""
         call.future().add_done_callback(lambda future: self._pool.command(partial(self._on_call, worker, future)))
 
     def _on_connection(self, hello: dict[str, Any], sock: socket.socket) -> None:
@@ -127,8 +129,8 @@ class ActorLauncher(Launcher):
         came = actor.came
         came[hello["role"]] = sock
         if hello["role"] == "lender":
-            with contextlib.suppress(OSError):  # it is gone, which is noticed otherwise
-                rings = _ring.offer(sock)  # it waits for this
+            with contextlib.suppress(OSError):  # the worker has died, which is noticed elsewhere
+                rings = _ring.offer(sock)  # the worker waits for this
                 actor.rings = None if rings is None else Rings(*rings)
         if not {"data", "control"} <= came.keys() or (hello.get("lends") and "lender" not in came):
             return
@@ -149,12 +151,12 @@ class ActorLauncher(Launcher):
                 child.kill()
 
     def _kill_actor(self, worker: PoolWorker) -> None:
-        """At once, whatever it does; the node's own daemon sees to most of its children."""
-        if not self._ray.is_initialized():  # its workers have ended with it; this call would start another one
+        """Kill the actor at once. The daemon of its node ends most of its children."""
+        if not self._ray.is_initialized():  # its workers have ended; the call below would start another Ray
             return
         try:
             self._ray.kill(worker.handle.actor, no_restart=True)
-        except Exception as error:  # noqa: BLE001  Ray was shut down, or lost its head
+        except Exception as error:  # noqa: BLE001  Ray was shut down, or its head node has died
             logger.debug("Ray could not kill the actor of worker %d: %s", worker.index, error)
 
     def conclude(self, worker: PoolWorker) -> str | None:
@@ -168,7 +170,7 @@ class ActorLauncher(Launcher):
         self._pool.staff.bury(worker, self.describe_end(worker))
 
     def _on_call(self, worker: PoolWorker, future: Any) -> None:
-        """A call of it has ended: returned, which is nothing new, or failed, which is its end."""
+        """Handle the end of a call: if it failed, the actor has ended."""
         error = future.exception()
         if error is None or self._pool.workers.get(worker.index) is not worker:
             return
@@ -184,7 +186,7 @@ class ActorLauncher(Launcher):
         return f"The Ray worker{where} ended. {actor.why or 'Ray gives no reason.'}{_last_words(actor.log)}"
 
     def release(self, worker: PoolWorker) -> None:
-        self._kill_actor(worker)  # it may have closed its connection only
+        self._kill_actor(worker)  # perhaps it has only closed its connection
         for ticket in [ticket for ticket, each in self._waiting.items() if each is worker]:
             del self._waiting[ticket]
         if worker.link is None:
@@ -214,27 +216,27 @@ class ActorLauncher(Launcher):
     # The cluster's nodes.
 
     def _look(self) -> None:
-        """In the watchdog's thread: how many workers does the cluster hold now?"""
+        """Find out how many workers the cluster has room for now; in the watchdog's thread."""
         pool = self._pool
         if pool.stopping or not self._ray.is_initialized():
             return
         try:
             count = self.needs.capacity(self._ray.nodes())
-        except Exception as error:  # noqa: BLE001  Ray's head is away for a moment, or for ever: its workers tell
-            logger.warning("The nodes of the Ray cluster cannot be seen: %s", error)
+        except Exception as error:  # noqa: BLE001  Ray's head cannot be reached; if it has died, its workers end, too
+            logger.warning("The nodes of the Ray cluster cannot be listed: %s", error)
         else:
             if count != pool.staff.count:
                 pool.command(partial(self._resize, count))
         pool.port.after(LOOK_EVERY, self._look)
 
     def _resize(self, count: int) -> None:
-        """Nodes have joined or left."""
-        logger.info("The Ray cluster holds %d workers now, %d before.", count, self._pool.staff.count)
+        """Change the number of workers after nodes have joined or left."""
+        logger.info("The Ray cluster has room for %d workers now; before it was %d.", count, self._pool.staff.count)
         self._pool.staff.resize(count)
 
 
 def _descendants(worker: PoolWorker) -> list[psutil.Process]:
-    """The processes that a busy worker of this host started, also those in sessions of their own."""
+    """Return the processes that a busy worker of this host started, also those in other sessions."""
     if worker.link is None or worker.elsewhere or worker.ending or not worker.in_flight:
         return []
     try:
@@ -244,7 +246,7 @@ def _descendants(worker: PoolWorker) -> list[psutil.Process]:
 
 
 def _last_words(path: str) -> str:
-    """The end of a worker's standard error, where a crash says where it happened."""
+    """Return the end of a worker's standard error, where a crash shows where it happened."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - REPORT))
@@ -257,7 +259,7 @@ def _last_words(path: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Ray's message, without the lines that say nothing to a user."""
+    """Return Ray's message, without the lines that do not help a user."""
     lines = [line.strip() for line in str(error).splitlines()]
     dull = ("class_name:", "actor_id:", "namespace:", "pid:", "ip:")
     return "\n".join(line for line in lines if line and not line.startswith(dull))

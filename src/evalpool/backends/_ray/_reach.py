@@ -1,7 +1,7 @@
-"""How workers reach the evaluator: where it listens, and who is on its host.
+"""How workers reach the evaluator: where it listens, and which workers are on its host.
 
-It listens on an address of its host that all nodes reach, and beside it locally, where memory can be passed
-(`_pool._lend`). The key travels to the workers through Ray. What is not proven is never unpickled (`evalpool._net`).
+It listens on an address of its host that all nodes can reach, and also on a local socket, over which memory can be
+passed (`_pool._lend`). Ray carries the key to the workers. Data of unproven peers is never unpickled (`evalpool._net`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from evalpool.backends._pool._lend import can_lend
 __all__ = ["connect_from", "connect_locally", "host_identity", "listen_to_workers"]
 
 CONNECT_WITHIN = 60.0
-"""Seconds that reaching the evaluator and its answer may take: its process may be busy, or hold the GIL."""
+"""Seconds that connecting to the evaluator and its answer may take: its process may be busy, or hold the GIL."""
 
 Reach = dict[str, Any]
-"""What travels to the workers: the address for all, the one for processes of the evaluator's host, which host that is,
-and the key. Plain values: a worker without evalpool must be able to unpickle it, and say that evalpool is missing."""
+"""What workers get: the address for all, the one for processes on the evaluator's host, the identity of that host, and
+the key. Plain values, because a worker without evalpool must be able to unpickle it and report that it is missing."""
 
 
 def listen_to_workers(host: str, on_peer: Callable[[Peer], None]) -> tuple[Listener, Reach]:
-    """Listen at this address of the host, and locally if memory can be passed; `on_peer` as of `Listener`."""
+    """Listen at this address, and locally if memory can be passed; `on_peer` as in `Listener`."""
     listening, address = listen_at(host)
     sockets, local = [listening], None
     if can_lend():
@@ -39,7 +39,7 @@ def listen_to_workers(host: str, on_peer: Callable[[Peer], None]) -> tuple[Liste
 
 
 def connect_from(reach: Reach, hello: dict[str, Any]) -> socket.socket:
-    """In a worker: a connection to the evaluator. Raises `OSError` if it cannot be reached."""
+    """In a worker: connect to the evaluator. Raises `OSError` if it cannot be reached."""
     return connect(reach["address"], reach["key"], hello, within=CONNECT_WITHIN)
 
 
@@ -49,14 +49,14 @@ def connect_locally(reach: Reach, hello: dict[str, Any]) -> socket.socket | None
         return None
     try:
         return connect(reach["local"], reach["key"], hello)
-    except OSError:  # the same host, and another network namespace: a container
+    except OSError:  # the same host, but another network namespace: a container
         return None
 
 
 def host_identity() -> str:
-    """The same in two processes only if one can see and kill the other by its pid."""
+    """Return a text that is the same in two processes only if they can see and kill each other by pid."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return socket.gethostname()

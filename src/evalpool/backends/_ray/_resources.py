@@ -1,4 +1,4 @@
-"""What one worker needs, and how many of them a cluster holds."""
+"""The resources that a worker needs, and how many workers a cluster has room for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Needs", "as_text"]
 
 
 class Needs:
-    """The resources that one worker, and so each job, has to itself.
+    """The resources that one worker, and so each job, has for itself.
 
     Args:
         cpus, gpus: whole numbers or fractions.
-        custom: other resources by the names they have in the cluster; also ``memory``, instead of `memory`.
+        custom: other resources by their names in the cluster; also ``memory``, instead of `memory`.
         memory: bytes.
 
     Raises:
-        BadArgument: no such amounts.
+        BadArgument: an amount is invalid.
     """
 
     def __init__(self, cpus: Any, gpus: Any, custom: Any, memory: Any = None) -> None:
@@ -41,13 +41,13 @@ class Needs:
             )
         if memory is not None:
             memory = _amount("memory_per_task", memory)
-        # Ray knows memory by an argument of its own.
+        # Ray has a separate argument for memory.
         self.memory = int(self.custom.pop("memory", memory or 0))
         amounts = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory, **self.custom}
         self.amounts = {name: amount for name, amount in amounts.items() if amount > 0}
 
     def options(self) -> dict[str, Any]:
-        """As Ray takes them for an actor."""
+        """Return the options for a Ray actor."""
         return {
             "num_cpus": self.cpus,
             "num_gpus": self.gpus,
@@ -56,33 +56,33 @@ class Needs:
         }
 
     def fits(self, free: dict[str, float]) -> bool:
-        """Is there enough of everything for one worker, if it is all on one node?"""
+        """Whether there is enough for one worker, if all of it is on one node."""
         return all(free.get(name, 0.0) >= amount for name, amount in self.amounts.items())
 
     def text(self) -> str:
-        """As a user reads it."""
+        """Return the amounts as text for a user."""
         return as_text(self.amounts) or "no resources"
 
     def capacity(self, nodes: list[dict[str, Any]]) -> int:
-        """How many workers the nodes that live can hold, whoever else uses them."""
+        """Return how many workers the living nodes have room for, without other use."""
         if not self.amounts:
             return 0
         count = 0
         for node in nodes:
             if node["Alive"]:
                 have = node["Resources"]
-                # A millionth for sums of fractions: Ray counts in ten thousandths.
+                # A millionth is added for rounding errors of fractions; Ray counts in ten-thousandths.
                 fits = (have.get(name, 0.0) / amount + 1e-6 for name, amount in self.amounts.items())
                 count += math.floor(min(fits))
         return count
 
     def check(self, nodes: list[dict[str, Any]], num_workers: int | None, grows: bool) -> int:
-        """The number of workers: as asked, or as many as fit. Raises `BadArgument` if none ever can start.
+        """Return the number of workers: as asked, or as many as fit. Raises `BadArgument` if none can ever start.
 
         Args:
-            nodes: of the cluster, as Ray tells them.
+            nodes: of the cluster, as Ray lists them.
             num_workers: None for as many as fit.
-            grows: more nodes may join.
+            grows: whether more nodes may join.
         """
         if not self.amounts:
             if num_workers is None:
@@ -107,7 +107,7 @@ def _offered(node: dict[str, Any], names: dict[str, float]) -> dict[str, float]:
 
 
 def as_text(amounts: dict[str, float]) -> str:
-    """Amounts by name, in one line."""
+    """Return amounts by name, in one line."""
     return ", ".join(
         f"{amount / 2**20:.1f} MiB of {name}" if name.endswith("memory") else f"{amount:g} {name}"
         for name, amount in amounts.items()

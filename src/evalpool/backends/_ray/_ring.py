@@ -1,9 +1,9 @@
-"""Large arrays between two processes of one host: through memory that both see and that is used again and again.
+"""Sends large arrays between two processes of one host through shared memory that is reused.
 
-The sender copies a frame into a part of the memory that is free, and a small frame says where; the receiver copies it
-out and counts. Two copies of pages that are there already cost less than one into fresh pages, which the system has to
-find, empty and take back: for 10 MB 1.6 ms against 5 ms. Copies are the receiver's own, so nobody sees what another one
-writes, children that it forks included. What does not fit goes another way.
+The sender copies a frame into a free part of the memory, and a small frame says where; the receiver copies it out and
+counts. Two copies between existing pages cost less than one into fresh pages, which the system must find, clear and
+take back: for 10 MB it is 1.6 ms instead of 5 ms. The receiver has its own copy, so no process sees what another one
+writes, not even a forked child. A frame that does not fit is sent in another way.
 
 ::
 
@@ -23,30 +23,30 @@ from evalpool.backends._pool import _wire
 __all__ = ["Ring", "is_in_ring", "offer", "receive"]
 
 SIZE = 1 << 26
-"""Bytes each way: a few frames of what is common. Pages are taken when they are first used."""
+"""Bytes in each direction: room for a few frames of common size. Pages are allocated at their first use."""
 _START = 4096
 _HEAD = struct.Struct("<qiBHQ")
-"""As `_wire.JOB`; the kind of the frame with `_IN_RING`, the number of its buffers, and where it begins."""
+"""As `_wire.JOB`; then the frame's kind with the bit `_IN_RING`, the number of its buffers, and its position."""
 _KIND_AT = _wire.JOB.size
 _IN_RING = 0x80
 _ALIGNMENT = 64
 
 
 class Ring:
-    """One direction. The sender calls `put`, the receiver `take`, each from one thread at a time.
+    """One direction. The sender calls `put`, the receiver `take`, each in one thread at a time.
 
-    Frames are taken in the order in which they were put. How many have been is a number in the memory itself, so that
-    nothing has to be sent back.
+    Frames are taken in the order in which they were put. The number of taken frames is in the memory itself, so nothing
+    must be sent back.
     """
 
     def __init__(self, memory: memoryview, taken: memoryview) -> None:
         self._memory = memory
         self._taken = taken
-        self._count = 0  # frames that this side has put, or taken
-        self._out: deque[tuple[int, int]] = deque()  # where those are that were not taken, as far as known
+        self._count = 0  # how many frames this side has put, or taken
+        self._out: deque[tuple[int, int]] = deque()  # the places of frames that are not known to be taken
 
     def put(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> list[bytes] | None:
-        """Copy a frame; returns what is to be sent for it, None if it does not fit now."""
+        """Copy a frame into the memory; return what to send instead of it, or None if it does not fit now."""
         sizes = [len(payload), *(buffer.nbytes for buffer in buffers)]
         start = self._room(sum(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes))
         if start is None:
@@ -66,7 +66,7 @@ class Ring:
         for _ in range(self._taken[0] - (self._count - len(out))):
             out.popleft()
         if not out:
-            return 0 if size <= SIZE else None  # from the start, where the pages are
+            return 0 if size <= SIZE else None  # at the start, where pages are allocated already
         first, last = out[0][0], out[-1][1]
         if last > first:
             if last + size <= SIZE:
@@ -75,14 +75,14 @@ class Ring:
         return last if last + size <= first else None
 
     def take(self, head: memoryview) -> _wire.Frame:
-        """Copy a frame out, whose small one has this payload."""
+        """Copy out the frame whose small frame has this payload."""
         import numpy as np
 
         _, _, kind, count, at = _HEAD.unpack_from(head)
         pieces = []
         for index in range(count + 1):
             (size,) = _wire.LENGTH.unpack_from(head, _HEAD.size + _wire.LENGTH.size * index)
-            copy = np.empty(size, np.uint8)  # in huge pages, where there are: half the time of a bytearray's
+            copy = np.empty(size, np.uint8)  # uses huge pages where possible: half the time of a bytearray
             copy[:] = self._memory[at : at + size]
             pieces.append(memoryview(copy))  # type: ignore[arg-type]
             at += -(-size // _ALIGNMENT) * _ALIGNMENT
@@ -92,14 +92,14 @@ class Ring:
 
 
 def is_in_ring(head: memoryview) -> bool:
-    """Does a `LENT` frame with this payload speak of memory of a ring?"""
+    """Whether a `LENT` frame with this payload refers to the memory of a ring."""
     return bool(head[_KIND_AT] & _IN_RING)
 
 
 def offer(lender: socket.socket) -> tuple[Ring, Ring] | None:
-    """The evaluator's side: make the memory and pass it on; the rings to the worker and from it.
+    """On the evaluator's side: make the memory and pass it to the worker; return the rings to and from the worker.
 
-    None if the system refuses. Raises `OSError` if the worker is gone.
+    None if the system refuses. Raises `OSError` if the worker has died.
     """
     try:
         fd = os.memfd_create("evalpool-ring")
@@ -116,7 +116,7 @@ def offer(lender: socket.socket) -> tuple[Ring, Ring] | None:
 
 
 def receive(lender: socket.socket) -> tuple[Ring, Ring] | None:
-    """The worker's side: the rings from the evaluator and to it, if there are any. Raises `OSError`."""
+    """On the worker's side: return the rings from and to the evaluator, or None. Raises `OSError`."""
     _, fds, _, _ = socket.recv_fds(lender, 1, 1)
     if not fds:
         return None

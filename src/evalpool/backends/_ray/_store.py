@@ -1,4 +1,4 @@
-"""Large arrays of configurations for workers of other hosts: in the object store, once however many jobs use one."""
+"""Puts large arrays of configurations into Ray's object store, for workers of other hosts; each array only once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 __all__ = ["Shelf"]
 
 KEPT = 8
-"""Arrays that are kept in the object store because another job may use them."""
+"""How many arrays are kept in the object store because another job may use them."""
 
 
 class Shelf:
-    """Puts buffers into the object store; the same one again is not put again.
+    """Puts buffers into the object store; an unchanged buffer is not put again.
 
-    A caller may change an array between two submissions. So a buffer is known by its place in memory and compared
-    with what was stored, which costs less than storing it and keeps the store from filling up with copies.
+    A caller may change an array between two submissions. So a buffer is found by its place in memory, and then compared
+    with what was stored. That costs less than to store it again, and the store does not fill up with copies.
     """
 
     def __init__(self, ray: Any) -> None:
@@ -23,7 +23,7 @@ class Shelf:
         self._known: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
     def put(self, buffer: memoryview) -> Any:
-        """A reference to the buffer's content as it is now."""
+        """Return a reference to the current content of the buffer."""
         import numpy as np
 
         array = np.frombuffer(buffer, np.uint8)

@@ -1,4 +1,4 @@
-"""The transport to Ray's actors: sockets, with memory for large arrays on this host and the object store elsewhere."""
+"""The transport to Ray's actors: sockets; large arrays go through shared memory on this host, else the object store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["ActorTransport", "Rings"]
 
 
 class Rings(NamedTuple):
-    """Memory that an actor of this host and we both see."""
+    """The memory that is shared with an actor of this host."""
 
     to: _ring.Ring
     from_: _ring.Ring
 
 
 class ActorTransport(SocketTransport):
-    """A large job takes the shortest way to the worker that gets it, so that way is chosen when it is sent."""
+    """A socket transport that sends each large job in the fastest way to its worker, chosen when it is sent."""
 
     def __init__(self, shelf: Shelf) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ActorTransport(SocketTransport):
         super().send(worker, self._convey(worker, message) if type(message) is Pickled else message)
 
     def _convey(self, worker: PoolWorker, large: Pickled) -> Any:
-        """Let a large job reach a worker; returns what is to be sent for it."""
+        """Pass a large job to a worker; return what to send on the socket for it."""
         rings = worker.handle.rings
         if rings is not None and worker.link.lender is not None:
             frame = rings.to.put(*large)
@@ -44,7 +44,7 @@ class ActorTransport(SocketTransport):
             lent = _lend.lend(*large)
             if lent is not None and _lend.pass_on(worker.link.lender, lent):
                 return lent.frame
-        # Queued behind the call that serves; it returns when it comes to this job, and is called again.
+        # This call waits in the actor's queue behind the serving call, which returns when it comes to this job.
         worker.handle.call("take", *map(self._shelf.put, large.buffers))
         worker.handle.call("go_on")
         return _wire.frame(_wire.STORED_JOB, large.payload)
