@@ -200,8 +200,8 @@ def test_arguments_by_position_and_names_that_programs_set_and_read() -> None:
 
 
 def test_every_method_of_there_is_known_and_another_one_lists_them() -> None:
-    assert list(EVALUATORS) == ["serial", "thread", "process", "loky", "ray", "mpicomm"]
-    with pytest.raises(UnknownMethod, match="'threads'; give one of serial, thread, process, loky, ray, mpicomm"):
+    assert list(EVALUATORS) == ["mpicomm", "process", "ray", "serial", "thread", "loky"]
+    with pytest.raises(UnknownMethod, match="'threads'; give one of mpicomm, process, ray, serial, thread, loky"):
         Evaluator.create(x_of, method="threads")
     assert issubclass(UnknownMethod, ValueError)
 

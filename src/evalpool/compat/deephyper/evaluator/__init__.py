@@ -1,6 +1,6 @@
 """`deephyper.evaluator` by the same names: change the import, and the program runs on evalpool."""
 
-from evalpool import MaximumJobsSpawnReached, parse_subprocess_result, to_json
+from evalpool import MaximumJobsSpawnReached, parse_subprocess_result
 from evalpool.compat.deephyper.evaluator._engines import (
     LokyEvaluator,
     MPICommEvaluator,
@@ -15,6 +15,7 @@ from evalpool.compat.deephyper.evaluator._profile import profile
 from evalpool.compat.deephyper.evaluator._queued import queued
 from evalpool.compat.deephyper.evaluator._running_job import RunningJob
 from evalpool.compat.deephyper.evaluator._status import JobStatus
+from evalpool.compat.deephyper.evaluator._to_json import to_json
 
 __all__ = [
     "EVALUATORS",

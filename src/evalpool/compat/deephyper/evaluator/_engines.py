@@ -191,10 +191,10 @@ def _ray() -> Any:
 
 
 EVALUATORS.update(
+    mpicomm=MPICommEvaluator,
+    process=ProcessPoolEvaluator,
+    ray=RayEvaluator,
     serial=SerialEvaluator,
     thread=ThreadPoolEvaluator,
-    process=ProcessPoolEvaluator,
     loky=LokyEvaluator,
-    ray=RayEvaluator,
-    mpicomm=MPICommEvaluator,
 )

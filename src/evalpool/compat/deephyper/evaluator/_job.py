@@ -100,7 +100,9 @@ class Job:
         else:
             self._take_nothing()
         left_out = NOTED_BY_EVALPOOL if is_profiled else NOTED_BY_EVALPOOL | TIMES_OF_PROFILE
+        gathered = metadata.pop("timestamp_gather", None)  # the last, as the columns of tables come in this order
         self.metadata.update((key, value) for key, value in metadata.items() if key not in left_out)
+        self.metadata["timestamp_gather"] = gathered
 
     def _take_output(self, evaluated: evalpool.Job[Any]) -> None:
         self.output = evaluated.output
@@ -109,7 +111,7 @@ class Job:
         """It was cancelled, and returned nothing."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(id={self.id}, status={self.status}, args={self.args})"
+        return f"Job(id={self.id}, status={self.status}, args={self.args})"
 
 
 class HPOJob(Job):

@@ -98,6 +98,7 @@ class Jobs:
         evaluator = self._evaluator
         job: Job = evaluator._create_job(core.id, core.args, run_function, evaluator._storage)
         job._evaluated = core
+        job.metadata["timestamp_submit"] = core.metadata.get("timestamp_submit")
         job.context.search = evaluator.search
         return job
 

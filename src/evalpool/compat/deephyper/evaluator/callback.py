@@ -98,8 +98,7 @@ class TqdmCallback(Callback):
         self.on_done(job)
 
     def on_done(self, job: Job) -> None:
-        if job._evaluated is not None:
-            self._bar.on_done(job._evaluated)
+        self._bar.on_done(_evaluated(job))
 
     def on_close(self) -> None:
         self._bar.on_close()
@@ -168,5 +167,9 @@ class CSVLoggerCallback(Callback):
         if not self._is_open:
             self._is_open = True
             self._table.on_open()
-        jobs = [job._evaluated for job in (*local_jobs, *other_jobs) if job._evaluated is not None]
-        self._table.on_gather(jobs, [])
+        self._table.on_gather([_evaluated(job) for job in (*local_jobs, *other_jobs)], [])
+
+
+def _evaluated(job: Any) -> Any:
+    """evalpool's job behind one of here; under an evaluator of evalpool's own it comes itself."""
+    return getattr(job, "_evaluated", job)

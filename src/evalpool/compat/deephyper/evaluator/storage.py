@@ -32,7 +32,7 @@ __all__ = [
 _KEPT = "_stored:"
 """Metadata that hold what `store_job` was given under a key of the caller's own."""
 
-_PLACE = frozenset({"worker", "host", "pid"})
+_NOTED = frozenset({"worker", "host", "pid", "timestamp_start", "timestamp_end"})
 """What evalpool notes beside a job's own metadata, and deephyper does not."""
 
 
@@ -114,7 +114,7 @@ class Storage(core.Storage):
             args = tuple(args)
         if by_evaluator and isinstance(out, dict) and "objective" in out and not self._holds_tasks(record.search_id):
             out = out["objective"]
-        metadata = {key: value for key, value in job["metadata"].items() if key not in _PLACE}
+        metadata = {key: value for key, value in job["metadata"].items() if key not in _NOTED or key in record.metadata}
         kept = {key.removeprefix(_KEPT): metadata.pop(key) for key in list(metadata) if key.startswith(_KEPT)}
         budgets, objectives = zip(*record.recorded, strict=True) if record.recorded else ((), ())
         return {

@@ -1,0 +1,16 @@
+"""deephyper's own searches on evalpool's evaluators print what they print on deephyper's."""
+
+from __future__ import annotations
+
+import pytest
+
+from compat.deephyper.peer import printed
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("method", ["serial", "thread", "process", "ray", "mpicomm"])
+def test_searches_print_the_same(method: str) -> None:
+    *ours, last = printed("searches.py", "evalpool", method, ranks=2 if method == "mpicomm" else 0)
+    assert ours == printed("searches.py", "deephyper", "thread")
+    assert last == "True", "failures by exceptions end no search"
