@@ -192,7 +192,7 @@ def test_variables_of_the_environment_are_defaults(evalpool: Command) -> None:
     wrong = evalpool(
         "run", "program:run", "--configs", "grid.jsonl", code=2, **{**variables, "EVALPOOL_NUM_WORKERS": "x"}
     )
-    assert "'x' is no whole number" in wrong.stderr
+    assert "'x' is not a whole number" in wrong.stderr
 
 
 def test_what_the_run_function_logs_is_shown_with_its_job(evalpool: Command) -> None:

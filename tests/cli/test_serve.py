@@ -18,7 +18,7 @@ import pytest
 from cli.conftest import Command
 from evalpool.cli import Server
 from evalpool.cli._feed import AT_ONCE
-from evalpool.cli._serve import STRANGERS
+from evalpool.cli._serve import MOST_UNPROVEN
 from evalpool.errors import BackendError
 from evalpool.storage import Event, MemoryStorage
 from evalpool.testing._bench import wait_until
@@ -160,7 +160,7 @@ def test_a_storage_without_a_search_is_served() -> None:
 
 
 def test_a_port_that_is_taken_is_told(server: Server) -> None:
-    with pytest.raises(BackendError, match="cannot be had"):
+    with pytest.raises(BackendError, match="cannot be used"):
         Server(MemoryStorage(), port=urlsplit(server.url).port or 0)
 
 
@@ -171,14 +171,14 @@ def test_many_connections_that_say_nothing_keep_nobody_out_and_hold_few_threads_
         reader = http.client.HTTPConnection(*address, timeout=30)
         held.callback(reader.close)
         for _ in range(2):
-            for n in range(3 * STRANGERS):
+            for n in range(3 * MOST_UNPROVEN):
                 silent = held.enter_context(socket.create_connection(address))
                 silent.sendall(b"GET /" * (n % 2))  # or little
             reader.request("GET", urlsplit(server.url).path)  # by the connection that has shown the secret before
             assert reader.getresponse().read()
         assert ask(server).status == 200
-        assert threading.active_count() - threads <= 2 * STRANGERS + 2
-        assert len(os.listdir("/proc/self/fd")) - files <= 6 * STRANGERS + 2 * STRANGERS + 3  # the first are ours
+        assert threading.active_count() - threads <= 2 * MOST_UNPROVEN + 2
+        assert len(os.listdir("/proc/self/fd")) - files <= 8 * MOST_UNPROVEN + 3  # six of eight are ours
     wait_until(lambda: threading.active_count() <= threads)
 
 

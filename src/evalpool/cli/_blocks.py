@@ -32,7 +32,7 @@ def console(file: TextIO, *, record: bool = False) -> Console:
 
 
 def block(summaries: list[dict[str, Any]]) -> RenderableType:
-    """A block for each of these `Campaign.summary`."""
+    """A block for each of these results of `Campaign.summary`."""
     from rich.console import Group
 
     return Group(*map(_one, summaries))

@@ -1,4 +1,4 @@
-"""How the searches of a storage stand, kept up to date from its log.
+"""The state of the searches of a storage, kept up to date from its log.
 
 ::
 
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 __all__ = ["Campaign", "Ended", "Watcher", "tags_of"]
 
 WINDOW = 60.0
-"""Seconds over which the present speed is taken ..."""
+"""The present speed is an average over this many seconds ..."""
 LEAST = 10
-"""... or over so many evaluations, if these took longer."""
+"""... or over this many evaluations, if these took longer."""
 LONGEST_NAME = 100
 """Characters of the name of a worker, or of a kind of failure."""
 OVER = frozenset({"ended", "suspended", "abandoned"})
-"""States in which nobody works on a search any more."""
+"""States in which no program works on a search any more."""
 MOST_TEXTS = 1000
-"""Different failures that are told apart by their text."""
+"""The most failures with different texts that are counted separately."""
 MOST_KINDS = 20
 """Kinds of failures that are shown; evalpool itself knows fewer."""
 MOST_TAGS = 20
 """Tags of a job that are shown beside it."""
 MOST_EXAMPLES = 5
-"""Of these, the commonest are shown, each with its first job."""
+"""Failures that are shown: the most frequent ones, each with its first job."""
 
 
 class Ended(NamedTuple):
-    """What is asked of a job that ended; as much of a `Job` as `Incumbent` looks at."""
+    """A job that ended, with those attributes of a `Job` that `Incumbent` uses."""
 
     id: str
     status: JobStatus
@@ -63,7 +63,7 @@ class Ended(NamedTuple):
 
 
 class Campaign:
-    """One search: counts, best, failures, speed, who works on what. One thread at a time.
+    """One search: counts, best, failures, speed, the job of each worker. One thread at a time.
 
     Args:
         search_id: of the search.
@@ -92,9 +92,9 @@ class Campaign:
         self._last_end = 0.0
 
     def update(self, numbers: Iterable[int]) -> None:
-        """Take in that these jobs changed; constant cost for each."""
+        """Update the counts for these jobs, which changed; constant cost for each."""
         if self._incumbent.minimize is not self.minimizes:
-            self._count_again()  # which of them is the best was said after the first of them
+            self._count_again()  # the direction was recorded after the first jobs
             return
         for number in numbers:
             job = self._search.jobs[number]
@@ -102,7 +102,7 @@ class Campaign:
                 continue
             before = self._known.get(number)
             if before is not None and before in _FINAL and job.status not in _FINAL:
-                # Its end is taken back (only journals know that, and rarely): count all again.
+                # Its end is taken back, which only a journal does, and rarely: count all again.
                 self._count_again()
                 return
             if before is not job.status:
@@ -162,7 +162,7 @@ class Campaign:
 
     @property
     def total(self) -> int | None:
-        """How many evaluations there will be, where whoever searches said it; not how many of them have some tags."""
+        """How many evaluations there will be, if the search says it; None if only jobs with some tags count."""
         if self._wanted:
             return None
         total = self._search.values.get("max_evals")
@@ -170,22 +170,22 @@ class Campaign:
 
     @property
     def minimizes(self) -> bool:
-        """Are smaller objectives better? Whoever began the search has said so."""
+        """Whether smaller objectives are better, as the program that began the search has recorded."""
         return self._search.values.get(MINIMIZE) is True
 
     @property
     def evaluated(self) -> int:
-        """How many jobs ended in their own way."""
+        """How many jobs were evaluated: they ended, and were not cancelled."""
         return self._incumbent.evaluations
 
     @property
     def state(self) -> str:
         """``running``; ``waiting``: between jobs; ``ended``.
 
-        Or jobs are left and nobody works on them: ``suspended``, in good order, to be resumed; ``abandoned``.
+        Or jobs are unfinished and no program works on them: ``suspended``, left to be resumed; ``abandoned``.
         """
         unfinished = bool(self._search.unfinished)
-        if not self._search.leases:  # nobody who keeps leases ever worked on it
+        if not self._search.leases:  # no evaluator with a lease ever worked on it
             complete = self.total is not None and self.evaluated >= self.total
             return "running" if unfinished else "ended" if complete else "waiting"
         if any(owner_lives(self._search, owner) for owner in self._search.leases):
@@ -198,11 +198,11 @@ class Campaign:
 
     @property
     def is_over(self) -> bool:
-        """Does nobody work on it any more?"""
+        """Whether no program works on it any more."""
         return self.state in OVER
 
     def rate(self, now: float) -> float | None:
-        """Evaluations a second of late; over all of it once it is over. None before there are two.
+        """Evaluations per second: the recent ones, or all of them once the search is over. None before there are two.
 
         Args:
             now: seconds since the search's start.
@@ -219,7 +219,7 @@ class Campaign:
         return len(ends) / max(now - began, 1e-3)
 
     def seconds_left(self, now: float) -> float | None:
-        """Until all that is known of will be done, at the present speed; None where that cannot be said."""
+        """Seconds until all known evaluations will be done, at the present speed; None if that is unknown."""
         rate = self.rate(now)
         if rate is None or self.is_over:
             return None
@@ -229,7 +229,7 @@ class Campaign:
         return left / rate if left else None
 
     def summary(self, now: float | None = None) -> dict[str, Any]:
-        """Everything that is shown, as JSON. Costs what runs, not what has ended.
+        """Everything that is shown, as JSON. The cost depends on the running jobs, not on those that have ended.
 
         Args:
             now: seconds since the epoch.
@@ -303,7 +303,7 @@ class Campaign:
 class Watcher:
     """Follows all searches of a storage. One thread at a time.
 
-    After a look that an interrupt ended amidst its work the next one begins anew, and all jobs count as changed.
+    After an interrupt in the middle of a look, the next look reads everything again, and all jobs count as changed.
 
     Args:
         storage: what to follow.
@@ -318,16 +318,16 @@ class Watcher:
         self._tags = tuple(tags)
         self._state = State()
         self._cursor: Cursor | None = None
-        self._torn = False  # an interrupt came while news were taken in
+        self._torn = False  # an interrupt left the state partly updated
         self.campaigns: dict[str, Campaign] = {}
 
     def look(self) -> dict[str, dict[int, None]]:
-        """Take in what is new; returns the numbers of the jobs that changed, by search. Costs what is new.
+        """Read what is new; returns the numbers of the jobs that changed, by search. The cost depends on what is new.
 
         Raises:
             StorageUnavailable: nothing is lost; look again.
         """
-        # The garbage collector, which counts new objects, would look again and again at all that is kept: a first look
+        # The garbage collector, which counts new objects, would examine all kept objects again and again: a first look
         # at 100 000 jobs took 4.2 s with it and 2.4 s without.
         collects = gc.isenabled()
         try:
@@ -359,7 +359,7 @@ class Watcher:
         for search_id, numbers in changed.items():
             if search_id not in self.campaigns:
                 if self._state.searches[search_id].start is None:
-                    continue  # its beginning, in another file of a journal, comes later
+                    continue  # its first event, in another file of a journal, comes later
                 self.campaigns[search_id] = Campaign(search_id, self._state.searches[search_id], self._tags)
                 earlier = self._state.searches[search_id].jobs.keys() - numbers.keys()
                 changed[search_id] = numbers = {**dict.fromkeys(sorted(earlier)), **numbers}
@@ -368,15 +368,15 @@ class Watcher:
         return changed
 
     def everything(self) -> dict[str, dict[int, None]]:
-        """The numbers of all jobs, by search, as far as was looked."""
+        """The numbers of all jobs that were read, by search."""
         return {search_id: dict.fromkeys(self._state.searches[search_id].jobs) for search_id in self.campaigns}
 
     def search(self, search_id: str) -> SearchState:
-        """Its state as far as was looked."""
+        """The state of a search, as far as it was read."""
         return self._state.searches[search_id]
 
     def record(self, search_id: str, number: int) -> JobRecord:
-        """Everything about one job, as far as was looked. Raises `UnknownJob`, with the jobs there are."""
+        """Everything about one job, as far as it was read. Raises `UnknownJob`, with the jobs that exist."""
         search = self._state.searches.get(search_id)
         job = None if search is None else search.jobs.get(number)
         if search is None or job is None or job.created is None:
@@ -392,7 +392,7 @@ class Watcher:
 
 
 def ended_of(search_id: str, job: JobState) -> Ended:
-    """What became of a job that ended."""
+    """The result of a job that ended."""
     result = job.result or {}
     kind = result.get("kind")
     if kind is None and job.status in (JobStatus.FAILED, JobStatus.CANCELLED):

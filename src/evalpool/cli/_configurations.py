@@ -1,8 +1,8 @@
 """Reading files of configurations, with the options of their jobs, and search spaces.
 
-An object of JSON is a configuration. One that has ``configuration``, an object, and beside it options alone, is a
-`Submission`. In a CSV file options are columns of their own, ``options:priority``. What is nearly so is refused: a
-misspelt option would become a parameter that no run-function reads, without a word.
+An object of JSON is a configuration. If it has a key ``configuration`` with an object, and besides it only options, it
+is a `Submission`. In a CSV file options have their own columns, ``options:priority``. A name that is nearly that of an
+option is refused: a misspelt option would silently become a parameter that no run-function reads.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["read_configurations", "read_space_file"]
 
 
 WHOLE = "configuration"
-"""In JSON, the name of the configuration beside options."""
+"""In JSON, the key of the configuration in an object with options."""
 PREFIX = "options:"
-"""Of the columns of options."""
+"""The prefix of the columns of options."""
 
 
 def read_configurations(path: str) -> list[dict[str, Any] | Submission]:
     """The configurations in a ``.jsonl`` or ``.csv`` file, in their order; those with options as `Submission`.
 
     Raises:
-        BadArgument: no such file, another kind, or a line that holds no configuration, or a wrong option; names it.
+        BadArgument: there is no such file, it is of another kind, or a line has no configuration or a wrong option.
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
     reader = readers.get(os.path.splitext(path)[1].lower())
@@ -44,7 +44,7 @@ def read_configurations(path: str) -> list[dict[str, Any] | Submission]:
     except (FileNotFoundError, IsADirectoryError):
         raise BadArgument(f"there is no file {path!r} of configurations.") from None
     except UnicodeDecodeError as error:
-        raise BadArgument(f"{path!r} is no text in UTF-8: {error}.") from None
+        raise BadArgument(f"{path!r} is not a text in UTF-8: {error}.") from None
     if not found:
         raise BadArgument(f"{path!r} holds no configuration.")
     return found
@@ -62,9 +62,11 @@ def _read_jsonl(path: str) -> Iterator[dict[str, Any] | Submission]:
                     f"line {number} of {path!r} has the name {twice.name!r} twice; give each once."
                 ) from None
             except ValueError as error:
-                raise BadArgument(f"line {number} of {path!r} is no JSON: {error}.") from None
+                raise BadArgument(f"line {number} of {path!r} is not JSON: {error}.") from None
             if not isinstance(value, dict):
-                raise BadArgument(f'line {number} of {path!r} is no JSON object; a configuration is one: {{"x": 1}}.')
+                raise BadArgument(
+                    f'line {number} of {path!r} is not a JSON object; a configuration is one: {{"x": 1}}.'
+                )
             if isinstance(value.get(WHOLE), dict):
                 yield _submission_of(path, number, value)
             else:
@@ -73,7 +75,7 @@ def _read_jsonl(path: str) -> Iterator[dict[str, Any] | Submission]:
 
 
 def _submission_of(path: str, number: int, value: dict[str, Any]) -> dict[str, Any] | Submission:
-    """An object with a name `WHOLE`: a configuration beside its options, or one that has a parameter of that name."""
+    """An object with the key `WHOLE`: a configuration with options, or one that has a parameter of that name."""
     given, others = value.keys() & set(OPTIONS), value.keys() - {WHOLE, *OPTIONS}
     if not others:
         return _checked(path, number, value[WHOLE], {name: value[name] for name in given})
@@ -84,7 +86,7 @@ def _submission_of(path: str, number: int, value: dict[str, Any]) -> dict[str, A
         raise BadArgument(
             f"line {number} of {path!r} has {_listed(others)} beside {beside}.{guess} A configuration "
             f'with options has nothing else: {{"{WHOLE}": {{"x": 1}}, "priority": 2}}; a job has the options '
-            f"{', '.join(OPTIONS)}. If all of it is the configuration, put it whole under {WHOLE!r}."
+            f"{', '.join(OPTIONS)}. If the whole object is the configuration, put it under {WHOLE!r}."
         )
     return value
 
@@ -95,32 +97,32 @@ OFTEN_MEANT = {
     "time_limit": "job_timeout",
     "options": "options themselves",
 }
-"""What people write for options, beside slips of the pen."""
+"""Other names that people write for options."""
 
 
 def _meant(name: str) -> str | None:
-    """The option that somebody may have meant who wrote this."""
+    """The option that was probably meant by this name."""
     plain = re.sub("[ -]", "_", name.strip().lower())
     return next(iter(get_close_matches(plain, OPTIONS, 1, cutoff=0.75)), OFTEN_MEANT.get(plain))
 
 
 def _refuse_misspelt_whole(path: str, number: int, value: dict[str, Any]) -> None:
-    """No object under `WHOLE`; is there one under a name like it, and at most options beside it?"""
+    """Raise `BadArgument` if an object has, besides options, only an object under a name similar to `WHOLE`."""
     names = [name for name in value if name not in OPTIONS]
     if len(names) != 1 or not isinstance(value[names[0]], dict):
         return
     plain = names[0].strip().lower()
     if get_close_matches(plain, [WHOLE], cutoff=0.75) or (plain in ("config", "conf", "params") and len(value) > 1):
         raise BadArgument(
-            f"line {number} of {path!r} has {names[0]!r}. Is it meant to be {WHOLE!r}, beside options? If all of it is "
-            f'the configuration, put it whole under {WHOLE!r}: {{"{WHOLE}": {{{json.dumps(names[0])}: ...}}}}.'
+            f"line {number} of {path!r} has {names[0]!r}. Is it meant to be {WHOLE!r}? If the whole object is "
+            f'the configuration, put it under {WHOLE!r}: {{"{WHOLE}": {{{json.dumps(names[0])}: ...}}}}.'
         )
 
 
 def _checked(
     path: str, number: int, configuration: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any] | Submission:
-    """With options as files have them: null is the default, and a column with gaps makes floats of whole numbers."""
+    """A configuration with options of a file: null is the default, and whole numbers may have become floats."""
     options = {name: value for name, value in options.items() if value is not None}
     priority = options.get("priority")
     if isinstance(priority, float) and priority.is_integer():
@@ -169,7 +171,7 @@ def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
             if (like := _LIKE_AN_OPTION.match(name)) and (option := _meant(like[1])) in OPTIONS:
                 raise BadArgument(
                     f"{path!r} has the column {name!r}. Is it meant to be {PREFIX}{option}? If not, name it p:{name}, "
-                    "and all others of parameters so, too."
+                    "and put p: before the names of all other parameters, too."
                 )
         try:
             kept = [*(name.removeprefix("p:") for name in ours or names), *options]
@@ -188,17 +190,17 @@ def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
                 }
                 yield _checked(path, reader.line_num, configuration, chosen) if chosen else configuration
         except csv.Error as error:
-            raise BadArgument(f"line {reader.line_num} of {path!r} is no CSV: {error}.") from None
+            raise BadArgument(f"line {reader.line_num} of {path!r} is not CSV: {error}.") from None
 
 
 _LIKE_AN_OPTION = re.compile(r"\s*options?\s*[:._/ -]\s*(.*)", re.IGNORECASE)
-"""A column that is nearly one of an option."""
+"""The name of a column that is similar to that of an option."""
 _NULLS = ("null", "none", "nan")
-"""What programs write for nothing."""
+"""What programs write for a missing value."""
 
 
 def _option(name: str, text: str) -> Any:
-    """Of tags a list in JSON, or texts with commas between them."""
+    """The value of an option in a cell; tags are a list in JSON, or texts with commas between them."""
     if text.strip().lower() in _NULLS:
         return None
     if name != f"{PREFIX}tags":
@@ -220,7 +222,7 @@ def read_space_file(path: str) -> dict[str, Any]:
     """The search space in a JSON file, as `evalpool.RandomSearch` and `evalpool.OptunaOptimizer` take it.
 
     Raises:
-        BadArgument: no such file, or something in it is no dimension; says which and what one is.
+        BadArgument: there is no such file, or a value in it is not a dimension; the message says which.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -230,9 +232,12 @@ def read_space_file(path: str) -> dict[str, Any]:
     except _Twice as twice:
         raise BadArgument(f"{path!r} has {twice.name!r} twice; give each name once.") from None
     except ValueError as error:
-        raise BadArgument(f"{path!r} is no JSON: {error}.") from None
+        raise BadArgument(f"{path!r} is not JSON: {error}.") from None
     if not isinstance(space, dict) or not space:
-        raise BadArgument(f'{path!r} holds no space; as {{"x": {{"low": 0.0, "high": 1.0}}, "kind": ["a", "b"]}}.')
+        raise BadArgument(
+            f"{path!r} holds no search space; give one such as "
+            '{"x": {"low": 0.0, "high": 1.0}, "kind": ["a", "b"]}.'
+        )
     return {name: _dimension(path, name, value) for name, value in space.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where the live view is shown: lines, or blocks that are redrawn in a terminal or a notebook."""
+"""The ways to show the live view: lines, or blocks that are redrawn in a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from evalpool.cli._words import example_of, line_of
 __all__ = ["Display", "Lines", "display_on"]
 
 LINES_EVERY = 30.0
-"""Seconds between two lines where a view cannot be redrawn, but for the first and the last."""
+"""Seconds between two lines if a view cannot be redrawn, except for the first and the last."""
 
 
 class Display(Protocol):
-    """Where summaries are shown."""
+    """Shows summaries."""
 
     def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None: ...
 
@@ -28,7 +28,7 @@ class Display(Protocol):
 
 
 def display_on(plain: bool | None, file: TextIO) -> Display:
-    """Blocks, or with `plain` lines; None: what `file` can show."""
+    """A display of blocks, or of lines if `plain` is True; if it is None, what `file` can show."""
     notebook = _in_notebook()
     if plain is None:
         plain = not notebook and (not file.isatty() or os.environ.get("TERM") in ("dumb", None, "unknown"))
@@ -43,7 +43,7 @@ def display_on(plain: bool | None, file: TextIO) -> Display:
 
 
 class Lines:
-    """A line for each search, now and then."""
+    """A line for each search, every half minute."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -52,7 +52,7 @@ class Lines:
 
     def show(self, summaries: list[dict[str, Any]], *, last: bool) -> None:
         new = [[one for one in summary["failure_examples"] if self._is_new(summary, one)] for summary in summaries]
-        if last or monotonic() >= self._due or any(new):  # a failure of a new sort is told at once
+        if last or monotonic() >= self._due or any(new):  # a failure of a new sort is shown at once
             self._due = monotonic() + LINES_EVERY
             for summary, examples in zip(summaries, new, strict=True):
                 failures = [f"; job {one['job_id']}: {example_of(one)}" for one in examples]
@@ -66,14 +66,14 @@ class Lines:
         return is_new
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: lines need no cleaning up."""
 
 
 class _Blocks:
     """Blocks that are redrawn in their place."""
 
     def __init__(self, file: TextIO) -> None:
-        # Redrawn by us alone, when there is something new: rich's own thread would do it whether or not.
+        # We redraw when there is something new; rich's own thread would redraw all the time.
         from rich.live import Live
 
         from evalpool.cli._blocks import console
@@ -82,7 +82,7 @@ class _Blocks:
         on_terminal = sys.stdout.isatty()
         self._live = Live(console=console(file), auto_refresh=False, transient=False, redirect_stdout=on_terminal)
         self._live.start()
-        # So does what workers print, who write to the descriptor.
+        # So does what workers print, which write to the descriptor.
         self._prints = Captured(self._print) if on_terminal and is_ours() and self._live.console.is_terminal else None
 
     def _print(self, line: str) -> None:
@@ -119,7 +119,7 @@ class _Notebook:
             self._handle.update(html)
 
     def close(self) -> None:
-        """The cell keeps what was shown last."""
+        """Do nothing: the cell keeps what was shown last."""
 
 
 def _in_notebook() -> bool:

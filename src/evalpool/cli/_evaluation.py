@@ -1,4 +1,4 @@
-"""What ``run`` and ``retry`` share: an evaluator of the options, its results, its progress, its exit code."""
+"""What ``run`` and ``retry`` share: an evaluator made from the options, its results, its progress, its exit code."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ __all__ = ["Evaluation", "StopAfterFailures", "apart", "check_results", "clean_e
 
 
 class _Shown(Callback):
-    """Nothing need be logged of failures: the view and the summary show them."""
+    """Tells the evaluator not to log failures: the view and the summary show them."""
 
     tells_failures = True
 
 
 class StopAfterFailures(Callback):
-    """Ends a search whose first evaluations all failed: more of them would not go better.
+    """Ends a search whose first evaluations all failed: later ones would fail, too.
 
     Args:
-        most: how many of them.
+        most: the number of failures after which it ends.
     """
 
     def __init__(self, most: int) -> None:
@@ -68,13 +68,13 @@ def check_results(arguments: argparse.Namespace) -> None:
 
 
 def apart(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[TextIO]:
-    """Inside, what run-functions print is no part of what --json writes on the file that is given."""
+    """Inside the block, what run-functions print is kept out of the JSON; yields the file for the JSON."""
     return stdout_on_stderr() if arguments.json else contextlib.nullcontext(sys.stdout)
 
 
 @contextlib.contextmanager
 def clean_end() -> Iterator[None]:
-    """SIGTERM ends the block as it should; see `evalpool.stops_on_sigterm`."""
+    """Inside the block, SIGTERM ends the search in order; see `evalpool.stops_on_sigterm`."""
     from evalpool.batch._deadline import stops_on_sigterm
 
     with stops_on_sigterm():
@@ -82,7 +82,7 @@ def clean_end() -> Iterator[None]:
 
 
 class Evaluation:
-    """One use of an evaluator as the options say.
+    """One use of an evaluator, made from the options.
 
     Raises:
         BadArgument: an option has a wrong value.
@@ -121,15 +121,15 @@ class Evaluation:
         if arguments.num_workers is not None:
             options["num_workers"] = arguments.num_workers
         if arguments.backend == "executor":
-            raise BadArgument("--backend executor needs an executor of your program; use it from Python.")
+            raise BadArgument("--backend executor needs an executor of your program; use this backend from Python.")
         self.evaluator: Evaluator = Evaluator.create(function, arguments.backend, options)
 
     def run(self, optimizer: Any, max_evals: int | None, *, before: int = 0) -> int:
-        """Evaluate what the optimiser asks for, and tell how it went; returns the exit code.
+        """Evaluate what the optimiser asks for, and print the summary; returns the exit code.
 
         Args:
-            max_evals: how many evaluations there will be, those restored included; None: until the time is up.
-            before: how many the search had before that are not among these.
+            max_evals: how many evaluations there will be, restored ones included; None: until the time limit.
+            before: how many earlier evaluations of the search are not among these.
         """
         from evalpool.search._optimize import optimize
 
@@ -155,7 +155,7 @@ class Evaluation:
         if self._stop is not None and self._stop.search_stopped:
             sys.stderr.write(
                 f"evalpool: ended early: the first {self._stop.failures} evaluations all failed (--max-failures "
-                f"{self._arguments.max_failures}). Mend what the failures above say, then run it again.\n"
+                f"{self._arguments.max_failures}). Correct what the failures above say, then run it again.\n"
             )
             return NO_RESULT
         if max_evals is not None and len(jobs) < max_evals:
@@ -163,7 +163,7 @@ class Evaluation:
         return NO_RESULT if jobs and all(job.kind is not None for job in jobs) else 0
 
     def _go_on(self, shared: SharedList) -> list[Job[Any]]:
-        """Another program was faster for some configuration: evaluate what is left, until nothing is."""
+        """Evaluate the configurations that are left after another program took some of ours, until none is left."""
         from evalpool.search._optimize import optimize
 
         jobs: list[Job[Any]] = []
@@ -175,7 +175,7 @@ class Evaluation:
         return jobs
 
     def _conclude(self) -> None:
-        """Write and tell what there is, when the evaluator is closed."""
+        """Write the results and print the summary, after the evaluator is closed."""
         arguments, evaluator = self._arguments, self.evaluator
         evaluator.storage.flush()
         if arguments.out and not arguments.out.lower().endswith(".csv"):
@@ -186,7 +186,7 @@ class Evaluation:
 
     @contextlib.contextmanager
     def _said_to_be_over(self) -> Iterator[None]:
-        """A search in memory has no lease that is given up at its end; without one it seems to wait for more jobs."""
+        """Give a search in memory a lease that has ended: without one its state would be `waiting`, not `ended`."""
         try:
             yield
         finally:

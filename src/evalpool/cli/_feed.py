@@ -1,7 +1,7 @@
-"""What the page of ``evalpool serve`` is told: rows of jobs behind a cursor, and how the search stands.
+"""The data for the page of ``evalpool serve``: rows of jobs after a cursor, and the state of the search.
 
-A job that changes gets a new version and moves to the end of its search's order, so the rows behind a reader's version
-are found from that end: an answer costs what is new. Nothing looks at the storage while nobody asks.
+A job that changes gets a new version and moves to the end of its search's order, so the rows after a reader's version
+are found from that end: the cost of an answer depends on what is new. The storage is only read when a page asks.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["MOST_ROWS", "Feed"]
 
 INTERVAL = 0.5
-"""Seconds between two looks at the storage while someone waits for news."""
+"""Seconds between two looks at the storage while a page waits for news."""
 GIVE_UP_AFTER = 5.0
-"""Seconds after which who waits gets an answer without news; states change by time, too."""
+"""Seconds after which a page that waits gets an answer without news; states change by time, too."""
 AT_ONCE = 4000
 """Rows in one answer."""
 MOST_ROWS = 200_000
-"""Rows that a reader gets at the most: the latest. A browser holds that many without effort."""
+"""The most rows that a reader gets: the latest. A browser can easily hold that many."""
 MOST_ERRORS = 50
-"""Earlier attempts of a job whose errors are told."""
+"""The most earlier attempts of a job whose errors are shown."""
 MOST_OBJECTIVES = 100
 LONGEST = 300
 """Characters of a configuration in a row; all of it is in `detail`."""
@@ -48,16 +48,16 @@ class Feed:
         self._watcher = Watcher(storage)
         self._orders: dict[str, dict[int, int]] = {}  # search -> job -> version, the latest last
         self._version = 0
-        self._torn = False  # an interrupt came while news were taken in
+        self._torn = False  # an interrupt left the state partly updated
         self._lock = threading.Lock()
         self._over = threading.Event()
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """End all waits for news."""
         self._over.set()
 
     def rows(self, search_id: str | None, after: int) -> dict[str, Any]:
-        """What changed behind version `after` (0: everything) of a search (None: the latest); waits for news, not long.
+        """What changed after version `after` (0: everything) of a search (None: the latest); waits up to 5 s for news.
 
         Raises:
             UnknownSearch: there is no such search.
@@ -146,7 +146,7 @@ class Feed:
 
 
 def _summary(campaign: Campaign) -> dict[str, Any]:
-    """Without values that are longer than a page shows."""
+    """The summary of a search, without values that are longer than a page shows."""
     summary = campaign.summary()
     best = summary["best"]
     if best is not None:
@@ -162,7 +162,7 @@ def _is_long(value: Any) -> bool:
 
 
 def _objective(value: Any) -> Any:
-    """A number, some numbers, or the beginning of what else it is."""
+    """An objective for JSON: a number, a list of numbers, or the beginning of anything else as text."""
     if isinstance(value, (bool, int, float)) or value is None:
         return for_browser(value)
     if isinstance(value, (list, tuple)) and all(isinstance(one, (int, float)) for one in value[:MOST_OBJECTIVES]):
@@ -171,8 +171,11 @@ def _objective(value: Any) -> Any:
 
 
 def _row(search_id: str, job: JobState) -> list[Any]:
-    """number, status, objective, kind, worker, submit, start, end, attempt, configuration, stopped early, tags:
-    as model.js reads it."""
+    """A job as `model.js` reads it.
+
+    The items are number, status, objective, kind, worker, submit, start, end, attempt, configuration, stopped early
+    and tags.
+    """
     facts = {**(job.started or {}), **(job.result or {})}
     start = facts.get("timestamp_start", facts.get("start"))
     ended = job.status in FINAL

@@ -20,10 +20,10 @@ __all__ = ["load_function"]
 def load_function(name: str) -> Callable[..., Any]:
     """Import ``module:function`` or ``path/to/file.py:function``.
 
-    The directory of the file, or the working directory, comes first on `sys.path`, for the workers, too.
+    The directory of the file, or the working directory, is put first on `sys.path`, also in the workers.
 
     Raises:
-        BadArgument: there is no such module, file or function, or importing it fails; the message has the line.
+        BadArgument: there is no such module, file or function, or importing it fails; the message names the line.
     """
     place, colon, attribute = name.rpartition(":")
     if not colon or not place or not attribute:
@@ -51,7 +51,7 @@ def _load_module(name: str) -> ModuleType:
             f"{error}, looked for in {os.getcwd()} and on Python's path; give the file itself: path/to/{file}:function."
         ) from error
     except ValueError as error:
-        raise BadArgument(f"{name!r} is no module: {error}.") from error
+        raise BadArgument(f"{name!r} is not a module: {error}.") from error
     return _import(name, lambda: importlib.import_module(name))
 
 
@@ -66,7 +66,7 @@ def _load_file(path: str) -> ModuleType:
     importable = name.isidentifier() and name not in sys.modules
     spec = importlib.util.find_spec(name) if importable else None
     if spec is None or spec.origin is None or not os.path.samefile(spec.origin, path):
-        # Workers cannot import it by its name (my-script.py, json.py): it goes to them by value.
+        # Workers cannot import it by its name (my-script.py, json.py), so it is sent to them by value.
         importable = False
         name = "evalpool_run_" + re.sub(r"\W", "_", name)
         spec = importlib.util.spec_from_file_location(name, path)

@@ -1,6 +1,6 @@
-"""Lines for people that fit the terminal: broken between words, and what follows is indented.
+"""Lines for people that fit the terminal: they are wrapped between words, and the following lines are indented.
 
-In a pipe or a file lines stay whole, for whoever searches in them, unless COLUMNS says how wide they may be.
+In a pipe or a file lines are not wrapped, so that programs can search in them, unless COLUMNS sets a width.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["FACT", "fact", "say", "width_of", "wrapped"]
 FACT = 14
 """The column at which the texts of `fact` begin."""
 NARROWEST = 30
-"""Columns that are filled at least; in a narrower terminal, which breaks lines itself."""
+"""The least width to which lines are wrapped; a narrower terminal wraps them itself."""
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def say(text: str = "", indent: int = 0, file: TextIO | None = None) -> None:
-    """Write a line to `file` (stdout if None); where it is broken what follows is indented by so many columns."""
+    """Write a line to `file` (stdout if None); if it is wrapped, `indent` columns come before each further line."""
     file = file or sys.stdout
     file.write("".join(f"{line}\n" for line in wrapped(text, width_of(file), indent)))
 
@@ -33,7 +33,7 @@ def fact(name: str, text: str) -> None:
 
 
 def width_of(file: TextIO) -> int | None:
-    """The columns of a terminal; None where lines may have any length."""
+    """The columns of a terminal; None if lines may have any length."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and int(columns):
         return int(columns)
@@ -44,7 +44,7 @@ def width_of(file: TextIO) -> int | None:
 
 
 def wrapped(text: str, width: int | None, indent: int = 0) -> list[str]:
-    """`text` in lines of at most `width` columns, broken between words where these are not too long themselves."""
+    """`text` in lines of at most `width` columns, wrapped between words if the words are not too long themselves."""
     width = None if width is None else max(width, NARROWEST)
     if width is None or _columns(text) <= width:
         return [text]
@@ -63,7 +63,7 @@ def wrapped(text: str, width: int | None, indent: int = 0) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """How many of a terminal's columns a text takes; styles take none."""
+    """How many columns of a terminal a text takes; styles take none."""
     if "\x1b" in text:
         text = _STYLE.sub("", text)
     return len(text) if text.isascii() else sum(map(_columns_of, text))

@@ -1,7 +1,7 @@
-"""The configurations of a file, each evaluated once, however many programs go on with the search at the same time.
+"""The configurations of a file, each evaluated once, however many programs continue the search at the same time.
 
-Whoever wants to evaluate the next one reads which numbers are taken and which configurations they have, and then takes
-the next number only if nobody has taken one meanwhile. Of two programs one gets it, the other reads again.
+Before a program evaluates the next one, it reads which numbers are taken and which configurations they have, and then
+takes the next number only if no other program has taken one meanwhile. If two try, one gets it, the other reads again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Given", "Listed", "SharedList", "configuration_of", "missing_of", "options_of"]
 
 PAUSE, GIVE_UP_AFTER = 0.02, 5.0
-"""Seconds between two looks for the job of a number that is taken, and until its client counts as dead."""
+"""Seconds between two looks for the job of a number that is taken, and until its client is assumed dead."""
 
 _CANCELLED = (JobStatus.CANCELLED, JobStatus.CANCELLING)
 
@@ -41,14 +41,14 @@ class Listed:
         return next(self._rest)
 
     def tell(self, job: Job[Any]) -> None:
-        """Results change nothing."""
+        """Do nothing: the order does not depend on results."""
 
 
 class SharedList(Listed):
-    """As `Listed`, of the file of a search in a storage in which others may work on the same file.
+    """A `Listed` for a search in a storage, where other programs may evaluate the same file.
 
     Attributes:
-        missing: those that nobody has taken as far as is known.
+        missing: the configurations that no program had taken at the last look.
     """
 
     def __init__(self, evaluator: Evaluator, configurations: list[Given]) -> None:
@@ -56,12 +56,12 @@ class SharedList(Listed):
         self._configurations = _by_priority(configurations)
         self._submitted = -1
         self._taken = 0
-        self._waited_for: dict[int, float] = {}  # since when; by how many numbers had no job
+        self._waited_for: dict[int, float] = {}  # how many numbers had no job -> since when
         self.missing: list[Given] = []
         self.look()
 
     def look(self) -> None:
-        """Read again what is taken."""
+        """Read again which configurations are taken."""
         evaluator = self._evaluator
         pause = threading.Event()
         while True:
@@ -70,13 +70,13 @@ class SharedList(Listed):
             unrecorded = taken - len(records)
             if unrecorded <= 0 or self._are_lost(unrecorded):
                 break
-            pause.wait(PAUSE)  # somebody has taken a number and is about to record its job
+            pause.wait(PAUSE)  # another program has taken a number and is about to record its job
         self._taken = taken
         self.missing = missing_of(self._configurations, records)
 
     @property
     def was_refused(self) -> bool:
-        """Was another program faster for the number of what was asked for last? Then look again and go on."""
+        """Whether another program was faster to take the number for the last configuration; then look again."""
         return self._submitted == self._evaluator.num_jobs_submitted
 
     def _are_lost(self, unrecorded: int) -> bool:
@@ -96,12 +96,12 @@ class SharedList(Listed):
 
 
 def configuration_of(given: Given) -> dict[str, Any]:
-    """Without options."""
+    """The configuration, without options."""
     return given.configuration if isinstance(given, Submission) else given
 
 
 def options_of(given: Given) -> JobOptions:
-    """Those of its job."""
+    """The options of its job."""
     return given.options if isinstance(given, Submission) else NO_OPTIONS
 
 
@@ -110,7 +110,7 @@ def _by_priority(configurations: list[Given]) -> list[Given]:
 
 
 def missing_of(configurations: list[Given], records: list[Any]) -> list[Given]:
-    """Those that no job of these records has evaluated or will; costs both."""
+    """The configurations that no job of these records has evaluated or will evaluate; costs the length of both."""
     known = Counter(configuration_key(record.configuration) for record in records if record.status not in _CANCELLED)
     missing = []
     for given in configurations:

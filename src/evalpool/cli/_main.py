@@ -1,7 +1,7 @@
-"""From the command line to a command, and from an error to one line and an exit code.
+"""Running the command that a command line names; an error becomes one line and an exit code.
 
-Each command is a module of `commands`, which is imported when it is asked for, so that ``evalpool --help`` costs little
-more than Python itself.
+Each command is a module of `commands`, which is imported when it is used, so that ``evalpool --help`` takes little
+longer than Python itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code.
 
     Args:
-        argv: the arguments behind the program's name; None for those of this process.
+        argv: the arguments after the program's name; None for those of this process.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = build_parser(words).parse_args(words)
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("evalpool: interrupted\n")
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Whoever read our output has enough. The interpreter's own flush at exit must not fail again.
+        # The reader of our output has ended. The interpreter's own flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (EvalpoolError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their values may be."""
+"""Options that several commands have, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["STORE", "add_execution", "add_json", "add_results", "add_store", "ad
 
 STORE = """\
 A STORE is a URL (sqlite:///results.db, sqlite:////absolute/path.db, journal:///directory, redis://host:6379/0)
-or the path of an SQLite file or a journal's directory that is there.
+or the path of an existing SQLite file or directory of a journal.
 """
-"""What the help of commands says of their STORE."""
+"""The explanation of STORE in the help of commands."""
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_tag(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_json(parser: argparse.ArgumentParser, text: str = "for programs") -> None:
+def add_json(parser: argparse.ArgumentParser, text: str = "write JSON, for programs") -> None:
     parser.add_argument("--json", action="store_true", help=text)
 
 
@@ -44,15 +44,15 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "-n", "--num-workers", metavar="N", type=whole(-1), default=os.environ.get("EVALPOOL_NUM_WORKERS") or None,
-        help="how many jobs at a time; -1 for every CPU (default: 1; on ray and mpi all there are)",
+        help="how many jobs at a time; -1 for every CPU (default: 1; on ray and mpi all workers)",
     )  # fmt: skip
     group.add_argument(
-        "--timeout", metavar="TIME", type=seconds, help="for everything: seconds, or as 90s, 15m, 2h, 1d"
+        "--timeout", metavar="TIME", type=seconds, help="time limit of the whole run: seconds, or as 90s, 15m, 2h, 1d"
     )
-    group.add_argument("--job-timeout", metavar="TIME", type=seconds, help="for one job; then it is F_timeout")
+    group.add_argument("--job-timeout", metavar="TIME", type=seconds, help="time limit of one job; over it: F_timeout")
     group.add_argument(
         "--retries", metavar="N", type=whole(0), default=0,
-        help="how often to run a job again at once that raised or whose worker died (default: 0)",
+        help="how often a job that raised or whose worker died is run again at once (default: 0)",
     )  # fmt: skip
     group.add_argument(
         "--max-failures", metavar="N", type=whole(1),
@@ -67,9 +67,9 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--progress", choices=("auto", "live", "lines", "off"), default="auto",
-        help="on stderr: a live view, a line now and then, or nothing (default: live in a terminal, else lines)",
+        help="on stderr: a live view, a line every half minute, or nothing (default: live in a terminal, else lines)",
     )  # fmt: skip
-    add_json(parser, "the summary at the end for programs")
+    add_json(parser, "write the summary at the end as JSON")
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -77,7 +77,7 @@ def whole(least: int) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < least:
             raise argparse.ArgumentTypeError(f"{value} is below {least}")
         return value
@@ -92,5 +92,5 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text)
     seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds above 0, or as 90s, 15m, 2h, 1d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; give seconds above 0, or as 90s, 15m, 2h, 1d")
     return seconds

@@ -1,6 +1,6 @@
-"""Where a search comes from, kept with it: so that no other code continues it, unless `--force` says so.
+"""The origin of a search, stored with it, so that other code continues it only with `--force`.
 
-Under the key `ORIGIN` of the search's values (`Storage.load_search_value`) stands a dict: ``function`` as the command
+The value of the key `ORIGIN` of the search (`Storage.load_search_value`) is a dict: ``function`` as the command
 named it, ``path`` of its file, ``source`` (SHA-256 of that file), ``configurations`` (the path) or ``space``, with
 ``digest`` (SHA-256 of their values), ``search`` (how it proposes; None for a file), ``command`` and ``versions``.
 """
@@ -48,10 +48,10 @@ def origin_of(arguments: argparse.Namespace, function: Callable[..., Any], value
 
 
 def function_of(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    """The part of an origin that says which function it is."""
+    """The part of an origin that identifies the function."""
     try:
         path = inspect.getsourcefile(inspect.unwrap(function))
-    except TypeError:  # no function, but something else that can be called
+    except TypeError:  # not a function, but another callable
         path = None
     source = None
     if path is not None and os.path.isfile(path):
@@ -65,12 +65,12 @@ def check_origin(
 ) -> None:
     """Raise `BadArgument` if the search was begun with another function, space or file of configurations.
 
-    A function is the same in a file that was mended, or moved unchanged; a file of configurations where it was
-    extended, or moved unchanged; a space where its values are.
+    A function is the same if its file was edited, or moved unchanged; a file of configurations, if it was
+    extended, or moved unchanged; a space, if its values are the same.
 
     Args:
-        mine: the origin of this command; only its function where it brings no configurations.
-        otherwise: what else one may do, for the message.
+        mine: the origin of this command; only its function if the command names no configurations.
+        otherwise: what else the user may do, for the message.
     """
     try:
         theirs = storage.load_search_value(search_id, ORIGIN)
@@ -80,7 +80,7 @@ def check_origin(
         except KeyError:
             return
     if not isinstance(theirs, dict):
-        return  # not as any version wrote it
+        return  # no version of evalpool wrote this
     if "digest" not in mine:
         mine = {**theirs, **mine}
     for what, same in (
@@ -91,13 +91,13 @@ def check_origin(
         if not same:
             raise BadArgument(
                 f"search {search_id} was begun with {_named(theirs, what)}, and this command has "
-                f"{_named(mine, what)}: results of both would stand in one search. {otherwise}, or go on all "
-                "the same with --force."
+                f"{_named(mine, what)}: one search would have results of both. {otherwise}, or continue "
+                "nevertheless with --force."
             )
 
 
 def _named(origin: dict[str, Any], what: str) -> str:
-    """What the search was given: `what`, or a space in the place of a file, or a file in that of a space."""
+    """What the search was given: `what`, or a space instead of a file, or a file instead of a space."""
     other = {"configurations": "space", "space": "configurations"}.get(what, what)
     name = what if origin.get(what) is not None else other
     return f"{_WORDS[name]} {clean(str(origin.get(name)), LONGEST_LINE)}"

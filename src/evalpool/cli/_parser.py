@@ -17,15 +17,15 @@ from evalpool.cli.commands import COMMANDS
 
 __all__ = ["build_parser", "command_of"]
 
-_DESCRIPTION = "Evaluate expensive functions on threads, processes, Ray or MPI, and look at what comes out."
+_DESCRIPTION = "Evaluate expensive functions on threads, processes, Ray or MPI, and look at the results."
 
 _EXIT_CODES = """\
 exit codes:
   0    done
-  1    something outside failed: a storage, a worker, a file
+  1    a storage, a worker or a file failed
   2    the command line, or a file that it names, is wrong
   3    run, retry: every evaluation failed, or the first --max-failures
-  4    run, retry: the time was up before everything was evaluated
+  4    run, retry: the time limit was reached before everything was evaluated
   130  interrupted (Ctrl-C); 143: told to end (SIGTERM)
 
 environment:
@@ -33,15 +33,15 @@ environment:
   EVALPOOL_BACKEND      default of --backend
   EVALPOOL_NUM_WORKERS  default of --num-workers
   EVALPOOL_LOG_LEVEL    default of --log-level
-  NO_COLOR              not empty: no colours
+  NO_COLOR              if it is not empty, there are no colours
 """
 
 
 def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """The parser of the command line; a wrong variable of the environment is an error of its option.
+    """The parser of the command line; a wrong environment variable is reported as an error of its option.
 
     Args:
-        words: that are to be parsed: only the command that they name has its options. None: all have.
+        words: what is to be parsed: only the command that they name gets its options. None: all commands do.
     """
     listed = "".join(f"  {name:<7} {text}\n" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(

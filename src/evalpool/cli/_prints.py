@@ -1,7 +1,7 @@
-"""What run-functions print, kept away from what the command writes itself and from a live view that is redrawn.
+"""Keeping what run-functions print out of the command's own output, and out of a live view that is redrawn.
 
 A print may come from this process, from workers, which inherit our standard output, and from programs that these
-start. So what counts is not `sys.stdout` but the descriptor behind it.
+start. So we redirect the file descriptor, not only `sys.stdout`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STDOUT, STDERR = 1, 2
 
 @contextlib.contextmanager
 def stdout_on_stderr() -> Iterator[TextIO]:
-    """Inside, what anybody prints goes to standard error; the file that is given is the standard output of before."""
+    """Inside the block, all prints go to standard error; yields a file that writes to the original standard output."""
     if not is_ours():
         out = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):
@@ -42,12 +42,12 @@ def stdout_on_stderr() -> Iterator[TextIO]:
 
 
 class Captured:
-    """Takes what is printed on a terminal, line by line, so that a view there can show it above itself.
+    """Takes what is printed on a terminal, line by line, so that a view can show it above itself.
 
-    Processes that were started meanwhile print into our pipe, and must have ended before `close`.
+    Processes that are started meanwhile print into our pipe, and must have ended before `close`.
 
     Args:
-        show: is given each line; called in a thread of ours.
+        show: called with each line, in a thread of ours.
     """
 
     def __init__(self, show: Callable[[str], None]) -> None:
@@ -65,17 +65,17 @@ class Captured:
         self._thread = start_guarded("evalpool-prints", Guard("The thread that reads what is printed"), self._turn)
 
     def close(self) -> None:
-        """Give standard output back; what was printed until now has been shown."""
+        """Restore standard output; everything that was printed until now has been shown."""
         _flush()
         os.dup2(self._kept, STDOUT)
-        os.close(self._end)  # what is in the pipe is read, and nothing is waited for
+        os.close(self._end)  # the thread reads what is in the pipe, and then ends
         self._thread.join()
         self._selector.close()
         for fd in (self._pipe, self._over, self._kept):
             os.close(fd)
 
     def _turn(self) -> bool:
-        """Show what is there to be read; False at the end. Whatever `show` raises, who prints never waits for us."""
+        """Show what can be read; False at the end. Whatever `show` raises, a program that prints never waits for us."""
         ready = {key.fd for key, _ in self._selector.select()}
         data = os.read(self._pipe, 1 << 16) if self._pipe in ready else b""
         lines = (self._rest + data).split(b"\n")
@@ -91,7 +91,7 @@ class Captured:
 
 
 def is_ours() -> bool:
-    """Is `sys.stdout` the standard output of this process, and not something that stands in for it?"""
+    """Whether `sys.stdout` is the standard output of this process, and not an object that replaces it."""
     try:
         return sys.stdout.fileno() == STDOUT
     except (AttributeError, OSError, ValueError, io.UnsupportedOperation):

@@ -1,9 +1,9 @@
-"""``evalpool serve``: one page on loopback that shows a storage's searches while they go on.
+"""``evalpool serve``: one page on loopback that shows a storage's searches while they run.
 
-Four things decide who may read it, each against somebody else: it listens on 127.0.0.1 (other machines); each request
-needs the secret in the address (other users of this machine, other pages in the browser); the Host header must be a
-loopback name (a page that rebinds its own name to 127.0.0.1); and no request changes anything. What a storage
-holds is shown as text only, under a policy that runs no script but the page's own.
+Three rules decide who may read it: it listens on 127.0.0.1, which keeps out other machines; each request needs the
+secret in the address, which keeps out other users of this machine and other pages in the browser; the Host header must
+be a loopback name, which keeps out a page that rebinds its own name to 127.0.0.1. No request changes anything. The
+content of a storage is shown as text only, under a policy that runs no script but the page's own.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ logger = get_logger("evalpool.serve")
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SCRIPTS = ("model.js", "draw.js", "objective.js", "timeline.js", "table.js", "detail.js", "main.js")
 IDLE = 60
-"""Seconds after which a connection that asks nothing is closed."""
-STRANGERS = 32
-"""Connections at a time that have not shown the secret. Each takes a thread and a descriptor: when there are more, the
-oldest makes room, so that whoever opens many and says nothing keeps nobody out. A browser opens six at the most."""
+"""Seconds after which a connection without requests is closed."""
+MOST_UNPROVEN = 32
+"""The most connections at a time that have not shown the secret. Each takes a thread and a descriptor: when there are
+more, the oldest is closed, so that many silent connections keep nobody out. A browser opens six at the most."""
 
 
 class Server:
     """Serves the page of a storage; in threads of its own, from `with` to its end.
 
     Args:
-        storage: what to show; or its URL or path, which may not be there yet.
+        storage: what to show; or its URL or path, which may not exist yet.
         name: of the storage, as the page shows it; its repr if not given.
         search_id: the search that is shown first; the latest if not given.
         port: of 127.0.0.1; 0 for a free one.
 
     Raises:
-        BackendError: the port cannot be had.
-        BadArgument: a text names no storage that outlives its program.
+        BackendError: the port cannot be used.
+        BadArgument: a text does not name a storage that outlives its program.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Server:
             self._http = _Http(port, self._token, self._feed, page)
         except (OSError, OverflowError) as error:
             self._opened.close()
-            raise BackendError(f"port {port} of 127.0.0.1 cannot be had ({error}); give another, or none.") from error
+            raise BackendError(f"port {port} of 127.0.0.1 cannot be used ({error}); give another, or none.") from error
         self._thread = guarded_thread("evalpool-serve", Guard("The thread that serves the page"), self._serve)
 
     @property
@@ -110,7 +110,7 @@ class Server:
 
 
 class _Page:
-    """The page, whole: style and scripts are put into it, each time with a nonce of its own."""
+    """The page with its style and scripts; each rendering has a nonce of its own."""
 
     def __init__(self, name: str, search_id: str | None) -> None:
         folder = resources.files("evalpool.cli") / "page"
@@ -128,45 +128,45 @@ class _Page:
         return page.encode("utf-8")
 
 
-class _Is(enum.Enum):
-    """What is known of a connection."""
+class _State(enum.Enum):
+    """The state of a connection."""
 
-    STRANGER = enum.auto()
-    KNOWN = enum.auto()
-    GOING = enum.auto()
-    """It made room for another one."""
+    UNPROVEN = enum.auto()
+    PROVEN = enum.auto()
+    CLOSING = enum.auto()
+    """It is closed because there were too many others."""
 
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
-    """The standard library's five lets a connection wait for seconds where others come at the same moment."""
+    """With the five of the standard library a connection waits for seconds if others come at the same moment."""
 
     def __init__(self, port: int, token: str, feed: Feed, page: _Page) -> None:
         self.token, self.feed, self.page = token.encode("ascii"), feed, page
-        self._open: dict[socket.socket, _Is] = {}  # in the order in which they came
+        self._open: dict[socket.socket, _State] = {}  # in the order in which they came
         self._changed = threading.Condition()
         super().__init__(("127.0.0.1", port), _RequestHandler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
-            strangers = self._all_that(_Is.STRANGER)
-            for other in strangers[: max(0, len(strangers) + 1 - STRANGERS)]:
-                self._open[other] = _Is.GOING
+            unproven = self._in_state(_State.UNPROVEN)
+            for other in unproven[: max(0, len(unproven) + 1 - MOST_UNPROVEN)]:
+                self._open[other] = _State.CLOSING
                 _hang_up(other)
-            # Their threads close them: whoever connects faster than these end waits here.
-            self._changed.wait_for(lambda: len(self._all_that(_Is.GOING)) < STRANGERS, timeout=IDLE)
-            self._open[request] = _Is.STRANGER
+            # Their threads close them: a new connection waits here if these do not end as fast as others come.
+            self._changed.wait_for(lambda: len(self._in_state(_State.CLOSING)) < MOST_UNPROVEN, timeout=IDLE)
+            self._open[request] = _State.UNPROVEN
         super().process_request(request, client_address)
 
-    def _all_that(self, what: _Is) -> list[socket.socket]:
-        return [request for request, state in self._open.items() if state is what]
+    def _in_state(self, wanted: _State) -> list[socket.socket]:
+        return [request for request, state in self._open.items() if state is wanted]
 
-    def knows(self, request: socket.socket) -> None:
-        """A connection has shown the secret: it makes room for nobody."""
+    def mark_proven(self, request: socket.socket) -> None:
+        """Note that a connection has shown the secret: it is not closed for another one."""
         with self._changed:
-            if self._open.get(request) is _Is.STRANGER:
-                self._open[request] = _Is.KNOWN
+            if self._open.get(request) is _State.UNPROVEN:
+                self._open[request] = _State.PROVEN
 
     def shutdown_request(self, request: Any) -> None:
         with self._changed:
@@ -200,14 +200,14 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         host = self.headers.get("Host", "")
         if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
-            self._text(HTTPStatus.FORBIDDEN, "This page is served to this machine only, as localhost or 127.0.0.1.\n")
+            self._text(HTTPStatus.FORBIDDEN, "This page is only served to this machine, as localhost or 127.0.0.1.\n")
             return
         parts = urlsplit(self.path)
         token, slash, what = parts.path.removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode("utf-8", "surrogateescape"), self.server.token) or not slash:
-            self._text(HTTPStatus.NOT_FOUND, "Give the whole address that evalpool serve has printed.\n")
+            self._text(HTTPStatus.NOT_FOUND, "Open the whole address that evalpool serve has printed.\n")
             return
-        self.server.knows(self.connection)
+        self.server.mark_proven(self.connection)
         try:
             self._answer(what, {key: values[-1] for key, values in parse_qs(parts.query).items()})
         except (StorageError, BadArgument) as error:
@@ -216,7 +216,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _refuse(self) -> None:
-        self.close_connection = True  # a body may follow, which nobody reads
+        self.close_connection = True  # a body may follow, which we do not read
         self._text(HTTPStatus.METHOD_NOT_ALLOWED, "This page is read only.\n", {"Allow": "GET, HEAD"})
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
@@ -238,7 +238,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
         elif what == "job":
             self._json(self.server.feed.detail(query.get("search", ""), _whole(query, "number")))
         else:
-            self._text(HTTPStatus.NOT_FOUND, "There is the page, rows and job.\n")
+            self._text(HTTPStatus.NOT_FOUND, "There is no such address; this server has the page, rows and job.\n")
 
     def _json(self, value: dict[str, Any]) -> None:
         self._send(HTTPStatus.OK, "application/json", json.dumps(value, allow_nan=False).encode("ascii"), {})

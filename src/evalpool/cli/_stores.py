@@ -1,4 +1,4 @@
-"""Opening the storage that a command line names: a URL, or a path that tells its kind."""
+"""Opening the storage that a command line names: by a URL, or by a path whose form shows the kind of storage."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Awaited", "followed", "open_to_read", "open_to_write", "search_of"]
 
-_AS = "as sqlite:///results.db, journal:///directory, redis://host:6379/0, or the path of one that is there"
+_AS = "as sqlite:///results.db, journal:///directory, redis://host:6379/0, or the path of an existing one"
 _SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 
 def open_to_write(store: str) -> Storage:
-    """The storage `store`, made if it is a file or directory that is not there.
+    """The storage `store`; a file or directory that does not exist is made.
 
     Raises:
-        BadArgument: it is no URL and no path of a storage, or one that ends with this program.
+        BadArgument: it is not the URL or path of a storage, or the storage would end with this program.
         StorageError: it cannot be opened.
     """
     url = _url_of(store)
@@ -36,7 +36,7 @@ def open_to_write(store: str) -> Storage:
 
 
 def open_to_read(store: str) -> Storage:
-    """As `open_to_write`, but makes nothing: a missing file or directory is a `BadArgument`."""
+    """The existing storage `store`: like `open_to_write`, but a missing file or directory is a `BadArgument`."""
     url = _url_of(store)
     assert url is not None
     if missing := _missing(url):
@@ -53,16 +53,16 @@ def _missing(url: str) -> str:
     if path and not os.path.exists(path):
         return f"there is no {path!r}."
     if scheme == "journal" and os.path.isdir(path) and not os.listdir(path):
-        return f"the directory {path!r} is empty; it is no journal."
+        return f"the directory {path!r} is empty; it is not a journal."
     if scheme == "sqlite" and os.path.isfile(path) and not os.path.getsize(path):
-        return f"the file {path!r} is empty; it is no SQLite file."
+        return f"the file {path!r} is empty; it is not an SQLite file."
     return ""
 
 
 class Awaited:
-    """A storage that may not be there yet: nothing is read of it until it is. One thread at a time.
+    """A storage that may not exist yet: until it exists, there are no events to read. One thread at a time.
 
-    What it has of a `Storage` is what `Watcher` and `Feed` ask for.
+    It has those methods of a `Storage` that `Watcher` and `Feed` use.
 
     Args:
         store: as for `open_to_read`.
@@ -77,7 +77,7 @@ class Awaited:
         self.is_there = self._look()
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Any]:
-        """As `Storage.read`; nothing as long as there is none."""
+        """The events after a cursor, like `Storage.read`; none as long as there is no storage."""
         self.is_there = self.is_there or self._look()
         return ([], None) if self._storage is None else self._storage.read(after)
 
@@ -88,7 +88,7 @@ class Awaited:
         return self._storage is not None
 
     def search_of(self, search_id: str | None) -> None:
-        """Raise `UnknownSearch` if the storage is there and has no such search."""
+        """Raise `UnknownSearch` if the storage exists and has no such search."""
         if search_id is not None and self._storage is not None:
             search_of(self._storage, search_id)
 
@@ -103,7 +103,7 @@ class Awaited:
 
 
 def followed(storage: Storage | Awaited | str, stack: ExitStack) -> Storage | Awaited:
-    """What to look at: what was given, or what a text names, which `stack` closes and which may not be there yet.
+    """The storage to look at: the given one, or the one that a text names, which `stack` closes and may not exist yet.
 
     Raises:
         BadArgument: the text names nothing that will ever be a storage.
@@ -116,13 +116,13 @@ def search_of(storage: Storage, search_id: str | None) -> str:
     if search_id is None:
         return storage.latest_search()
     if search_id not in storage.load_all_search_ids():
-        storage.search_start(search_id)  # raises, with the searches there are
+        storage.search_start(search_id)  # raises, with the searches that exist
         raise UnknownSearch(f"no search {search_id!r} in {storage!r}.")
     return search_id
 
 
 def _url_of(store: str, *, may_come: bool = False) -> str | None:
-    """The URL of a store that is named by it or by its path; None for a path that may come to be either kind."""
+    """The URL of a store that is named by its URL or path; None for a path that may become either kind of store."""
     if "://" in store:
         if urlsplit(store).scheme in ("memory", "null", "shared_memory"):
             raise BadArgument(f"{store!r} ends with the program that made it; give a storage that stays, {_AS}.")

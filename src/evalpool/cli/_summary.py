@@ -1,4 +1,4 @@
-"""How a search stands, in a few lines for people."""
+"""The state of a search, in a few lines for people."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The live view: how the searches of a storage go, in a terminal, a log or a notebook.
+"""The live view: the progress of the searches of a storage, in a terminal, a log or a notebook.
 
-It follows the storage by a cursor, so a look costs what is new; it looks every half a second, for a storage has no
-bell that rings in another process. The same view is shown by ``run``, by ``watch``, and by programs of one's own.
+It follows the storage by a cursor, so the cost of a look depends on what is new. It looks every half a second, because
+a storage does not notify other processes. ``run``, ``watch`` and programs of users show the same view.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ MOST_BLOCKS = 4
 
 
 class LiveView:
-    """Shows how a search goes while the block runs; in a thread of its own.
+    """Shows the progress of a search while the `with` block runs; in a thread of its own.
 
-    With rich (extra ``live``) a block per search that is redrawn in its place, in a terminal and in a notebook; else,
-    and in a pipe or a dumb terminal, a line every half a minute::
+    With rich (extra ``live``) it is a block per search that is redrawn in its place, in a terminal and in a notebook.
+    Without rich, and in a pipe or a dumb terminal, it is a line every half a minute::
 
         with LiveView(evaluator.storage), evaluator:
             optimize(evaluator, optimizer, max_evals=100)
 
     Args:
-        storage: what to follow; or its URL or path, which may not be there yet.
-        search_id: which search; None for those that somebody works on, or the latest.
+        storage: what to follow; or its URL or path, which may not exist yet.
+        search_id: which search; None for those that a program works on, or the latest.
         interval: seconds between two looks.
         plain: True: lines; False: blocks, which need rich; None: what `file` can show.
         file: stderr if None.
 
     Raises:
-        BadArgument: `interval` is not above 0, or a text names no storage that outlives its program.
-        MissingExtra: blocks were asked for and there is no rich.
+        BadArgument: `interval` is not above 0, or a text does not name a storage that outlives its program.
+        MissingExtra: blocks were asked for and rich is not installed.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class LiveView:
             self._thread.join()
 
     def _work(self) -> bool:
-        if self._has_ended:  # and closing the display raised
+        if self._has_ended:  # called again, because closing the display raised
             return False
         self._has_ended = True
         try:
@@ -95,7 +95,7 @@ class LiveView:
                     self._display.show(self._follower.summaries(), last=False)
             self._follower.look()
             self._display.show(self._follower.summaries(), last=True)
-        except Exception as error:  # what cannot be read, or shown, concerns the view, not the search beside it
+        except Exception as error:  # an error in reading or showing must not affect the search
             foreseen = isinstance(error, StorageError)
             logger.warning("The live view ends: %s", error, exc_info=None if foreseen else error)
         finally:
@@ -111,7 +111,10 @@ def watch(
     plain: bool | None = None,
     file: TextIO | None = None,
 ) -> None:
-    """Show how a search goes until nobody works on it any more. Arguments as `LiveView`; stdout if `file` is None."""
+    """Show the progress of a search until no program works on it any more.
+
+    The arguments are those of `LiveView`; if `file` is None, it is stdout.
+    """
     if not interval > 0:
         raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
     with ExitStack() as opened:
@@ -120,14 +123,14 @@ def watch(
 
 
 def show_until_over(follower: ShownSearches, interval: float, display: Display) -> None:
-    """Show them until nobody works on them any more, and close the display."""
+    """Show searches until no program works on them any more, and close the display."""
     with contextlib.closing(display):
         for summaries, last in until_over(follower, interval):
             display.show(summaries, last=last)
 
 
 def until_over(follower: ShownSearches, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
-    """Summaries at each look, and whether they are the last."""
+    """Yield the summaries at each look, and whether they are the last."""
     pause = threading.Event()
     while True:
         follower.look()
@@ -135,11 +138,11 @@ def until_over(follower: ShownSearches, interval: float) -> Iterator[tuple[list[
         yield follower.summaries(), over
         if over:
             return
-        pause.wait(interval)  # never set: nobody tells us that another process wrote
+        pause.wait(interval)  # never set: nothing tells us that another process wrote
 
 
 class ShownSearches:
-    """Which searches are shown, and how they stand."""
+    """The searches that are shown, and their summaries."""
 
     def __init__(self, storage: Storage | Awaited, search_id: str | None, tags: Iterable[str] = ()) -> None:
         self._watcher = Watcher(storage, tags)
@@ -147,12 +150,12 @@ class ShownSearches:
         self.trouble: str | None = None
 
     def look(self) -> bool:
-        """Whether there is something to show: news, or clocks that go on."""
+        """Read what is new; whether there is something to show."""
         try:
             self._watcher.look()
             self.trouble = None
         except StorageUnavailable as error:
-            self.trouble = str(error)  # shown; what was missed comes with the next look that succeeds
+            self.trouble = str(error)  # shown; the next look that succeeds reads what was missed
         return bool(self._shown())
 
     def _shown(self) -> list[Campaign]:

@@ -1,4 +1,4 @@
-"""How numbers, times and colours are written for people."""
+"""Numbers, times, colours and long values as they are written for people."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 MOST = 20_000
-"""Characters of one value that are shown, to people and by --json; `evalpool export` has all of it."""
+"""Characters of one value that are shown, to people and by --json; `evalpool export` writes all of it."""
 MOST_NUMBERS = 20
-"""Of an objective of several numbers."""
+"""The most numbers of an objective that are shown."""
 
 _WHERE = ", see evalpool export"
 
@@ -29,7 +29,7 @@ _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 def number(value: Any) -> str:
-    """An objective: five digits, several in brackets; of a text or of many numbers the beginning."""
+    """An objective with five digits, several numbers in brackets; a text or many numbers are cut."""
     if isinstance(value, (tuple, list)):
         more = ", …" if len(value) > MOST_NUMBERS else ""
         return clean("(" + ", ".join(map(number, value[:MOST_NUMBERS])) + more + ")", LONGEST_LINE)
@@ -39,7 +39,7 @@ def number(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units: ``3.2 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    """Seconds in the two largest units: ``3.2 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     whole = round(seconds)
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """In the unit in which it is at least one, down to a day."""
+    """A rate in the unit in which it is at least one, or per day."""
     for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
         if per_second * seconds >= 1:
             return f"{per_second * seconds:.3g}/{unit}"
@@ -75,17 +75,17 @@ def short_tags(tags: Iterable[str], width: int = 60) -> str:
 
 
 def in_colour(file: TextIO) -> bool:
-    """May colours be written to `file`? See https://no-color.org."""
+    """Whether colours may be written to `file`; see https://no-color.org."""
     return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, style: str, file: TextIO | None = None) -> str:
-    """`text` in a style, where `file` (stdout if None) shows it."""
+    """`text` in a style, if `file` (stdout if None) can show it."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if in_colour(file or sys.stdout) else text
 
 
 def line_of(summary: dict[str, Any]) -> str:
-    """How a search stands, in one line; of a `Campaign.summary`."""
+    """The state of a search in one line, from a `Campaign.summary`."""
     jobs = summary["jobs"]
     of = f" of {summary['total']}" if summary["total"] is not None else ""
     parts = [f"search {summary['search_id']}", summary["state"], f"{summary['evaluated']}{of} evaluated"]
@@ -110,30 +110,30 @@ def line_of(summary: dict[str, Any]) -> str:
 def example_of(example: dict[str, Any], width: int = 200) -> str:
     """A failure of a `Campaign.summary`'s ``failure_examples``: its reason and its place, or its text."""
     place = f" ({clean(example['place'])})" if example["place"] else ""
-    most = max(width - len(place), width // 2)  # of a long reason the end is left out, not the place
+    most = max(width - len(place), width // 2)  # a long reason is cut, not the place
     return clean(example["error"] or example["objective"], most) + place
 
 
 def write_json(value: Any, file: TextIO | None = None) -> None:
-    """One line of JSON on `file` (stdout if None); what is not JSON, as infinity, is written as text."""
+    """Write one line of JSON to `file` (stdout if None); values that JSON lacks, such as infinity, become texts."""
     (file or sys.stdout).write(json.dumps(_finite(value), default=str) + "\n")
 
 
 def pretty(value: Any) -> str:
-    """A value of a record in lines."""
+    """A value of a record as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=repr)
 
 
 def cut(text: str) -> str:
-    """As much of a value as is shown to people."""
+    """The part of a text that is shown to people; a cut is marked."""
     return text if len(text) <= MOST else f"{text[:MOST]}\n… {len(text) - MOST} characters more{_WHERE}"
 
 
 def shortened(value: Any, most: int = MOST) -> Any:
-    """A value of a record as it is; if its JSON has more than so many characters the beginnings of what is long in it.
+    """A value of a record; if its JSON has more than `most` characters, its long parts are cut.
 
-    What is left out is marked. A part gets at most half of what its neighbours before it have left, so that a long one
-    hides no short ones behind it.
+    Each cut is marked. A part gets at most half of the characters that are left after the parts before it, so that a
+    long one does not hide short ones after it.
     """
     if _size(value, most) <= most:
         return value
@@ -166,7 +166,7 @@ def shortened(value: Any, most: int = MOST) -> Any:
 
 
 def _size(value: Any, most: int) -> int:
-    """About how many characters of JSON; stops counting above `most`."""
+    """About how many characters of JSON a value has; stops counting above `most`."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, int):
@@ -184,7 +184,7 @@ def _size(value: Any, most: int) -> int:
 
 
 def for_browser(value: Any) -> Any:
-    """The same with nothing that JSON does not know: browsers read no NaN."""
+    """The same value in the JSON that browsers read, which has no NaN and no infinity."""
     if isinstance(value, (bool, str)) or value is None:
         return value
     if isinstance(value, (int, float)):

@@ -1,7 +1,7 @@
-"""The commands, one file each: what it says of itself, its options, and ``main(arguments) -> int``.
+"""The commands, one file each, with their help, their options, and ``main(arguments) -> int``.
 
-What takes time to import is imported in the functions that need it, so that help and mistakes cost little more than
-Python itself.
+Modules that take time to import are imported in the functions that need them, so that help and error messages take
+little longer than Python itself.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "run": "evaluate a file of configurations, or search",
-    "retry": "run again what failed",
-    "status": "say how a search stands",
-    "show": "say everything about one job",
-    "watch": "the same, live",
-    "serve": "the same, as a page for the browser",
+    "retry": "run failed jobs again",
+    "status": "show the state of a search",
+    "show": "show everything about one job",
+    "watch": "show a search live, in the terminal",
+    "serve": "show a search live, in the browser",
     "export": "write the results to a file",
-    "plot": "draw them",
-    "doctor": "say what works on this machine",
+    "plot": "draw the results",
+    "doctor": "report what works on this machine",
 }
-"""What ``evalpool --help`` says of each, in its order. The name is that of its module, which has `SUMMARY`, `HELP`,
-`add_options(parser)` and `main`."""
+"""The text of each command in ``evalpool --help``, in this order. A command's name is that of its module, which has
+`SUMMARY`, `HELP`, `add_options(parser)` and `main`."""

@@ -1,7 +1,7 @@
 """``evalpool doctor``: what works on this machine, and why the rest does not.
 
-A backend works if a job was really run on it. Ray and MPI are asked in processes of their own, for starting either
-changes the process that does it.
+A backend works if a job was really run on it. Ray and MPI are tested in processes of their own, because starting
+either changes the process that does it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PACKAGES = {
     "numpy": "", "cloudpickle": "", "pydantic": "", "psutil": "", "tqdm": "", "ray": "ray", "mpi4py": "mpi",
     "redis": "redis", "pandas": "pandas", "pyarrow": "pandas", "matplotlib": "plot", "optuna": "optuna", "rich": "live",
 }  # fmt: skip
-"""Packages that evalpool uses -> the extra that installs them; "" for what is always there."""
+"""Packages that evalpool uses -> the extra that installs them; "" for those that are always installed."""
 LAUNCHERS = ("mpirun", "mpiexec", "srun")
 
 
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     text: str
 
 
-SUMMARY = "Say what works on this machine, and why the rest does not."
+SUMMARY = "Report what works on this machine, and why the rest does not."
 HELP = """\
 examples:
   evalpool doctor
@@ -71,7 +71,7 @@ def main(arguments: argparse.Namespace) -> int:
     asked = arguments.backend or list(checks)
     for name in asked:
         if name not in checks:
-            raise BadArgument(f"--backend is {name!r}; doctor looks at {', '.join(checks)}.")
+            raise BadArgument(f"--backend is {name!r}; doctor can check {', '.join(checks)}.")
     backends = {name: checks[name]() for name in asked}
     report = {
         "versions": _versions(),
@@ -154,7 +154,7 @@ def _mpi() -> Finding:
 
 
 def _ask(code: str) -> Finding:
-    """Run a line of Python in a process of its own; its last line."""
+    """Run a line of Python in a process of its own, and return the last line of its output."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -227,7 +227,7 @@ def _storages_of(report: dict[str, Any]) -> dict[str, Finding]:
 
 
 def _without_password(text: str) -> str:
-    """A URL may hold one, and a report is made to be sent to others."""
+    """The text without the password that a URL may hold, because reports are sent to others."""
     scheme, mark, rest = text.partition("://")
     if not mark or "@" not in rest:
         return text

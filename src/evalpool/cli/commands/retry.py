@@ -1,4 +1,4 @@
-"""``evalpool retry``: what failed is run again, in the same search."""
+"""``evalpool retry``: failed jobs are run again, in the same search."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 
-SUMMARY = "Run again what failed."
+SUMMARY = "Run failed jobs again."
 HELP = """\
 Run the failed (or cancelled) jobs of a search again, as new jobs of the same search. A configuration that a later job
-evaluated, or is about to, is left out; one that failed several times runs once.
+evaluated, or will evaluate, is left out; one that failed several times runs once.
 
-The run-function must be named again: a storage holds data, and nothing in it is ever executed. Where the search was
-begun by `evalpool run`, the name it was given then is shown if it is missing here.
+You must name the run-function again: a storage holds data, and nothing in it is ever executed. If the search was
+begun by `evalpool run` and you leave the name out, the message shows the name that was given then.
 
 examples:
   evalpool retry results.db --failed --function train.py:run
@@ -44,10 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     parser.add_argument("--function", metavar="FUNCTION", help="the run-function, as for `evalpool run`; needed")
     parser.add_argument("--failed", action="store_true", help="jobs that failed")
-    parser.add_argument("--cancelled", action="store_true", help="jobs that were cancelled, or out of time")
-    parser.add_argument(
-        "--force", action="store_true", help="also with another function than the search was begun with"
-    )
+    parser.add_argument("--cancelled", action="store_true", help="jobs that were cancelled, also by the time limit")
+    parser.add_argument("--force", action="store_true", help="accept another function than the search was begun with")
     add_tag(parser)
     add_execution(parser)
     add_results(parser)
@@ -98,9 +96,9 @@ def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO)
 
 
 def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[Given]:
-    """The configurations whose last job ended so, with its options, each once, in the order of their first failure.
+    """The configurations whose last job has one of these statuses, with its options, each once, in order of first job.
 
-    A job that returned a failure counts as failed. Costs the jobs of the search.
+    A job that returned a failure counts as failed. The cost is that of all jobs of the search.
     """
     from evalpool.search._random_search import configuration_key
 
@@ -116,7 +114,7 @@ def _status(record: JobRecord) -> JobStatus:
 
 
 def _advice(arguments: argparse.Namespace, storage: Storage, search_id: str) -> str:
-    """What to add to the command, with all that says which jobs are meant."""
+    """The message that says what to add to the command; it repeats the options that choose the jobs."""
     named = [] if arguments.search_id is None else ["--search-id", arguments.search_id]
     asked = [f"--{name}" for name in ("failed", "cancelled") if getattr(arguments, name)]
     tags = [word for tag in arguments.tag for word in ("--tag", tag)]

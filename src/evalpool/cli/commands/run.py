@@ -21,8 +21,8 @@ __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 SUMMARY = "Evaluate a file of configurations, or search."
 HELP = """\
-Evaluate every configuration of a file, or let a search propose them. FUNCTION is module:function (the working
-directory is looked in first) or path/to/file.py:function; it gets one job and returns a number, which is maximised.
+Evaluate every configuration of a file, or let a search propose them. FUNCTION is module:function (looked for in the
+working directory first) or path/to/file.py:function; it gets one job and returns a number, which is maximised.
 
 examples:
   evalpool run train.py:run --configs grid.csv -n 4 --out results.csv
@@ -31,12 +31,12 @@ examples:
   evalpool run train.py:run --search random --space space.json --max-evals 100 -n -1 --out results.csv
   mpirun -n 8 python -m evalpool.mpi -m evalpool run model:train --configs grid.csv --backend mpi --out results.csv
 
-configurations: a .jsonl file has a JSON object per line; a .csv file a column per name (of a table that evalpool wrote,
-its p: columns count). Options of single jobs: columns options:priority, options:job_timeout, options:tags ("a,b"), or
+configurations: a .jsonl file has a JSON object per line; a .csv file has a column per name (in a table that evalpool
+wrote, the p: columns). Options of single jobs: columns options:priority, options:job_timeout, options:tags ("a,b"), or
 {"configuration": {"x": 1}, "priority": 2, "tags": ["a"]} in a line.
 
 spaces: a space is a JSON object: {"lr": {"low": 1e-5, "high": 0.1, "log": true}, "layers": {"low": 1, "high": 4},
-"optimizer": ["adam", "sgd"]}; a list is one of its values, and bounds without a point are whole numbers.
+"optimizer": ["adam", "sgd"]}; a list means one of its values, and bounds without a point mean whole numbers.
 """
 
 
@@ -45,29 +45,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to evaluate")
     which = what.add_mutually_exclusive_group(required=True)
     which.add_argument("--configs", metavar="FILE", help="configurations: .jsonl or .csv")
-    which.add_argument("--search", choices=("random", "optuna"), help="who proposes configurations")
+    which.add_argument("--search", choices=("random", "optuna"), help="how configurations are proposed")
     what.add_argument("--space", metavar="FILE", help="with --search: the search space, a .json file")
     what.add_argument("--max-evals", metavar="N", type=whole(1), help="with --search: how many evaluations")
     what.add_argument(
         "--minimize", action="store_true",
-        help="smaller objectives are better; kept with the search, so that all that shows it knows",
+        help="smaller objectives are better; stored with the search, so that status, watch and plot know it",
     )  # fmt: skip
-    what.add_argument("--seed", metavar="N", type=whole(0), help="of the search and of the jobs")
+    what.add_argument("--seed", metavar="N", type=whole(0), help="seed of the search and of the jobs")
     add_execution(parser)
-    parser.add_argument_group("what becomes of the results").add_argument(
+    parser.add_argument_group("where to keep the results").add_argument(
         "--storage", metavar="STORE", default=os.environ.get("EVALPOOL_STORAGE") or None,
         help="keep everything here: survives a crash, can be watched and resumed",
     )  # fmt: skip
     add_results(parser)
-    again = parser.add_argument_group("going on")
+    again = parser.add_argument_group("continuing a search")
     again.add_argument(
         "--resume", action="store_true",
-        help="go on with a search of the storage: evaluate what is missing of the file, or up to --max-evals",
+        help="continue a search of the storage: evaluate what is missing of the file, or up to --max-evals",
     )  # fmt: skip
-    again.add_argument("--search-id", metavar="ID", help="with --resume: which one; the latest if not given")
+    again.add_argument("--search-id", metavar="ID", help="with --resume: which search; the latest if not given")
     again.add_argument(
         "--force", action="store_true",
-        help="with --resume: also with another function, space or file than the search was begun with",
+        help="with --resume: accept another function, space or file than the search was begun with",
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
     with contextlib.ExitStack() as stack:
         storage = None
         if arguments.storage:
-            opened = open_to_read if arguments.resume else open_to_write  # what is resumed is there already
+            opened = open_to_read if arguments.resume else open_to_write  # a store that is resumed must exist
             storage = stack.enter_context(opened(arguments.storage))
         search_id = None
         if arguments.resume:
@@ -120,7 +120,7 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
 
 
 def _direction(evaluator: Evaluator, arguments: argparse.Namespace) -> bool:
-    """Are smaller objectives better? What is said when a search begins stays with it."""
+    """Whether smaller objectives are better. This is set when a search begins, and stored with it."""
     from evalpool.storage._records import MINIMIZE, minimizes
 
     storage, search_id = evaluator.storage, evaluator.search_id
@@ -143,15 +143,13 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.configs and (arguments.space or arguments.max_evals):
         raise BadArgument("--space and --max-evals belong to --search; a file of configurations ends by itself.")
     if arguments.resume and not arguments.storage:
-        raise BadArgument("--resume needs the --storage in which the search is.")
+        raise BadArgument("--resume needs --storage: the storage that has the search.")
     if arguments.force and not arguments.resume:
-        raise BadArgument("--force insists on a --resume that would be refused; without that a new search begins.")
+        raise BadArgument("--force needs --resume: without --resume a new search begins, which is never refused.")
     if arguments.search_id and not arguments.resume:
-        raise BadArgument("--search-id says which search to --resume; without that a new one begins.")
+        raise BadArgument("--search-id needs --resume: without --resume a new search begins.")
     if not (arguments.storage or arguments.out):
-        raise BadArgument(
-            "nothing would keep the results; give --out results.csv, --storage sqlite:///results.db, or both."
-        )
+        raise BadArgument("the results would be lost; give --out results.csv, --storage sqlite:///results.db, or both.")
     check_results(arguments)
 
 

@@ -13,8 +13,8 @@ __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 SUMMARY = "Show a search in the browser, live."
 HELP = f"""\
 {STORE}
-A store may come later than the page.
-The page is only for this machine, and only for who knows its address, which holds a secret.
+You may start it before the store exists.
+The page is served on this machine only, to readers who know its address, which contains a secret.
 From elsewhere: ssh -L 8080:localhost:8080 host evalpool serve results.db --port 8080
 
 examples:
@@ -24,11 +24,11 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
-    parser.add_argument("--port", metavar="N", type=whole(0), default=0, help="of 127.0.0.1 (default: a free one)")
+    parser.add_argument("--port", metavar="N", type=whole(0), default=0, help="port of 127.0.0.1 (default: a free one)")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, which is how it is meant to end."""
+    """Serve until Ctrl-C, which is the normal end."""
     from evalpool.cli._serve import Server
     from evalpool.cli._stores import Awaited
 
@@ -37,9 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
         with Server(storage, name=arguments.store, search_id=arguments.search_id, port=arguments.port) as server:
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
-            sys.stderr.write("Open this address in a browser of this machine; it is a secret. Ctrl-C ends.\n")
+            sys.stderr.write("Open this address in a browser of this machine, and keep it secret. Ctrl-C ends.\n")
             if not storage.is_there:
-                sys.stderr.write(f"There is no {clean(arguments.store)} yet; the page shows it when it is there.\n")
+                sys.stderr.write(f"There is no {clean(arguments.store)} yet; the page shows it when it exists.\n")
             try:
                 server.wait()
             except KeyboardInterrupt:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 MOST_RECORDS = 50
-"""Intermediate results, or failed attempts, that are shown to people: the last."""
+"""The most intermediate results, or failed attempts, that are shown to people: the last ones."""
 
 
-SUMMARY = "Say everything about one job: configuration, result, error."
+SUMMARY = "Show everything about one job: configuration, result, error."
 HELP = f"""\
 {STORE}
 examples:
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
         if not (job.isascii() and job.isdigit()):
             raise BadArgument(f"JOB is {arguments.job!r}; give the id of a job, as 0.7, or its number in the search.")
         if asked and arguments.search_id not in (None, asked):
-            raise BadArgument(f"job {arguments.job} is not of search {arguments.search_id!r}; leave --search-id out.")
+            raise BadArgument(f"job {arguments.job} is not in search {arguments.search_id!r}; leave --search-id out.")
         search_id = search_of(storage, asked or arguments.search_id)
         watcher = Watcher(storage)
         watcher.look()
@@ -59,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 _SERIES = {"recorded", "attempt_errors"}
-"""Fields of many values, of which each may be long."""
+"""Fields with many values, each of which may be long."""
 
 
 def _kind(record: JobRecord) -> str | None:
@@ -67,7 +67,7 @@ def _kind(record: JobRecord) -> str | None:
 
 
 def _option(name: str, value: Any) -> tuple[str, str]:
-    """What is said of an option that is not the default."""
+    """The name and the text of an option that is not the default."""
     if name == "job_timeout":
         return "time limit", duration(value) if value else "none"
     return name, clean(", ".join(value) if isinstance(value, list) else str(value), LONGEST_LINE)
@@ -108,7 +108,7 @@ def _print(record: JobRecord) -> None:
 
 
 def _objective(value: Any) -> str:
-    return clean(cut(value)) if isinstance(value, str) else number(value)  # of a general task it is all there is
+    return clean(cut(value)) if isinstance(value, str) else number(value)  # a general task has nothing else to show
 
 
 def _block(title: str, text: str) -> None:

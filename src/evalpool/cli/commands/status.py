@@ -1,4 +1,4 @@
-"""``evalpool status``: how a search stands, once."""
+"""``evalpool status``: the state of a search, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evalpool.cli._words import clean, paint, write_json
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
-SUMMARY = "Say how a search stands."
+SUMMARY = "Show the state of a search."
 HELP = f"""\
 {STORE}
 examples:
@@ -51,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
     if summary["state"] in ("abandoned", "suspended"):
         say()
         say(
-            f"{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are left and nobody works on them: "
-            "go on with `evalpool run ... --resume`, or Evaluator.resume()."
+            f"{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are unfinished and no program works on "
+            "them: continue with `evalpool run ... --resume`, or Evaluator.resume()."
         )
     return 0

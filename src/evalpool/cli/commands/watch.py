@@ -1,4 +1,4 @@
-"""``evalpool watch``: how the searches of a storage go, until nobody works on them."""
+"""``evalpool watch``: the progress of the searches of a storage, until no program works on them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from evalpool.cli._words import clean, write_json
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
-SUMMARY = "Show how a search goes, live."
+SUMMARY = "Show the progress of a search, live."
 HELP = f"""\
 {STORE}
-Waits for a store that is not there yet. Ends when nobody works on the search any more.
+Waits for a store that does not exist yet. Ends when no program works on the search any more.
 
 examples:
   evalpool watch results.db
@@ -25,10 +25,10 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     parser.add_argument(
-        "--interval", metavar="SECONDS", type=seconds, default=0.5, help="between two looks (default: 0.5)"
+        "--interval", metavar="SECONDS", type=seconds, default=0.5, help="time between two looks (default: 0.5)"
     )
     add_tag(parser)
-    add_json(parser, "a line of JSON at each change")
+    add_json(parser, "write a line of JSON at each change")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     with Awaited(arguments.store) as storage:
         storage.search_of(arguments.search_id)
         if not storage.is_there:
-            sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends.\n")
+            sys.stderr.write(f"evalpool watch: waiting for {clean(arguments.store)}; Ctrl-C ends the command.\n")
         follower = ShownSearches(storage, arguments.search_id, arguments.tag)
         if not arguments.json:
             show_until_over(follower, arguments.interval, display_on(None, sys.stdout))

@@ -1,8 +1,8 @@
-// Asks for what is new, one request after the other; draws when something has changed, a few times a second.
+// Asks the server for news, one request after the other; draws when something has changed, a few times a second.
 
 const start = JSON.parse($("start").textContent);
 let wanted = start.search; // null: the latest
-let generation = 0; // of requests: another search makes the answers on their way stale
+let generation = 0; // of requests: when another search is chosen, answers to earlier requests are ignored
 
 async function follow() {
   let wait = 500;
@@ -79,7 +79,7 @@ let due = false;
 function draw() {
   if (due) return;
   due = true;
-  const pause = model.jobs.size > 50000 ? 1500 : 300; // with many jobs a drawing costs tenths of a second
+  const pause = model.jobs.size > 50000 ? 1500 : 300; // with many jobs a drawing takes tenths of a second
   setTimeout(() => requestAnimationFrame(() => {
     due = false;
     drawn = performance.now();
@@ -160,5 +160,5 @@ $("name").textContent = start.name;
 for (const id of ["zoom", "window", "which"]) $(id).addEventListener("change", drawAll);
 new ResizeObserver(() => { if (model.summary) { drawObjective(); drawTimeline(); } }).observe($("charts"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { palette = null; drawAll(); });
-setInterval(() => { if (model.summary && !document.hidden && model.summary.jobs.running) draw(); }, 1000); // clocks go on
+setInterval(() => { if (model.summary && !document.hidden && model.summary.jobs.running) draw(); }, 1000); // durations of running jobs grow
 follow();

@@ -1,6 +1,6 @@
-// What the page knows: the jobs of one search, kept up to date by rows behind a version.
+// The data of the page: the jobs of one search, kept up to date by rows after a version.
 
-const MOST = 200000; // jobs that are kept; the oldest go first
+const MOST = 200000; // jobs that are kept; the oldest are dropped first
 
 const model = {
   jobs: new Map(), // number -> job
@@ -71,7 +71,7 @@ function forget() {
   model.jobs = new Map();
 }
 
-// Seconds since the search's start, on the clock of whoever writes the storage's times.
+// Seconds since the search's start, on the clock of the server.
 function now() {
   const summary = model.summary;
   if (!summary) return 0;

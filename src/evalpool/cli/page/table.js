@@ -20,7 +20,7 @@ const COLUMNS = [
 
 function compare(a, b) {
   if (a === b) return 0;
-  if (a === null || a === undefined) return 1; // what has no value stands last, whichever way
+  if (a === null || a === undefined) return 1; // jobs without a value come last in both directions
   if (b === null || b === undefined) return -1;
   const order = typeof a === "number" && typeof b === "number" ? a - b : natural(String(a), String(b));
   return table.down ? -order : order;
@@ -36,7 +36,7 @@ function makeView() {
     view.push(job);
   }
   const { of } = COLUMNS.find((column) => column.key === table.sort);
-  const keys = new Map(view.map((job) => [job, of(job)])); // each once: a running job's duration moves on
+  const keys = new Map(view.map((job) => [job, of(job)])); // computed once each: a running job's duration changes
   view.sort((a, b) => compare(keys.get(a), keys.get(b)) || b.number - a.number);
   table.view = view;
   $("space").style.height = view.length * ROW + "px";
@@ -61,7 +61,7 @@ function drawRows() {
   for (let index = first; index < last; index += 1) rows.push(makeRow(table.view[index]));
   if (!table.view.length) rows.push(element("div", model.jobs.size ? "No job matches." : "No jobs yet.", "empty"));
   $("rows").style.top = first * ROW + "px";
-  // Redrawn a few times a second: who stands on a row with the keyboard stays on that job.
+  // Rows are redrawn a few times a second: the keyboard's focus stays on the same job.
   const held = $("rows").contains(document.activeElement) ? document.activeElement.dataset.number : undefined;
   $("rows").replaceChildren(...rows);
   if (held !== undefined) {

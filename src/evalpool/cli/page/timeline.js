@@ -1,6 +1,6 @@
-// A line for each worker, a bar for each job on it. Jobs that run where nobody has said yet have lines of their own.
+// A line for each worker, a bar for each job on it. Jobs whose worker is not known yet have lines of their own.
 
-const LANES = 64; // workers with a line; of more, those that worked last
+const LANES = 64; // the most workers with a line: those that worked last
 const timeline = { bars: [] };
 
 const natural = new Intl.Collator("en", { numeric: true }).compare;
