@@ -1,7 +1,7 @@
 """evalpool runs expensive black-box functions for search algorithms.
 
-A search proposes configurations; `Evaluator.submit` and `Evaluator.gather` evaluate them on this thread,
-threads or supervised processes, and give the results back as they complete.
+A search proposes configurations. `Evaluator.submit` and `Evaluator.gather` evaluate them on this thread, on threads, on
+supervised processes or on a cluster, and return the results as they complete.
 
 >>> from evalpool import Evaluator
 >>> with Evaluator.create(lambda job: -job["x"] ** 2, method="serial") as evaluator:

@@ -1,4 +1,4 @@
-"""``python -m evalpool``: the command, also where its script is not on the path (under mpirun, in a container)."""
+"""``python -m evalpool``: the command, for cases where its script is not on the path (under mpirun, in a container)."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Checks of arguments that every room has: numbers, seconds, choices. Each answers with plain Python, or raises.
+"""Checks of arguments for every room: numbers, seconds, choices. Each returns a plain Python value, or raises.
 
-Numbers of numpy are numbers: ``seed=rng.integers(100)`` and ``num_workers=np.int64(4)`` are what scientific programs
-have at hand. The abstract classes of `numbers` know them without an import of numpy. Truth values are no numbers here:
-``num_workers=True`` is a slip.
+numpy's numbers are accepted, because scientific programs use them: ``seed=rng.integers(100)``,
+``num_workers=np.int64(4)``. The abstract classes of `numbers` recognise them without an import of numpy. Booleans are
+not accepted as numbers: ``num_workers=True`` is a mistake.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def as_float(value: float) -> float:
-    """The number as a float; an infinity for a whole number that is larger than any float."""
+    """Return a number as a float; infinity for a whole number that is larger than any float."""
     try:
         return float(value)
     except OverflowError:
@@ -34,17 +34,17 @@ def as_float(value: float) -> float:
 
 
 def is_whole(value: Any) -> bool:
-    """Is it a whole number, of Python's or numpy's kinds?"""
+    """Whether a value is a whole number of Python or numpy."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_real(value: Any) -> bool:
-    """Is it a number that can be compared, of Python's or numpy's kinds? NaN and the infinities are."""
+    """Whether a value is a real number of Python or numpy; NaN and infinity are."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def check_number(name: str, value: Any, least: int) -> int:
-    """A whole number of at least `least`, as an int."""
+    """Return a whole number of at least `least`, as an int."""
     if type(value) is not int and not is_whole(value):
         raise BadArgument(
             f"{name} is {value!r} of type {type(value).__name__}; give a whole number of at least {least}."
@@ -55,7 +55,7 @@ def check_number(name: str, value: Any, least: int) -> int:
 
 
 def check_real(name: str, value: Any, *, least: float = -math.inf, above: float | None = None) -> float:
-    """A finite number of at least `least`, or above `above`, as a float."""
+    """Return a finite number of at least `least`, or above `above`, as a float."""
     if is_real(value) and math.isfinite(value) and (value >= least if above is None else value > above):
         return float(value)
     wanted = f"above {above:g}" if above is not None else f"of at least {least:g}" if least > -math.inf else ""
@@ -63,7 +63,7 @@ def check_real(name: str, value: Any, *, least: float = -math.inf, above: float 
 
 
 def to_float(value: Any) -> float:
-    """A real number as a float: infinity where a whole number is larger than any float."""
+    """Return a real number as a float; infinity for a whole number that is larger than any float."""
     try:
         return float(value)
     except OverflowError:
@@ -71,7 +71,7 @@ def to_float(value: Any) -> float:
 
 
 def check_seconds(name: str, value: Any) -> float | None:
-    """Seconds above 0, as a float; None, which infinity is too, for no limit."""
+    """Return seconds above 0 as a float; or None for no limit, which infinity means, too."""
     if value is None:
         return None
     seconds = to_float(value) if is_real(value) else math.nan
@@ -81,7 +81,7 @@ def check_seconds(name: str, value: Any) -> float | None:
 
 
 def check_wait(name: str, value: Any) -> float | None:
-    """Seconds to wait at the most, as a float; 0 looks without waiting, None and infinity wait as long as it takes."""
+    """Return the seconds to wait at most, as a float: 0 means no wait; None, and infinity, mean no limit."""
     if value is None:
         return None
     seconds = to_float(value) if is_real(value) else math.nan
@@ -91,7 +91,7 @@ def check_wait(name: str, value: Any) -> float | None:
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """One of `choices`."""
+    """Return the value, which must be one of `choices`."""
     if value not in choices:
         raise BadArgument(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}.")
     return str(value)

@@ -1,11 +1,11 @@
-"""The clocks that evalpool goes by, also in a program that freezes or moves its own.
+"""The clocks of evalpool, which run even in a program that freezes or changes its own.
 
-Tests freeze time: freezegun puts its own functions in the place of `time.monotonic` and `time.time`, in the module
-`time` and wherever a loaded module has them. A deadline that is kept by such a clock never comes, and whoever waits for
-it waits for ever. What is frozen is what the program reads; deadlines, leases and timestamps go by real time.
+Tests freeze time: freezegun replaces `time.monotonic` and `time.time` in the module `time` and in every loaded module.
+With such a clock a deadline never comes, and a thread that waits for it waits for ever. Only the times that the program
+reads may be frozen; deadlines, leases and timestamps use real time.
 
-So these functions are of a second copy of the module `time`, where nobody looks for them. They cost what the first
-ones do.
+So these functions are those of a second copy of the module `time`, which such libraries do not find. They are as fast
+as the first ones.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ def _copy_of_time() -> ModuleType:
 _time = _copy_of_time()
 
 monotonic: Callable[[], float] = _time.monotonic
-"""Seconds, for durations and deadlines; one clock for all processes of a host (CLOCK_MONOTONIC and its like)."""
+"""Seconds, for durations and deadlines; one clock for all processes of a host (CLOCK_MONOTONIC or similar)."""
 perf_counter: Callable[[], float] = _time.perf_counter
 """Seconds, for durations within this process."""
 thread_time: Callable[[], float] = _time.thread_time
 """Seconds of CPU that this thread has used."""
 unix_time: Callable[[], float] = _time.time
-"""Seconds since 1970, as other hosts have them."""
+"""Seconds since 1970, which can be compared with other hosts'."""
 unix_time_ns: Callable[[], int] = _time.time_ns
 """The same in nanoseconds."""
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
     def awake_or_not() -> float:
-        """Seconds that also pass while the machine is suspended, unlike those of `monotonic`; nobody sets them back."""
+        """Return seconds that, unlike `monotonic`, also pass while the machine is suspended; never set back."""
         reading: float = _time.clock_gettime(_time.CLOCK_BOOTTIME)
         return reading
 
@@ -56,5 +56,5 @@ else:
 
 
 def lead(loop: asyncio.AbstractEventLoop) -> None:
-    """Let an event loop of ours go by the real clock: what it is to do later would never come in a frozen one."""
+    """Make an event loop of ours use the real clock: with a frozen clock its timers would never fire."""
     loop.time = monotonic  # type: ignore[method-assign]

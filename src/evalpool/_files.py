@@ -1,7 +1,7 @@
-"""Files that are replaced in one step, files that nobody else chose, and files that one program at a time writes.
+"""Files that are replaced atomically, new files that nobody else can prepare, and files that only one program writes.
 
-In a directory that others may write to, whoever guesses the name of a file that we are about to make can put a link
-there, to a file of ours that is then overwritten. So what is new is made by ``O_EXCL``, which follows no link, under a
+If others may write to a directory and can guess the name of a file that we will create, they can put a link there, to
+a file of ours that would then be overwritten. So new files are created with ``O_EXCL``, which follows no link, under a
 name that cannot be guessed.
 """
 
@@ -31,12 +31,12 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], mode: int = 0o666, *, sync: bool = False) -> Iterator[IO[bytes]]:
-    """A new file, to be written; at the end it takes the place of `path`, and at an exception it is removed.
+    """Open a new file for writing; at the end it replaces `path`, and after an exception it is removed.
 
     Args:
-        path: what is replaced; a link is replaced, not followed.
-        mode: as of `os.open`.
-        sync: wait until it is on the disk before it takes the place.
+        path: the file to replace; a link is replaced, not followed.
+        mode: as in `os.open`.
+        sync: whether to wait until the file is on the disk before it replaces `path`.
     """
     directory, name = os.path.split(os.fspath(path))
     draft = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.new")
@@ -46,9 +46,9 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o666, *, sync: bool = F
             yield file
             if not file.closed:
                 file.flush()
-                if sync:  # else a power cut may leave the new name with no bytes behind it
+                if sync:  # else, after a power cut, the new name may have an empty file
                     os.fsync(file.fileno())
-            file.close()  # Windows renames no open file
+            file.close()  # Windows cannot rename an open file
             os.replace(draft, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -57,7 +57,7 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o666, *, sync: bool = F
 
 
 def remove_drafts(path: str | os.PathLike[str]) -> None:
-    """Remove what writers of `path` that were killed amidst `replacing` have left. For who holds its `WriterLock`."""
+    """Remove the files that killed writers of `path` left in `replacing`. The caller must hold its `WriterLock`."""
     directory, name = os.path.split(os.fspath(path))
     with os.scandir(directory or ".") as entries:
         for entry in entries:
@@ -67,7 +67,7 @@ def remove_drafts(path: str | os.PathLike[str]) -> None:
 
 
 def new_file(path: str | os.PathLike[str], mode: int = 0o666) -> int:
-    """The descriptor of an empty file that was made just now, to read and write; what stood at `path` is removed."""
+    """Create an empty file, removing any at `path`; return a descriptor to read and write it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
     while True:
         try:
@@ -78,7 +78,7 @@ def new_file(path: str | os.PathLike[str], mode: int = 0o666) -> int:
 
 
 def lock(fd: int, *, wait: bool) -> bool:
-    """Lock a file for this descriptor; False if somebody has it. Released when it is closed, or its process ends.
+    """Lock a file for this descriptor; False if another one has the lock. Closing it, or the process's end, unlocks it.
 
     Raises:
         OSError: the file system has no locks.
@@ -115,19 +115,20 @@ def unlock(fd: int) -> None:
 
 
 class Taken(Exception):
-    """Somebody else writes the file; the text says who."""
+    """Another writer has the file; the text says which one."""
 
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _held: weakref.WeakValueDictionary[str, WriterLock] = weakref.WeakValueDictionary()
-"""By path. A file system over the network may not tell two writers of one process apart."""
+"""By path. A network file system may not distinguish two writers of one process."""
 
 
 class WriterLock:
-    """The right to write a file. One writer has it, of all programs; also of other hosts, if the file system locks.
+    """The right to write a file. Only one writer of all programs has it; also on other hosts, if the file system can
+    lock.
 
-    It is a lock on ``.<name>.lock`` beside the file, because the file itself is replaced. The system gives it up when
-    the process ends, however it ends; released, the file of the lock is removed.
+    It is a lock on ``.<name>.lock`` next to the file, because the file itself is replaced. The system releases it when
+    the process ends in any way. When it is released, the lock file is removed.
 
     Args:
         path: the file, absolute.
@@ -141,11 +142,11 @@ class WriterLock:
         self._fd = -1
 
     def take(self) -> None:
-        """Have it from now on; nothing if this writer has it.
+        """Take the lock; do nothing if this writer has it already.
 
         Raises:
-            Taken: somebody else has it.
-            OSError: the file of the lock cannot be made.
+            Taken: another writer has it.
+            OSError: the lock file cannot be created.
         """
         if self._fd >= 0:
             return
@@ -161,13 +162,13 @@ class WriterLock:
         self._close = weakref.finalize(self, _release, fd, self._lock_path)
 
     def release(self) -> None:
-        """Give it up. Idempotent."""
+        """Release the lock. A second call does nothing."""
         self.rest()
         if _held.get(self._path) is self:
             del _held[self._path]
 
     def rest(self) -> None:
-        """Let other programs have it until the next `take`, and other writers of this program not; no file is left."""
+        """Release the lock for other programs, but not for other writers of this program, until the next `take`."""
         if self._close is not None:
             self._close()
         self._fd, self._close = -1, None
@@ -182,7 +183,9 @@ class WriterLock:
                 if error.errno not in _NO_LOCKS:
                     os.close(fd)
                     raise
-                logger.warning("%s: this file system has no locks; see that no other program writes it.", self._path)
+                logger.warning(
+                    "%s: this file system has no locks. Make sure that no other program writes it.", self._path
+                )
                 return fd
             except Taken:
                 os.close(fd)
@@ -192,7 +195,7 @@ class WriterLock:
                     return fd
             except FileNotFoundError:
                 pass
-            os.close(fd)  # who had it has removed it meanwhile
+            os.close(fd)  # the writer that had it has removed it meanwhile
 
     def _open(self) -> int:
         while True:
@@ -201,7 +204,7 @@ class WriterLock:
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise
-            os.unlink(self._lock_path)  # a link: it is not ours
+            os.unlink(self._lock_path)  # a link is not ours
 
     def _abandon(self) -> None:
         if self._close is not None:
@@ -211,13 +214,13 @@ class WriterLock:
 
 
 def _release(fd: int, lock_path: str) -> None:
-    with contextlib.suppress(OSError):  # the directory is gone, or not ours to change any more
+    with contextlib.suppress(OSError):  # the directory was removed, or we may not change it any more
         os.unlink(lock_path)
     os.close(fd)
 
 
 def _in_child() -> None:
-    """The lock is the parent's; a copy of its descriptor would keep it after the parent's end."""
+    """Close our copies of the parent's locks; they would keep the locks after the parent's end."""
     for held in list(_held.values()):
         held._abandon()
     _held.clear()

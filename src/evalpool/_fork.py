@@ -1,9 +1,9 @@
-"""What a forked child must not share with its parent, made anew there by one hook in a fixed order.
+"""Resets in a forked child what it must not share with its parent: one hook, in a fixed order.
 
-`os.fork` copies a process with one thread: a lock that another thread held stays locked for ever, other threads
-are gone, and a socket or database used by both corrupts. Parts that own such things register here. In the child
-they begin anew in the order of `Order`, so that each finds those it builds on whole. Before the fork they may take
-locks, and release them after it in the parent.
+`os.fork` copies a process with only one thread: a lock that another thread held stays locked for ever, other threads do
+not exist in the child, and a socket or database that both use is corrupted. Parts that own such things register here.
+In the child they are reset in the order of `Order`, so that each part finds the parts that it uses reset already. A
+part may take locks before the fork, and release them after it in the parent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = get_logger()
 
 
 class Order(enum.IntEnum):
-    """Which parts begin anew in a forked child before which."""
+    """The order in which parts are reset in a forked child."""
 
     INTERRUPTS = 0
     LISTENERS = 1
@@ -40,11 +40,11 @@ class _Part(NamedTuple):
 
 
 def _page() -> Any:
-    """A byte that tells this process from its forked children, however they are forked.
+    """Return memory with a byte that distinguishes this process from its forked children, however they are forked.
 
-    Linux gives a child this page filled with zeros (``madvise(2)``, MADV_WIPEONFORK, from 4.14 on), also where C code
-    forks and no hook of Python's runs. Elsewhere the hook below changes it, so only Python's own forks are noticed.
-    To read it costs a tenth of `os.getpid`, which is a call into the system.
+    On Linux a child gets this page filled with zeros (``madvise(2)``, MADV_WIPEONFORK, from 4.14 on), even if C code
+    forks and no hook of Python runs. Elsewhere the hook below changes it, so only Python's own forks are noticed.
+    Reading it costs a tenth of `os.getpid`, which is a system call.
     """
     try:
         page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -57,17 +57,17 @@ def _page() -> Any:
 WIPE_ON_FORK = 18
 GENERATIONS = 255
 generation = _page()
-"""``generation[0]`` is another number in a forked child than in its parent; 0 in a child that C code forked."""
+"""``generation[0]`` differs between a forked child and its parent; it is 0 in a child that C code forked."""
 
 
 def begin_generation(anew: bool = False) -> int:
-    """Give a process that has no number yet one that is none of its parents'; returns the number. Any thread.
+    """Give this process a number that its parents do not have, if it has none; return the number. Any thread.
 
     Args:
-        anew: also if it has one, which is its parent's.
+        anew: whether to replace a number, which is the parent's.
     """
     global _forks
-    before = _forks  # first: a thread that is as fast as this one then comes to the same number
+    before = _forks  # read first, so that a concurrent thread computes the same number
     if generation[0] and not anew:
         return int(generation[0])
     generation[0] = (before + 1) % GENERATIONS + 1
@@ -91,16 +91,16 @@ def at_fork(
 
     Args:
         order: its place among the others.
-        in_child: called in each forked child, which has only this thread; it waits for no lock and does no I/O.
+        in_child: called in each forked child, which has only this thread; it must not wait for a lock or do I/O.
         before: called in the forking thread before the fork.
         in_parent: called there after it.
     """
     _parts.append(_Part(order, in_child, before, in_parent))
-    _parts.sort(key=lambda part: part.order)  # stable: within a place in the order of registration
+    _parts.sort(key=lambda part: part.order)  # stable: parts of equal order stay in the order of registration
 
 
 def _call(name: str, calls: list[Callable[[], None]]) -> None:
-    """Each of them, whatever the others raise: a fork cannot be refused from here."""
+    """Call all of them, even if some raise, because a fork cannot be refused here."""
     for call in calls:
         try:
             call()

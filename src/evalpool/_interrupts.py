@@ -1,8 +1,8 @@
-"""Where a Ctrl-C may strike: while we wait or run the user's code, and nowhere between.
+"""Limits where a Ctrl-C takes effect: only while we wait or run the user's code.
 
-Python raises KeyboardInterrupt between any two instructions of the main thread: between the reading of a result
-and its report, between the taking of a lock and the `with` that would release it. So what must not be interrupted
-halfway defers signals: a Ctrl-C is noted there and raised at the end, or where signals are allowed.
+Python raises KeyboardInterrupt between any two instructions of the main thread: for example after a result was read and
+before it is reported, or after a lock was taken and before the `with` that would release it. So code that must not be
+interrupted halfway defers signals: a Ctrl-C is noted, and raised at the end or where signals are allowed.
 
 ::
 
@@ -11,10 +11,10 @@ halfway defers signals: a Ctrl-C is noted there and raised at the end, or where 
             ...
                                    raised here if one was noted
 
-So may the handler of any other signal raise: SIGALRM that bounds a wait, SIGUSR1 of a batch system. While an evaluator
-is open, a `_SignalHandler` stands before each handler of the user's and calls it unless signals are deferred. To
-install them for every `defer_signals` instead would cost as much as all else that is done for a job. Other threads
-are not concerned: Python's signal handlers run in the main thread only.
+Handlers of other signals may raise, too: SIGALRM that limits a wait, SIGUSR1 of a batch system. While an evaluator is
+open, a `_SignalHandler` wraps each handler of the user and calls it unless signals are deferred. Installing the
+wrappers at every `defer_signals` would cost as much as everything else for a job. Other threads are not affected:
+Python's signal handlers run only in the main thread.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 
 SLICE = 0.4
-"""Seconds of one wait in the system. A signal that comes in the instant before a wait does not interrupt it, and its
-handler runs at the wait's end: so a wait ends now and then, which costs some microseconds a second."""
+"""Seconds of one wait in the system. A signal that comes just before a wait does not interrupt it, and its handler runs
+at the end of the wait. So long waits are split into slices, which costs some microseconds per second."""
 
 __all__ = [
     "SLICE",
@@ -53,10 +53,10 @@ __all__ = [
 
 
 class ToldToEnd(KeyboardInterrupt):
-    """A signal other than Ctrl-C's that ends the program as a Ctrl-C would, wherever the main thread is.
+    """Raised for a signal other than SIGINT that ends the program as a Ctrl-C would.
 
-    An exception of its own, raised by the handler of that signal: SIGINT may be ignored (a background command of a job
-    script, nohup) or have a handler of the user's, and would say something else.
+    It is raised by the handler of that signal. We do not send SIGINT instead, because that may be ignored (in a
+    background command of a job script, or under nohup) or have a handler of the user.
     """
 
 
@@ -64,19 +64,16 @@ _when_told: list[Callable[[], None]] = []
 
 
 def when_told_to_end(call: Callable[[], None]) -> Callable[[], None]:
-    """Let `call` be made when the program is told to end, by a batch system's signal: a decorator.
+    """Register a function that is called when a batch system's signal tells the program to end; a decorator.
 
-    It is called in a signal handler, so it takes no lock and sets plain attributes only.
+    It is called in a signal handler, so it must not take a lock, and may only set plain attributes.
     """
     _when_told.append(call)
     return call
 
 
 def end_by_signal(number: int) -> None:
-    """The program is told to end: raise `ToldToEnd`, at once, or where signals are allowed next.
-
-    Called by the handler of the signal that says so.
-    """
+    """Raise `ToldToEnd`, at once or where signals are allowed next. Called by the handler of the signal."""
     _state.ended_by = number
     for call in _when_told:
         call()
@@ -87,7 +84,7 @@ def end_by_signal(number: int) -> None:
 
 
 def ended_by() -> int:
-    """The last signal that told the program to end; 0: none has."""
+    """Return the last signal that told the program to end; 0 if there was none."""
     return _state.ended_by
 
 
@@ -96,10 +93,10 @@ def _raise(number: int) -> None:
 
 
 class _MainThread:
-    """Of the main thread.
+    """The state of the main thread.
 
-    Its attributes are of an object and not of the class: a class that is written to loses what the interpreter has
-    cached of it, and the next calls of `defer_signals`, of which a job has six, take twice as long.
+    The attributes belong to an object and not to the class: after a write to a class, the interpreter drops its caches
+    for it, and the next calls of `defer_signals`, of which there are six per job, take twice as long.
     """
 
     __slots__ = ("deferring", "ended_by", "main", "noted", "seen", "users")
@@ -107,8 +104,8 @@ class _MainThread:
     def __init__(self) -> None:
         self.main = threading.main_thread().ident
         self.deferring = False
-        self.noted: list[Callable[[], None]] = []  # what handlers would have done that came behind it
-        self.seen: list[Any] = []  # the handlers of `LOOKED_AT`, when we looked last
+        self.noted: list[Callable[[], None]] = []  # calls of handlers that were deferred
+        self.seen: list[Any] = []  # the handlers of `LOOKED_AT`, when we last looked
         self.users = 0
         self.ended_by = 0  # the last signal that told the program to end
 
@@ -116,14 +113,14 @@ class _MainThread:
 _state = _MainThread()
 
 ALL = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-"""Those whose handlers may raise, or close an evaluator, amidst the code that they interrupt."""
+"""The signals whose handlers may raise, or close an evaluator, in the middle of other code."""
 CRASHES = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGSTKFLT"}
 LOOKED_AT = [number for number in ALL if number < 32 and getattr(number, "name", "") not in CRASHES]
-"""Those of which a new handler is noticed while evaluators are open; of the others, when the first one is opened."""
+"""The signals whose new handlers are noticed while evaluators are open; those of others only at the first opening."""
 
 
 class _SignalHandler:
-    """Stands before one handler of the user's: who puts back what `signal.signal` gave finds that very one beneath."""
+    """Wraps one handler of the user, which is called through it, even after the user has restored the wrapper."""
 
     __slots__ = ("theirs",)
 
@@ -138,7 +135,7 @@ class _SignalHandler:
 
 
 def _after_fork() -> None:
-    """In a forked child the forking thread is the main one, and no evaluator is open."""
+    """In a forked child: the forking thread is the main one, and no evaluator is open."""
     _state.deferring = False
     _state.noted = []
     _state.main = get_ident()
@@ -149,7 +146,7 @@ at_fork(Order.INTERRUPTS, _after_fork)
 
 
 def install() -> bool:
-    """Stand before the user's handlers; in the main thread. False elsewhere."""
+    """Wrap the user's handlers; only in the main thread. False in other threads."""
     if get_ident() != _state.main:
         return False
     _state.users += 1
@@ -158,7 +155,7 @@ def install() -> bool:
 
 
 def keep_installed() -> None:
-    """If a handler was set meanwhile, stand before that one. A look costs half a microsecond."""
+    """Wrap a handler that was set meanwhile, if any. The check costs half a microsecond."""
     if _state.users <= 0 or get_ident() != _state.main:
         return
     if list(map(_signal.getsignal, LOOKED_AT)) != _state.seen:
@@ -174,7 +171,7 @@ def _stand_before(numbers: list[signal.Signals]) -> None:
 
 
 def uninstall() -> None:
-    """An evaluator that installed it is closed; after the last one the user's handlers have their places back."""
+    """Undo one `install`; the last one restores the user's handlers."""
     _state.users -= 1
     if _state.users <= 0 and get_ident() == _state.main:
         for number in ALL:
@@ -184,9 +181,9 @@ def uninstall() -> None:
 
 
 def replace_handler(number: int, handler: Any) -> Any:
-    """Set the user's handler of a signal, beneath ours if that is there; returns the one before. In the main thread.
+    """Set the user's handler of a signal, wrapped if evaluators are open; return the previous one of the user.
 
-    `signal.signal` would return ours then.
+    `signal.signal` would return our wrapper instead. Only in the main thread.
     """
     before = signal.signal(number, handler)
     if _state.users > 0:
@@ -200,7 +197,7 @@ def _deliver() -> None:
 
 
 def from_a_handler(error: BaseException) -> bool:
-    """Was this raised by a handler of the user's that ours called, rather than by the code that it interrupted?"""
+    """Whether an error was raised by a signal handler of the user, and not by the code that it interrupted."""
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code in (_SignalHandler.__call__.__code__, _deliver.__code__):
@@ -210,7 +207,7 @@ def from_a_handler(error: BaseException) -> bool:
 
 
 class defer_signals:
-    """A context in which signals are noted, not handled. Nests: each remembers the state that it found."""
+    """A context in which signals are noted and not handled. It can be nested."""
 
     __slots__ = ("_was",)
 
@@ -229,7 +226,7 @@ class defer_signals:
 
 
 class allow_signals:
-    """A context within `defer_signals` in which handlers of signals are called at once."""
+    """A context inside `defer_signals` in which signal handlers are called at once."""
 
     __slots__ = ("_was",)
 
@@ -247,7 +244,7 @@ class allow_signals:
 
 
 class Condition(threading.Condition):
-    """A condition whose `wait` is open to a Ctrl-C only while it really waits."""
+    """A condition whose `wait` can be interrupted by a Ctrl-C only while it really waits."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """As `threading.Condition.wait`."""

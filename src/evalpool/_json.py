@@ -1,12 +1,12 @@
-"""From Python values to JSON and back, for everything that is kept or sent as text.
+"""Conversion between Python values and JSON, for everything that is kept or sent as text.
 
-`jsonable` makes a JSON value of what run-functions really return: numpy scalars and arrays, pydantic
-models, enums, paths, tuples and sets. JSON knows no NaN and no infinity, and a loss that diverged is worth
-keeping: such a float is written ``{"$float": "nan" | "inf" | "-inf"}`` and restored by `from_json`.
-Everything else is `NotJSON`, with the place of the value in what was to be kept: what is written can be read,
-so a number of more digits, or a nesting deeper, than readers take is refused too.
+`jsonable` makes a JSON value of what run-functions really return: numpy scalars and arrays, pydantic models, enums,
+paths, tuples and sets. JSON has no NaN and no infinity, but a loss that diverged is worth keeping: such a float is
+written ``{"$float": "nan" | "inf" | "-inf"}`` and restored by `from_json`. Any other value raises `NotJSON`, which says
+where the value is. Everything that is written can be read: numbers with too many digits and too deep nesting raise,
+too.
 
-numpy and pydantic are looked for in `sys.modules` only: who never imported them has no values of theirs.
+numpy and pydantic are looked up only in `sys.modules`: a program that never imported them has no values of theirs.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _AS_IS = frozenset({str, bool, type(None)})
 _isfinite = math.isfinite
 
 MAX_DEPTH = 100
-"""Containers within each other. Every reader can read so many, whatever the record itself adds: pydantic's parser takes
-200, and Python's as many as are left of its stack."""
+"""The depth of nesting that every reader can read, including what a record adds: pydantic's parser accepts 200, and
+Python's as many as its stack allows."""
 PLAIN_DEPTH = 3
-"""Containers within each other that are tried without a look at whether one contains itself."""
+"""The depth of nesting up to which values are copied without checking whether one contains itself."""
 MAX_DIGITS = 4300
-"""Of a whole number: what Python (by default) and pydantic's parser turn from text into a number."""
+"""The digits of a whole number that Python (by default) and pydantic's parser convert from text."""
 _TOO_LARGE, _TOO_SMALL = 10**MAX_DIGITS, -(10**MAX_DIGITS)
 
 _ADVICE = "a record holds text, numbers, booleans, None, and lists and dicts of them; convert it first"
@@ -57,7 +57,7 @@ def from_json(text: str | bytes) -> Any:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
         value = _decode(text)
-        # One search in C for a rare thing is cheaper than a look at every dictionary.
+        # One search in C for this rare text is cheaper than a check of every dictionary.
         return unjson(value) if '"$float"' in text else value
     except RecursionError:
         raise ValueError("nested more deeply than Python can read") from None
@@ -67,8 +67,8 @@ def jsonable(value: Any, key: str = "") -> Any:
     """Return `value` as a JSON value that shares no container with it. Raises `NotJSON`.
 
     Args:
-        value: what is to be kept.
-        key: where it stands, for the message: ``"metadata"`` gives ``metadata.model.weights[3]``.
+        value: any value.
+        key: its place, for the message: ``"metadata"`` gives ``metadata.model.weights[3]``.
     """
     kind = type(value)
     if kind in _AS_IS or (kind is float and _isfinite(value)):
@@ -79,9 +79,9 @@ def jsonable(value: Any, key: str = "") -> Any:
 
 
 def plain(value: Any, key: str = "", *, lenient: bool = False) -> Any:
-    """As `jsonable`, but floats stay floats, NaN and infinity too: what a reader of a record gets.
+    """As `jsonable`, but floats stay floats, also NaN and infinity: this is what a reader of a record gets.
 
-    With `lenient`, what is not JSON becomes its repr, and a key that is not text its text; it never raises.
+    With `lenient`, a value that is not JSON becomes its repr, and a key becomes text; it never raises.
     """
     kind = type(value)
     if kind in _AS_IS or kind is float:
@@ -92,7 +92,7 @@ def plain(value: Any, key: str = "", *, lenient: bool = False) -> Any:
 
 
 def unjson(value: Any) -> Any:
-    """Restore the floats that JSON lacks, in place where it can; returns the value."""
+    """Restore the floats that JSON lacks, in place where possible; return the value."""
     if isinstance(value, dict):
         if len(value) == 1 and "$float" in value:
             return _FLOATS.get(value["$float"], value) if isinstance(value["$float"], str) else value
@@ -115,9 +115,9 @@ _decode = json.JSONDecoder(parse_constant=_reject_constant).decode
 
 
 def _copy_dict(value: dict[Any, Any], depth: int) -> dict[str, Any] | None:
-    """The copy of a dict in which all is JSON as it is; None where `_Conversion` is to look closer.
+    """Return a copy of a dict whose values are all JSON already; None if it needs `_Conversion`.
 
-    Most events are such, and it takes half of the time of a conversion.
+    Most events are such dicts, and this takes half the time of a conversion.
     """
     copy: dict[str, Any] = {}
     for key, item in value.items():
@@ -133,7 +133,7 @@ def _copy_dict(value: dict[Any, Any], depth: int) -> dict[str, Any] | None:
 
 
 def _copy(value: Any, depth: int) -> Any:
-    """As `_copy_dict`, of a dict, a list of such, or another value, for which it is None."""
+    """As `_copy_dict`, for a dict or a list; None for any other value."""
     if type(value) is dict:
         return _copy_dict(value, depth)
     if type(value) is not list:
@@ -148,7 +148,7 @@ def _copy(value: Any, depth: int) -> Any:
 
 
 class _Unfit(Exception):
-    """A value that is not JSON, on its way up; each container on the way adds its key to the path."""
+    """A value is not JSON; each container around it adds its key to the path."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -161,28 +161,28 @@ def _convert_at(key: str, value: Any, *, encode_floats: bool, lenient: bool) -> 
     except _Unfit as unfit:
         place = (key + unfit.path).removeprefix(".") or "the value"
         raise NotJSON(f"{place} {unfit}; {_ADVICE}") from None
-    except Exception as error:  # of a value's own methods
+    except Exception as error:  # raised by a value's own methods
         reason = f"{type(error).__name__}: {error}"
         raise NotJSON(f"{key or 'the value'} cannot be converted ({reason}); {_ADVICE}") from error
 
 
 def _shown(value: Any) -> str:
-    """Its repr, or its type where that cannot be had."""
+    """Return the repr of a value, or its type if the repr raises."""
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001  - any that its own method raises; or it is too large, or too deep
+    except Exception:  # noqa: BLE001  - raised by its own method; or it is too large, or too deep
         return f"<{type(value).__qualname__}>"
 
 
 class _Conversion:
-    """One walk through one value. With `lenient` it raises nothing."""
+    """One conversion of one value. With `lenient` it raises nothing."""
 
     __slots__ = ("_encode_floats", "_lenient", "_within")
 
     def __init__(self, encode_floats: bool, lenient: bool) -> None:
         self._encode_floats = encode_floats
         self._lenient = lenient
-        self._within: list[int] = []  # the ids of the containers that we are in
+        self._within: list[int] = []  # the ids of the containers around the current value
 
     def convert(self, value: Any) -> Any:
         kind = type(value)
@@ -201,12 +201,12 @@ class _Conversion:
         depth = len(self._within)
         try:
             return self._other(value)
-        except Exception:  # noqa: BLE001  - any that a value's own methods raise
+        except Exception:  # noqa: BLE001  - raised by a value's own methods
             del self._within[depth:]
             return _shown(value)
 
     def _other(self, value: Any) -> Any:
-        # An enum before text and numbers, which it may be too.
+        # Enums come first, because an enum may also be a text or a number.
         if isinstance(value, enum.Enum):
             return self.convert(value.value)
         if isinstance(value, str):  # numpy.str_ among others
@@ -234,7 +234,7 @@ class _Conversion:
         raise _Unfit(f"is of type {type(value).__qualname__}, which is not JSON")
 
     def _may_enter(self, value: Any) -> bool:
-        """Whether this container is converted; if not, its repr stands for it."""
+        """Whether to convert this container; if not, its repr is used."""
         within = self._within
         if len(within) < MAX_DEPTH and id(value) not in within:
             within.append(id(value))
@@ -268,7 +268,7 @@ class _Conversion:
             raise _Unfit(f"has the key {_shown(key)} of type {type(key).__qualname__}; keys are text")
         try:
             return str(key)
-        except Exception:  # noqa: BLE001  - any that its own method raises
+        except Exception:  # noqa: BLE001  - raised by its own method
             return _shown(key)
 
     def _list(self, value: Any) -> Any:
@@ -297,16 +297,16 @@ class _Conversion:
 
 
 def _dump(model: Any) -> dict[str, Any]:
-    """The fields of a pydantic model: in its own JSON form (dates as text) if it has one."""
+    """Return the fields of a pydantic model: in its own JSON form (dates as text) if it has one."""
     try:
         dumped: dict[str, Any] = model.model_dump(mode="json")
-    except Exception:  # noqa: BLE001  - arbitrary types: let our own rules judge them
+    except Exception:  # noqa: BLE001  - it has arbitrary types: our own rules apply
         dumped = model.model_dump()
     return dumped
 
 
 def _ordered(value: Any) -> list[Any]:
-    """The members of a set in an order that is the same in every process."""
+    """Return the members of a set in an order that is the same in every process."""
     try:
         return sorted(value)
     except TypeError:

@@ -1,9 +1,9 @@
-"""Who started this process as one of several, and what its own children must not take over from that.
+"""Environment variables of MPI launchers, which children of this process must not inherit.
 
-A launcher (mpirun, srun, mpiexec of PBS) tells each rank by environment variables who it is and where its launcher
-listens. A child that inherits them and initialises MPI, by an import of h5py or petsc4py, takes itself for the rank: it
-joins the parent's job a second time, and one of the two dies or hangs. Without them MPI initialises in it as in a
-program that was started by hand: one rank, alone.
+A launcher (mpirun, srun, mpiexec of PBS) tells each rank by environment variables its number and where the launcher
+listens. If a child inherits them and initialises MPI, for example by an import of h5py or petsc4py, it acts as the
+rank: it joins the parent's job a second time, and one of the two dies or hangs. Without these variables, MPI
+initialises in the child as in a program that was started by hand, with one rank.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _RANK = (
     "PMI_RANK", "PMI_FD", "PMI_PORT", "PMI_ID", "PMI2_RANK", "PMIX_RANK", "PMIX_NAMESPACE", "OMPI_COMM_WORLD_RANK",
     "MPI_LOCALRANKID", "MV2_COMM_WORLD_RANK", "PALS_RANKID", "ALPS_APP_PE", "SLURM_STEP_ID", "SLURM_STEPID",
 )  # fmt: skip
-"""A process that has one of these is a rank, or below one."""
+"""A process that has one of these variables is a rank, or was started by one."""
 _IDENTITY = (
     "PMI_", "PMI2_", "PMIX_", "OMPI_", "ORTE_", "PRTE_", "HYDI_", "HYDRA_", "MPI_LOCAL", "MPIR_CVAR_PMI", "MV2_COMM_",
     "MPISPAWN_", "PALS_", "ALPS_APP_",
-    # Of a step of Slurm. What tells of the allocation stays: srun works in a child.
+    # These belong to a step of Slurm. Variables of the allocation stay, so that srun works in a child.
     "SLURM_STEP", "SLURM_PMI", "SLURM_SRUN_COMM_", "SLURM_MPI_TYPE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_GTIDS",
     "SLURM_TASK_PID", "SLURM_LAUNCH_NODE_",
 )  # fmt: skip
@@ -31,10 +31,10 @@ _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PALS_SIZE"
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    """The environment for every process that evalpool starts: this one's, without the identity of a launcher's rank.
+    """Return the environment for a process that evalpool starts: this one's, without the identity of a launcher's rank.
 
-    Settings of an MPI library with the same beginnings (``OMPI_MCA_...``) go with it: launchers write theirs there, and
-    nobody can tell which are whose. Where no launcher has started this process, they stay.
+    Settings of an MPI library with the same prefixes (``OMPI_MCA_...``) are removed, too, because launchers also set
+    such variables, and the two cannot be distinguished. If no launcher has started this process, they stay.
 
     Args:
         more: variables to set.
@@ -47,7 +47,7 @@ def child_environment(**more: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def as_no_rank() -> Iterator[None]:
-    """Inside, this process's own environment is that of `child_environment`: for libraries that start processes."""
+    """Set this process's environment to `child_environment` in a context, for libraries that start processes."""
     kept = child_environment()
     hidden = {name: value for name, value in os.environ.items() if name not in kept}
     for name in hidden:
@@ -59,6 +59,6 @@ def as_no_rank() -> Iterator[None]:
 
 
 def launched_tasks() -> int:
-    """How many processes a launcher says that it has started beside and with this one; 1 if there is none."""
+    """Return how many processes the launcher has started, including this one; 1 without a launcher."""
     sizes = (os.environ.get(name, "") for name in _SIZES)
     return max((int(size) for size in sizes if size.isdecimal()), default=1)

@@ -1,8 +1,8 @@
 """Public names that are imported when first used (PEP 562).
 
-A worker process needs three small modules of evalpool, not pydantic nor numpy, and a user who never
-touches Ray must not wait for it: so no `__init__` imports anything. The idea is that of
-`scientific-python/lazy-loader`; thirty lines do what is needed here.
+A worker process needs only a few small modules of evalpool, and neither pydantic nor numpy. A user who does not use Ray
+must not wait for its import. So no `__init__` imports anything. The idea is that of `scientific-python/lazy-loader`;
+thirty lines are enough here.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 __all__ = ["BASES", "BUILT_IN", "LENT", "attach"]
 
 LENT: dict[str, dict[str, str]] = {}
-"""Room -> public names that it offers though they are defined in a room above it, as `attach` takes them.
+"""Room -> public names that it offers although a room above it defines them, in the form for `attach`.
 
-The package's root, which may name everything, fills it, so that no room imports what lies above it."""
+The package's root fills it, since it may import from every room; so no room imports from above."""
 BUILT_IN: dict[str, dict[str, str]] = {}
 """Group of entry points -> name -> ``module:attribute`` of evalpool's own; filled by the root, read by `_registry`."""
 BASES: dict[str, str] = {}

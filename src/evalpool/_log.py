@@ -1,8 +1,8 @@
-"""The logger of evalpool's own messages: saying something never breaks who says it.
+"""The logger of evalpool's own messages: a call that logs never raises.
 
-The handlers and filters belong to the program. Python catches what a handler raises while it writes, but not what a
-filter raises, nor a handler that overrides `handle`: that comes out of the call that logs, which for us is amidst the
-reading of a result. So what they raise is shown on standard error, as Python itself does for handlers, and no more.
+Handlers and filters belong to the program. Python catches what a handler raises while it writes, but not what a filter
+raises, or a handler that overrides `handle`: those errors come out of the call that logs, in the middle of our work. So
+we only show them on standard error, as Python itself does for handlers.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class SafeLogger(logging.LoggerAdapter):  # type: ignore[type-arg]  # Python 3.1
 
 
 def get_logger(name: str = "evalpool") -> SafeLogger:
-    """The safe face of the logger of this name."""
+    """Return the logger of this name as a `SafeLogger`."""
     return SafeLogger(logging.getLogger(name), {})
 
 
 def handle_safely(facts: dict[str, Any]) -> None:
-    """Give a record of these attributes to the program's logger of its name.
+    """Pass a record with these attributes to the logger that it names.
 
-    What the program's record factory, filters and handlers raise is shown, and nothing else.
+    Errors of the program's record factory, filters and handlers are only shown.
     """
     try:
         record = logging.makeLogRecord(facts)
@@ -53,5 +53,5 @@ def _show() -> None:
     try:
         text = traceback.format_exc()
         sys.stderr.write(f"--- Logging error: a filter or a handler of this program raised ---\n{text}")
-    except Exception:  # noqa: BLE001  the stream raises, too, or there is none: nobody is left to be told
+    except Exception:  # noqa: BLE001  the stream raises, too, or there is none: nothing more can be done
         return

@@ -1,8 +1,8 @@
-"""Programs whose standard library is not the one that we know: gevent and eventlet put theirs in its place.
+"""Programs in which gevent or eventlet have replaced parts of the standard library.
 
 Then a thread is a greenlet, a socket never blocks, and a wait is a switch to another greenlet. Threads of ours that
-wait in the kernel, on a timer or for a process, would stop all greenlets; sockets that we share with worker processes
-would not wait. What needs neither goes on: threads, the calling thread, storages.
+wait in the kernel, for a timer or a process, would stop all greenlets; sockets that we share with worker processes
+would not wait. Parts that need neither still work: threads, the calling thread, storages.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def refuse_if_patched(who: str) -> None:
         patched = [] if asked is None else [name for name in names if asked(name)]
         if patched:
             raise BackendError(
-                f"{who} cannot work here: {package} has replaced {', '.join(patched)} of the standard library, and "
-                "processes that are watched by threads need them as they are. Use the method 'thread' or 'serial', or "
-                f"run the search in a process of its own that {package} does not patch."
+                f"{who} cannot work here: {package} has replaced {', '.join(patched)} of the standard library, but "
+                "supervised processes need the original modules. Use the method 'thread' or 'serial', or run the "
+                f"search in a separate process that {package} does not patch."
             )
 
 
 def refuse_queues_of_greenlets(who: str) -> None:
-    """Raise `BackendError` if threads are the system's and queues are not: nothing passes between them then."""
+    """Raise `BackendError` if gevent has replaced queues but not threads: then queues do not work between threads."""
     patched: Any = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
     if patched is not None and patched("queue") and not any(map(patched, THREADS)):
         raise BackendError(
-            f"{who} cannot work here: gevent has replaced queue of the standard library, and not threading, so that "
-            "threads cannot pass each other anything. Patch both or neither, "
+            f"{who} cannot work here: gevent has replaced the standard library's queue, but not threading, so queues "
+            "do not work between threads. Patch both or neither, "
             "as in monkey.patch_all(thread=False, queue=False), or use the method 'serial'."
         )

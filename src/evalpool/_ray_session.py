@@ -1,4 +1,4 @@
-"""Who starts and who stops Ray in this process: whoever found it stopped, when the last of us is done with it."""
+"""Starts Ray in this process if it does not run, and stops it when its last user here is closed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONNECT_WITHIN = 5.0
 
 
 def import_ray(who: str) -> Any:
-    """Ray, or an error that names the extra."""
+    """Return the module `ray`, or raise `MissingExtra`, which names the extra."""
     try:
         import ray
     except ImportError as error:
@@ -32,12 +32,12 @@ def import_ray(who: str) -> Any:
 
 
 class RayHold:
-    """One user's hold on this process's connection to Ray; `leave` ends it.
+    """One user of this process's connection to Ray; `leave` ends the use.
 
     Args:
         address: of a cluster; ``"auto"`` for one that runs on this host; None for the one that this process uses, else
-            the one that RAY_ADDRESS names, else a new one on this host.
-        num_cpus, num_gpus: of a new one; None for what there is.
+            the one in RAY_ADDRESS, else a new one on this host.
+        num_cpus, num_gpus: of a new one; None for all that there are.
         ray_kwargs: for `ray.init`.
 
     Raises:
@@ -49,7 +49,7 @@ class RayHold:
     _lock = threading.Lock()
     _users = 0
     _ours = False
-    """Did one of us start Ray, or connect to it?"""
+    """Whether one of us started Ray or connected to it."""
     _local = False
     _starter: _LastingThread | None = None
 
@@ -71,9 +71,9 @@ class RayHold:
             if ray.is_initialized():
                 _check_same(ray, address, wanted, kwargs)
             else:
-                # By itself Ray would also take whatever cluster somebody runs on this host.
+                # Without an address, Ray would also use any cluster that another user runs on this host.
                 address = address or os.environ.get("RAY_ADDRESS") or "local"
-                if RayHold._starter is not None:  # of a Ray that the user has shut down meanwhile
+                if RayHold._starter is not None:  # the thread for a Ray that the user has shut down meanwhile
                     RayHold._starter.end()
                 RayHold._starter = _in_a_thread_that_lasts(lambda: _init(ray, address, {**wanted, **kwargs}))
                 RayHold._ours, RayHold._users = True, 0
@@ -81,13 +81,13 @@ class RayHold:
                 initialized = True
             RayHold._users += 1
             self.initialized = initialized
-            """Did this one connect the process to Ray, by the given `ray_kwargs`?"""
+            """Whether this user connected the process to Ray, with its `ray_kwargs`."""
             self.is_local = RayHold._ours and RayHold._local
-            """Did that start a cluster of this host alone?"""
+            """Whether one of us started a cluster on this host alone."""
         self._left = False
 
     def leave(self) -> None:
-        """Stop Ray if one of us started it and nobody of us uses it any more. Idempotent."""
+        """Stop Ray if one of us started it and this was the last user. A second call does nothing."""
         with RayHold._lock:
             if self._left:
                 return
@@ -102,7 +102,7 @@ class RayHold:
 
 
 class _LastingThread:
-    """A thread that makes one call and then lives until `end`. What the call raises is raised here."""
+    """A thread that makes one call and then lives until `end`. The constructor raises the call's errors."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._made: Future[None] = Future()
@@ -153,16 +153,16 @@ def _init(ray: Any, address: str, kwargs: dict[str, Any]) -> None:
             ray.shutdown()
         if _refused_for_its_token(error):
             raise BackendError(
-                f"The Ray cluster at {address!r} asks for a token, and this process gives none or another one: "
+                f"The Ray cluster at {address!r} asks for a token, and this process has none or a wrong one: "
                 f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE', 'not set')} here. `ray start` asks for a token "
-                "where the user who calls it has one (~/.ray/auth_token). Set RAY_AUTH_MODE=token, or disabled, for "
-                "`ray start` on each node and for this program alike, and let all have the same token."
+                "if the user who calls it has one (~/.ray/auth_token). Set RAY_AUTH_MODE=token, or disabled, both for "
+                "`ray start` on each node and for this program, and use the same token everywhere."
             ) from error
         raise BackendError(f"{_nowhere(address)} ({type(error).__name__}: {error})") from error
 
 
 def _refused_for_its_token(error: BaseException | None) -> bool:
-    """Is this the cause of an error? Ray raises some errors anew, with the traceback of the first one as text."""
+    """Whether an error was caused by a wrong token. Ray raises some errors again, with the first traceback as text."""
     while error is not None:
         if "AuthenticationError" in f"{type(error).__name__} {error}":
             return True
@@ -180,7 +180,7 @@ def _nowhere(address: str) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray tries for minutes where nobody listens."""
+    """Raise at once if nothing listens at an address; Ray would try for minutes."""
     place = address.removeprefix("ray://")
     host, colon, port = place.rpartition(":")
     if not colon or not port.isdigit():  # "auto", "local"
@@ -192,12 +192,12 @@ def _check_reachable(address: str) -> None:
 
 
 def _check_same(ray: Any, address: str | None, wanted: dict[str, Any], kwargs: dict[str, Any]) -> None:
-    """Ray runs here already: what was asked for must be what there is."""
+    """Ray runs in this process already: raise if the arguments ask for something else."""
     if address not in (None, "auto"):
         now = ray.get_runtime_context().gcs_address
         if str(address).removeprefix("ray://") != now:
             raise BadArgument(
-                f"address is {address!r}, and this process uses the Ray cluster at {now!r} already; leave out address "
+                f"address is {address!r}, but this process uses the Ray cluster at {now!r} already. Leave out address "
                 "to use that one, or call ray.shutdown() first."
             )
     resources = ray.cluster_resources()
@@ -205,12 +205,12 @@ def _check_same(ray: Any, address: str | None, wanted: dict[str, Any], kwargs: d
         there = resources.get(name.removeprefix("num_").upper().removesuffix("S"), 0.0)
         if there != value:
             raise BadArgument(
-                f"{name} is {value}, and Ray runs in this process already with {there:g}; leave out {name}, or call "
+                f"{name} is {value}, but Ray runs in this process already with {there:g}. Leave out {name}, or call "
                 "ray.shutdown() first."
             )
     other = sorted(set(kwargs) - {"runtime_env", "ignore_reinit_error"})
     if other:
         raise BadArgument(
-            f"ray_kwargs has {', '.join(other)}, and Ray runs in this process already; only runtime_env can still be "
-            "chosen. Call ray.shutdown() first, or leave the others out."
+            f"ray_kwargs has {', '.join(other)}, but Ray runs in this process already, and only runtime_env can still "
+            "be chosen. Call ray.shutdown() first, or leave out the others."
         )

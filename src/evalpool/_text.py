@@ -1,7 +1,7 @@
-"""How text that may come from anybody is shown: the one function between a store and a terminal.
+"""How text of unknown origin is shown on a terminal.
 
-What a job, a file or another program has written may hold control characters, which a terminal obeys, halves of
-surrogate pairs, which no encoding knows, and more characters than anybody reads.
+What a job, a file or another program has written may contain control characters, which a terminal would obey, single
+surrogates, which cannot be encoded, and more characters than anybody reads.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 __all__ = ["LONGEST_LINE", "LONGEST_MESSAGE", "brief", "printable", "shown"]
 
 LONGEST_LINE = 300
-"""Characters of a line that stands for a whole value."""
+"""Characters of a line that shows a whole value."""
 LONGEST_MESSAGE = 2000
 """Characters of an error message."""
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """Without control characters: a terminal must not do what a result says.
+    """Return text without control characters, which a terminal would obey.
 
     Args:
         text: any text, of any length.
-        most: characters that are kept of it; None for all.
+        most: how many characters to keep; None for all.
     """
     if most is not None and len(text) > most:
-        text = text[: most - 1] + "…"  # first: to look at all of a text of 50 MB takes seconds
+        text = text[: most - 1] + "…"  # before the check, which takes seconds for a text of 50 MB
     return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
 
 
 def shown(value: object, most: int = 100) -> str:
-    """A value of a record in a message: its repr, or its beginning; never raises for a JSON value."""
+    """Return a record's value for a message: its repr, or the beginning of it. Never raises for a JSON value."""
     if isinstance(value, (str, bytes)) and len(value) > most:
-        value = value[:most]  # the repr of all of it would be made for nothing
+        value = value[:most]  # so that no long repr is made
     try:
         return printable(repr(value), most)
     except (ValueError, RecursionError):  # a number of more digits than Python prints, or lists nested too deeply
@@ -40,7 +40,7 @@ def shown(value: object, most: int = 100) -> str:
 
 
 def brief(value: Any, digits: int = 5) -> str:
-    """A number in some digits, a whole number beyond all floats too."""
+    """Return a number with some digits, even a whole number that is larger than any float."""
     try:
         return f"{value:.{digits}g}"
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Run a script on the root rank alone, while all other ranks wait to run jobs: no guard in the script.
+"""Runs a script only on the root rank, while all other ranks run jobs, so the script needs no guard.
 
 ::
 
@@ -6,7 +6,7 @@
     mpirun -n 8 python -m evalpool.mpi -m module arguments ...
 
 Every `MPICommEvaluator` of the script then uses these ranks. However the script ends, by its last line, an exception,
-`sys.exit` or Ctrl-C, the ranks go home and the exit code is the script's.
+`sys.exit` or Ctrl-C, all ranks end, and the exit code is the script's.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ USAGE = "usage: mpirun -n N python -m evalpool.mpi (script.py | -m module) [argu
 
 
 def main(arguments: list[str]) -> int:
-    """Serve, or run the script; returns the exit code."""
+    """Serve, or run the script; return the exit code."""
     if not arguments or arguments[0] in ("-h", "--help") or arguments == ["-m"]:
         (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
-    # A rank that a Ctrl-C ends before it serves would let the others wait for it.
+    # If a Ctrl-C ended a rank before it serves, the others would wait for it.
     held: list[int] = []
     own = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
     try:
@@ -83,7 +83,7 @@ def _run(arguments: list[str], on_ctrl_c: Any, interrupted: bool) -> int:
     except KeyboardInterrupt:
         traceback.print_exc()
         return 128 + signal.SIGINT
-    except BaseException:  # noqa: BLE001  as the interpreter does: shown, and the exit code says it
+    except BaseException:  # noqa: BLE001  shown, and in the exit code, as the interpreter does
         traceback.print_exc()
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""What belongs to batch systems and the machines they give: the end of an allocation, devices, CPUs, subprocesses."""
+"""Batch systems and their machines: the end of an allocation, devices, CPUs, subprocesses."""
 
 from typing import TYPE_CHECKING
 

@@ -10,7 +10,7 @@ __all__ = ["usable_cpus"]
 
 
 def usable_cpus() -> int:
-    """The CPUs that affinity and control groups leave to this process; at least 1."""
+    """Return how many CPUs affinity and control groups allow this process; at least 1."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -19,7 +19,7 @@ def usable_cpus() -> int:
 
 
 def _cgroup_limit(count: int) -> int:
-    """The quota of a container (cgroup v2, then v1), rounded up to whole CPUs."""
+    """Return the quota of a container (cgroup v2, then v1), rounded up to whole CPUs."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
     except (OSError, ValueError):

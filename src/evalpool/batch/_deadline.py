@@ -1,7 +1,7 @@
-"""When the allocation ends that this program runs in, and who stops in time.
+"""The end of the batch allocation in which this program runs, and how to stop in time.
 
-Batch systems tell the end of a job in its environment, or when asked; then they send SIGTERM and, a little later,
-SIGKILL. A search that has stopped by then keeps all that it paid for.
+A batch system tells when a job ends, in the job's environment or by a command. At the end it sends SIGTERM and, a
+little later, SIGKILL. A search that has stopped by then loses no result.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ logger = get_logger()
 ASK_WITHIN = 10.0
 """Seconds that a batch system may take to answer."""
 RECENT = 64
-"""Jobs by whose durations the next one's is judged."""
+"""How many recent jobs are used to estimate the duration of the next one."""
 USUAL = 0.9
-"""The share of recent jobs that took no longer than what is called the usual duration."""
+"""The share of recent jobs that took no longer than the usual duration."""
 
 
 class Deadline:
-    """A moment after which nothing must run, and what still fits before it.
+    """A time after which no job may run; it tells whether another job still fits before it.
 
     >>> deadline = Deadline(3600, margin=60)
     >>> 3530 < deadline.time_left <= 3540
@@ -53,14 +53,14 @@ class Deadline:
             ...submit, gather...
             deadline.learn(jobs)
 
-    With a storage that is durable, jobs that have not ended by then are left to be resumed: see `Evaluator.suspend`.
+    With a durable storage, jobs that have not ended by then are left to be resumed: see `Evaluator.suspend`.
 
     Args:
         seconds: from now.
-        margin: seconds before it that are kept for the end of the program: the last results, its plots.
+        margin: seconds before the end that are reserved for the program's last steps, such as plots.
 
     Raises:
-        BadArgument: no such seconds.
+        BadArgument: `seconds` or `margin` is not a number of 0 or more.
     """
 
     def __init__(self, seconds: float, *, margin: float = 0.0) -> None:
@@ -74,15 +74,15 @@ class Deadline:
     def of_allocation(
         cls, *, margin: float = 60.0, environment: Mapping[str, str] | None = None, default: float | None = None
     ) -> Deadline:
-        """The deadline of the batch job that this process belongs to.
+        """Return the deadline of the batch job that this process belongs to.
 
-        Looks at ``SLURM_JOB_END_TIME``, then asks ``squeue`` for ``SLURM_JOB_ID`` (older Slurm), then ``qstat -f`` for
+        Uses ``SLURM_JOB_END_TIME``, else asks ``squeue`` for ``SLURM_JOB_ID`` (older Slurm), else ``qstat -f`` for
         ``PBS_JOBID``.
 
         Args:
-            margin: as above.
-            environment: instead of this process's.
-            default: seconds from now where there is no batch system; None to raise.
+            margin: as for the class.
+            environment: used instead of this process's.
+            default: seconds from now if there is no batch system; None to raise.
 
         Raises:
             BadArgument: no batch system tells an end, and there is no `default`.
@@ -106,7 +106,7 @@ class Deadline:
         return f"<Deadline in {self.time_left:.0f} s>"
 
     def learn(self, jobs: Iterable[Any]) -> None:
-        """Take note of how long these gathered jobs ran; those that never did say nothing."""
+        """Note how long these gathered jobs ran; jobs that never ran are ignored."""
         for job in jobs:
             start, end = job.metadata.get("timestamp_start"), job.metadata.get("timestamp_end")
             if start is not None and end is not None:
@@ -114,28 +114,28 @@ class Deadline:
 
     @property
     def usual_duration(self) -> float:
-        """Seconds that nine of ten recent jobs needed at the most; 0.0 before the first."""
+        """Seconds within which nine of ten recent jobs ended; 0.0 before the first job."""
         if not self._durations:
             return 0.0
         durations = sorted(self._durations)
         return durations[math.ceil(USUAL * len(durations)) - 1]
 
     def fits(self, jobs_ahead: int = 0, num_workers: int = 1) -> bool:
-        """Would one more job, of the usual duration, end in time?
+        """Whether one more job, of the usual duration, would end in time.
 
         Args:
-            jobs_ahead: submitted and not yet done, which run before it.
-            num_workers: that they share.
+            jobs_ahead: how many submitted jobs are not done yet and run before it.
+            num_workers: how many workers run these jobs.
         """
         rounds = 1 + jobs_ahead // max(1, num_workers)
         rest = self.time_left
         return rest > 0.0 and rounds * self.usual_duration <= rest
 
     def feed(self, configurations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Configurations as long as one more job fits: for `Evaluator.as_completed`; `learn` from what it yields."""
+        """Yield configurations as long as one more job fits, for `Evaluator.as_completed`. Pass its jobs to `learn`."""
         for configuration in configurations:
             if not self.fits():
-                logger.info("%.0f s are left and a job usually takes %.0f: no more are handed out.", self.time_left,
+                logger.info("%.0f s are left and a job usually takes %.0f s: no more are started.", self.time_left,
                             self.usual_duration)  # fmt: skip
                 return
             yield configuration
@@ -158,7 +158,7 @@ def _seconds_left(environment: Mapping[str, str]) -> float | None:
 
 
 def _answer(command: list[str], path: str | None) -> str:
-    """What a command of the batch system prints; empty if it is not there or fails."""
+    """Return what a command of the batch system prints; empty if it does not exist or fails."""
     program = shutil.which(command[0], path=path)
     if program is None:
         return ""
@@ -178,12 +178,12 @@ def _answer(command: list[str], path: str | None) -> str:
 
 
 def _of_squeue(text: str) -> float | None:
-    """``1-02:03:04``, ``2:03:04`` or ``03:04``."""
+    """Read ``1-02:03:04``, ``2:03:04`` or ``03:04``."""
     return _clock(text.strip())
 
 
 def _of_qstat(text: str) -> float | None:
-    """The difference of what was asked for and what has been used."""
+    """Return the difference between the requested and the used time."""
     asked = re.search(r"Resource_List\.walltime\s*=\s*([\d:]+)", text)
     used = re.search(r"resources_used\.walltime\s*=\s*([\d:]+)", text)
     whole = _clock(asked.group(1)) if asked else None
@@ -202,15 +202,15 @@ def _clock(text: str) -> float | None:
 
 @contextlib.contextmanager
 def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threading.Event]:
-    """Let SIGTERM end the block as Ctrl-C would, once, and tell by the event that it did.
+    """Make SIGTERM end the block as a Ctrl-C would, once; the event tells whether it did.
 
-    Also where Ctrl-C itself is ignored, as in a background command of a job script or under nohup, or has a handler of
-    the program's own.
+    This works even if Ctrl-C is ignored, as in a background command of a job script or under nohup, or if the program
+    has its own handler for it.
 
-    For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops what runs and records what
-    had finished. With a storage that is durable, every evaluator that is open when the signal comes is closed by
-    `Evaluator.suspend` instead, so that `Evaluator.resume` runs what was unfinished. Worker processes of evaluators
-    that are made inside the block do not die of the signal: the search ends them. In the main thread only.
+    For a search in a batch job: leaving the evaluator's ``with`` closes it, which stops the running jobs and records
+    the finished ones. With a durable storage, every evaluator that is open when the signal comes is closed by
+    `Evaluator.suspend` instead, so that `Evaluator.resume` runs the unfinished jobs. Worker processes of evaluators
+    that are made inside the block ignore the signal: the search ends them. Only in the main thread.
 
     >>> with stops_on_sigterm() as told:
     ...     ...
@@ -218,11 +218,12 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
     False
 
     Args:
-        also: other signals to take for it: Slurm sends what ``--signal=USR1@120`` says, two minutes ahead.
+        also: other signals with the same effect. For example, ``--signal=USR1@120`` makes Slurm send SIGUSR1 two
+            minutes before the end.
 
     Raises:
-        SystemExit: at the end of the block, with 128 and the signal's number, as a shell shows it. Inside, it is a
-            `KeyboardInterrupt` wherever the main thread is.
+        SystemExit: at the end of the block, with 128 plus the signal's number, as a shell shows it. Inside the block it
+            is a `KeyboardInterrupt`, wherever the main thread is.
     """
     global _heard_by_the_search
     told = threading.Event()
@@ -251,9 +252,9 @@ def stops_on_sigterm(also: tuple[signal.Signals, ...] = ()) -> Iterator[threadin
 
 @contextlib.contextmanager
 def suspends_on_sigterm() -> Iterator[None]:
-    """As `stops_on_sigterm`, unless the program has its own idea of SIGTERM, or this is not the main thread.
+    """As `stops_on_sigterm`, unless the program handles SIGTERM itself, or this is not the main thread.
 
-    For searches on MPI: Open MPI's mpirun makes a SIGTERM of Ctrl-C, and a second later a SIGKILL.
+    For searches on MPI: after a Ctrl-C, Open MPI's mpirun sends SIGTERM, and SIGKILL a second later.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
@@ -266,9 +267,9 @@ _heard_by_the_search: tuple[int, ...] = ()
 
 
 def heard_by_the_search() -> tuple[int, ...]:
-    """The signals that `stops_on_sigterm` hears now.
+    """Return the signals that `stops_on_sigterm` handles now.
 
-    Batch systems send them to all processes of a job, and a worker that died of one before the search is told would be
-    taken for a failure of the run-function: so workers leave them alone.
+    Batch systems send them to all processes of a job. If a worker died of one before the search handles it, that would
+    look like a failure of the run-function. So workers ignore them.
     """
     return _heard_by_the_search

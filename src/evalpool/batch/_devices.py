@@ -1,4 +1,4 @@
-"""Which GPUs a job sees: set before the libraries that ask for them are loaded."""
+"""Limits the GPUs that a job sees; this must be set before the libraries that use them are loaded."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from evalpool.errors import BadArgument
 __all__ = ["visible_devices"]
 
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
-"""Of NVIDIA, AMD and Intel. Each library reads its own, and ignores the others."""
+"""The variables of NVIDIA, AMD and Intel. Each library reads its own and ignores the others."""
 
 _in_use = threading.Lock()
 
 
 @contextlib.contextmanager
 def visible_devices(dequed: Iterable[int | str]) -> Iterator[str]:
-    """Let the libraries and commands that the block uses see these devices only.
+    """Let the libraries and commands that the block uses see only these devices.
 
     For the ids that `queued` lends to a job::
 
@@ -30,21 +30,21 @@ def visible_devices(dequed: Iterable[int | str]) -> Iterator[str]:
                 import torch  # sees them as cuda:0, cuda:1, ...
                 return train(job)
 
-    Sets ``CUDA_VISIBLE_DEVICES``, ``ROCR_VISIBLE_DEVICES`` and ``ZE_AFFINITY_MASK``, and puts back what they were. The
-    environment belongs to the whole process. So this is for workers that are processes of their own (``process``,
-    ``ray``, ``mpi``), or for commands that a job starts, to which the environment is passed on. Of two threads that use
-    it at the same time, the second is refused: pass ``env=`` to the commands there.
+    Sets ``CUDA_VISIBLE_DEVICES``, ``ROCR_VISIBLE_DEVICES`` and ``ZE_AFFINITY_MASK``, and restores them at the end. The
+    environment belongs to the whole process. So this is for workers that are separate processes (``process``, ``ray``,
+    ``mpi``), or for commands that a job starts, which inherit the environment. If two threads use it at the same time,
+    the second gets an error: pass ``env=`` to the commands there.
 
     Args:
-        dequed: ids, as indexes or as the names that drivers know (``"GPU-8f6d..."``, ``"MIG-..."``); none for none.
+        dequed: ids, as indexes or as names of the driver (``"GPU-8f6d..."``, ``"MIG-..."``); empty for no device.
 
     Yields:
-        the text that the variables hold: the ids, joined by commas.
+        The value of the variables: the ids, joined by commas.
 
     Raises:
-        BadArgument: something that is no id.
-        RuntimeError: another thread of this process uses it; or a library that has looked for devices already would
-            ignore another choice.
+        BadArgument: a value is not a device id.
+        RuntimeError: another thread of this process uses it; or a library has looked for devices already and would
+            ignore the choice.
     """
     text = ",".join(_checked(dequed))
     if not _in_use.acquire(blocking=False):
@@ -80,12 +80,12 @@ def _checked(dequed: Iterable[int | str]) -> list[str]:
 
 
 def _check_not_too_late(text: str, before: dict[str, str | None]) -> None:
-    """A library that has looked for devices keeps what it found."""
+    """Raise if a library has looked for devices already, since it keeps what it found."""
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
     if cuda is not None and cuda.is_initialized() and before["CUDA_VISIBLE_DEVICES"] != text:
         raise RuntimeError(
             f"PyTorch has looked for devices in this process already (CUDA_VISIBLE_DEVICES was "
             f"{before['CUDA_VISIBLE_DEVICES']!r}) and would ignore {text!r}. Give each worker the same devices for all "
-            "its jobs, or run the training in a process of its own."
+            "its jobs, or run the training in a separate process."
         )

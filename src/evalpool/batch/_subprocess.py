@@ -1,4 +1,4 @@
-"""A shell command as the run-function: its result is a line of its standard output."""
+"""The result of a shell command that a run-function calls: it is a line of the command's standard output."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def parse_subprocess_result(completed_process: subprocess.CompletedProcess[Any])
     0.5
 
     Args:
-        completed_process: of `subprocess.run` with ``capture_output=True``; text or bytes.
+        completed_process: from `subprocess.run` with ``capture_output=True``; text or bytes.
 
     Raises:
-        SubprocessError: a non-zero exit code, no such line, or neither JSON nor a Python literal behind it; the
-            message has the end of the standard error.
+        SubprocessError: the exit code is not 0, there is no such line, or its value is neither JSON nor a Python
+            literal; the message has the end of the standard error.
     """
     out, err = _text(completed_process.stdout), _text(completed_process.stderr)
     command = completed_process.args

@@ -1,4 +1,4 @@
-"""What runs beside a run-function, on every backend: its job, the call, its result, pickles."""
+"""The code around a run-function, on every backend: its job, the call, its result, pickles."""
 
 from typing import TYPE_CHECKING
 

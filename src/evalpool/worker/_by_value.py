@@ -1,8 +1,8 @@
-"""Pickles that hold what the receiver cannot import: cloudpickle, with definitions of the script by their tokens.
+"""Pickles by value what the receiver cannot import: cloudpickle, with tokens for definitions of the script.
 
-What cloudpickle sends by value (classes and functions of `__main__`, of a module that was registered for it, local
-ones) comes out of each of its pickles anew, or changes the class that the receiver has. Here each class, and each
-function that stands in the script, is wrapped so that the receiver makes it once; see `evalpool.worker._script`.
+cloudpickle sends by value the classes and functions of `__main__`, of modules that were registered for it, and local
+ones. Each of its pickles would make them again, or change the class that the receiver has. Here each class, and each
+function of the script, is wrapped so that the receiver makes it only once; see `evalpool.worker._script`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ __all__ = ["dumps", "tables"]
 _DEFINITIONS = (type, types.FunctionType, CACHED)
 
 LARGEST = 1 << 20
-"""Bytes of the pickle of a definition that the run-function does not name: above it holds data, which is left out."""
+"""The most bytes in the pickle of a definition that the run-function does not name. A larger one contains data and is
+left out."""
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -83,14 +84,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def _has_slots(cls: type) -> bool:
-    """Does the body of this class name its slots? An enum has none, and `NamedTuple` sets them itself."""
+    """Whether the body of this class defines its slots. An enum has none, and `NamedTuple` sets them itself."""
     if "__slots__" not in vars(cls) or isinstance(cls, enum.EnumMeta):
         return False
     return NamedTuple not in vars(cls).get("__orig_bases__", ())
 
 
 def _reduce_cached(function: Any) -> Any:
-    """A function behind a cache, which by itself pickles by its name only; each process has a cache of its own."""
+    """Reduce a cached function, which pickles only by name by default; each process has its own cache."""
     if home_of(function) not in ("__main__", *cloudpickle.list_registry_pickle_by_value()):
         return NotImplemented
     options = function.cache_parameters()
@@ -100,11 +101,12 @@ def _reduce_cached(function: Any) -> Any:
 
 _generic: Any = functools.singledispatch(len)
 _DISPATCH = _generic.__code__
-"""Of each function that `functools.singledispatch` made: it holds weak references, which do not travel."""
+"""The code of every function that `functools.singledispatch` makes; such a function has weak references, which cannot
+be pickled."""
 
 
 def _reduce_dispatcher(function: Any) -> Any:
-    """A generic function of the script, with all that was registered for it, and an empty cache."""
+    """Reduce a generic function of the script, with all its registered implementations, and an empty cache."""
     if home_of(function) not in ("__main__", *cloudpickle.list_registry_pickle_by_value()):
         return NotImplemented
     own = {name: value for name, value in vars(function).items() if name not in _OF_DISPATCHERS}
@@ -120,8 +122,8 @@ def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None, back:
 
     Args:
         value: any object. Raises whatever its own code raises.
-        buffer_callback: as of `pickle.dumps`, protocol 5.
-        back: the receiver is the process that this one's task came from.
+        buffer_callback: as in `pickle.dumps`, protocol 5.
+        back: whether the receiver is the process that sent this process its task.
     """
     _know_a_spawned_script()
     with io.BytesIO() as file:
@@ -130,7 +132,7 @@ def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None, back:
 
 
 def tables() -> dict[str, Table]:
-    """What the script defines, and the modules that are sent by value, by name: for whoever looks there in a worker."""
+    """Return the definitions of the script, and of modules that are sent by value, by name, for lookups in a worker."""
     _know_a_spawned_script()
     found = pickled_so_far()
     for module in ("__main__", *cloudpickle.list_registry_pickle_by_value()):
@@ -163,10 +165,10 @@ class _Named:
 
 def _pickles_by_name(value: Any, name: str) -> bool:
     if type(value).__module__ not in ("__main__", "__mp_main__", "typing") or not hasattr(value, "__dict__"):
-        return False  # of typing: what `NewType` makes
+        return False  # typing is included because of `NewType`
     try:
         return bool(value.__reduce_ex__(5) == name)
-    except Exception:  # noqa: BLE001  it cannot be pickled, which is told to whoever tries
+    except Exception:  # noqa: BLE001  it cannot be pickled, and an attempt to do so will report that
         return False
 
 
@@ -182,7 +184,7 @@ class _Limited(io.BytesIO):
 
 
 def _alone(value: Any, name: str) -> bytes | str:
-    """The pickle of one definition; what else the script defines is looked up by whoever loads it."""
+    """Return the pickle of one definition; it refers to the script's other definitions by name."""
     file = _Limited()
     try:
         _Pickler(file, alone=name).dump(value)
@@ -192,7 +194,7 @@ def _alone(value: Any, name: str) -> bytes | str:
 
 
 def _know_a_spawned_script() -> None:
-    """In a process that `multiprocessing` spawned the script is `__mp_main__`, which nobody else can import."""
+    """In a process that `multiprocessing` spawned, the script is `__mp_main__`, which other processes cannot import."""
     script = sys.modules.get("__mp_main__")
     if script is not None and script.__name__ == "__mp_main__":
         cloudpickle.register_pickle_by_value(script)

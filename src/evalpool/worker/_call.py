@@ -1,4 +1,4 @@
-"""What travels to a worker once, and what runs there for each job.
+"""What is sent to a worker once, and what runs there for each job.
 
 ::
 
@@ -6,9 +6,8 @@
       Task(run_function, kwargs, ...) ------> once
       (number, attempt, configuration) -----> task.call(...) -> Outcome
 
-`Task.call` never raises: an exception of the run-function, also `SystemExit` and `KeyboardInterrupt`, is
-the outcome of its job. The whole life of a job in a worker is on this page; `submitit`'s
-``core/submission.py`` is the example followed.
+`Task.call` never raises: an exception of the run-function, even `SystemExit` or `KeyboardInterrupt`, is the outcome of
+its job. Everything that happens to a job in a worker is in this file, as in `submitit`'s ``core/submission.py``.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ __all__ = ["Task", "describe_exception", "raised", "release"]
 logger = get_logger()
 
 MAX_ERROR_TEXT = 64_000
-"""Characters of a traceback that are kept; a deep recursion writes megabytes."""
+"""How many characters of a traceback are kept; after a deep recursion it has megabytes."""
 
 SEED_NUMBER = "_evalpool_seed_number"
-"""Among a job's own keyword arguments: the number of the job whose seed it has; never seen by the run-function."""
+"""In a job's own keyword arguments: the number of the job whose seed it has. The run-function does not see it."""
 
 PLAIN = frozenset({float, int, str, tuple, list, dict, type(None)})
-"""Types of which no value can be awaited; to ask another one for its `__await__` takes as long as reading the clock."""
+"""Types whose values cannot be awaited; looking up `__await__` takes as long as reading the clock."""
 
 running_job = RunningJob._in_worker
 clock = monotonic
-"""The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC and its like)."""
+"""The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC or similar)."""
 
 
 class Task:
-    """A run-function with all that is the same for each of its jobs.
+    """A run-function with everything that is the same for all its jobs.
 
     Args:
         run_function: ``f(job, **kwargs)``, sync or async.
-        kwargs: the same for each job.
+        kwargs: its keyword arguments, the same for all jobs.
         search: the search's id.
         job_type: ``"hpo"`` or ``"task"``.
         base_seed: the evaluator's seed.
@@ -71,7 +70,7 @@ class Task:
         self.search = search
         self.job_type = job_type
         self.base_seed = base_seed
-        self.lets_interrupts_through = False  # only where jobs run in the caller's own thread
+        self.lets_interrupts_through = False  # True only if jobs run in the caller's own thread
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Task, (self.run_function, self.kwargs, self.search, self.job_type, self.base_seed)
@@ -85,7 +84,7 @@ class Task:
         extra: dict[str, Any] | None = None,
         worker: Worker | None = None,
     ) -> Outcome:
-        """Evaluate one configuration in this thread; `extra` are keyword arguments of this job alone."""
+        """Evaluate one configuration in this thread; `extra` are keyword arguments for this job only."""
         job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
         before = current_job.set((self.search, number))
         here = generation[0] or begin_generation()
@@ -111,7 +110,7 @@ class Task:
         return outcome._replace(stopped_early=True) if job._told else outcome
 
     def _with(self, extra: dict[str, Any], job: RunningJob) -> dict[str, Any]:
-        """The keyword arguments of one call."""
+        """Return the keyword arguments of one call."""
         kwargs = {**self.kwargs, **extra}
         number = kwargs.pop(SEED_NUMBER, None)
         if number is not None:
@@ -129,7 +128,7 @@ class Task:
     ) -> Outcome:
         """As `call`, inside a running event loop, so that several jobs interleave."""
         job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
-        current_job.set((self.search, number))  # of this task of the loop alone, and gone with it
+        current_job.set((self.search, number))  # only for this task of the loop, and until its end
         here = generation[0] or begin_generation()
         start = clock()
         try:
@@ -149,10 +148,10 @@ class Task:
 
 
 def is_interrupt(exception: BaseException) -> bool:
-    """Was this raised by a signal's handler (Ctrl-C), rather than by a ``raise`` of the run-function?
+    """Whether an exception was raised by a signal handler (Ctrl-C), and not by a ``raise`` in the run-function.
 
-    The default handler is no Python code: it leaves a traceback that ends at whatever instruction was interrupted. A
-    handler in Python is found in the traceback. Looked at only after an interrupt, so it costs the other jobs nothing.
+    The default handler is not Python code: the traceback ends at the instruction that was interrupted. A handler in
+    Python is found in the traceback. This is called only after an interrupt, so it costs other jobs nothing.
     """
     trace = exception.__traceback__
     if not isinstance(exception, KeyboardInterrupt) or trace is None:
@@ -176,7 +175,7 @@ def is_interrupt(exception: BaseException) -> bool:
 
 
 def run_to_completion(awaitable: Any) -> Any:
-    """Run an awaitable on a loop of its own, in this thread or, where one is running here, in another."""
+    """Run an awaitable on a new event loop, in this thread or, if a loop is running here, in another one."""
     import asyncio
 
     here = generation[0] or begin_generation()
@@ -186,7 +185,7 @@ def run_to_completion(awaitable: Any) -> Any:
         try:
             value = await awaitable
         except BaseException as exception:
-            if generation[0] != here:  # seen here: the thread beside would not return in a forked child
+            if generation[0] != here:  # checked here, because the other thread would not return in a forked child
                 end_of_child(exception)
             raise
         if generation[0] != here:
@@ -195,7 +194,7 @@ def run_to_completion(awaitable: Any) -> Any:
 
     if asyncio._get_running_loop() is None:
         return asyncio.run(main())
-    # A notebook's cell: its loop runs in this thread and cannot be entered twice.
+    # In a notebook's cell a loop runs in this thread, and it cannot be entered twice.
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, "evalpool-async") as thread:
@@ -209,7 +208,7 @@ def raised(
     end: float,
     worker: Worker | None = None,
 ) -> Outcome:
-    """The outcome of a run-function that raised; the traceback begins at the user's code."""
+    """Return the outcome of a run-function that raised; the traceback begins at the user's code."""
     if isinstance(exception, WorkerFailure):
         passed_on = exception.outcome
         both = {**(metadata or {}), **(passed_on.metadata or {})} or None
@@ -223,7 +222,7 @@ def raised(
 
 
 def describe_exception(exception: BaseException, trace: types.TracebackType | None) -> str:
-    """A traceback as text, also of an exception whose own methods raise."""
+    """Return a traceback as text, even if the exception's own methods raise."""
     try:
         text = "".join(traceback.format_exception(type(exception), exception, trace))
     except BaseException as second:  # noqa: BLE001  an exception that cannot be printed is still reported
@@ -235,9 +234,9 @@ def describe_exception(exception: BaseException, trace: types.TracebackType | No
 
 
 def release(run_function: Any) -> None:
-    """Release a run-function that will not be called any more: call its `release`, if it has one.
+    """Call the `release` of a run-function that will not be called any more, if it has one.
 
-    Whatever that raises is logged: results are not lost because something could not be cleaned up.
+    Its errors are logged, because results must not be lost if a clean-up fails.
     """
     own_release = getattr(run_function, "release", None)
     if callable(own_release):

@@ -1,8 +1,8 @@
-"""The end of a child that a run-function forked, and that went on where it should have ended.
+"""Ends a child that a run-function forked, if it continues where it should have ended.
 
-`os.fork` copies the whole worker. A child whose `exec` fails, or that leaves by an exception, by ``sys.exit`` or by a
-``return`` amidst the run-function, comes out of the call as a second worker: it would answer for the job in its
-parent's place, and take jobs from its channel. It is ended there instead, before it has said anything.
+`os.fork` copies the whole worker. If the child's `exec` fails, or it leaves the run-function by an exception, by
+``sys.exit`` or by ``return``, it would continue as a second worker: it would report the job instead of its parent, and
+take jobs from the parent's channel. So it is ended at once, before it sends anything.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["end_of_child", "exit_code"]
 def end_of_child(exception: BaseException | None) -> NoReturn:
     """End this process, a forked child that came out of its run-function.
 
-    Its standard error tells why, its exit code is that of an interpreter that ends so. What its parent registered for
-    its own end (`atexit`, `finally`) is not done here.
+    It prints the reason on standard error, and its exit code is the one that the interpreter would have. What the
+    parent registered for its own end (`atexit`, `finally`) is not run here.
     """
     code = 1
     try:
@@ -39,7 +39,7 @@ def end_of_child(exception: BaseException | None) -> NoReturn:
 
 
 def exit_code(end: SystemExit) -> int:
-    """The exit code of an interpreter that ends so; a text is written to standard error, as it does."""
+    """Return the exit code that the interpreter would have; a text is written to standard error, as it does."""
     if end.code is None:
         return 0
     if isinstance(end.code, int):

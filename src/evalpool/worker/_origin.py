@@ -1,4 +1,4 @@
-"""Where the program's code comes from, told to a worker before the first thing is unpickled there.
+"""Tells a worker where the program's code comes from, before it unpickles anything.
 
 ::
 
@@ -9,11 +9,11 @@
 An engine sends `describe()` with the task (`WorkerSetup.origin` of `evalpool.evaluator._worker_setup`), and the
 worker calls `adopt` before it unpickles the task:
 
-- ``adopt(origin, ours=True)`` in a process that serves evalpool alone: a worker of `process`, an actor, a helper, a
-  rank of MPI that `python -m evalpool.mpi` brought up. Its `__main__` stands for the program's script from then on,
-  its `sys.argv` is the program's, and it imports from the program's path first.
-- ``adopt(origin, ours=False)`` in any other process: a pool's, or a rank that runs the same script itself. Names that
-  its `__main__` has stay, and it imports from its own path first.
+- ``adopt(origin, ours=True)`` in a process that serves only evalpool: a worker of `process`, an actor, a helper, a rank
+  of MPI that `python -m evalpool.mpi` started. From then on its `__main__` represents the program's script, its
+  `sys.argv` is the program's, and it imports from the program's path first.
+- ``adopt(origin, ours=False)`` in any other process: one of a foreign pool, or a rank that runs the same script itself.
+  Its `__main__` keeps the names that it has, and it imports from its own path first.
 
 What goes to a worker is pickled by `evalpool.worker._pickling.dump` or `dump_whole`, and what comes back with
 ``back=True``.
@@ -34,7 +34,7 @@ __all__ = ["adopt", "describe"]
 
 
 def describe() -> bytes:
-    """What a worker needs to know of this program's code; some milliseconds."""
+    """Return what a worker must know of this program's code. Takes some milliseconds."""
     from evalpool.worker._by_value import tables
 
     arguments = [each for each in getattr(sys, "argv", []) if isinstance(each, str)]
@@ -42,11 +42,11 @@ def describe() -> bytes:
 
 
 def adopt(origin: bytes, ours: bool) -> None:
-    """In a worker: let code mean what it means in the program.
+    """In a worker: make imports, and names of the script, work as in the program.
 
     Args:
-        origin: from `describe` there.
-        ours: this process serves evalpool alone.
+        origin: from `describe` in the program.
+        ours: whether this process serves only evalpool.
     """
     process, path, tables, arguments = pickle.loads(origin)
     if process != _process():

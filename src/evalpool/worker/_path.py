@@ -1,8 +1,8 @@
-"""`sys.path` as the program's own imports understood it, for processes that start elsewhere or later.
+"""`sys.path` with absolute directories, for processes that start in another directory or later.
 
-A relative entry means the directory that it named when Python first looked there: the import system keeps the finder
-that it made then. The empty entry means the current directory at each import. So after a `chdir` neither means in a
-fresh process what it meant in the program, and workers are given absolute directories.
+A relative entry means the directory that it named when Python first used it, because the import system keeps its
+finder. The empty entry means the current directory at each import. So after a `chdir`, neither has the same meaning in
+a new process as in the program. Workers get absolute directories instead.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["boot_text", "extend_path", "understood_path"]
 
 
 def understood_path() -> list[str]:
-    """`sys.path` with absolute entries, in its order.
+    """Return `sys.path` with absolute entries, in its order.
 
-    Entries that are no text (`pathlib.Path`, bytes) are left out: imports ignore them. So are texts that no
-    directory can be named by.
+    Entries that are not text (`pathlib.Path`, bytes) are left out, because imports ignore them. So are texts that
+    cannot be names of directories.
     """
     found: list[str] = []
     for entry in list(sys.path):
@@ -36,16 +36,16 @@ def understood_path() -> list[str]:
         here = _absolute("")
         before = _imported_from({here, *found})
         found[at : at + 1] = [*before, here]
-        found = [entry for entry in found if entry]  # a second empty entry means nothing more
+        found = [entry for entry in found if entry]  # a second empty entry has no effect
     return found
 
 
 def extend_path(entries: Iterable[str], first: bool) -> None:
-    """Let this process import also from another one's path, as far as its entries are here.
+    """Let this process also import from another one's path, as far as its directories exist here.
 
     Args:
-        entries: of the other's `understood_path`.
-        first: they come before this process's own, which it started with; else behind.
+        entries: the other process's `understood_path`.
+        first: whether they come before this process's own entries, or after.
     """
     own = list(sys.path)
     known = set(own) if not first else set()
@@ -57,10 +57,10 @@ def extend_path(entries: Iterable[str], first: bool) -> None:
 
 
 def boot_text(entries: Iterable[str]) -> str:
-    """The entries as a text that can be an environment variable, whatever characters directories are named with.
+    """Return the entries as a text that can be an environment variable, whatever characters their names have.
 
-    NUL is the one character that no directory's name has; `bytes.fromhex(text).decode("utf-8", "surrogatepass")`
-    split at it gives the entries back, without an import.
+    They are joined by NUL, the only character that no name has. Without any import,
+    `bytes.fromhex(text).decode("utf-8", "surrogatepass")`, split at NUL, restores them.
     """
     return "\0".join(entries).encode("utf-8", "surrogatepass").hex()
 
@@ -80,7 +80,7 @@ def _absolute(entry: str) -> str:
 
 
 def _imported_from(known: set[str]) -> list[str]:
-    """Former current directories from which modules were imported, by the modules that are loaded."""
+    """Return former current directories from which modules were imported, found by the loaded modules."""
     found: dict[str, None] = {}
     for name, module in list(sys.modules.items()):
         if "." in name or not isinstance(module, ModuleType):
@@ -94,7 +94,7 @@ def _imported_from(known: set[str]) -> list[str]:
             files = [spec.origin] if spec.has_location and spec.origin else []
         for file in files:
             directory = os.path.dirname(file)
-            # The import system has looked there by this name, so it was an entry, or the current directory.
+            # The import system has used this name, so it was an entry, or the current directory.
             if directory not in known and directory in sys.path_importer_cache:
                 found[directory] = None
     return list(found)

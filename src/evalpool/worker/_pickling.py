@@ -1,4 +1,4 @@
-"""Pickles for other processes: plain pickle first, by value for what the receiver cannot import."""
+"""Pickles for other processes: plain pickle if possible, and by value for what the receiver cannot import."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["dump", "dump_whole", "load", "unpicklable"]
 
 
 def dump(value: Any, back: bool = False) -> tuple[bytes, list[memoryview]]:
-    """Pickle a value with its large buffers (numpy arrays) beside it, uncopied (PEP 574).
+    """Pickle a value; return the pickle and its large buffers (numpy arrays), which are not copied (PEP 574).
 
-    With `back` it goes to the process that this worker's task came from, which knows what it has sent.
+    With `back`, the receiver is the process that sent this worker its task, so it knows the definitions in it.
 
     Raises whatever the value's own code raises, also under cloudpickle.
     """
@@ -21,7 +21,7 @@ def dump(value: Any, back: bool = False) -> tuple[bytes, list[memoryview]]:
     try:
         payload = pickle.dumps(value, 5, buffer_callback=buffers.append)
         by_reference = not refers_to_the_script(payload)
-    except Exception:  # noqa: BLE001  lambdas, local classes: any error of any type means "not by reference"
+    except Exception:  # noqa: BLE001  such as for lambdas and local classes: any error means "not by reference"
         by_reference = False
     if not by_reference:
         from evalpool.worker._by_value import dumps
@@ -32,7 +32,7 @@ def dump(value: Any, back: bool = False) -> tuple[bytes, list[memoryview]]:
 
 
 def dump_whole(value: Any, back: bool = False) -> bytes:
-    """As `dump`, in one piece, for engines that take bytes."""
+    """As `dump`, but in one piece, for engines that take bytes."""
     try:
         payload = pickle.dumps(value, 5)
         if not refers_to_the_script(payload):
@@ -45,13 +45,13 @@ def dump_whole(value: Any, back: bool = False) -> bytes:
 
 
 def load(payload: bytes | memoryview, buffers: list[memoryview]) -> Any:
-    """What `dump` was given."""
+    """Return the value that was given to `dump`."""
     return pickle.loads(payload, buffers=buffers)
 
 
 def unpicklable(error: BaseException) -> str:
-    """What a job fails with whose configuration's own code raised this as it was pickled."""
+    """Return the message for a job whose configuration raised this error when it was pickled."""
     import traceback
 
-    reason = traceback.format_exception_only(type(error), error)[-1].strip()  # also where its `str` raises
+    reason = traceback.format_exception_only(type(error), error)[-1].strip()  # works even if its `str` raises
     return f"The configuration could not be pickled: {reason}"

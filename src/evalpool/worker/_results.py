@@ -1,8 +1,8 @@
-"""From whatever a run-function returned to a verdict: objective, output, metadata, or what is wrong.
+"""Converts what a run-function returned to an outcome: objective, output, metadata, or what is wrong.
 
-The verdict is given where the run-function ran, in the worker: it is the same on every backend, the
-evaluator's own process has nothing to convert, and a value that is no result need not travel.
-What the user returned is never changed, and nothing of it is shared with the next job.
+This happens in the worker, where the run-function ran. So it is the same on every backend, the evaluator's process need
+not convert anything, and an invalid value is not sent. The returned value is never changed, and nothing of it is shared
+with the next job.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _new: Any = tuple.__new__
 _DONE = JobStatus.DONE
 
 MAX_OBJECTIVES = 1_000
-"""A longer sequence is data that was returned in the objective's place."""
+"""A longer sequence is data that was returned instead of an objective."""
 
 
 class _Invalid(Exception):
-    """Carries what came and what was expected instead."""
+    """The result is invalid; the text says what was returned and what was expected."""
 
 
 def standardise(
@@ -43,19 +43,19 @@ def standardise(
 ) -> Outcome:
     """Return the outcome of a run-function that returned `value`.
 
-    Raises nothing but what a signal's handler raises meanwhile, which says nothing of the value.
+    Raises only what a signal handler raises meanwhile, which does not depend on the value.
 
     Args:
-        value: what came back, of any type.
-        job_type: ``"hpo"`` (must hold an objective) or ``"task"`` (anything goes).
+        value: the returned value, of any type.
+        job_type: ``"hpo"`` (it must contain an objective) or ``"task"`` (any value is valid).
         metadata: what the run-function set on its running job, or None.
         start, end: seconds on the evaluator's clock.
         worker: where it ran.
     """
-    # The two commonest cases first: a hundred thousand evaluations a second pass here.
+    # The two most common cases come first: this is called for up to a hundred thousand evaluations per second.
     kind = type(value)
     if (kind is float and math.isfinite(value)) or kind is int:
-        # As `Outcome(...)` does, without a call of Python's.
+        # The same as `Outcome(...)`, without a call of a Python function.
         outcome: Outcome = _new(Outcome, (_DONE, value, None, metadata, None, None, start, end, worker, None))
         return outcome
     try:
@@ -64,7 +64,7 @@ def standardise(
         return _evaluation(value, metadata, start, end, worker)
     except _Invalid as invalid:
         error = str(invalid)
-    except Exception as failure:  # a user's type may raise from any method; that is its job's failure
+    except Exception as failure:  # any method of a user's type may raise; that is a failure of the job
         if from_a_handler(failure):
             raise
         error = f"the result of type {kind.__qualname__} could not be read: {type(failure).__name__}: {failure}"
@@ -101,7 +101,7 @@ def _task(value: Any, metadata: dict[str, Any] | None, start: float, end: float,
 
 
 def _unwrap_profile(value: Any, metadata: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None]:
-    """Take apart ``{"output": ..., "metadata": {...}}``, the form that `profile` returns."""
+    """Split ``{"output": ..., "metadata": {...}}``, the form that `profile` returns."""
     if isinstance(value, dict) and len(value) == 2 and "output" in value and isinstance(value.get("metadata"), dict):
         return value["output"], _merge(metadata, value["metadata"])
     return value, metadata
@@ -136,10 +136,10 @@ def _objective(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """numpy scalars, arrays and tensors as Python numbers and lists."""
+    """Convert numpy scalars, arrays and tensors to Python numbers and lists."""
     if isinstance(value, (int, float, tuple, list)) and not type(value).__module__.startswith("numpy"):
         return value
-    numpy = sys.modules.get("numpy")  # who returns an array has imported numpy
+    numpy = sys.modules.get("numpy")  # a run-function that returns an array has imported numpy
     if numpy is not None:
         if isinstance(value, numpy.generic):
             return value.item()
@@ -172,14 +172,14 @@ def _number(value: Any, where: str) -> Any:
 
 def _too_many(count: int) -> _Invalid:
     return _Invalid(
-        f"got {count} numbers as objective; at most {MAX_OBJECTIVES} are taken for objectives: return the others "
-        "beside them, {'objective': ..., 'values': ...}"
+        f"got {count} numbers as objective; at most {MAX_OBJECTIVES} objectives are allowed: return other numbers "
+        "under another key, {'objective': ..., 'values': ...}"
     )
 
 
 def _show(value: Any) -> str:
     if hasattr(value, "__len__") and len(value) > 1_000:
-        return f"{len(value)} items"  # the text of 500 MB would take longer than the job
+        return f"{len(value)} items"  # the repr of 500 MB would take longer than the job
     text = repr(value)
     return text if len(text) <= 200 else text[:200] + "..."
 

@@ -1,4 +1,4 @@
-"""What the run-function receives: a mapping over its configuration, with a channel to the evaluator."""
+"""`RunningJob`, which a run-function receives: a mapping over its configuration, with a channel to the evaluator."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ __all__ = ["JobChannel", "RunningJob", "current_job", "introduce"]
 _new: Any = object.__new__
 
 current_job: ContextVar[tuple[str, int] | None] = ContextVar("evalpool_job", default=None)
-"""(search, number) of the job whose run-function runs in this thread, or in this task of an event loop; else None."""
+"""The (search, number) of the job that runs in this thread, or in this task of an event loop; else None."""
 
 
 UNNUMBERED = -1
-"""The number of a running job whose id, given by hand, has none."""
+"""The number of a running job that was made by hand, with an id that has no number."""
 
 
 def introduce(stopper: Any, job: RunningJob) -> None:
-    """Tell a stopper whose it is, if it has a `job` to know that by: stoppers of deephyper's keep there what they share
-    with others, by the job's `id` and `storage`."""
+    """Set a stopper's `job`, if it has one that is None: stoppers of deephyper share data by its `id` and `storage`."""
     if getattr(stopper, "job", False) is None:
         stopper.job = job
 
 
 class JobChannel(Protocol):
-    """How a running job talks to its evaluator; one per worker. Called from the run-function's thread."""
+    """The connection of running jobs to their evaluator; one per worker. Called in the run-function's thread."""
 
     def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
-        """Tell the evaluator an intermediate result of this attempt at job `number`."""
+        """Tell the evaluator an intermediate result of this attempt of job `number`."""
 
     def stopped(self, number: int, attempt: int) -> bool:
-        """Shall this attempt at job `number` stop, by a stopper's advice or the evaluator's request?"""
+        """Whether this attempt of job `number` shall stop, because a stopper or the evaluator wants it."""
 
     def must_end(self, number: int, attempt: int) -> bool:
-        """Has the evaluator requested it (cancel, time limit, close)? Force follows; it does not follow advice."""
+        """Whether the evaluator requests this attempt to stop (cancel, time limit, close); then force will follow."""
 
     def storage(self) -> Any:
-        """The storage client of this worker."""
+        """Return the storage client of this worker."""
 
 
 class RunningJob(MutableMapping[str, Any]):
     """One evaluation as its run-function sees it.
 
-    A mutable mapping over its own copy of the configuration: ``job["x"]``, ``job.get("y", 0)``. The
-    number of the job reads as ``job["job_id"]`` unless the configuration has a key of that name.
+    A mutable mapping over its own copy of the configuration: ``job["x"]``, ``job.get("y", 0)``. ``job["job_id"]`` is
+    the number of the job, unless the configuration has a key of that name.
 
-    By hand, for tests and debugging, no evaluator is needed:
+    For tests and debugging you can make one by hand, without an evaluator:
 
     >>> job = RunningJob(parameters={"x": 2})
     >>> job["x"] + 1
     3
 
     Args:
-        id: ``"<search>.<n>"``; any other text is the id of a job number 0.
+        id: ``"<search>.<n>"``; with any other text, the job's number is 0.
         parameters: the configuration; it is copied.
         storage: a storage client, or None.
-        stopper: an object with ``observe(budget, objective)``, ``stop()`` and ``objective``; only for use by
-            hand: under an evaluator the stopper lives in the evaluator's process. One that has a `job`, which is None,
-            is told this one.
-        seed: what `seed` returns; derived from `id` alone if None.
+        stopper: an object with ``observe(budget, objective)``, ``stop()`` and ``objective``; only for jobs made by
+            hand:
+            an evaluator keeps the stopper in its own process. If it has an attribute `job` that is None, that is set
+            to this job.
+        seed: what `seed` returns; derived only from `id` if None.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class RunningJob(MutableMapping[str, Any]):
         self._metadata: dict[str, Any] | None = None
         self._record: tuple[float, Any] | None = None
         self._attempt = 1
-        self._told = False  # to stop, at its last question, with nothing recorded since
+        self._told = False  # whether the last `stopped` returned True, with no `record` since
 
     @staticmethod
     def _in_worker(
@@ -109,7 +109,7 @@ class RunningJob(MutableMapping[str, Any]):
         channel: JobChannel,
         base_seed: int,
     ) -> RunningJob:
-        """As `__init__`, from what travels to a worker; built for every job, so it parses nothing."""
+        """As `__init__`, from what a worker receives; made for every job, so it parses nothing."""
         job: RunningJob = _new(RunningJob)
         job._search, job._number, job._attempt = search, number, attempt
         job.parameters = dict(parameters)
@@ -120,11 +120,11 @@ class RunningJob(MutableMapping[str, Any]):
         return job
 
     def _identity(self) -> tuple[str, int, int, int | tuple[int]]:
-        """What `_known_as` needs, to be the same job in another process."""
+        """Return what `_known_as` needs to represent the same job in another process."""
         return self._search, self._number, self._attempt, self._seed
 
     def _known_as(self, search: str, number: int, attempt: int, seed: int | tuple[int]) -> RunningJob:
-        """This job under the identity of the one it stands for; it records and asks by way of this one."""
+        """Return this job under the identity of another one; it records and asks through this one."""
         stand_in = RunningJob.__new__(RunningJob)
         stand_in.parameters, stand_in._metadata = self.parameters, self.metadata
         stand_in._storage = stand_in._stopper = stand_in._record = None
@@ -162,19 +162,19 @@ class RunningJob(MutableMapping[str, Any]):
         return f"RunningJob(id={self.id!r}, status={self.status.value}, parameters={self.parameters!r})"
 
     def copy(self) -> dict[str, Any]:
-        """A plain dict of the configuration."""
+        """Return a plain dict of the configuration."""
         return dict(self.parameters)
 
     # The job.
 
     @property
     def id(self) -> str:
-        """``"<search>.<n>"``; by hand whatever was given."""
+        """``"<search>.<n>"``; for a job made by hand, the given id."""
         return self._search if self._number == UNNUMBERED else f"{self._search}.{self._number}"
 
     @property
     def attempt(self) -> int:
-        """1 at the first run, one more at each retry."""
+        """The number of the attempt: 1 at the first run, one more at each retry."""
         return self._attempt
 
     @property
@@ -184,7 +184,7 @@ class RunningJob(MutableMapping[str, Any]):
 
     @property
     def seed(self) -> int:
-        """This job's seed, 0 <= seed < 2**32: a function of the evaluator's seed and the job's number alone."""
+        """This job's seed, 0 <= seed < 2**32; it depends only on the evaluator's seed and the job's number."""
         if not isinstance(self._seed, int):
             from evalpool.jobs._seeds import job_seed
 
@@ -192,7 +192,7 @@ class RunningJob(MutableMapping[str, Any]):
         return self._seed
 
     def _inherit_seed(self, number: int) -> None:
-        """This job continues another one: it has that one's seed."""
+        """Take the seed of another job, which this one continues."""
         if not isinstance(self._seed, int):
             from evalpool.jobs._seeds import job_seed
 
@@ -200,7 +200,7 @@ class RunningJob(MutableMapping[str, Any]):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Facts to keep with the job's record: what is set here joins what the run-function returns."""
+        """Facts to keep in the job's record, in addition to metadata that the run-function returns."""
         if self._metadata is None:
             self._metadata = {}
         return self._metadata
@@ -210,8 +210,7 @@ class RunningJob(MutableMapping[str, Any]):
         """The evaluator's storage, as this worker reaches it.
 
         Raises:
-            NotShareable: the storage lives in another process than this one; the message names one that
-                can be shared.
+            NotShareable: this process cannot reach the storage; the message names storages that can be shared.
         """
         if self._storage is None and self._channel is not None:
             self._storage = self._channel.storage()
@@ -243,7 +242,7 @@ class RunningJob(MutableMapping[str, Any]):
             self._channel.record(self._number, self._attempt, budget, objective)
 
     def stopped(self) -> bool:
-        """Should this job end now? True when a stopper, a cancel, a timeout or the end of the budget asks."""
+        """Whether this job should end now: because of a stopper, a cancel, a timeout or the end of the budget."""
         told = self._stopper is not None and bool(self._stopper.stop())
         if not told and self._channel is not None:
             told = self._channel.stopped(self._number, self._attempt)
@@ -259,7 +258,7 @@ class RunningJob(MutableMapping[str, Any]):
 
 
 class _Renamed:
-    """A channel that knows a job by another number: that of the running job it speaks through."""
+    """A channel for a job that is represented by another running job, with another number."""
 
     __slots__ = ("_channel", "_job")
 

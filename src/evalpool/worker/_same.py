@@ -1,9 +1,9 @@
-"""Is a class or function that came from another process the one that stands here?
+"""Decides whether a class or function from another process is the same as the one in this process.
 
-A pool's process that ran the script itself, or was forked from the program, has the script's classes already. They
-are the program's own if they are defined alike: by the same code at the same lines. A
-function is so only if the plain values of its globals are the same, too, and never if it uses others: the program may
-have set those after the definition.
+A process of a pool that ran the script itself, or was forked from the program, has the script's classes already. They
+are the same as the program's if they have the same code at the same lines. For a function, the plain values of the
+globals that it uses must be the same, too. If it uses other global objects, it never counts as the same: the program
+may have changed those after the definition.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 __all__ = ["CACHED", "PLAIN", "definition"]
 
 CACHED = functools._lru_cache_wrapper
-"""What `functools.lru_cache` and `cache` make of a function."""
+"""The type of functions with `functools.lru_cache` or `cache`."""
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
 _NO_PART = frozenset(["__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__annotations_cache__"])
 
 
 def definition(thing: Any) -> str:
-    """A digest of how it is defined, the same in each process; empty if that cannot be known."""
+    """Return a digest of the definition, which is the same in every process; empty if it cannot be known."""
     known = _of_classes.get(thing) if isinstance(thing, type) else None
     if known is not None:
         return known
@@ -43,7 +43,7 @@ _of_classes: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 
 
 class _Unknown(Exception):
-    """It depends on what cannot be compared."""
+    """The definition depends on something that cannot be compared."""
 
 
 def _class(cls: type) -> Any:
@@ -57,7 +57,7 @@ def _class(cls: type) -> Any:
 
 
 def _may_change(name: str, value: Any) -> bool:
-    """A counter or a default: `evalpool.worker._script.fill` sets it."""
+    """Whether an attribute is a plain value, such as a counter, which `evalpool.worker._script.fill` sets."""
     return isinstance(value, PLAIN) and not name.startswith("__")
 
 
@@ -98,7 +98,7 @@ def _function(function: Any, seen: set[Any]) -> Any:
         raise _Unknown
     try:
         used = [("", _used(cell.cell_contents, seen)) for cell in function.__closure__ or ()]  # what a decorator wraps
-    except ValueError as error:  # a cell is empty yet
+    except ValueError as error:  # a cell is still empty
         raise _Unknown from error
     for name in sorted(_names(function.__code__)):
         if name in function.__globals__:

@@ -1,16 +1,16 @@
 """Classes and functions of the program's script (`__main__`), in a process that did not run it.
 
-A worker does not run the script again: it may have no file, no guard, and would begin a second search. Its classes and
-functions travel by value (`evalpool.worker._by_value` writes them), and here they are made *once* in each process,
-however often they come: each has a token, by which whoever has it already takes its own. So a class is the same
-class on both ways, and `isinstance` and the identity of an enum's members hold.
+A worker does not run the script again: the script may have no file or no guard, and would begin a second search. Its
+classes and functions are sent by value (`evalpool.worker._by_value` writes them). Here each is made only *once* per
+process, however often it comes: it has a token, by which a process finds the one that it has already. So a class stays
+the same class in both directions, and `isinstance` and the identity of an enum's members work.
 
-What `pickle` looks for in `__main__` is found there. In a process of ours `__main__` is a module without code: it
-gives what came, and makes what the script else defines when it is asked for. In a process that is not ours (a pool of
-the user's) `__main__` keeps what it has: a definition there that is the same as the one that comes is taken instead
-of it, and only names that it lacks are added.
+`pickle` finds names of `__main__` there. In a process of ours `__main__` is a module without code: it has what was
+sent, and makes other definitions of the script when they are looked up. In a foreign process (a pool of the user)
+`__main__` keeps its names: a definition that is the same as a sent one is used instead of that, and only missing names
+are added.
 
-This module imports little: a worker's start is a user's wait.
+This module imports little, because a user waits for a worker's start.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _objects: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _incomplete: weakref.WeakSet[Any] = weakref.WeakSet()
 _received: weakref.WeakSet[Any] = weakref.WeakSet()
 _to_update: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Classes of this process's own that stand for the program's, and have not yet the plain values that it gave them."""
+"""Classes of this process that represent the program's, and do not have their current plain values yet."""
 
 _tables: dict[str, Table] = {}
-"""By module: what the program's script defines, as far as it was told."""
+"""By module: the definitions of the program's script, as far as this process was told."""
 _ours: set[str] = set()
-"""Those modules that are of our making here."""
+"""The modules that we made in this process."""
 
 
 class _Script(types.ModuleType):
-    """In place of a module of the program's that is not run here."""
+    """Represents a module of the program that is not run here."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -62,15 +62,15 @@ class _Script(types.ModuleType):
 
 
 def adopt(tables: dict[str, Table], ours: bool) -> None:
-    """Let this process know what the program's script defines.
+    """Tell this process what the program's script defines.
 
     Args:
-        tables: by module; most often one, `__main__`.
-        ours: this process is evalpool's own, so that its `__main__` may be replaced.
+        tables: by module; mostly only `__main__`.
+        ours: whether this process serves only evalpool, so that its `__main__` may be replaced.
     """
     for name, table in tables.items():
         if name not in sys.modules and name not in _ours and importlib.util.find_spec(name) is not None:
-            continue  # sent by value by the user's wish, and can be imported here
+            continue  # the user wants it to be sent by value, but it can be imported here
         if name in _ours or (ours and name == "__main__") or name not in sys.modules:
             if name not in _ours:
                 sys.modules[name] = _Script(name)
@@ -84,12 +84,12 @@ def adopt(tables: dict[str, Table], ours: bool) -> None:
 
 
 def pickled_so_far() -> dict[str, Table]:
-    """What was adopted, for workers of this process's own."""
+    """Return the adopted tables, for workers that this process starts itself."""
     return dict(_tables)
 
 
 def refers_to_the_script(payload: bytes) -> bool:
-    """May a plain pickle name something that other processes do not find? A text that is alike costs time only."""
+    """Whether a plain pickle may name something that other processes cannot find. A wrong True only costs time."""
     return b"__main__" in payload or b"__mp_main__" in payload or any(name in payload for name in _by_value_names())
 
 
@@ -99,13 +99,13 @@ def _by_value_names() -> list[bytes]:
 
 
 def home_of(thing: Any) -> str:
-    """The module that a class or function says that it is of; of a script by one name, however it was started."""
+    """Return the module of a class or function; always `__main__` for a script, however it was started."""
     name = getattr(thing, "__module__", None)
     return "__main__" if name == "__mp_main__" else name if isinstance(name, str) else ""
 
 
 def _look_up(module: str, qualname: str) -> Any:
-    """What stands there now, or None."""
+    """Return the object with this name in a module, or None."""
     found = sys.modules.get(module)
     for part in qualname.split("."):
         try:
@@ -116,7 +116,7 @@ def _look_up(module: str, qualname: str) -> Any:
 
 
 def _standing(module: str, qualname: str) -> Any:
-    """As `_look_up`, without making what stands there only when it is asked for."""
+    """As `_look_up`, but without making objects that are made when they are looked up."""
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, "__dict__", {}).get(part)
@@ -125,12 +125,12 @@ def _standing(module: str, qualname: str) -> Any:
 
 
 def at_its_place(thing: Any) -> bool:
-    """Does this class or function stand in its module by its own name? Not so if it is local, or was defined anew."""
+    """Whether a class or function is found in its module by its name. Not if it is local, or was defined again."""
     return _standing(home_of(thing), thing.__qualname__) is thing
 
 
 def token_of(thing: Any) -> str:
-    """The name of a class or function over all processes."""
+    """Return the token of a class or function, which identifies it in all processes."""
     token = _tokens.get(thing)
     if token is None:
         token = _tokens.setdefault(thing, os.urandom(16).hex())
@@ -139,7 +139,7 @@ def token_of(thing: Any) -> str:
 
 
 def came_from_elsewhere(thing: Any) -> bool:
-    """Did this process receive it? Then its sender knows it by its token."""
+    """Whether this process received it; then its sender knows it by its token."""
     return thing in _received
 
 
@@ -149,12 +149,12 @@ def came_from_elsewhere(thing: Any) -> bool:
 def make(
     token: str, module: str, qualname: str, placed: bool, same: str, maker: Callable[..., Any], args: tuple[Any, ...]
 ) -> Any:
-    """The class or function of this token: the one that is here, or a new one that `fill` will complete.
+    """Return the class or function of this token: the existing one, or a new one that `fill` will complete.
 
     Args:
         token: see `token_of`.
         module, qualname: where it is defined.
-        placed: it stands there.
+        placed: whether it is found there by its name.
         same: its `definition`.
         maker, args: make it, without its parts.
     """
@@ -170,7 +170,7 @@ def make(
             return own
     made = maker(*args)
     if isinstance(made, type):
-        made.__qualname__ = qualname  # cloudpickle leaves it out
+        made.__qualname__ = qualname  # cloudpickle does not set it
     _remember(token, made)
     _incomplete.add(made)
     if placed:
@@ -179,7 +179,7 @@ def make(
 
 
 def fill(thing: Any, state: tuple[Callable[[Any, Any], Any], Any]) -> None:
-    """Complete what `make` made; once, so that what came later changes no class that is in use."""
+    """Complete what `make` made; only once, so that later pickles do not change a class that is in use."""
     setter, facts = state
     if thing in _incomplete:
         setter(thing, facts)
@@ -192,7 +192,7 @@ def fill(thing: Any, state: tuple[Callable[[Any, Any], Any], Any]) -> None:
 
 
 def find(token: str, module: str, qualname: str) -> Any:
-    """What the other side knows to be here."""
+    """Return an object that the sender knows to exist here."""
     known = _objects.get(token)
     if known is None:
         known = _look_up(module, qualname)
@@ -202,12 +202,12 @@ def find(token: str, module: str, qualname: str) -> Any:
 
 
 def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
-    """A function behind an empty cache."""
+    """Return a function with an empty cache."""
     return functools.lru_cache(maxsize, typed)(function)
 
 
 def dispatching(module: str, qualname: str) -> Any:
-    """A generic function for which nothing is registered yet."""
+    """Return a generic function without registered implementations."""
 
     def nothing(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(qualname)
@@ -233,7 +233,7 @@ def set_attributes(thing: Any, facts: dict[str, Any]) -> None:
 
 
 def instance(cls: type, facts: dict[str, Any]) -> Any:
-    """An object that the script gave a name, and that pickles by it."""
+    """Make an object of the script that pickles by its name."""
     made: Any = object.__new__(cls)
     vars(made).update(facts)
     return made
@@ -246,18 +246,18 @@ def _remember(token: str, thing: Any) -> None:
 
 
 def _place(module: str, qualname: str, thing: Any) -> None:
-    """Let `pickle` find it; what is nested is found through the class around it."""
+    """Make an object findable for `pickle`; a nested one is found through the class around it."""
     there = sys.modules.get(module)
     if module not in _tables or there is None or "." in qualname:
         return
     if module in _ours:
-        setattr(there, qualname, thing)  # the newest: of a notebook's cell that was run again
+        setattr(there, qualname, thing)  # replaces an older one, as when a notebook's cell is run again
     else:
         vars(there).setdefault(qualname, thing)
 
 
 def _give(module: str, name: str) -> Any:
-    """A name that the module lacks: what the script defines by it, made now."""
+    """Make the script's definition of a name that the module lacks, and return it."""
     payload = _tables.get(module, {}).get(name)
     if not isinstance(payload, bytes):
         reason = f": it could not be sent to this process: {payload}" if payload else ""
@@ -265,7 +265,7 @@ def _give(module: str, name: str) -> Any:
     try:
         thing = pickle.loads(payload)
     except BaseException:
-        half = vars(sys.modules[module]).pop(name, None)  # whoever asks again shall hear the reason again
+        half = vars(sys.modules[module]).pop(name, None)  # so that the next lookup raises the same error
         if half in _incomplete:
             del _objects[_tokens.pop(half)]
         raise

@@ -1,7 +1,7 @@
 """Run by `multiprocessing` as `__mp_main__` in a process that a job's own code spawned; see `evalpool.worker._spawned`.
 
-It copies the names of this module into the `__main__` that it makes then, so what is asked for by other names is found
-by this `__getattr__`, and a process that is spawned from there finds this `__spec__`. Never imported otherwise.
+`multiprocessing` copies the names of this module into the `__main__` that it makes. So this `__getattr__` finds other
+names, and a process that is spawned from there finds this `__spec__`. It is never imported in another way.
 """
 
 from evalpool.worker._spawned import adopted_main
