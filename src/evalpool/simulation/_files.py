@@ -34,6 +34,7 @@ __all__ = [
     "SAMPLES",
     "CompletionLog",
     "LogColumns",
+    "column_files",
     "completion",
     "how_it_ended",
     "publish",
@@ -288,18 +289,23 @@ def how_it_ended(directory: str) -> str | None:
     return over
 
 
-def publish(directory: str) -> LogColumns:
-    """Write the four column files from the log, each atomically. Returns the columns."""
+def column_files(directory: str) -> dict[str, dict[str, Any]]:
+    """Return the content of the four column files by name, from the log as far as it has been written."""
     columns = read_columns(directory)
-    for name, content in (
-        ("simulated_cumtime.json", columns.cumtimes),
-        ("state_cache.json", columns.states),
-        (SAMPLES, columns.samples),
-        (RESULTS, columns.results),
-    ):
+    contents = {
+        "simulated_cumtime.json": columns.cumtimes,
+        "state_cache.json": columns.states,
+        SAMPLES: columns.samples,
+        RESULTS: columns.results,
+    }
+    return {name: unjson(content) for name, content in contents.items()}
+
+
+def publish(directory: str) -> None:
+    """Write the four column files from the log, each atomically."""
+    for name, content in column_files(directory).items():
         # NaN is written as Python and ujson do, because the programs that read these files expect that.
-        write_atomically(os.path.join(directory, name), json.dumps(unjson(content)).encode())
-    return columns
+        write_atomically(os.path.join(directory, name), json.dumps(content).encode())
 
 
 def write_atomically(path: str, content: bytes, mode: int = 0o666) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from evalpool._clock import perf_counter
 from evalpool.errors import RunExists, SimulationError, WrongMode
 from evalpool.simulation._callers import Run
-from evalpool.simulation._files import RESULTS, SAMPLES, how_it_ended, publish
+from evalpool.simulation._files import RESULTS, SAMPLES, column_files, how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType
 from evalpool.simulation._objective import Objective
@@ -248,6 +248,16 @@ class ObjectiveFuncWrapper:
         """Return ``before_sample`` and ``after_sample``: when each decision began and ended, in virtual time."""
         samples: dict[str, list[float]] = self._column_file(SAMPLES)
         return samples
+
+    def column_files(self) -> dict[str, dict[str, Any]]:
+        """Return the contents of the column files by name, as they would be now. Writes nothing.
+
+        For subclasses that keep files of their own. May be called from any process. Costs what there is to read.
+
+        Raises:
+            SimulationError: no run has begun in this directory.
+        """
+        return column_files(self._path)
 
     def _column_file(self, name: str) -> Any:
         if how_it_ended(self._path) is None:

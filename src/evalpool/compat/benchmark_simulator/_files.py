@@ -8,7 +8,7 @@
       simulated_cumtime.json   as in the core
       state_cache.json         as in the core
       timenow.json             as in the core, and in release 1.2.1
-      evalpool/                the core's own: the log, and its files of that moment
+      evalpool/                the core's own: the log, and its files at the end
 
 The core's are in a directory of their own, for a column has another name here.
 """
@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from evalpool.compat.benchmark_simulator._constants import _SharedDataFileNames as Files
@@ -46,23 +45,22 @@ def log_size(core: str) -> int:
         return 0
 
 
-def publish(directory: str, core: str, results: dict[str, list[Any]]) -> None:
+def publish(directory: str, core: str, contents: dict[str, dict[str, Any]]) -> None:
     """Write all files. Costs what there is to write.
 
     Args:
         directory: where to.
-        core: the directory that the core keeps, whose files are those of this moment.
-        results: of the core.
+        core: the directory that the core keeps.
+        contents: of the core's files, by name.
     """
-    results = dict(results)
+    results = dict(contents["results.json"])
     results["worker_index"] = results.pop("index")  # the name of later releases
-    _replace(directory, Files.result.value, json.dumps(results))
-    samples = read(os.path.join(core, "timenow.json"))
-    workers = _workers_of_decisions(os.path.join(core, LOG))
-    samples["worker_index"] = workers[: len(samples["before_sample"])]
-    _replace(directory, Files.sampled_time.value, json.dumps(samples))
+    samples = contents["timenow.json"]
+    workers = _workers_of_decisions(os.path.join(core, LOG))[: len(samples["before_sample"])]
+    _replace(directory, Files.result.value, results)
+    _replace(directory, Files.sampled_time.value, {**samples, "worker_index": workers})
     for name in SAME:
-        _replace(directory, name, Path(core, name).read_text("utf-8"))
+        _replace(directory, name, contents[name])
 
 
 def read(path: str) -> dict[str, list[Any]]:
@@ -84,10 +82,14 @@ def _workers_of_decisions(log: str) -> list[int]:
     return [worker for _, worker in sorted(workers.items())]
 
 
-def _replace(directory: str, name: str, content: str) -> None:
-    """Who reads the file sees the old content or the new."""
-    handle, path = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
+def _replace(directory: str, name: str, content: dict[str, Any]) -> None:
+    """Who reads the file sees the old content or the new. Nothing comes to be where files are being removed."""
+    path = os.path.join(directory, name)
+    handle, new = tempfile.mkstemp(dir=os.path.dirname(directory), prefix=".evalpool-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
-    os.chmod(path, 0o644)
-    os.replace(path, os.path.join(directory, name))
+        json.dump(content, file)
+    os.chmod(new, 0o644)
+    if os.path.exists(path):
+        os.replace(new, path)
+    else:
+        os.unlink(new)

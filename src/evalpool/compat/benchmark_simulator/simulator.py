@@ -156,6 +156,7 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
         complete = hasattr(opt, "ask") and hasattr(opt, "tell")
         with _said_as_there():
             super().simulate(_Told(opt) if complete else opt)
+        _files.begin(os.path.dirname(self._core))
         self._publish()
 
     def __call__(
@@ -185,8 +186,8 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
 
         So the last of several callers that write them at the same time leaves the newest.
         """
-        while (size := _files.log_size(self._core)) != self._published:
-            _files.publish(os.path.dirname(self._core), self._core, super().get_results())
+        while (size := _files.log_size(self._core)) not in (0, self._published):
+            _files.publish(os.path.dirname(self._core), self._core, self.column_files())
             self._published = size
 
 
