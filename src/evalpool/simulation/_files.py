@@ -158,13 +158,13 @@ class LogColumns:
         self._keeps_more = bool(self._more)
         self.states: dict[str, list[list[Any]]] = {}
         self._left_by: dict[int, tuple[str, list[Any]]] = {}
-        self._samples: list[tuple[int, float, float]] = []
+        self._samples: list[tuple[int, float, float, int]] = []
         for line in lines:
             if "over" in line:
                 self.over = line["over"]
             elif "not_reported" in line:
                 for job in line["not_reported"]:
-                    self._samples.append((job["job"], job["before"], job["after"]))
+                    self._samples.append((job["job"], job["before"], job["after"], job["worker"]))
                     self._resumed(job.get("resumed"))
             else:
                 self._completed(line)
@@ -175,14 +175,18 @@ class LogColumns:
         return {str(worker): end for worker, end in self._ended.items()}
 
     @property
-    def samples(self) -> dict[str, list[float]]:
-        """The begin and end of each decision, in the order of submission."""
+    def samples(self) -> dict[str, list[Any]]:
+        """The begin, end and worker of each decision, in the order of submission."""
         ordered = sorted(self._samples)
-        return {"before_sample": [before for _, before, _ in ordered], "after_sample": [after for *_, after in ordered]}
+        return {
+            "before_sample": [before for _, before, _, _ in ordered],
+            "after_sample": [after for _, _, after, _ in ordered],
+            "worker_index": [worker for *_, worker in ordered],
+        }
 
     def _completed(self, line: dict[str, Any]) -> None:
         end, worker, values, results = line["end"], line["worker"], line["values"], self.results
-        self._samples.append((line["job"], line["before"], line["after"]))
+        self._samples.append((line["job"], line["before"], line["after"], worker))
         self._ended[worker] = end
         results["cumtime"].append(end)
         results["index"].append(worker)
@@ -290,7 +294,10 @@ def how_it_ended(directory: str) -> str | None:
 
 
 def column_files(directory: str) -> dict[str, dict[str, Any]]:
-    """Return the content of the four column files by name, from the log as far as it has been written."""
+    """Return the content of the four column files by name, from the log as far as it has been written.
+
+    Of each decision it has the worker, too, which the file does not name.
+    """
     columns = read_columns(directory)
     contents = {
         "simulated_cumtime.json": columns.cumtimes,
@@ -303,7 +310,9 @@ def column_files(directory: str) -> dict[str, dict[str, Any]]:
 
 def publish(directory: str) -> None:
     """Write the four column files from the log, each atomically."""
-    for name, content in column_files(directory).items():
+    contents = column_files(directory)
+    del contents[SAMPLES]["worker_index"]
+    for name, content in contents.items():
         # NaN is written as Python and ujson do, because the programs that read these files expect that.
         write_atomically(os.path.join(directory, name), json.dumps(content).encode())
 

@@ -252,7 +252,8 @@ class ObjectiveFuncWrapper:
     def column_files(self) -> dict[str, dict[str, Any]]:
         """Return the contents of the column files by name, as they would be now. Writes nothing.
 
-        For subclasses that keep files of their own. May be called from any process. Costs what there is to read.
+        Decisions have a column ``worker_index``, which their file has not. For subclasses that keep files of their own.
+        May be called from any process. Costs what there is to read.
 
         Raises:
             SimulationError: no run has begun in this directory.

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import threading
 from typing import Any
 
 from evalpool.compat.benchmark_simulator._constants import _SharedDataFileNames as Files
@@ -26,13 +26,13 @@ from evalpool.compat.benchmark_simulator._constants import _SharedDataFileNames 
 __all__ = ["begin", "log_size", "publish", "read"]
 
 LOG = "completions.jsonl"
-SAME = (Files.worker_cumtime.value, Files.state_cache.value, "timenow.json")
+SAME = (Files.worker_cumtime.value, Files.state_cache.value)
 
 
 def begin(directory: str) -> None:
     """The files exist from the start; those of a run that has begun stay as they are."""
     os.makedirs(directory, exist_ok=True)
-    for name in (Files.result.value, Files.sampled_time.value, *SAME):
+    for name in (Files.result.value, Files.sampled_time.value, "timenow.json", *SAME):
         with contextlib.suppress(FileExistsError), open(os.path.join(directory, name), "x") as file:
             file.write("{}")
 
@@ -45,20 +45,19 @@ def log_size(core: str) -> int:
         return 0
 
 
-def publish(directory: str, core: str, contents: dict[str, dict[str, Any]]) -> None:
+def publish(directory: str, contents: dict[str, dict[str, Any]]) -> None:
     """Write all files. Costs what there is to write.
 
     Args:
         directory: where to.
-        core: the directory that the core keeps.
         contents: of the core's files, by name.
     """
     results = dict(contents["results.json"])
     results["worker_index"] = results.pop("index")  # the name of later releases
-    samples = contents["timenow.json"]
-    workers = _workers_of_decisions(os.path.join(core, LOG))[: len(samples["before_sample"])]
+    decisions = contents["timenow.json"]
     _replace(directory, Files.result.value, results)
-    _replace(directory, Files.sampled_time.value, {**samples, "worker_index": workers})
+    _replace(directory, Files.sampled_time.value, decisions)
+    _replace(directory, "timenow.json", {key: decisions[key] for key in ("before_sample", "after_sample")})
     for name in SAME:
         _replace(directory, name, contents[name])
 
@@ -69,26 +68,12 @@ def read(path: str) -> dict[str, list[Any]]:
     return content
 
 
-def _workers_of_decisions(log: str) -> list[int]:
-    """In the order in which the evaluations were asked for; the core's file of decisions does not name workers."""
-    workers: dict[int, int] = {}
-    with open(log, encoding="utf-8") as file:
-        for text in file:
-            if text.endswith("\n"):
-                line = json.loads(text)
-                for decided in (line, *line.get("not_reported", ())):
-                    if "job" in decided:
-                        workers[decided["job"]] = decided["worker"]
-    return [worker for _, worker in sorted(workers.items())]
-
-
 def _replace(directory: str, name: str, content: dict[str, Any]) -> None:
     """Who reads the file sees the old content or the new. Nothing comes to be where files are being removed."""
     path = os.path.join(directory, name)
-    handle, new = tempfile.mkstemp(dir=os.path.dirname(directory), prefix=".evalpool-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(content, file)
-    os.chmod(new, 0o644)
+    new = os.path.join(os.path.dirname(directory), f".evalpool-{os.getpid()}-{threading.get_ident()}")
+    with open(new, "w", encoding="utf-8") as file:
+        file.write(json.dumps(content))
     if os.path.exists(path):
         os.replace(new, path)
     else:

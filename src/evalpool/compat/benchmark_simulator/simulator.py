@@ -187,7 +187,7 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
         So the last of several callers that write them at the same time leaves the newest.
         """
         while (size := _files.log_size(self._core)) not in (0, self._published):
-            _files.publish(os.path.dirname(self._core), self._core, self.column_files())
+            _files.publish(os.path.dirname(self._core), self.column_files())
             self._published = size
 
 
