@@ -34,7 +34,7 @@ def row(name: str, values: list[float], peers: list[float], budget: float | None
 
 
 def heading(title: str, *packages: str) -> str:
-    """What was measured, where and when."""
+    """The heading of a table: what was measured, where and when."""
     versions = []
     for package in packages:
         try:

@@ -1,11 +1,11 @@
-"""What a job costs on the local backends, beside `concurrent.futures` and, where it is installed, deephyper.
+"""What a job costs on the local backends, compared with `concurrent.futures` and, if it is installed, deephyper.
 
     python benchmarks/bench_dispatch.py            about two minutes
     python benchmarks/bench_dispatch.py --quick    a tenth of the jobs
 
 The run-function does nothing, with three parameters, on two workers. *loop*: four jobs in flight, gather one, submit
-one. *bulk*: submit all, gather all. Pairs run in alternation; read the ratios. Runs of the peers that fall with history
-are kept short.
+one. *bulk*: submit all, gather all. Pairs run in alternation; read the ratios. Runs of peers that become slower as
+their history grows are kept short.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """evalpool on MPI ranks beside mpi4py.futures: jobs per second, for a job that does nothing.
 
-Run ``mpirun -n 3 python benchmarks/bench_mpi.py [jobs] [repeats]``: one root and two workers, as many as performance
-figures elsewhere have. Prints medians and the range; on a busy machine read the ratios, for both run side by side, in
-turn. `busy` is evalpool with ``busy_wait=True``. `idle` is the CPU time of the root while it waits.
+Run ``mpirun -n 3 python benchmarks/bench_mpi.py [jobs] [repeats]``: one root and two workers, as in the other
+benchmarks. It prints medians and the range; on a busy machine read the ratios, because both run in alternation.
+`busy` is evalpool with ``busy_wait=True``. `idle` is the CPU time of the root while it waits.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python benchmarks/bench_payload.py --quick    a few jobs of each
 
 *in and out*: each job gets an array of 10 MB in its configuration and returns one of 10 MB; two workers, four jobs in
-flight; nobody keeps the results, so without a storage, which would keep a gigabyte. *captured*: jobs that do nothing
-with 100 MB that the run-function, or its keyword arguments, hold; the price of the first job, which brings the 100 MB
-to a worker, is in it. Pairs run in alternation; read the ratios.
+flight; the results are not kept, so there is no storage, which would keep a gigabyte. *captured*: jobs that do nothing
+with 100 MB in the run-function, or in its keyword arguments; the cost of the first job, which sends the 100 MB
+to a worker, is included. Pairs run in alternation; read the ratios.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Ours:
         from evalpool import RayEvaluator
         from evalpool.storage import NullStorage
 
-        # Raw Ray drops what it was given; without a storage an evaluator keeps it, and pays for ever more memory.
+        # Raw Ray drops results; an evaluator without a storage would keep them all, and pay for ever more memory.
         kwargs = {"storage": NullStorage()} if function is echo else {}
         self.evaluator = RayEvaluator(function, num_workers=WORKERS, **kwargs)
         self.submit = self.evaluator.submit

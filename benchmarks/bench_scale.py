@@ -3,17 +3,17 @@
     python benchmarks/bench_scale.py [--workers 10 100 1000] [--seconds 5]
 
 The root is real: a search loop over an evaluator, its frames, its sockets, its windows, its records. The workers are
-not: a process beside it holds the other ends of all their sockets and answers each job when its time has come, without
-running anything. So a thousand workers fit on two cores, and what is measured is the root. Processes, Ray workers and
-MPI ranks differ from this by who starts them; MPI also by its messages (`bench_mpi.py` with more ranks).
+imitated: a second process has the other ends of all their sockets and answers each job after its duration, without
+running anything. So a thousand workers fit on two cores, and only the root is measured. Processes, Ray workers and
+MPI ranks differ from this in how they are started; MPI also in its messages (`bench_mpi.py` with more ranks).
 
 For each number of workers:
 
 - `flat out`: jobs of no duration, as many in flight as the windows hold: what the root sustains at the most;
-- `1 s jobs`: one job per worker and one ahead, each of a second, so as many completions a second as workers:
-  whether the root keeps up, what it needs for it, and how busy it keeps the workers.
+- `1 s jobs`: one job per worker and one prefetched, each of a second, so as many completions a second as workers:
+  whether the root keeps up, what it needs for that, and how busy it keeps the workers.
 
-The process beside runs on the same machine: with two cores it takes one, and the root the other.
+The second process runs on the same machine: with two cores it takes one, and the root the other.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CONFIGURATION = {"x": 1.0, "y": 2, "z": 3}
 
 
 class PretendedLauncher(Launcher):
-    """Lets in workers that are only pretended."""
+    """Connects imitated workers."""
 
     name = "pretended"
     exit_timeout = 30.0
@@ -80,7 +80,7 @@ class PretendedLauncher(Launcher):
         return worker.index
 
     def kill(self, worker: PoolWorker) -> None:
-        """Nothing runs there."""
+        """Do nothing: imitated workers run nothing."""
 
     def describe_end(self, worker: PoolWorker) -> str:
         return "The process beside has ended."
@@ -92,7 +92,7 @@ class PretendedLauncher(Launcher):
 
 
 class PretendedBackend(PoolBackend):
-    """A pool of workers that are only pretended."""
+    """A pool of imitated workers."""
 
     workers_are = "cluster"
 
@@ -110,11 +110,11 @@ def nothing(job: Any) -> float:
     raise AssertionError("workers are pretended")
 
 
-# The process beside.
+# The second process.
 
 
 class Pretender:
-    """One worker: what it was sent, in order, and which of it runs until when."""
+    """One imitated worker: the jobs that it was sent, in order, and when the running one ends."""
 
     def __init__(self, data: socket.socket, control: socket.socket) -> None:
         self.data, self.control = data, control
@@ -128,7 +128,7 @@ class Pretender:
             self.places += 1
 
     def go_on(self, now: float) -> float | None:
-        """Do what can be done now; returns when the job that runs will end."""
+        """Begin and end jobs that are due; returns the time at which the running job will end."""
         answers = []
         while self.running is None and self.waiting:
             _, number, attempt, seconds = self.waiting.popleft()
@@ -149,14 +149,14 @@ class Pretender:
         self.data.sendall(_wire.fast_outcome(number, attempt, 1.0, start, now))
 
     def give_back(self, low: int, high: int) -> None:
-        """Give back what has not begun."""
+        """Give back jobs that have not begun."""
         low = max(low, self.places - len(self.waiting))
         self.waiting = deque(job for job in self.waiting if not low <= job[0] <= high)
         self.control.sendall(_wire.frame(_wire.GIVEN_BACK, _wire.RANGE.pack(low, high))[0])
 
 
 def pretend(path: str, count: int) -> None:
-    """Be all workers."""
+    """Imitate all workers."""
     selector = selectors.DefaultSelector()
     workers = []
     for number in range(count):

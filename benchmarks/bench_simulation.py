@@ -2,8 +2,9 @@
 
     python benchmarks/bench_simulation.py [--quick]
 
-The bare loop is what one would write by hand for an optimiser that asks and is told: a heap of ends, and nothing else;
-no limits, no overhead, no trace, no ties that repeat. Both ask the same optimiser and call the same run-function, in
+The bare loop is what one would write by hand for an optimiser that asks and tells: a heap of ends, and nothing else;
+no limits, no overhead, no trace, no fixed order of equal ends. Both
+ask the same optimiser and call the same run-function, in
 alternation. The kernel is measured twice: as the loop that it offers for a run-function that is called right here
 (`drive`), and by the single steps with which the evaluators drive it.
 
@@ -89,7 +90,7 @@ class Objective:
 
 
 def bare(workers: int, count: int) -> float:
-    """The loop one writes by hand."""
+    """The loop that one writes by hand."""
     optimizer, run = Optimizer(), Objective().run
     ask, tell = optimizer.ask, optimizer.tell
     heap: list[Any] = []
@@ -221,7 +222,7 @@ def theirs(directory: str, count: int) -> Any:
 
 
 def theirs_bounded(count: int) -> float:
-    """In a program of its own: it may hang."""
+    """Measure mfhpo-simulator in a program of its own, because it may hang."""
     program = (
         f"import sys; sys.path[:0] = {[os.path.dirname(os.path.abspath(__file__)), *sys.path]!r}; "
         f"from bench_simulation import processes, theirs; print(processes(theirs, {count}))"

@@ -1,10 +1,10 @@
-"""What it takes until evalpool is there, and until the first result.
+"""The time until evalpool is imported, and until the first result.
 
     python benchmarks/bench_startup.py            half a minute
     python benchmarks/bench_startup.py --quick
 
-Each figure is a fresh interpreter, beside one that imports what the budget names. Runs in alternation; read the
-differences and ratios.
+Each figure is from a fresh interpreter, compared with one that imports what the budget names. They run in alternation;
+read the differences and ratios.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def run(job):
 evaluator = Evaluator.create(run, "process", {"num_workers": 2})
 evaluator.submit([{"x": 1.0}])
 assert evaluator.gather()[0].objective == 1.0
-os._exit(0)  # the end is another story
+os._exit(0)  # the end is not measured
 """
 HEAVY = "{'ray', 'mpi4py', 'pandas', 'matplotlib', 'sklearn'}"
 
 
 def seconds(code: str) -> float:
-    """Of an interpreter that runs this."""
+    """Seconds of an interpreter that runs this code."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     return time.perf_counter() - start

@@ -4,7 +4,7 @@
 
 Each client keeps 1 000 and 100 000 jobs in batches of 8, as an evaluator with 8 workers submits and gathers them;
 a second client follows. The cost per job at 100 000 over that at 1 000 should stay below 1.2; in memory, where
-all of it is some two microseconds, Python's garbage collector adds one, for it looks at what is kept. Then
+the whole cost is about two microseconds, Python's garbage collector adds one, because it examines what is kept. Then
 jobs of 1 ms run on two worker processes with each storage: those that keep results must reach half the rate of memory.
 """
 
@@ -137,7 +137,7 @@ def follow(storage: Storage, search_id: str, jobs: int) -> tuple[float, float]:
 
 
 def measure(make: Callable[[], Storage], jobs: int, repeats: int) -> tuple[float, float, float]:
-    """Microseconds a job, medians: to record it, to see it first, to see it as news."""
+    """Median microseconds per job: to record it, to see it in a first look, to see it in a later look."""
     rows = []
     for _ in range(repeats):
         gc.collect()

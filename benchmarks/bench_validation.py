@@ -1,4 +1,4 @@
-"""Does simulated time tell what a search would have done? The published validation, against runs that really sleep.
+"""Whether simulated time shows what a search would have done: the published validation, against runs that really sleep.
 
     python benchmarks/bench_validation.py [--quick]
 
@@ -7,13 +7,13 @@ The problem is the multi-fidelity Hartmann function in six dimensions with four 
 random fidelities, on 4 and 8 workers, without and with noise. An evaluation takes up to a hundred seconds. For the runs
 that sleep, a virtual second is a few milliseconds; their times are scaled back before they are compared.
 
-Sleeping runs: threads and processes of this machine, the seeds of one setting beside each other, for they use hardly
+Sleeping runs: threads and processes of this machine, all seeds of one setting at the same time, because they use hardly
 any CPU. Simulated runs: the decorator (`simulated`), `simulate`, and the wrapper (`ObjectiveFuncWrapper`, called from
-threads), which must agree exactly. A sleeping run's times carry what the machine adds, a fraction of a millisecond per
-job and all that a busy neighbour costs, so ends that are closer than that may come in another order.
+threads), which must agree exactly. The times of a sleeping run include what the machine adds, a fraction of a
+millisecond per job and more if it is busy, so ends that are closer than that may come in another order.
 
 Then Optuna's TPE, whose proposals depend on the order in which it is told: there one swap changes all that follows. The
-three simulated faces are compared with each other under a declared overhead, and with a sleeping run.
+three simulated interfaces are compared with each other under a declared overhead, and with a sleeping run.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def random_searches(seeds: list[int], count: int, seconds: float) -> None:
 def simulated_runs(
     seeds: list[int], noisy: bool, workers: int, count: int
 ) -> dict[str, tuple[list[list[Completion]], float]]:
-    """By face, the runs of all seeds, and the seconds that one took (median)."""
+    """Interface -> the runs of all seeds, and the seconds that one took (median)."""
     found = {}
     for name, face in FACES.items():
         runs, took = [], []

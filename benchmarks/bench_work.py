@@ -5,7 +5,7 @@
 Counts have no noise, so they show what a change of structure costs where times do not. Calls are those of the caller's
 thread, C functions included; on `process` that thread reads the workers itself, and how many jobs it reads at a time
 depends on the machine's load. Locks are those of all threads. The workloads are those of
-`tests/evaluator/test_work_per_job.py`, which holds the counts below limits.
+`tests/evaluator/test_work_per_job.py`, which checks that the counts stay below limits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def workloads() -> Any:
 
 
 def measured(work: Any, method: str, way: Any, jobs: int, storage: Any) -> tuple[float, float]:
-    """Calls and locks per job."""
+    """Python calls and lock acquisitions per job."""
     run, in_bulk, calls = work.run, work.in_bulk, work.calls
     lock, real_lock = work.CountingLock, threading.Lock
     kwargs = {"num_workers": 2, "storage": storage()}

@@ -9,12 +9,12 @@ Each measurement is a fresh interpreter on one tree. The trees of a pair run one
 turns, so a machine whose speed drifts slows both. The table gives the median rate of each tree, and the median of new
 over old pair by pair with its spread: below 1 the second tree is slower.
 
-With `--cpu` the rates are of jobs a second of CPU, of this process and its workers together: what a busy machine still
-tells. It does not see what waits for another.
+With `--cpu` the rates are jobs per second of CPU time, of this process and its workers together, which a busy machine
+changes little. They do not include time in which one process waits for another.
 
 The rows of MPI run on three ranks, with the launcher and the library of the prefix that `--mpi` names (`make test` puts
-one of MPICH and one of Open MPI into this folder); without the option they are left out. A busy machine tells nothing
-about them, for ranks that wait look again and again.
+one of MPICH and one of Open MPI into this folder); without the option they are left out. On a busy machine they are
+useless, because waiting ranks poll.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def configurations(count: int) -> Iterator[dict[str, Any]]:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those that it has started, as far as they live."""
+    """CPU seconds of this process and of those processes that it has started and that still live."""
     import psutil
 
     # In microseconds for this process; for the others the system counts in hundredths of a second.

@@ -19,10 +19,10 @@ MPI_SIZES = {False: ("2000", "5"), True: ("500", "2")}
 
 PAGE = """# Benchmarks
 
-What `make bench` printed, kept by `python benchmarks/run.py --save docs/benchmarks.md`. Each table says when, where
-and beside what else the machine was doing. Pairs ran in alternation in one process each, so read the ratios and
-their spread, not the rates: on another machine these differ, and the ratios much less. Where a figure misses its
-budget, a [decision](decisions/README.md) says by how much and what was tried: [large
+What `make bench` printed, saved by `python benchmarks/run.py --save docs/benchmarks.md`. Each table says when and where
+it ran and how busy the machine was. The two sides of a pair ran in alternation, in one process each. Read the ratios
+and their spread, not the rates: on another machine the rates differ much, and the ratios little. Where a figure misses
+its budget, a [decision](decisions/README.md) says by how much and what was tried: [large
 arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
 time](decisions/0017-what-simulated-time-costs.md), [MPI](decisions/0018-the-search-loop-on-mpi.md),
 [Ray](decisions/0023-rings-for-ray.md), [local dispatch](decisions/0024-local-dispatch-measured.md).
@@ -75,7 +75,7 @@ def main() -> int:
                 lines.append(line)
             failed += process.wait() != 0
             text = "".join(lines).strip()
-            if not text.startswith("## "):  # it is no Markdown
+            if not text.startswith("## "):  # it is not Markdown
                 text = f"## {SCRIPTS[name].name}\n\n```text\n{text}\n```"
             said.append(f"\n{text}\n")
     if arguments.save is not None:

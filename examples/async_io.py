@@ -1,8 +1,8 @@
 """Async run-functions: many evaluations that wait for a server, in one thread or in a few.
 
 A little server on this machine takes 50 ms for each request and can serve many at a time. An async run-function
-waits for it without blocking: on `serial` all 20 wait together in the calling thread, on `thread` one in each of
-4 threads.
+waits for it without blocking: on `serial` all 20 wait at the same time in the calling thread, on `thread` one in each
+of 4 threads.
 
     python examples/async_io.py
 """

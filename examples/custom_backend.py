@@ -1,7 +1,7 @@
-"""A backend of your own: what evalpool needs to know about an engine is in four methods.
+"""A backend of your own, with four methods.
 
-This one runs every job in a Python interpreter of its own, started for it: slow to start, but nothing that a job
-leaves behind can touch the next. All else, the queue, slots, timeouts, retries, records, callbacks, is the evaluator's.
+This one starts a Python interpreter for each job: slow to start, but nothing that a job leaves behind can affect the
+next. The evaluator does the rest: the queue, slots, timeouts, retries, records, callbacks.
 
     python examples/custom_backend.py
 """
@@ -34,7 +34,7 @@ class FreshInterpreters(Backend):
 
     def start(self, port: Port) -> None:
         self.port = port
-        self.line = Line(port)  # over which a job records, and asks whether to stop
+        self.line = Line(port)  # the connection over which a job records, and asks whether to stop
         setup = port.setup()  # the run-function and its keyword arguments, pickled once
         self.call = RemoteCall(setup.task, setup.storage, setup.advice, self.line.address, setup.origin)
         self.children: dict[Attempt, subprocess.Popen[bytes]] = {}

@@ -1,8 +1,8 @@
 """Tune a classifier on handwritten digits with two worker processes: the demo.
 
-A support vector machine behind a principal component analysis, five hyperparameters of mixed type, judged by its
-cross-validated accuracy on scikit-learn's 1 797 images of digits. Random search proposes, two processes
-evaluate. Ctrl-C ends the search and keeps what is there.
+The classifier is a support vector machine after a principal component analysis, with five hyperparameters of mixed
+type. Its objective is the cross-validated accuracy on scikit-learn's 1 797 images of digits. Random search proposes,
+two processes evaluate. Ctrl-C ends the search and keeps the results so far.
 
     python examples/digits.py            40 evaluations, about ten seconds
     python examples/digits.py --quick    6 evaluations
@@ -62,7 +62,7 @@ def main(max_evals: int, results: Path) -> None:
         try:
             optimize(evaluator, RandomSearch(SPACE, seed=0), max_evals=max_evals)
         except KeyboardInterrupt:
-            print("\nInterrupted: what was evaluated so far is kept.")
+            print("\nInterrupted: the results so far are kept.")
 
     rows = finished(table)
     if not rows:
@@ -86,7 +86,7 @@ def finished(table: Path) -> list[dict[str, str]]:
     if not table.exists():
         return []
     with open(table, newline="") as file:
-        # What failed or was interrupted has a text that begins with F in the place of its objective.
+        # An evaluation that failed or was interrupted has a text that begins with F instead of an objective.
         return [row for row in csv.DictReader(file) if not row["objective"].startswith("F")]
 
 

@@ -1,8 +1,8 @@
 """End unpromising trainings early: a stopper that saves most of the epochs.
 
 A linear classifier is trained on the digits by stochastic gradient descent, up to 27 epochs for each of 20
-configurations. After each epoch the run-function records its accuracy and asks whether to go on. Asynchronous
-successive halving lets the best third go on at 1, 3 and 9 epochs.
+configurations. After each epoch the run-function records its accuracy and asks whether to stop. Asynchronous
+successive halving lets the best third continue at 1, 3 and 9 epochs.
 
     python examples/early_stopping.py
 """

@@ -1,7 +1,7 @@
-"""What becomes of evaluations that go wrong, and that the others do not notice.
+"""Evaluations that fail do not affect the others.
 
-One run-function raises, one takes its whole process down, one hangs, one returns a failure, one returns nonsense. The
-others give their results, and the table has a row for each.
+One evaluation raises, one ends its whole process, one hangs, one returns a failure, one returns an invalid value. The
+others return their results, and the table has a row for each.
 
     python examples/failures.py
 """
@@ -38,7 +38,7 @@ def main() -> None:
         jobs = evaluator.gather("ALL")
 
     for job in sorted(jobs, key=lambda job: job.number):
-        # Ask for `kind`, not for the text of the objective, what went wrong; `error` tells the story.
+        # `kind` says what went wrong, not the text of the objective; `error` has the details.
         story = (job.error or "").strip().splitlines()[-1:]
         kind = job.kind.value if job.kind else "-"
         print(f"{job.args['behaviour']:18} {job.status.name:7} {kind:15} {' '.join(story)[:100]}")

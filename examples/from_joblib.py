@@ -1,8 +1,8 @@
-"""A program written for joblib's `Parallel` and `delayed`, with evalpool doing the work.
+"""A program written for joblib's `Parallel` and `delayed`, run by evalpool.
 
-Twenty lines give the calls that joblib's programs make: results in the order of the calls, exceptions raised here. What
-comes with evalpool below them: one call that takes its process down costs only itself, each may have a time limit, and
-what became of each is known.
+Twenty lines provide the calls that joblib's programs make: results come in the order of the calls, and exceptions are
+raised here. evalpool adds that a call that ends its process affects no other call, that each call may have a time
+limit, and that the outcome of each is known.
 
     python examples/from_joblib.py
 
@@ -29,7 +29,7 @@ def call(job: RunningJob, calls: list[Call]) -> Any:
 
 
 class Parallel:
-    """As `joblib.Parallel`: ``Parallel(n_jobs=2)(delayed(f)(x) for x in xs)``."""
+    """Used like `joblib.Parallel`: ``Parallel(n_jobs=2)(delayed(f)(x) for x in xs)``."""
 
     def __init__(self, n_jobs: int = 1, method: str = "process", **settings: Any) -> None:
         self._method, self._settings = method, {"num_workers": n_jobs, "job_type": "task", **settings}
@@ -39,7 +39,7 @@ class Parallel:
         return [job.output for job in self.jobs(calls, on_error="raise")]
 
     def jobs(self, calls: Iterable[Call], **settings: Any) -> list[Job[Any]]:
-        """What became of each call, in their order."""
+        """The job of each call, in the order of the calls."""
         known = {"calls": list(calls)}
         kwargs = {**self._settings, **settings, "run_function_kwargs": known}
         with Evaluator.create(call, self._method, kwargs) as evaluator:
@@ -50,7 +50,7 @@ class Parallel:
 
 def area(width: float, height: float = 1.0) -> float:
     if width < 0:
-        os._exit(3)  # as a library does that meets what it was not made for
+        os._exit(3)  # as a library may do at an unexpected value
     return width * height
 
 

@@ -1,7 +1,7 @@
 """Lend each evaluation a GPU of its own: `queued`.
 
-Four worker processes share two GPUs. Each job borrows one id, which comes back whatever becomes of the job; the
-others wait. No GPU is needed to run this: the run-function only says which one it was given.
+Four worker processes share two GPUs. Each job borrows one id, which is returned however the job ends; the
+others wait. You need no GPU to run this: the run-function only reports which one it was given.
 
     python examples/gpu_ids.py
 """
@@ -18,10 +18,10 @@ QueuedProcessPoolEvaluator = queued(ProcessPoolEvaluator)
 
 def train(job: RunningJob, dequed: list[str]) -> dict[str, Any]:
     """The run-function; `dequed` is what it borrows."""
-    # Before the library that uses it is imported: a worker may have served another GPU a moment ago.
+    # Set it before the library that uses it is imported: the worker's last job may have had another GPU.
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dequed)
     if job["x"] == 3:
-        raise MemoryError("this one needs too much memory")  # its GPU is free again all the same
+        raise MemoryError("this one needs too much memory")  # its GPU is returned nevertheless
     time.sleep(0.05)  # stands for the training
     return {"objective": job["x"], "metadata": {"visible": os.environ["CUDA_VISIBLE_DEVICES"]}}
 

@@ -2,8 +2,8 @@
 
     mpirun -n 4 python -m evalpool.mpi examples/mpi_search.py
 
-Only the root runs this file, so it has no guard. Each rank's jobs run in a child process: one that crashes costs only
-itself. Started by `python examples/mpi_search.py`, it has one rank, and says what to type instead.
+Only the root runs this file, so it needs no condition on the rank. Each rank's jobs run in a child process, so that a
+crash affects only one job. Started by `python examples/mpi_search.py`, it has one rank, and says what to type instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evalpool import Job, MPICommEvaluator, RunningJob
 
 
 def simulate(job: RunningJob) -> float:
-    """Stands for a solver that now and then takes its process down."""
+    """Imitates a solver that sometimes ends its process."""
     if random.Random(job.seed).random() < 0.05:
         os._exit(1)
     x, y = float(job["x"]), float(job["y"])

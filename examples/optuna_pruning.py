@@ -1,7 +1,7 @@
 """Optuna proposes and prunes, evalpool evaluates: one run-function, in processes and in simulated time.
 
-The run-function records its accuracy after each epoch and asks whether to go on. It knows nothing of Optuna, so the
-same one runs in worker processes, and in simulated time, where a search of hours is over at once.
+The run-function records its accuracy after each epoch and asks whether to stop. It does not use Optuna, so the
+same function runs in worker processes, and in simulated time, where a search of hours takes no time.
 
     python examples/optuna_pruning.py
 
@@ -20,11 +20,11 @@ EPOCHS = 20
 
 
 def train(job: RunningJob) -> dict[str, Any]:
-    """The run-function; stands for a training of one minute an epoch and layer."""
+    """The run-function; imitates a training of one minute per epoch and layer."""
     limit = math.exp(-(math.log10(job["rate"] / 0.01) ** 2)) * (0.8 + 0.05 * job["layers"])
     for epoch in range(1, EPOCHS + 1):
         job.record(epoch, limit * (1 - 0.7**epoch))
-        if job.stopped():  # Optuna's pruner says so; or a cancel, or a time limit
+        if job.stopped():  # because of Optuna's pruner, a cancel, or a time limit
             break
     return {"objective": job.objective, "runtime": 60.0 * epoch * job["layers"], "metadata": {"epochs": epoch}}
 

@@ -1,7 +1,7 @@
 """One run-function, four ways to search: random in a ConfigSpace, scikit-optimize, nevergrad, and your own.
 
-Optimisers of other packages ask and tell in their own words, and minimise. An adapter translates; each runs on any
-backend. Failures are told as the worst loss so far, so that a search leaves where nothing works.
+Optimisers of other packages ask and tell in a form of their own, and minimise. An adapter translates; each runs on any
+backend. Failures are told as the worst loss so far, so that a search leaves regions where nothing works.
 
     python examples/other_optimizers.py
 
@@ -29,7 +29,7 @@ def run(job: RunningJob) -> float:
 
 
 def in_a_config_space() -> RandomSearch:
-    """Conditions and forbidden combinations of the space hold."""
+    """Conditions and forbidden combinations of the space are respected."""
     space = ConfigSpace.ConfigurationSpace({"x": (0.0, 1.0), "layers": (1, 8), "kind": ["good", "fine", "broken"]})
     space.add(ConfigSpace.ForbiddenEqualsClause(space["kind"], "broken"))
     return RandomSearch(space, seed=0)

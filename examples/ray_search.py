@@ -1,7 +1,7 @@
 """A search on a Ray cluster: workers on its nodes, results in a storage that all of them reach.
 
-Without arguments it starts a small Ray on this machine. On a cluster, run it on any node and say where the head is;
-then each node takes as many workers as it has CPUs, and nodes that join later get some, too.
+Without arguments it starts a small Ray on this machine. On a cluster, run it on any node and give the address of the
+head; then each node gets as many workers as it has CPUs, and so do nodes that join later.
 
     python examples/ray_search.py
     python examples/ray_search.py --address auto
@@ -16,7 +16,7 @@ from evalpool import Job, RandomSearch, RayEvaluator, RunningJob
 
 
 def train(job: RunningJob, table: list[float]) -> dict[str, Any]:
-    """The run-function; `table` went to the cluster once."""
+    """The run-function; `table` was sent to the cluster once."""
     x, y = job["x"], job["y"]
     for epoch in range(1, 6):
         loss = (x - 0.3) ** 2 + (y + 0.2) ** 2 + table[epoch]
@@ -28,7 +28,7 @@ def train(job: RunningJob, table: list[float]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--address", help="of a running cluster; without it, one is started here")
+    parser.add_argument("--address", help="address of a running cluster; without it, one is started here")
     parser.add_argument("--jobs", type=int, default=40)
     options = parser.parse_args()
     here = {"include_dashboard": False, "object_store_memory": 200_000_000, "log_to_driver": False}
@@ -42,7 +42,7 @@ def main() -> None:
         ray_kwargs=None if options.address else here,
         run_function_kwargs={"table": [1 / (n + 1) for n in range(1000)]},
         job_timeout=60,
-        retries={"worker_died": 1, "raised": 0},  # a lost node costs a second attempt, a bug none
+        retries={"worker_died": 1, "raised": 0},  # a job of a lost node is run again, one that raises is not
     ) as evaluator:
         print(f"{evaluator.num_workers} workers")
         best: Job[Any] | None = None

@@ -1,7 +1,7 @@
-"""Kill a search, start it again, and see it go on where it was.
+"""Kill a search, start it again, and see it continue where it was.
 
-The search keeps its results in a file, `resume.db`. It is started as a program of its own and killed in the middle, as
-a machine that fails would do it, and then started a second time: what had finished is there, what was running is
+The search keeps its results in a file, `resume.db`. It is started as a program of its own, killed in the middle, as by
+a failure of the machine, and then started a second time: finished jobs are restored, jobs that were running are
 run again, and in the end there are as many evaluations as were asked for.
 
     python examples/resume.py
@@ -21,14 +21,14 @@ EVALUATIONS = 30
 
 
 def run(job: RunningJob) -> float:
-    """The run-function: something that takes its time."""
+    """The run-function: something that takes time."""
     time.sleep(0.1)
     x, y = float(job["x"]), float(job["y"])
     return -((x - 1) ** 2) - (y + 2) ** 2
 
 
 def search() -> None:
-    """Begin the search, or go on with it: the same program for both."""
+    """Begin the search, or continue it: the program is the same for both."""
     with SQLiteStorage(STORE) as storage:
         settings = {"num_workers": 2, "storage": storage}
         if storage.load_all_search_ids():
@@ -43,7 +43,7 @@ def search() -> None:
 
 
 def finished() -> int:
-    """How many evaluations the file holds; any program may look while the search runs."""
+    """How many finished evaluations the file holds; any program may read it while the search runs."""
     with SQLiteStorage(STORE) as storage:
         known = storage.load_all_search_ids()
         return sum(record.status.name == "DONE" for record in storage.results()) if known else 0
@@ -51,7 +51,7 @@ def finished() -> int:
 
 def main() -> None:
     if os.path.exists(STORE):
-        raise SystemExit(f"{STORE} is there already; remove it first.")
+        raise SystemExit(f"{STORE} exists already; remove it first.")
     first = subprocess.Popen([sys.executable, __file__, "search"])
     while finished() < EVALUATIONS // 3:
         time.sleep(0.05)

@@ -1,8 +1,8 @@
 """A shell command as the evaluation: a simulation, a compiled program, or an `mpirun` of one.
 
-The command prints its result on a line that begins with DH-OUTPUT: as JSON or a Python literal. What it prints beside
-that is its own affair; when it fails, the job does, with the end of its standard error. For a program under MPI the
-command would be ["mpirun", "-n", "4", "./simulate", ...], with as many slots as the job was lent.
+The command prints its result on a line that begins with DH-OUTPUT: as JSON or a Python literal. Its other output is
+ignored. If the command fails, the job fails, with the end of the command's standard error. For a program under MPI the
+command would be ["mpirun", "-n", "4", "./simulate", ...], with as many processes as slots were lent to the job.
 
     python examples/shell_command.py
 """

@@ -1,13 +1,13 @@
 """Compare searches with up to 512 workers in seconds: simulated time on a table of real training runs.
 
-The table holds what a neural network reached on scikit-learn's images of digits, and how long it trained, for 360
+The table holds the error of a neural network on scikit-learn's images of digits, and the time of its training, for 360
 configurations at 1, 3, 9 and 27 epochs (digits_table/make.py made it). Three searches look for the smallest error on 1,
-8, 64 and 512 virtual workers, as they would have gone if each training had really been done:
+8, 64 and 512 virtual workers, as if each training had really been done:
 
     random search         27 epochs each
     TPE                   of Optuna; 27 epochs each
-    successive halving    asynchronous: many at one epoch, the best third of them on to 3, then 9, then 27, where each
-                          training continues and pays for the further epochs only
+    successive halving    asynchronous: many at one epoch, the best third of them continue to 3, then 9, then 27; each
+                          training continues and takes time for the further epochs only
 
     python examples/tabular.py            five seeds each, about half a minute
     python examples/tabular.py --quick    one seed, less time each
@@ -38,14 +38,14 @@ NAMES = ("units", "rate", "batch", "penalty")
 
 
 def read_table() -> dict[tuple[float, ...], tuple[float, float]]:
-    """Configuration and epochs -> the share of images that were told wrong, and seconds from scratch."""
+    """Configuration and epochs -> the share of wrongly classified images, and seconds from scratch."""
     with TABLE.open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return {(*(row[name] for name in NAMES), row["epochs"]): (row["error"], row["seconds"]) for row in rows}
 
 
 class Training:
-    """The run-function: looks up what a training gave, and says how long it took."""
+    """The run-function: looks up the result of a training, and how long it took."""
 
     def __init__(self) -> None:
         self.table = read_table()
@@ -64,15 +64,15 @@ class Training:
 
 
 class SuccessiveHalving:
-    """Asynchronous successive halving (L. Li et al., arXiv 1810.05934): what is in the best third of its rung goes on.
+    """Asynchronous successive halving (L. Li et al., arXiv 1810.05934): the best third of each rung continues.
 
-    Its `ask` gives a configuration, its epochs, and a number that identifies it at all of them.
+    Its `ask` returns a configuration, its epochs, and a number that identifies the configuration at all rungs.
     """
 
     def __init__(self, space: dict[str, Any], seed: int) -> None:
         self.fresh = RandomSearch(space, seed)
         self.known: list[dict[str, Any]] = []  # the configurations
-        # By rung, all results, the best first; and those that did not go on yet, as a heap.
+        # For each rung, all results, the best first; and those that did not continue yet, as a heap.
         self.heard: dict[int, list[tuple[float, int]]] = {epochs: [] for epochs in RUNGS}
         self.waiting: dict[int, list[tuple[float, int]]] = {epochs: [] for epochs in RUNGS}
 
@@ -92,7 +92,7 @@ class SuccessiveHalving:
 
 
 def searches(training: Training, seed: int) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """By name, an optimiser and what else `simulate` needs for it."""
+    """Name -> an optimiser, and the further arguments of `simulate` for it."""
     sampler = optuna.samplers.TPESampler(seed=seed)
     return {
         "random search": (RandomSearch(training.space, seed), {}),
@@ -105,7 +105,7 @@ def searches(training: Training, seed: int) -> dict[str, tuple[Any, dict[str, An
 
 
 def main(seeds: int, least: float, trainings: int) -> None:
-    """With time for so many trainings in all, on average, and for at least `least` on each worker."""
+    """Compare the searches, with time for `trainings` average trainings in all, and for `least` on each worker."""
     training = Training()
     figure = Figure(figsize=(10, 7), layout="constrained")
     began, slept, jobs = time.perf_counter(), 0.0, 0
@@ -119,7 +119,7 @@ def main(seeds: int, least: float, trainings: int) -> None:
                 slept, jobs = slept + end, jobs + len(result.trace)
         curves = {}
         for name, results in runs.items():
-            # Before the first result there is a network that guesses one digit of ten.
+            # Before the first result the error is that of guessing one digit of ten.
             ends = [[0.0, *(row["end"] for row in result.completions)] for result in results]
             errors = [[0.9, *(-objective for objective in result.objectives)] for result in results]
             best = sum(min(values) for values in errors) / seeds

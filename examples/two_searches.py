@@ -1,7 +1,7 @@
-"""Two searches on one store, at the same time, and a comparison of their results.
+"""Two searches in one store, at the same time, and a comparison of their results.
 
-Two programs minimise the same function. One looks everywhere; the other looks around the best point that it knows. Each
-is a search of its own in `two_searches.db`; a third program, this one, reads both from there.
+Two programs minimise the same function. One searches everywhere; the other searches around the best point that it
+knows. Each is a search of its own in `two_searches.db`; a third program, this one, reads both from there.
 
     python examples/two_searches.py
 """
@@ -47,7 +47,7 @@ OPTIMIZERS = {"everywhere": RandomSearch(SPACE, seed=0), "near the best": NearTh
 
 
 def search(strategy: str) -> None:
-    """One search; what is said about it is kept beside its results."""
+    """One search; its strategy is stored with its results."""
     with SQLiteStorage(STORE) as storage:
         with Evaluator.create(run, method="thread", method_kwargs={"storage": storage}) as evaluator:
             storage.store_search_value(evaluator.search_id, "strategy", strategy)

@@ -3,31 +3,31 @@
 ::
 
     EvalpoolError
-    ├── BadArgument (ValueError, TypeError)      a wrong value or type at the border
+    ├── BadArgument (ValueError, TypeError)      an argument of a wrong value or type
     │   └── UnknownMethod (KeyError)              no backend or storage of that name
     ├── EvaluatorError
     │   ├── EvaluatorClosed (RuntimeError)        submit after close
     │   └── MaximumJobsSpawnReached (RuntimeError)  the cap on submissions
     ├── JobError                                  on_error="raise": a job failed
-    │   └── SubprocessError                       a shell command of a job failed or said nothing
-    ├── CompatError (RuntimeError)                evalpool.compat: programs of two systems in each other's way
+    │   └── SubprocessError                       a shell command of a job failed or printed no result
+    ├── CompatError (RuntimeError)                evalpool.compat: used in a wrong order, or two systems mixed
     ├── BackendError (RuntimeError)
     │   ├── MissingExtra (ImportError)            an optional package is not installed
-    │   └── WorkerStartError                      workers cannot be brought up
+    │   └── WorkerStartError                      workers cannot be started
     ├── StorageError
     │   ├── UnknownSearch (KeyError, ValueError)
     │   ├── UnknownJob (KeyError)
     │   ├── UnknownValue (KeyError)
     │   ├── NotJSON (TypeError)                   a value that a record cannot hold
     │   ├── NotShareable (TypeError)              a storage that must not leave its process
-    │   ├── StorageUnavailable (OSError)          server gone, disk full, file locked
-    │   ├── CorruptRecord (ValueError)            bytes in a store that are no record of ours
+    │   ├── StorageUnavailable (OSError)          no server, disk full, file locked
+    │   ├── CorruptRecord (ValueError)            bytes in a store that are not a record of evalpool
     │   └── NewerSchema                           written by a later evalpool
     └── SimulationError (RuntimeError)
         ├── MemberLost (InterruptedError)         a caller of a simulated wrapper died or never came
         │   └── WaitedTooLong (TimeoutError)      the call that gave up on it, after max_waiting_time
-        ├── TooManyCallers (ProcessLookupError)   a caller that is no worker of a simulated wrapper
-        ├── WrongMode (NotImplementedError)       a simulated wrapper is used as what it was not made for
+        ├── TooManyCallers (ProcessLookupError)   a caller that is not a worker of a simulated wrapper
+        ├── WrongMode (NotImplementedError)       a simulated wrapper is used in a mode it was not made for
         ├── RunExists (FileExistsError)           the directory of a simulated run is in use
         └── WrongKeys (KeyError)                  fidelities or results with other keys than announced
 
@@ -77,12 +77,12 @@ class EvalpoolError(Exception):
     """The root of all errors of evalpool."""
 
     def __str__(self) -> str:
-        # KeyError shows the repr of its argument; a sentence reads better without quotes.
+        # KeyError shows the repr of its argument; our messages are sentences and need no quotes.
         return str(self.args[0]) if len(self.args) == 1 else super().__str__()
 
 
 class BadArgument(EvalpoolError, ValueError, TypeError):
-    """An argument of a wrong value or type. Both builtins, for callers catch either."""
+    """An argument of a wrong value or type. It inherits from both builtins, because callers catch either."""
 
 
 class UnknownMethod(BadArgument, KeyError):
@@ -132,9 +132,9 @@ class MissingExtra(BackendError, ImportError):
 
     @classmethod
     def of(cls, need: str, extra: str, more: str = "") -> MissingExtra:
-        """The error of who needs something that an extra brings: ``of("A plot needs matplotlib", "plot")``.
+        """The error for a missing extra: ``MissingExtra.of("A plot needs matplotlib", "plot")``.
 
-        evalpool is on no index of packages. pip adds an extra to an evalpool that is installed without looking for one.
+        evalpool is on no package index. pip can add an extra to an installed evalpool without looking there for it.
         """
         return cls(
             f'{need}: pip install "evalpool[{extra}]" where evalpool is installed, '
@@ -150,7 +150,7 @@ class StorageError(EvalpoolError):
     """A storage cannot do what was asked."""
 
     def __str__(self) -> str:
-        # It tells what is in a store, which anybody may have written, and ends on somebody's terminal.
+        # The message may have text of a store, which anybody may have written, and may be shown on a terminal.
         return printable(super().__str__(), LONGEST_MESSAGE)
 
 
@@ -175,11 +175,11 @@ class NotShareable(StorageError, TypeError):
 
 
 class StorageUnavailable(StorageError, OSError):
-    """The file, disk or server behind a storage does not answer."""
+    """The file, disk or server of a storage does not answer."""
 
 
 class CorruptRecord(StorageError, ValueError):
-    """A store holds bytes that are no record of evalpool; the message has their position."""
+    """A store holds bytes that are not a record of evalpool; the message has their position."""
 
 
 class NewerSchema(StorageError):
@@ -187,7 +187,7 @@ class NewerSchema(StorageError):
 
 
 class SimulationError(EvalpoolError, RuntimeError):
-    """Simulated time cannot go on."""
+    """Simulated time cannot continue."""
 
 
 class MemberLost(SimulationError, InterruptedError):
@@ -195,23 +195,23 @@ class MemberLost(SimulationError, InterruptedError):
 
 
 class WaitedTooLong(MemberLost, TimeoutError):
-    """A call of a simulated objective waited for `max_waiting_time`, and gave up on the run; the message says for whom.
+    """A call of a simulated objective waited for `max_waiting_time` and ended the run; the message says for whom.
 
-    The callers that were not waiting then get the `MemberLost` that it is.
+    The callers that were not waiting get `MemberLost` at their next call.
     """
 
 
 class TooManyCallers(SimulationError, ProcessLookupError):
-    """Who calls a simulated objective is none of its `n_workers` workers, or a worker that another one is already."""
+    """A caller of a simulated objective is not one of its `n_workers` workers, or has the place of another caller."""
 
 
 class WrongMode(SimulationError, NotImplementedError):
-    """A simulated wrapper was called that asks and tells, or is to simulate and was made to be called."""
+    """A simulated wrapper that was made to simulate was called, or one that was made to be called is to simulate."""
 
 
 class RunExists(SimulationError, FileExistsError):
-    """The directory of a simulated run is there already; the message says which."""
+    """The directory of a simulated run exists already; the message names it."""
 
 
 class WrongKeys(SimulationError, KeyError):
-    """Fidelities or results of a simulated objective have other keys than was announced; shows both."""
+    """Fidelities or results of a simulated objective have other keys than announced; the message shows both."""

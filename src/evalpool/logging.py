@@ -1,8 +1,8 @@
-"""What evalpool and run-functions log: at which level, and for which job.
+"""The log of evalpool and of run-functions: its level, and the job of each record.
 
-evalpool logs as any library does, below the logger ``"evalpool"`` of the standard library's `logging`, and shows
-nothing unless the program or `set_level` sets up a handler. What a run-function logs, under whatever name,
-carries its job's id, in this process and in the workers of the process backend::
+evalpool logs below the logger ``"evalpool"`` of the standard library's `logging`, and shows
+nothing unless the program or `set_level` sets up a handler. What a run-function logs, to any logger,
+has its job's id, in this process and in the workers of the process backend::
 
     evalpool.logging.set_level("INFO")     # 12:03:44 INFO train [job 0.7]: epoch 3
 """
@@ -25,9 +25,9 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class JobIdFilter(logging.Filter):
-    """Adds to each record `job_id`, as ``"0.7"`` or "", and `in_job`, as ``" [job 0.7]"`` or "". Lets all pass.
+    """Adds `job_id`, ``"0.7"`` or "", and `in_job`, ``" [job 0.7]"`` or "", to each record. Filters no record out.
 
-    For a handler of one's own: ``handler.addFilter(JobIdFilter())``; its format may then hold ``%(job_id)s``.
+    For a handler of your own: ``handler.addFilter(JobIdFilter())``; its format may then contain ``%(job_id)s``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -43,13 +43,13 @@ _handler: logging.Handler | None = None
 
 
 def set_level(level: int | str) -> None:
-    """Show on stderr what is logged at `level` or above, by evalpool, the run-functions and everybody else.
+    """Show on stderr what is logged at `level` or above, by evalpool, the run-functions and all other code.
 
-    May be called again with another level. Where the program has set up handlers of its own, these stay, and get the
-    job's id by `JobIdFilter`.
+    It may be called again with another level. If the program has set up handlers of its own, these stay, and get a
+    `JobIdFilter`.
 
     Raises:
-        BadArgument: no level of `logging`.
+        BadArgument: `level` is not a level of `logging`.
     """
     global _handler
     if isinstance(level, str) and level.upper() in _LEVELS:

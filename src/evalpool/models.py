@@ -1,4 +1,4 @@
-"""The validated models at evalpool's borders: what users set and what storages keep."""
+"""The validated models of what users set and what storages keep."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class JobRecord(BaseModel):
-    """Everything that is kept about one job; JSON all through.
+    """Everything that is kept about one job, as JSON values.
 
     Timestamps are seconds since the start of the search, on one clock.
     """
@@ -36,11 +36,11 @@ class JobRecord(BaseModel):
     status: JobStatus = JobStatus.READY
     configuration: dict[str, Any] = Field(default_factory=dict)
     kwargs: dict[str, Any] = Field(default_factory=dict)
-    options: JobOptions = Field(default=NO_OPTIONS, description="what it was given beside its configuration")
+    options: JobOptions = Field(default=NO_OPTIONS, description="priority, time limit and tags")
     objective: Any = None
     output: Any = None
     error: str | None = None
-    stopped_early: bool = Field(default=False, description="ended on a stopper's advice: the objective is partial")
+    stopped_early: bool = Field(default=False, description="a stopper ended it: the objective is partial")
     kind: FailureKind | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     recorded: list[tuple[float, Any]] = Field(default_factory=list, description="(budget, objective)")
@@ -54,11 +54,11 @@ class JobRecord(BaseModel):
     host: str | None = None
     pid: int | None = None
     owner: str | None = Field(default=None, description="the client that submitted it")
-    lost: int = Field(default=0, ge=0, description="attempts that had begun when their evaluator was gone")
+    lost: int = Field(default=0, ge=0, description="attempts that were lost because their evaluator died")
 
 
 class Retries(BaseModel):
-    """How often a job is run again, by what went wrong.
+    """How often a job is run again, for each kind of failure.
 
     ``retries=n`` of an evaluator is short for ``Retries(worker_died=n, raised=n)``. A worker's death is
     mostly the infrastructure's fault (preemption, memory), an exception mostly the run-function's.
@@ -71,7 +71,7 @@ class Retries(BaseModel):
     timeout: int = Field(default=0, ge=0)
 
     def allowed(self) -> dict[FailureKind, int]:
-        """How many failures of a kind a job may have and still be run again; none of a kind that is not there."""
+        """Kind of failure -> how often a job is run again after it; kinds that are missing are not retried."""
         return {
             FailureKind.WORKER_DIED: self.worker_died,
             FailureKind.RAISED: self.raised,

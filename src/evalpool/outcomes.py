@@ -1,7 +1,7 @@
-"""What can become of a job: its status, its kind of failure, its outcome.
+"""The status of a job, its kind of failure, and its outcome.
 
 These three travel between workers and the evaluator for every job, so they are plain and light:
-this module imports little but the standard library, and a worker that starts pays nothing for it.
+this module imports little besides the standard library, so that it does not slow down the start of a worker.
 The validated form of the same facts, for records that are kept, is `evalpool.models.JobRecord`.
 """
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class JobStatus(enum.Enum):
-    """Where a job stands. The allowed moves are `TRANSITIONS`."""
+    """The status of a job. The allowed changes are `TRANSITIONS`."""
 
     READY = "READY"
     RUNNING = "RUNNING"
@@ -42,16 +42,16 @@ class JobStatus(enum.Enum):
 
 
 TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
-    # READY -> DONE or FAILED without RUNNING: the evaluator first hears of a short job by its outcome,
+    # READY -> DONE or FAILED without RUNNING: the first report of a short job is its outcome,
     # and a job that cannot be sent to a worker fails before it runs.
     JobStatus.READY: frozenset(
         {JobStatus.RUNNING, JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED}
     ),
-    # RUNNING -> READY is a retry, or a job whose owner is gone.
+    # RUNNING -> READY is a retry, or a job whose owner has died.
     JobStatus.RUNNING: frozenset(
         {JobStatus.READY, JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLING, JobStatus.CANCELLED}
     ),
-    # A job that was asked to stop may still end in its own way before it notices.
+    # A job that was asked to stop may still end by itself before it notices.
     JobStatus.CANCELLING: frozenset({JobStatus.CANCELLED, JobStatus.DONE, JobStatus.FAILED}),
     JobStatus.DONE: frozenset(),
     JobStatus.FAILED: frozenset(),
@@ -64,10 +64,10 @@ FINAL = frozenset(status for status, following in TRANSITIONS.items() if not fol
 
 
 class FailureKind(enum.Enum):
-    """Why a job has no objective. Code asks this, never the text of the objective.
+    """Why a job has no objective. Programs should test this, never the text of the objective.
 
-    A text that is no kind here makes one that is in no list and has that text as its value: a store may hold outcomes
-    that a later version, or another program, has written, and they are as good as any.
+    A text that is not a kind of this version makes a new kind with that text as its value, which is not listed here: a
+    store may hold outcomes that a later version, or another program, has written.
 
     >>> FailureKind("timeout") is FailureKind.TIMEOUT, FailureKind("preempted").value
     (True, 'preempted')
@@ -91,7 +91,7 @@ class FailureKind(enum.Enum):
         kind._name_ = kind._value_ = value
         return kind
 
-    # Of an unknown kind there may be many objects, and none is kept: what strangers write must not fill the memory.
+    # There may be many objects of an unknown kind. None is kept, so that a store of others cannot fill the memory.
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, FailureKind) and self._value_ == other._value_)
 
@@ -107,19 +107,19 @@ class Worker(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came back from one attempt at a job.
+    """The result of one attempt at a job.
 
     Attributes:
         status: DONE, FAILED or CANCELLED.
         objective: a number, a tuple of numbers or a text that begins with ``F``; for general tasks the
             value itself, or such a text.
         output: the dictionary that the run-function returned, if it returned one; else None.
-        metadata: what the run-function said beside its objective, or None.
+        metadata: the run-function's own metadata, or None.
         error: a traceback or a reason as text, or None.
         kind: why there is no objective, or None.
         start, end: of the run-function's execution; seconds on the evaluator's clock.
         worker: where it executed; None if it never did.
-        stopped_early: did it end on a stopper's advice, with a partial objective? None: there is no stopper.
+        stopped_early: whether a stopper ended it, with a partial objective; None if there is no stopper.
     """
 
     status: JobStatus
@@ -148,7 +148,7 @@ class Failure(str):
 
 
 class WorkerFailure(Exception):
-    """Raised where a job was passed on to another process: carries the outcome it had there."""
+    """Raised if a job that was passed on to another process failed there; carries that outcome."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.error or str(outcome.objective))
@@ -174,7 +174,7 @@ def failed(
 
 
 LONGEST_ERROR = 100_000
-"""Characters of an error's text that are looked at: a traceback has some thousands."""
+"""The most characters of an error's text that are examined: a traceback has some thousands."""
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINED = re.compile(
     "\n(?:The above exception was the direct cause of the following exception"
@@ -183,9 +183,9 @@ _CHAINED = re.compile(
 
 
 def last_line(error: str | None) -> str:
-    """An error in one line: of a traceback the exception with all of its message, else the whole text.
+    """An error in one line: the exception of a traceback with its whole message, or else the whole text.
 
-    What is too long is cut in its middle: the end of a worker's or a command's standard error says most.
+    A text that is too long is cut in the middle: the end of a worker's or a command's standard error is most useful.
     """
     text = error or ""
     if len(text) > LONGEST_ERROR:
@@ -197,10 +197,10 @@ def last_line(error: str | None) -> str:
 
 
 def _message_of(error: str) -> str:
-    """What stands below the last frame of a traceback: a message and notes may have several lines."""
+    """The text below the last frame of a traceback: a message and notes may have several lines."""
     first, *below = _CHAINED.split(error)[-1].strip("\n").splitlines() or [""]
     if first == f"  + Exception Group {_TRACEBACK}":
-        # Of a group its own message; those of its members stand behind lines of dashes.
+        # The message of the group itself; those of its members come after lines of dashes.
         below = [line[4:] for line in itertools.takewhile(lambda line: line.startswith("  | "), below)]
     elif first != _TRACEBACK:
         return error
@@ -211,7 +211,7 @@ def _message_of(error: str) -> str:
 def place_of(error: str | None) -> str:
     """Where a traceback's exception was raised, as ``train.py:12 in run``; empty if the text is no traceback.
 
-    Frames of evalpool itself, such as that of ``job["typo"]``, are no place to look at, unless there are no others.
+    Frames of evalpool itself, such as that of ``job["typo"]``, are ignored, unless there are no others.
     """
     found = None
     for line in (error or "")[-LONGEST_ERROR:].splitlines():

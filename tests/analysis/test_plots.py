@@ -332,7 +332,7 @@ class TestAll:
             plot(3)
         with pytest.raises(BadArgument, match="source is of type list"):
             plot([3])
-        with pytest.raises(BadArgument, match="No file"):
+        with pytest.raises(BadArgument, match="no file"):
             plot(tmp_path / "no.csv")
 
 

@@ -70,7 +70,7 @@ def test_the_demo_keeps_what_is_there_when_interrupted(tmp_path: Path) -> None:
             if demo.poll() is None:
                 os.killpg(demo.pid, signal.SIGKILL)
     assert demo.returncode == 0, err
-    assert "Interrupted: what was evaluated so far is kept." in out
+    assert "Interrupted: the results so far are kept." in out
     found = re.search(r"Best of (\d+) evaluations", out)
     assert found is not None
     rows = table(path)

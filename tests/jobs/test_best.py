@@ -99,7 +99,7 @@ def test_a_wrong_number_is_refused(n: Any) -> None:
 
 
 def test_what_is_no_job_is_refused() -> None:
-    with pytest.raises(BadArgument, match="no job"):
+    with pytest.raises(BadArgument, match="not a job"):
         best([{"objective": 1}])
     with pytest.raises(BadArgument, match="gather"):
         best(3)  # type: ignore[arg-type]

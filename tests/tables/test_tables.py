@@ -406,7 +406,7 @@ def test_a_full_disk_costs_no_row_and_leaves_the_file_whole(tmp_path: Path, smal
     [
         ("/no/such/directory/t.csv", "make it first"),
         ("/tmp", "is a directory"),
-        ("/dev/null", "no regular file"),
+        ("/dev/null", "not a regular file"),
         (3, "of type int"),
     ],
 )
@@ -419,5 +419,5 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BadArgument, match="no column job_id"):
         read_table(tmp_path / "x.csv")
-    with pytest.raises(BadArgument, match="No file"):
+    with pytest.raises(BadArgument, match="no file"):
         read_table(tmp_path / "y.csv")

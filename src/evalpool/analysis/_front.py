@@ -1,4 +1,4 @@
-"""Several objectives: what no other evaluation dominates, and how the dominated volume grew."""
+"""Plots for several objectives: the evaluations that no other dominates, and the growth of the dominated volume."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def plot_pareto_front(
 ) -> Axes:
     """Draw two of the objectives against each other, and mark the evaluations that no other dominates.
 
-    With two objectives a line bounds what is dominated. With more, the marked ones are those that no other
-    dominates in all of them.
+    With two objectives a line bounds the dominated region. With more, the marked ones are those that no other
+    dominates in all objectives.
 
     Args:
-        source: as that of `plot_objective_over_time`.
+        source: as for `plot_objective_over_time`.
         ax: where to draw; None for a new figure.
-        objectives: which two, across and up.
-        minimize: as that of `plot_objective_over_time`.
+        objectives: the numbers of the two objectives, the horizontal one first.
+        minimize: as for `plot_objective_over_time`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        BadArgument: `source` is none, or its search has no such objectives.
+        BadArgument: `source` is of a wrong kind, or its search has no such objectives.
     """
     evaluations = Evaluations.of(source, minimize=minimize)
     across, up = objectives
@@ -58,8 +58,8 @@ def plot_pareto_front(
     )  # fmt: skip
     front = best[np.argsort(best[:, across])] if len(best) else best
     if len(names) == 2 and len(front):
-        # Each point rules what is left of and below it, so the bound falls at a point, after the level before it.
-        # Where smaller is better it is right of and above it, and the bound goes on at its own level.
+        # A point dominates the region to its left and below it, so the bound falls at each point. If smaller is better,
+        # the region is to its right and above it, and the bound continues at the point's own level.
         where: Literal["pre", "post"] = "post" if evaluations.minimize else "pre"
         ax.step(front[:, across], front[:, up], where=where, color=COLOURS[1], linewidth=1.5, zorder=3)
     if len(front):
@@ -87,20 +87,20 @@ def plot_hypervolume_over_time(
     reference: Sequence[float] | None = None,
     minimize: bool | None = None,
 ) -> Axes:
-    """Draw the hypervolume of what had been found by each moment, and the failures at the bottom.
+    """Draw the hypervolume of the results found until each moment, and the failures at the bottom.
 
-    Costs a hypervolume for each evaluation that enters the front: much with more than three objectives.
+    Computes a hypervolume for each evaluation that enters the front: this is slow with more than three objectives.
 
     Args:
-        source: as that of `plot_objective_over_time`.
+        source: as for `plot_objective_over_time`.
         ax: where to draw; None for a new figure.
-        reference: one number per objective, below which nothing counts; None for the worst that was found. Give the
+        reference: one number per objective, below which nothing counts; None for the worst values found. Give the
             same one to compare searches.
-        minimize: as that of `plot_objective_over_time`; then nothing above `reference` counts.
+        minimize: as for `plot_objective_over_time`; if it is True, nothing above `reference` counts.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        BadArgument: `source` is none, its search has one objective, or `reference` is of another number.
+        BadArgument: `source` is of a wrong kind, its search has one objective, or `reference` has a wrong length.
     """
     evaluations = Evaluations.of(source, timed=True, minimize=minimize)
     sign = -1.0 if evaluations.minimize else 1.0
@@ -142,16 +142,16 @@ def plot_hypervolume_over_time(
 
 def _several(evaluations: Evaluations, needed: int) -> list[str]:
     names = evaluations.objectives
-    # A search of which nothing but failures is known has one column of texts: it is drawn as empty.
+    # A search with nothing but failures has one column of texts: it is drawn as empty.
     if len(names) < needed and any(map(evaluations.succeeded, evaluations.rows)):
         raise BadArgument(
-            f"the search has {len(names)} objectives ({', '.join(names)}) and this needs {needed}; "
+            f"the search has {len(names)} objectives ({', '.join(names)}) and this plot needs {needed}; "
             "plot_objective_over_time shows one objective."
         )
     return names if len(names) >= needed else []
 
 
 def _points(evaluations: Evaluations, rows: list[Row], at_least: int) -> Array:
-    """A row per evaluation and a column per objective; as many of these as are drawn, where there are no rows."""
+    """Float array (n evaluations, n objectives); without rows it has at least `at_least` columns."""
     names = evaluations.objectives
     return np.array([[row[name] for name in names] for row in rows], dtype=float).reshape(-1, max(len(names), at_least))

@@ -16,22 +16,24 @@ if TYPE_CHECKING:
 __all__ = ["plot_objective_over_evaluations", "plot_objective_over_time"]
 
 GAP = 0.16
-"""Between the panels of several objectives, of the height of all; less where they are many."""
+"""The gap between the panels of several objectives, as a share of the whole height; less if they are many."""
 MOST_PANELS = 12
-"""Objectives that are drawn."""
+"""The most objectives that are drawn."""
 
 
 def plot_objective_over_time(source: Source, ax: Axes | None = None, *, minimize: bool | None = None) -> Axes:
     """Draw each evaluation when it ended, the best so far as a line, and the failures at the bottom.
 
-    What a stopper ended early is a hollow point, and never the best. Several objectives have a panel each, one above
-    the other (`child_axes` of what is returned, which holds the common axis of times). Cancelled jobs are left out.
+    A job that a stopper ended early is a hollow point, and never the best. Several objectives have a panel each, one
+    above the other: they are `child_axes` of the returned axes, which have the common axis of times. Cancelled jobs are
+    left out.
 
     Args:
         source: a storage (its latest search; give ``storage.results(search_id)`` for another), an evaluator, jobs,
             records, what `simulate` returned, or the path of a CSV file written by evalpool.
         ax: where to draw; None for a new figure.
-        minimize: are smaller objectives better? None: as the storage or the evaluator says of its search, else no.
+        minimize: whether smaller objectives are better; None: as recorded for the search of a storage or an evaluator,
+            else False.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -44,9 +46,10 @@ def plot_objective_over_time(source: Source, ax: Axes | None = None, *, minimize
 
 
 def plot_objective_over_evaluations(source: Source, ax: Axes | None = None, *, minimize: bool | None = None) -> Axes:
-    """As `plot_objective_over_time`, over how many evaluations had ended: searches on other machines compare.
+    """Draw the same as `plot_objective_over_time` over the number of evaluations that had ended.
 
-    Failures count as evaluations. A table without times is taken in the order of its rows.
+    So searches on different machines can be compared. Failures count as evaluations. A table without times is taken in
+    the order of its rows.
     """
     evaluations = Evaluations.of(source, minimize=minimize)
     numbers = [float(number) for number in range(1, len(evaluations.rows) + 1)]
@@ -100,7 +103,7 @@ def _panel(ax: Axes, evaluations: Evaluations, places: list[float], name: str, c
     failures = [place for place, row in zip(places, rows, strict=True) if not is_number(row.get(name))]
     ax.margins(y=0.12)
     if failures:
-        # At the bottom whatever the objectives' scale is: in fractions of the axes' height.
+        # At the bottom for any scale of the objectives: the height is a fraction of the axes.
         ax.plot(
             failures,
             [0.03] * len(failures),

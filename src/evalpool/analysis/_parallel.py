@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["plot_parallel_coordinates"]
 
 COLOURS = "viridis_r"
-"""Dark is good: yellow lines in front would be hard to see on white."""
+"""The best lines are dark: yellow lines in front would be hard to see on white."""
 UNSET = -0.1
-"""The height of what a row says nothing about: an inactive hyperparameter, the objective of a failure."""
+"""The height of a missing value: an inactive hyperparameter, or the objective of a failure."""
 LOGARITHMIC = 50.0
 """How many times its smallest value the largest must be for a logarithmic scale."""
 MAX_CHOICES = 8
-"""Of more texts than these only some are written beside their axis."""
+"""If an axis has more texts than this, only some of them are written beside it."""
 
 
 class _Axis(NamedTuple):
@@ -49,21 +49,21 @@ def plot_parallel_coordinates(
     objective: int = 0,
     minimize: bool | None = None,
 ) -> Axes:
-    """Draw a line per evaluation across its hyperparameters to its objective; the best dark and in front.
+    """Draw a line per evaluation across its hyperparameters to its objective; the best are dark and in front.
 
-    Hyperparameters that span orders of magnitude have a logarithmic scale. What an evaluation does not have runs along
-    the bottom: an inactive hyperparameter, and the objective of a failure.
+    Hyperparameters that span orders of magnitude have a logarithmic scale. A line runs along the bottom where its
+    evaluation has no value: at an inactive hyperparameter, and at the objective of a failure.
 
     Args:
-        source: as that of `plot_objective_over_time`.
+        source: as for `plot_objective_over_time`.
         ax: where to draw; None for a new figure.
         parameters: which hyperparameters, from left to right; None for all that take more than one value, by name.
-        objective: of several, which.
-        minimize: as that of `plot_objective_over_time`.
+        objective: the number of the objective, if there are several.
+        minimize: as for `plot_objective_over_time`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        BadArgument: `source` is none, or it has no such parameter or objective.
+        BadArgument: `source` is of a wrong kind, or it has no such parameter or objective.
     """
     evaluations = Evaluations.of(source, minimize=minimize)
     rows = evaluations.rows
@@ -77,7 +77,7 @@ def plot_parallel_coordinates(
     chosen = list(parameters) if parameters is not None else [name for name in known if _varies(rows, f"p:{name}")]
     axes = [_axis(name, [row[f"p:{name}"] for row in rows if row.get(f"p:{name}") is not None]) for name in chosen]
     values = [row[column] for row in rows if is_number(row.get(column))]
-    # Those that were stopped early have a height as all others, and are drawn thin: their objective is a partial one.
+    # Evaluations that were stopped early are drawn thin, because their objective is a partial one.
     axes.append(_number_axis(column, values, log=False))
     ax = new_axes(ax, (max(6.0, 1.4 * len(axes) + 1.5), 4.5))
     _draw_lines(ax, rows, axes, [*(f"p:{name}" for name in chosen), column], evaluations.minimize)
@@ -114,7 +114,7 @@ def _draw_lines(ax: Axes, rows: list[Row], axes: list[_Axis], names: list[str], 
             done.append((heights[-1], [*line, (len(line), heights[-1])]))
     done.sort(key=lambda one: one[0], reverse=minimize)  # the best are drawn last, in front
     colours = colormaps[_colours(minimize)]([height for height, _ in done])
-    # Few lines are all strong; of many only the best ones, by rank, for objectives may crowd at one end.
+    # A few lines are all strong; of many, only the best by rank are, because objectives may crowd at one end.
     few = min(1.0, 40 / max(len(done), 1))
     strengths = [0.15 + 0.75 * max(few, (rank / len(done)) ** 6) for rank in range(1, len(done) + 1)]
     if done:
@@ -161,7 +161,7 @@ def _colours(minimize: bool) -> str:
 
 
 def _draw_scale(ax: Axes, label: str, values: list[float], colours: str) -> None:
-    """The colours' meaning, beside the last axis."""
+    """Draw the scale of the colours beside the last axis."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -183,9 +183,9 @@ def _axis(title: str, values: list[Any]) -> _Axis:
 
 
 def _bunches(values: list[float]) -> bool:
-    """Would they crowd on a linear scale more than on a logarithmic one? By where their median would stand.
+    """Whether the values crowd on a linear scale more than on a logarithmic one, judged by the place of their median.
 
-    The extremes alone do not tell: of many numbers drawn evenly from 0 to 1 the smallest is very small, too.
+    The extremes are not enough: the smallest of many uniform numbers between 0 and 1 is very small, too.
     """
     low, middle, high = min(values), statistics.median(values), max(values)
     linear = (middle - low) / (high - low)
@@ -221,7 +221,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _round_numbers(low: float, high: float, whole: bool) -> list[float]:
-    """A few numbers of one, two or five between the two."""
+    """A few round numbers between the two: multiples of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return []
     rough = (high - low) / 6

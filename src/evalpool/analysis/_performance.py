@@ -1,7 +1,7 @@
 """The best value so far over time, for several runs of one search on a common grid of times.
 
-Runs with different seeds complete evaluations at different times. On a grid, each run has one value per moment, that
-of its best completion at or before it, and runs can be averaged and compared.
+Runs with different seeds complete evaluations at different times. On a grid, each run has one value per time, that
+of its best completion until then, so that runs can be averaged and compared.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class PerformanceOverTime:
 
     Attributes:
         time: float array (n_points,), seconds, increasing.
-        best: float array (n_runs, n_points): each run's best value of what ended at or before each time; NaN before
-            its first completion.
-        log: are the times equally spaced in their logarithm?
+        best: float array (n_runs, n_points): each run's best value among the evaluations that ended at or before each
+            time; NaN before its first completion.
+        log: whether the times are equally spaced in their logarithm.
     """
 
     time: Floats
@@ -48,12 +48,12 @@ class PerformanceOverTime:
 
     @property
     def num_runs(self) -> Floats:
-        """How many runs have a value, per time."""
+        """How many runs have a value, per time: float array (n_points,)."""
         return np.asarray(np.sum(~np.isnan(self.best), axis=0), dtype=float)
 
     @property
     def num_empty(self) -> int:
-        """How many runs have no value at any time; mean, error and quantiles are without them."""
+        """How many runs have no value at any time; mean, error and quantiles leave them out."""
         return len(self.best) - len(self._runs)
 
     @property
@@ -63,9 +63,9 @@ class PerformanceOverTime:
         return runs
 
     def _where_all_have(self, curve: Callable[[Floats], Floats]) -> Floats:
-        """`curve` of the runs, per time, from when on each has a value; NaN before.
+        """`curve` of the runs, at each time at which all have a value; NaN before.
 
-        Over those that have one already a mean would get worse whenever a worse run has its first value.
+        A mean over the runs that already have a value would get worse whenever a worse run has its first one.
         """
         runs = self._runs
         found = np.full(self.time.shape, np.nan)
@@ -75,18 +75,18 @@ class PerformanceOverTime:
 
     @property
     def mean(self) -> Floats:
-        """Over the runs, per time; NaN until each has a value, so it never gets worse."""
+        """The mean over the runs, per time: float array (n_points,); NaN until each run has a value."""
         return self._where_all_have(lambda runs: np.asarray(np.mean(runs, axis=0), dtype=float))
 
     @property
     def standard_error(self) -> Floats:
-        """Of the mean, per time, from the sample's variance; NaN where the mean is, and of fewer than two runs."""
+        """The standard error of the mean, per time: float array (n_points,); NaN like the mean, and with one run."""
         if len(self._runs) < 2:
             return np.full(self.time.shape, np.nan)
         return self._where_all_have(lambda runs: np.std(runs, axis=0, ddof=1) / np.sqrt(len(runs)))
 
     def quantile(self, q: float) -> Floats:
-        """Over the runs, per time; 0.5 is the median. NaN until each has a value."""
+        """A quantile over the runs, per time; 0.5 is the median. NaN until each run has a value."""
         return self._where_all_have(lambda runs: np.asarray(np.quantile(runs, q, axis=0), dtype=float))
 
 
@@ -111,19 +111,20 @@ def performance_over_time(
     [nan, 6.5, 4.5, 4.5]
 
     Args:
-        cumtimes: per run, the times at which evaluations ended, in any order; seconds. One run may be given bare. Runs
-            may have different numbers of evaluations.
-        values: per run, what the evaluations gave, in the same order. A failure, a text, None or NaN, is never best.
+        cumtimes: per run, the times at which evaluations ended, in any order; seconds. A single run need not be in a
+            list. Runs may have different numbers of evaluations.
+        values: per run, the results of the evaluations, in the same order. A failure (a text, None or NaN) is never the
+            best.
         grid: ``"linear"`` or ``"log"``: how the times are spaced.
         n_points: how many times.
-        minimize: are smaller values better?
-        start, end: of the grid; None for the first time at which any run has a value, and the last end of all.
+        minimize: whether smaller values are better.
+        start, end: the ends of the grid; None for the first time at which any run has a value, and the last end of all.
 
     Returns:
         the curves, with mean, standard error and quantiles.
 
     Raises:
-        BadArgument: lengths differ, times are no times, nothing succeeded, or the grid is none.
+        BadArgument: lengths differ, times are invalid, nothing succeeded, or the grid is unknown or impossible.
     """
     if grid not in GRIDS:
         raise BadArgument(f"grid is {grid!r}; give one of {', '.join(map(repr, GRIDS))}.")
@@ -149,7 +150,7 @@ def performance_over_time(
 
 
 def _runs(cumtimes: Any, values: Any, minimize: bool) -> list[tuple[Floats, Floats]]:
-    """Per run, its ends in order and the best value from each on."""
+    """For each run, its ends in order, and the best value from each end on."""
     if len(cumtimes) and np.ndim(cumtimes[0]) == 0:
         cumtimes, values = [cumtimes], [values]
     if len(cumtimes) != len(values) or not len(cumtimes):
@@ -160,7 +161,7 @@ def _runs(cumtimes: Any, values: Any, minimize: bool) -> list[tuple[Floats, Floa
             raise BadArgument(f"Run {number} has {len(times)} cumtimes and {len(given)} values; give both of each.")
         ends = np.asarray(times, dtype=float)
         if not np.all(np.isfinite(ends)) or np.any(ends < 0):
-            raise BadArgument(f"Run {number} has cumtimes that are no times: {times!r}; give seconds of 0 or more.")
+            raise BadArgument(f"Run {number} has cumtimes that are not times: {times!r}; give seconds of 0 or more.")
         order = np.argsort(ends, kind="stable")
         numbers = _numbers(given)[order]
         best = np.fmin.accumulate(numbers) if minimize else np.fmax.accumulate(numbers)
@@ -169,14 +170,14 @@ def _runs(cumtimes: Any, values: Any, minimize: bool) -> list[tuple[Floats, Floa
 
 
 def _numbers(values: Iterable[Any]) -> Floats:
-    """What is no number is a failure: NaN."""
+    """The values as a float array; a failure, which is not a number, is NaN."""
     return np.array(
         [float(value) if not isinstance(value, (str, type(None))) else np.nan for value in values], dtype=float
     )
 
 
 def _on_grid(time: Floats, ends: Floats, best: Floats) -> Floats:
-    seen = np.searchsorted(ends, time, side="right")  # what ends at a time is seen at that time
+    seen = np.searchsorted(ends, time, side="right")  # a job that ends at a time counts at that time
     curve: Floats = np.concatenate([[np.nan], best])[seen]
     return curve
 
@@ -191,16 +192,17 @@ def performance_of_searches(
     start: float | None = None,
     end: float | None = None,
 ) -> PerformanceOverTime:
-    """As `performance_over_time`, of what was kept of the searches.
+    """Put searches on a common grid of times, like `performance_over_time`.
 
     Args:
-        sources: one a run, each as that of `plot_objective_over_time`; the runs of one storage are
-            ``[storage.results(search_id) for search_id in storage.load_all_search_ids()]``. One run may be given bare.
-        objective: of several, which.
-        minimize: are smaller values better? None: if a storage or an evaluator says so of its search.
+        sources: one per run, each as for `plot_objective_over_time`; the runs of one storage are
+            ``[storage.results(search_id) for search_id in storage.load_all_search_ids()]``. A single run need not be in
+            a list.
+        objective: the number of the objective, if there are several.
+        minimize: whether smaller values are better; None: as recorded for the search of a storage or an evaluator.
 
     Raises:
-        BadArgument: a source is none, has no such objective, or nothing succeeded.
+        BadArgument: a source is of a wrong kind or has no such objective, or nothing succeeded.
     """
     runs: list[Any] = [sources] if is_source(sources) else list(sources)  # type: ignore[arg-type]
     times, values = [], []
@@ -211,8 +213,8 @@ def performance_of_searches(
         if rows and not 0 <= objective < len(names):
             raise BadArgument(f"objective is {objective!r}; run {number} has {', '.join(names) or 'none'}.")
         times.append([ended(row) for row in rows])
-        # A run whose first evaluations failed knows no more columns than one; those are failures of each objective.
-        # What was stopped early has a partial objective, which is no value of the search either.
+        # A row without this column is a failure. A job that was stopped early has a partial objective, which does not
+        # count either.
         values.append([None if is_partial(row) else row.get(names[objective]) for row in rows])
     if len(set(directions)) > 1:
         raise BadArgument("some of the searches are minimised and some are maximised; they have no common curve.")
@@ -229,19 +231,19 @@ def plot_performance_over_time(
 ) -> Axes:
     """Draw the curves of one search, or of several with their names.
 
-    Each begins where all its runs have a value. Runs that never have one are left out, and counted in the legend.
+    Each curve begins where all its runs have a value. Runs without any value are left out, and the legend counts them.
 
     Args:
         curves: from `performance_over_time` or `performance_of_searches`; or the sources of the latter themselves;
             or a dict with a name for each of several.
         ax: where to draw; None for a new figure.
         band: ``"standard_error"``: the mean, and one standard error on each side of it; ``"quantiles"``: the median,
-            and what lies between two quantiles; None: the mean alone.
-        quantiles: the two, for that band.
+            and the region between two quantiles; None: the mean alone.
+        quantiles: the two quantiles for that band.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        BadArgument: `band` is none.
+        BadArgument: `band` is unknown.
     """
     if band is not None and band not in BANDS:
         raise BadArgument(f"band is {band!r}; give one of {', '.join(map(repr, BANDS))}, or None.")

@@ -1,4 +1,4 @@
-"""One reader for everything that holds jobs: rows with the columns of the tables, for all plots alike.
+"""One reader for everything that holds jobs; it makes rows with the columns of the tables, for all plots.
 
 CSV file ──────────────► read_table ─┐
 storage, evaluator ──► results() ──► table_of ──► Rows ──► a plot
@@ -41,11 +41,11 @@ Row: TypeAlias = "dict[str, Any]"
 
 
 def read_rows(source: Source) -> list[Row]:
-    """One dict per job with the columns of the tables; of a storage, or of its URL, those of its latest search.
+    """One dict per job with the columns of the tables; a storage, or its URL, gives those of its latest search.
 
     Raises:
-        BadArgument: `source` is nothing that holds jobs, or a file that cannot be read as a table.
-        UnknownSearch: a storage that holds no search.
+        BadArgument: `source` is not of a kind that holds jobs, or is a file that cannot be read as a table.
+        UnknownSearch: the storage holds no search.
     """
     if _is_url(source):
         with storage_from_url(source) as storage:
@@ -55,7 +55,7 @@ def read_rows(source: Source) -> list[Row]:
             return _drawable(read_table(source))
         except UnicodeDecodeError:
             raise BadArgument(
-                f"{os.fspath(source)!r} is no CSV file; open a storage first, as SQLiteStorage({os.fspath(source)!r})."
+                f"{os.fspath(source)!r} is not a CSV file; open a storage first: SQLiteStorage({os.fspath(source)!r})."
             ) from None
     given: Any = source
     if callable(getattr(given, "results", None)):
@@ -72,7 +72,7 @@ def read_rows(source: Source) -> list[Row]:
 
 
 def _drawable(rows: list[Row]) -> list[Row]:
-    """The same with infinities, which are not drawn, for numbers that axes cannot span."""
+    """The same rows, with infinities, which are not drawn, in place of numbers that axes cannot show."""
     for row in rows:
         for name, value in row.items():
             if type(value) in (int, float) and not -_LARGEST <= value <= _LARGEST and value == value:
@@ -84,7 +84,7 @@ _LARGEST = 1e300
 
 
 def is_source(value: Any) -> bool:
-    """Does this hold the jobs of one search, rather than being a collection of such?"""
+    """Whether this holds the jobs of one search, and is not a collection of such sources."""
     if isinstance(value, (str, os.PathLike)) or hasattr(value, "results") or hasattr(value, "completions"):
         return True
     first = next(iter(value), None) if isinstance(value, (list, tuple)) else None
@@ -111,12 +111,12 @@ def _simulated_rows(result: SimulationResult) -> list[Row]:
 
 
 class Evaluations(NamedTuple):
-    """The jobs that ran to an end of their own, in the order in which they ended.
+    """The jobs that were evaluated (not cancelled), in the order in which they ended.
 
     Attributes:
         rows: one dict per job.
         objectives: the names of the columns of the objectives, in order.
-        minimize: are smaller objectives better?
+        minimize: whether smaller objectives are better.
     """
 
     rows: list[Row]
@@ -125,9 +125,10 @@ class Evaluations(NamedTuple):
 
     @classmethod
     def of(cls, source: Source, *, timed: bool = False, minimize: bool | None = None) -> Evaluations:
-        """Read them. Where no row has a time, they stand in the order of the source; `timed` leaves such rows out.
+        """Read the evaluations of a source.
 
-        With `minimize` None a storage or an evaluator says whether its search is to be minimised; else it is not.
+        If rows have no times, they stay in the order of the source; with `timed` such rows are left out. If `minimize`
+        is None, the direction is what a storage or an evaluator has recorded for its search, else maximising.
         """
         ran = (JobStatus.DONE.name, JobStatus.FAILED.name)
         rows = [row for row in read_rows(source) if row["job_status"] in ran and (has_ended(row) or not timed)]
@@ -137,7 +138,7 @@ class Evaluations(NamedTuple):
         return cls(rows, sorted(names, key=natural), _minimizes(source) if minimize is None else minimize)
 
     def succeeded(self, row: Row) -> bool:
-        """Has it a number for each objective, and was not stopped early?"""
+        """Whether a row has a number for each objective, and was not stopped early."""
         numbers = bool(self.objectives) and all(is_number(row.get(name)) for name in self.objectives)
         return numbers and not is_partial(row)
 
@@ -148,12 +149,12 @@ class Evaluations(NamedTuple):
 
 
 def is_partial(row: Row) -> bool:
-    """Did a stopper end the job, so that its objective is a partial one?"""
+    """Whether a stopper ended the job, so that its objective is a partial one."""
     return row.get("m:stopped_early") is True
 
 
 def _is_url(source: Any) -> TypeGuard[str]:
-    """Does a text name a storage, and no file?"""
+    """Whether a text is the URL of a storage, and not a path."""
     return isinstance(source, str) and "://" in source
 
 
@@ -168,17 +169,17 @@ def _minimizes(source: Any) -> bool:
 
 
 def has_ended(row: Row) -> bool:
-    """Is it known when? A job that was cancelled before it ran has no end."""
+    """Whether the end of a job is known. A job that was cancelled before it ran has no end."""
     return row.get("m:timestamp_end") is not None
 
 
 def ended(row: Row) -> float:
-    """Seconds since the search's start."""
+    """The end of a job, in seconds since the search's start."""
     return float(row["m:timestamp_end"])
 
 
 def kind_of(row: Row) -> str:
-    """What became of the job: done, failed or cancelled."""
+    """The outcome of a job: "done", "failed" or "cancelled"."""
     if row["job_status"] == JobStatus.CANCELLED.name:
         return "cancelled"
     failed = row["job_status"] == JobStatus.FAILED.name or any(
@@ -188,18 +189,18 @@ def kind_of(row: Row) -> str:
 
 
 def worker_of(row: Row) -> str:
-    """Whose line its bar is on: that of the virtual worker where time was simulated."""
+    """The worker on whose line the job's bar is: the virtual worker if time was simulated."""
     return str(lane_of(row.get("m:worker"), row.get("m:virtual_worker")) or "?")
 
 
 def is_number(value: Any) -> bool:
-    """Can it be drawn?"""
+    """Whether a value is a number, which can be drawn."""
     return is_real(value)
 
 
 def natural(name: str) -> list[Any]:
-    """A key that puts worker-10 after worker-9."""
+    """A key for sorting that puts worker-10 after worker-9."""
     parts = re.split(r"([0-9]+)", name)
     parts[1::2] = [digits.lstrip("0") for digits in parts[1::2]]
-    # Not int(digits), of which there may be too many: of two numbers the longer one is larger.
+    # Not int(digits), which refuses very many digits: of two numbers the longer one is larger.
     return [(0, len(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]

@@ -1,4 +1,4 @@
-"""What the workers did: a Gantt chart, with the share of them that was busy above it."""
+"""What the workers did: a Gantt chart, and above it the share of busy workers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["plot_worker_utilization"]
 
 KINDS = {"done": COLOURS[0], "failed": FAILED, "cancelled": CANCELLED}
 MAX_NAMES = 24
-"""More workers than this are not named one by one."""
+"""If there are more workers than this, their names are not shown."""
 MAX_EDGES = 1000
-"""With more bars than this their white edges would hide them."""
+"""If there are more bars than this, they have no white edges, which would hide them."""
 
 
 def plot_worker_utilization(source: Source, ax: Axes | None = None) -> Axes:
@@ -28,12 +28,12 @@ def plot_worker_utilization(source: Source, ax: Axes | None = None) -> Axes:
     The share refers to the workers that ran at least one job.
 
     Args:
-        source: as that of `plot_objective_over_time`.
+        source: as for `plot_objective_over_time`.
         ax: where to draw the bars; the share is drawn in a strip above it. None for a new figure.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        BadArgument: `source` is none of these.
+        BadArgument: `source` is of a wrong kind.
     """
     rows = [row for row in read_rows(source) if has_ended(row) and row.get("m:timestamp_start") is not None]
     ax = new_axes(ax)
@@ -55,7 +55,7 @@ def plot_worker_utilization(source: Source, ax: Axes | None = None) -> Axes:
         label = "_nolegend_" if kind in named else f"{kind} ({counts[kind]})"
         named.add(kind)
         bars, place = spans[kind, worker], (lines[worker] - 0.4, 0.8)
-        # A failure within milliseconds would have no width; an edge of its own colour keeps it visible.
+        # The bar of a failure within milliseconds would have no width; an edge of its own colour keeps it visible.
         failed = kind == "failed"
         ax.broken_barh(
             bars, place, facecolors=KINDS[kind], edgecolors=FAILED if failed else "white",

@@ -1,4 +1,4 @@
-"""Watchers of a search: what happens to its jobs, as it happens.
+"""Callbacks: objects that are told what happens to the jobs of a search.
 
 All callbacks run in the thread that called the evaluator, so they need no locks. The order of their hooks
 is that of `Callback`.

@@ -1,4 +1,4 @@
-"""What a callback can hear."""
+"""The hooks of a callback."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ HOOKS = ("on_open", "on_launch", "on_start", "on_record", "on_done", "on_done_ot
 
 
 class Callback:
-    """Watches a search. Override the hooks you need; each does nothing here. Any object with some of the hooks will do,
-    too, and need not derive from this class.
+    """Watches a search. Override the hooks that you need; the others do nothing.
 
-    The hooks are called in the thread that called the evaluator's `submit`, `gather` or `close`, one at a
-    time. One but `on_open` that raises is logged with its name; neither the search nor the other callbacks stop for it.
+    Any object with some of the hooks works, too; it need not derive from this class. The hooks are called in the thread
+    that called the evaluator's `submit`, `gather` or `close`, one at a time. If a hook other than `on_open` raises, the
+    exception is logged with the callback's name, and the search and the other callbacks continue.
+
     In `gather`: `on_done` for each job in the order of return, `on_done_other` for each job of another
     client, then `on_gather`. At `close`: `on_done` for each cancelled job, `on_gather`, `on_close`.
     """
 
     search_stopped: bool = False
-    """Set it to True to end `optimize`. Who searches in another way asks for it after each gather."""
+    """Set it to True to end `optimize`. In a loop of your own, look at it after each gather."""
 
     _repeats = False
     """An interrupted hook is called again with the same jobs."""
 
     tells_failures: bool = False
-    """Does it tell the user of every failure? Then evalpool's own warning of the first of each sort is left out."""
+    """Whether the callback shows every failure to the user; evalpool then does not log the first of each sort."""
 
     def on_open(self) -> None:
-        """An evaluator is made with this callback. What this raises is raised there: the callback cannot watch it."""
+        """An evaluator is made with this callback. Its constructor raises what this hook raises."""
 
     def on_launch(self, job: Job[Any]) -> None:
         """A job was submitted."""
 
     def on_start(self, job: Job[Any]) -> None:
-        """A job began to run; heard at the next call of the evaluator."""
+        """A job began to run; called at the next call of the evaluator."""
 
     def on_record(self, job: Job[Any], budget: float, objective: Any) -> None:
-        """A running job recorded `objective` after `budget`; heard at the next call of the evaluator."""
+        """A running job recorded `objective` after `budget`; called at the next call of the evaluator."""
 
     def on_done(self, job: Job[Any]) -> None:
         """A job of this evaluator was gathered, whatever its outcome."""
 
     def on_done_other(self, job: Job[Any]) -> None:
-        """A job that another client of the same search finished was seen."""
+        """A job was found that another client of the same search finished."""
 
     def on_gather(self, local_jobs: list[Job[Any]], other_jobs: list[Job[Any]]) -> None:
         """Jobs were gathered: those of this evaluator, and those of other clients."""
@@ -59,11 +60,11 @@ class Callback:
 
 
 def implements(callback: Any, hook: str) -> bool:
-    """Does this hook of a callback do anything? It may be of the class's own or of the object's."""
+    """Whether a callback overrides this hook, in its class or on the object."""
     found = getattr(callback, hook, None)
     return callable(found) and getattr(found, "__func__", None) is not getattr(Callback, hook)
 
 
 def stops_search(callbacks: Iterable[Any]) -> bool:
-    """Does one of them ask for the end of the search?"""
+    """Whether one of the callbacks has set `search_stopped`."""
     return any(getattr(callback, "search_stopped", False) for callback in callbacks)

@@ -15,7 +15,7 @@ __all__ = ["CSVLoggerCallback"]
 
 
 class CSVLoggerCallback(Callback):
-    """Keeps a table of all gathered jobs in a CSV file, one row per job, whole after every gather.
+    """Keeps a table of all gathered jobs in a CSV file, one row per job, complete after every gather.
 
     The columns are ``p:<name>`` for the configuration, ``objective`` or ``objective_0``, ``objective_1`` and
     so on (``o:<key>`` or ``o:`` for general tasks), ``job_id`` (n of the job's id), ``job_status``, and
@@ -49,6 +49,6 @@ class CSVLoggerCallback(Callback):
 
     def on_close(self) -> None:
         try:
-            self._writer.append([])  # what a full disk did not take before
+            self._writer.append([])  # rows that could not be written before, because the disk was full
         finally:
             self._writer.close()

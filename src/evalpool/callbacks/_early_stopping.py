@@ -23,17 +23,17 @@ logger = get_logger()
 class SearchEarlyStopping(Callback):
     """Sets `search_stopped` when `patience` evaluations in a row have brought no improvement.
 
-    An improvement is a larger objective, or, with several objectives, a result on the front that no other
-    dominates: one that makes the hypervolume grow. A failure is no improvement. Cancelled jobs do not count;
-    those of other clients of the same search do.
+    An improvement is a larger objective or, with several objectives, a result that no other dominates, so that the
+    hypervolume grows. A failure is not an improvement. Cancelled jobs do not count; jobs of other clients of the same
+    search do.
 
     Args:
         patience: how many evaluations without improvement to wait for.
-        objective_func: ``f(job) -> number``, larger is better, what is watched instead of the objective;
-            not called for failures.
+        objective_func: ``f(job) -> number``, used instead of the objective; larger is better. It is not called for
+            failures.
         threshold: do not stop before the best (with several objectives: the hypervolume with respect to the
             worst values seen) is above this.
-        verbose: log improvements and the end, at level INFO, by the logger ``evalpool``.
+        verbose: log improvements and the end, at level INFO, to the logger ``evalpool``.
     """
 
     def __init__(

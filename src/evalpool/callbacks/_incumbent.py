@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Incumbent", "is_evaluation"]
 
 MAX_SHOWN_OBJECTIVES = 3
-"""Beyond these an exact hypervolume can take seconds, which a progress bar must not."""
+"""With more objectives an exact hypervolume can take seconds, which is too slow for a progress bar."""
 
 
 def is_evaluation(job: Job[Any]) -> bool:
-    """Did this job run to an end of its own? A cancelled one says nothing about its configuration."""
+    """Whether this job evaluated its configuration: a cancelled one did not."""
     return job.status is not JobStatus.CANCELLED
 
 
@@ -33,7 +33,7 @@ class Incumbent:
     as an evaluation, and its objective, a partial one, is never the best.
 
     Args:
-        minimize: are smaller objectives better?
+        minimize: whether smaller objectives are better.
     """
 
     def __init__(self, *, minimize: bool = False) -> None:
@@ -50,11 +50,11 @@ class Incumbent:
         self._hypervolume: float | None = None
 
     def take(self, job: Job[Any]) -> bool:
-        """Count a job that is no cancelled one; return whether it is better than all before.
+        """Count a job that was not cancelled; return whether it is better than all before.
 
-        With several objectives: whether it is on the front. That is when the hypervolume grows for every
-        reference point below all results. With respect to the worst values so far, a moving point, the
-        hypervolume grows also when a job is worse than all others, which is no improvement.
+        With several objectives: whether it is on the front. Then the hypervolume grows for every reference point below
+        all results. The hypervolume with respect to the worst values so far also grows when a job is worse than all
+        others, because that reference moves; this is not an improvement.
         """
         self.evaluations += 1
         objective = job.objective
@@ -89,9 +89,9 @@ class Incumbent:
 
     @property
     def hypervolume(self) -> float | None:
-        """Of the front, with respect to the worst value seen of each objective; None with one objective.
+        """The hypervolume of the front, with respect to the worst value of each objective; None with one objective.
 
-        Costs what the front holds, if it changed; much with more than three objectives.
+        It is computed again if the front changed, which is slow with more than three objectives.
         """
         if self._worst is None:
             return None
@@ -100,7 +100,7 @@ class Incumbent:
         return self._hypervolume
 
     def summary(self) -> dict[str, str]:
-        """The best in a few words, by name: the objective, the hypervolume, or the size of the front."""
+        """The best so far as name -> text: the objective, the hypervolume, or the size of the front."""
         if self.best is not None:
             return {"best": brief(self.best)}
         if self._worst is None:

@@ -18,13 +18,13 @@ __all__ = ["LoggerCallback"]
 logger = get_logger()
 
 LONGEST = 200
-"""Characters of a text."""
+"""The most characters of a text that are logged."""
 
 
 class LoggerCallback(Callback):
     """Logs each job that is done: its objective and the best so far, or why it failed.
 
-    Results are logged at level INFO, failures at WARNING, by the logger ``evalpool``. To see the results::
+    Results are logged at level INFO, failures at WARNING, to the logger ``evalpool``. To see the results::
 
         logging.basicConfig(level=logging.INFO)
     """
@@ -74,6 +74,6 @@ def _result(job: Job[Any]) -> str:
 
 
 def _reason(job: Job[Any]) -> str:
-    """The last line of a traceback is what it says; the rest is in `job.error`."""
+    """The last line of the error, in brackets; the whole error is in `job.error`."""
     reason = last_line(job.error)
     return f" ({reason})" if reason else ""

@@ -1,4 +1,4 @@
-"""Which worker was busy when."""
+"""The times at which each worker was busy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["ProfilingCallback"]
 
 
 class ProfilingCallback(Callback):
-    """Keeps when each worker of this evaluator was busy, from the jobs' own timestamps.
+    """Keeps the times at which each worker of this evaluator was busy, from the jobs' own timestamps.
 
-    Only jobs that ran and were gathered are in it. Constant cost per job; the profile is computed when asked
-    for.
+    Only jobs that ran and were gathered are included. Constant cost per job; the profile is computed when you ask
+    for it.
 
     Args:
-        num_workers: to which the utilisation refers; None takes the workers that appear.
+        num_workers: the number of workers to which the utilisation refers; None takes the workers that appear.
     """
 
     def __init__(self, num_workers: int | None = None) -> None:

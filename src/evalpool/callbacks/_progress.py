@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["TqdmCallback"]
 
 INTERVAL = 0.1
-"""Seconds between two updates of the bar: what an eye can follow, and no cost per job."""
+"""Seconds between two updates of the bar: as often as one can see, and not at each job."""
 LOG_INTERVAL = 5.0
-"""Seconds between two lines where the bar cannot be redrawn; each tenth of the whole has one, too."""
+"""Seconds between two lines if the bar cannot be redrawn; each tenth of the whole has a line, too."""
 NARROW = ("{l_bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]", "{l_bar} {n_fmt}/{total_fmt}{postfix}")
-"""What is shown where there is no room for a bar and the rate: 60 columns hold a line with a description."""
+"""The formats for a terminal that is too narrow for the bar and the rate: a line with a description fits 60 columns."""
 
 
 class TqdmCallback(Callback):
     """Shows how many jobs are done, the best objective and the failures.
 
-    `optimize` tells the callback how many evaluations there will be; who searches in another way calls
-    `set_max_evals`, else the bar counts without an end. Cancelled jobs do not count.
+    `optimize` tells the callback how many evaluations there will be. In a loop of your own call `set_max_evals`;
+    otherwise the bar counts without a total. Cancelled jobs do not count.
 
     Args:
         description: text before the bar.
-        disable: True: never shown. None: not shown where stderr is no terminal (and this is no notebook).
-            False: always shown; in a file or pipe as a line every few seconds.
+        disable: True: the bar is never shown. None: it is shown if stderr is a terminal, or in a notebook. False: it is
+            always shown; in a file or pipe as a line every few seconds.
     """
 
     def __init__(self, description: str | None = None, disable: bool | None = None) -> None:
@@ -112,7 +112,7 @@ class TqdmCallback(Callback):
 
 
 class _LinePerState:
-    """A file for which each state of the bar is a line of its own."""
+    """A file that gets each state of the bar as a line of its own."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -129,14 +129,14 @@ class _LinePerState:
 
 
 def _bar_class() -> tuple[type[Any], bool]:
-    """A class of tqdm for where we are, and whether that is a notebook."""
+    """The class of tqdm for a terminal or a notebook, and whether it is a notebook."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the choice is experimental, and that ipywidgets is missing
         from tqdm.autonotebook import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg]
         def __str__(self) -> str:
-            # tqdm cuts what is too long at its end, where the best and the failures stand.
+            # tqdm cuts a line that is too long at its end, where the best and the failures are.
             facts = self.format_dict
             width = facts["ncols"] or math.inf
             for form in (facts["bar_format"], *(NARROW if facts["total"] else ())):

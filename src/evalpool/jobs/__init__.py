@@ -1,4 +1,4 @@
-"""What a job is for whoever submitted it, where finished ones wait, and what is computed from jobs alone."""
+"""The job as its submitter sees it, the inbox of finished jobs, and what is computed from jobs alone."""
 
 from typing import TYPE_CHECKING
 

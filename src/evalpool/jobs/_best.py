@@ -15,19 +15,19 @@ JobT = TypeVar("JobT")
 
 
 def best(jobs: Iterable[JobT], n: int = 1, *, minimize: bool = False) -> list[JobT]:
-    """Return the `n` best jobs, best first; of several objectives all jobs that no other dominates, whatever `n` is.
+    """Return the `n` best jobs, best first; with several objectives, all jobs that no other dominates, for any `n`.
 
     Failures, jobs without an outcome, and jobs that a stopper ended early, whose objectives are partial, are left out.
     Of equal jobs the earlier comes first; a front is sorted by its first objective. Jobs with another number of
-    objectives than the first are left out. Costs O(m log m) of m jobs, with several objectives O(m f) for a front of f.
+    objectives than the first are left out. O(m log m) for m jobs; with several objectives O(m f) for a front of f.
 
     Args:
         jobs: jobs or records.
         n: how many at the most.
-        minimize: are smaller objectives better? evalpool's searches maximise.
+        minimize: whether smaller objectives are better; evalpool's searches maximise.
 
     Raises:
-        BadArgument: `n` is no whole number of at least 1, or `jobs` are no jobs.
+        BadArgument: `n` is not a whole number of at least 1, or `jobs` are not jobs.
 
     >>> from evalpool import Evaluator
     >>> with Evaluator.create(lambda job: 1 / job["x"]) as evaluator:
@@ -52,11 +52,11 @@ def best(jobs: Iterable[JobT], n: int = 1, *, minimize: bool = False) -> list[Jo
 
 
 def _values(job: Any) -> tuple[float, ...] | None:
-    """Its objectives; None for a job that is not compared."""
+    """The objectives of a job; None for one that is not compared."""
     try:
         objective, kind, early = job.objective, job.kind, job.stopped_early
     except AttributeError:
-        raise BadArgument(f"{job!r} is no job; give a list of jobs, as gather returns it.") from None
+        raise BadArgument(f"{job!r} is not a job; give a list of jobs, as gather returns it.") from None
     if kind is not None or early:
         return None
     values = objective if isinstance(objective, (tuple, list)) else (objective,)

@@ -1,4 +1,4 @@
-"""How much of the objectives' space a set of results dominates, and which of them do; larger is better.
+"""The volume of the objective space that a set of results dominates, and the Pareto front; larger is better.
 
 The hypervolume of points with respect to a reference point is the volume of the region that is dominated
 by at least one of the points and dominates the reference. Two objectives need one sweep, three a sweep with
@@ -70,7 +70,7 @@ def _points(points: npt.ArrayLike) -> Array:
 class Front:
     """The points of a growing set that no other dominates.
 
-    Adding costs what the front holds, not what was added before.
+    The cost of adding depends on the size of the front, not on how many points were added before.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Front:
         """float array (k, n_objectives), in order of arrival."""
 
     def add(self, point: Sequence[float] | Array) -> bool:
-        """Take a point; False if one that is in is at least as good in every objective."""
+        """Add a point; False if a point of the front is at least as good in every objective."""
         new = np.asarray(point, dtype=float)
         if self.points.size == 0:
             self.points = new[np.newaxis, :].copy()
@@ -93,7 +93,7 @@ class Front:
 
 
 def _volume(points: list[Point]) -> float:
-    """Of distinct, mutually non-dominated points with the reference in the origin."""
+    """The hypervolume of distinct, mutually non-dominated points with the reference in the origin."""
     if not points:
         return 0.0
     objectives = len(points[0])
@@ -125,11 +125,11 @@ def _volume3(points: list[Point]) -> float:
         level = z
         at = bisect_left(stairs, (x, y))
         if at < len(stairs) and stairs[at][1] >= y:
-            continue  # in the shadow of a point that is further along in all three
+            continue  # dominated by a point that is at least as good in all three objectives
         first = at
         while first > 0 and stairs[first - 1][1] <= y:
             first -= 1
-        # What the new step adds, column by column over the steps that it covers and the one beyond.
+        # The area that the new step adds, column by column over the steps that it covers and the next one.
         left = stairs[first - 1][0] if first > 0 else 0.0
         for step_x, step_y in stairs[first:at]:
             area += (step_x - left) * (y - step_y)
@@ -140,8 +140,8 @@ def _volume3(points: list[Point]) -> float:
 
 
 def _wfg(points: list[Point]) -> float:
-    """Sum of what each point adds to those after it (While et al. 2012, section III)."""
-    # From the worst in the last objective on: the limited sets then collapse early.
+    """The sum of what each point adds to the points after it (While et al. 2012, section III)."""
+    # Begin with the worst in the last objective: then the limited sets become small early.
     ordered = sorted(points, key=lambda point: point[-1])
     total = 0.0
     for i, point in enumerate(ordered):

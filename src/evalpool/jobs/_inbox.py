@@ -1,7 +1,7 @@
-"""Where finished jobs wait for whoever submitted them.
+"""The inbox, where finished jobs wait for the caller that submitted them.
 
-`gather` empties the evaluator's own inbox; each `as_completed` has one for itself, so that neither takes
-the other's jobs and nobody searches through them. An inbox has no lock: the evaluator's guards it.
+`gather` empties the evaluator's own inbox; each `as_completed` has an inbox of its own, so that neither takes
+the other's jobs and neither has to search for its own. An inbox has no lock: the evaluator's lock guards it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["Inbox"]
 
 NOBODY = 1 << 62
-"""More jobs than anybody waits for."""
+"""More jobs than any thread waits for."""
 
 
 class Inbox:
-    """The finished jobs of one consumer, and who waits for how many of them."""
+    """The finished jobs of one consumer, and how many of them its threads wait for."""
 
     __slots__ = ("done", "outstanding", "waiting", "want", "watchers")
 
     def __init__(self) -> None:
         self.done: deque[Job[Any]] = deque()
-        self.outstanding = 0  # submitted and not yet given back
+        self.outstanding = 0  # submitted and not yet returned
         self.waiting: list[int] = []  # sizes that threads wait for
-        self.want = NOBODY  # the smallest of them: a report wakes nobody before
+        self.want = NOBODY  # the smallest of them: with fewer jobs a report wakes no thread
         self.watchers: list[Callable[[], None]] = []  # event loops that wait; called at the next report
 
     def needed(self, size: int) -> int:
@@ -36,12 +36,12 @@ class Inbox:
         return size if size < self.outstanding else self.outstanding
 
     def enter(self, size: int) -> None:
-        """A thread begins to wait for `size` jobs."""
+        """Note that a thread begins to wait for `size` jobs."""
         self.waiting.append(size)
         self._update()
 
     def leave(self, size: int) -> None:
-        """It has stopped waiting."""
+        """Note that a thread has stopped waiting for `size` jobs."""
         self.waiting.remove(size)
         self._update()
 
@@ -49,7 +49,7 @@ class Inbox:
         self.want = min(self.needed(min(self.waiting)), NOBODY) if self.waiting else NOBODY
 
     def take(self) -> list[Job[Any]]:
-        """Give back all that is done."""
+        """Remove and return all finished jobs."""
         jobs = list(self.done)
         self.done.clear()
         self.outstanding -= len(jobs)
@@ -58,6 +58,6 @@ class Inbox:
         return jobs
 
     def put_back(self, jobs: list[Job[Any]]) -> None:
-        """Undo `take`, when the caller was interrupted before it had the jobs."""
+        """Undo `take`, because the caller was interrupted before it had the jobs."""
         self.done.extendleft(reversed(jobs))
         self.outstanding += len(jobs)

@@ -17,7 +17,7 @@ OutputT = TypeVar("OutputT")
 
 
 class Owner(Protocol):
-    """What a job asks of the evaluator that it belongs to."""
+    """What a job uses of the evaluator that it belongs to."""
 
     @property
     def seed(self) -> int: ...
@@ -29,7 +29,7 @@ class Owner(Protocol):
 
 
 class JobTimes(Protocol):
-    """Of the evaluator: see `evalpool.evaluator._timeline`."""
+    """The times of jobs, from the evaluator: see `evalpool.evaluator._timeline`."""
 
     def facts(self, job: Job[Any]) -> dict[str, Any] | None: ...
 
@@ -39,14 +39,14 @@ class JobTimes(Protocol):
 class Job(Generic[OutputT]):
     """One evaluation of one configuration.
 
-    Made by `Evaluator.submit`, given back by `Evaluator.gather`. It unpacks as ``(args, objective)``.
-    Reading is safe from any thread. It takes attributes of the caller's own, ``job.generation = 3``; they stay in this
-    process and in its pickles, and are in no storage.
+    Made by `Evaluator.submit`, returned by `Evaluator.gather`. It unpacks as ``(args, objective)``.
+    Reading is safe from any thread. Callers may set attributes of their own, ``job.generation = 3``; these stay in this
+    process and in the job's pickles, and are in no storage.
 
     Attributes:
-        number: n of the id ``"<search>.<n>"``; from 0 per search over all clients.
+        number: the n of the id ``"<search>.<n>"``; counted from 0 in each search, over all clients.
         args: the configuration; a copy of what was submitted.
-        options: what it was given beside that by `Submission`: `priority`, `job_timeout`, `tags`.
+        options: the options of its `Submission`: `priority`, `job_timeout`, `tags`.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Job(Generic[OutputT]):
         "_virtual", "args", "attempts", "job_type", "number",
     )  # fmt: skip
 
-    # The class's, for most jobs have none. One that has keeps them in its `__dict__`, which goes into its pickles.
+    # On the class, because most jobs have none. A job with options has them in its `__dict__`, which is pickled.
     options: JobOptions = NO_OPTIONS
 
     def __init__(
@@ -84,11 +84,11 @@ class Job(Generic[OutputT]):
         self._errors: list[str] | None = None  # of the attempts before the last
         self._extra: dict[str, Any] | None = None  # keyword arguments of this job alone: lent resources
         self._stop: FailureKind | None = None  # why it was asked to stop
-        self._asked: float  # since when it was to stop, by `_clock.monotonic`; set with `_stop`
+        self._asked: float  # when it was asked to stop, by `_clock.monotonic`; set with `_stop`
         self._started: float | None = None  # as the evaluator saw it, on its clock
         self._stopper: Any = None
-        self._seed_number: int | None = None  # of the job whose seed it has, where it continues another
-        self._virtual: dict[str, Any] | None = None  # its times and worker, where time is simulated
+        self._seed_number: int | None = None  # number of the job that it continues, whose seed it has
+        self._virtual: dict[str, Any] | None = None  # its times and worker, if time is simulated
         self._history: dict[str, Any] | None = None  # metadata of a restored or foreign job
 
     @property
@@ -98,12 +98,12 @@ class Job(Generic[OutputT]):
 
     @property
     def status(self) -> JobStatus:
-        """Where the job stands; final as soon as its outcome is known, before it is gathered."""
+        """The status of the job; final as soon as its outcome is known, before it is gathered."""
         return self._status
 
     @property
     def is_done(self) -> bool:
-        """Has the job an outcome, whichever?"""
+        """Whether the job has an outcome, of any kind."""
         return self._status in FINAL
 
     @property
@@ -113,7 +113,7 @@ class Job(Generic[OutputT]):
 
     @property
     def output(self) -> OutputT | dict[str, Any] | None:
-        """``{"objective": ...}`` with what else the run-function's dict held; the value itself for general tasks."""
+        """``{"objective": ...}`` with the other keys of the run-function's dict; for general tasks the value itself."""
         outcome = self._outcome
         if outcome is None:
             return None
@@ -124,7 +124,7 @@ class Job(Generic[OutputT]):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the run-function said beside its objective, the four timestamps, worker, host and pid.
+        """The run-function's own metadata, the four timestamps, worker, host and pid.
 
         ``timestamp_submit``, ``_start``, ``_end`` and ``_gather`` are seconds since the search's start.
         """
@@ -153,7 +153,7 @@ class Job(Generic[OutputT]):
 
     @property
     def error(self) -> str | None:
-        """The traceback or the reason as text; None if all went well."""
+        """The traceback or the reason as text; None if the job did not fail."""
         return None if self._outcome is None else self._outcome.error
 
     @property
@@ -163,7 +163,7 @@ class Job(Generic[OutputT]):
 
     @property
     def stopped_early(self) -> bool:
-        """Did it end on a stopper's advice before it was complete? Then its objective is a partial one."""
+        """Whether a stopper ended it before it was complete, so that its objective is a partial one."""
         return self._outcome is not None and bool(self._outcome.stopped_early)
 
     @property
@@ -201,7 +201,7 @@ class Job(Generic[OutputT]):
         return f"Job(id={self.id!r}, status={self._status.value}, args={self.args!r}{self._result()})"
 
     def _result(self) -> str:
-        """Its objective or its reason, for `repr`."""
+        """The objective or the reason of the failure, for `repr`."""
         outcome = self._outcome
         if outcome is None:
             return ""
@@ -212,7 +212,7 @@ class Job(Generic[OutputT]):
         return f", objective={outcome.objective!r}" + (f", error={reason!r}" if reason else "")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without its evaluator, as a record of what happened: a job travels to other ranks and into files.
+        # Without its evaluator: a job is pickled to send it to other ranks or to store it in a file.
         state = (
             dict(self.metadata),
             self._status,
@@ -228,7 +228,7 @@ class Job(Generic[OutputT]):
 
 
 class PastJob(Job[Any]):
-    """A job without its evaluator: unpickled, of another client, of a run before. It knows the seed of its search."""
+    """A job without its evaluator: unpickled, of another client, or of an earlier run. It has its search's seed."""
 
     __slots__ = ("_base_seed",)
 
@@ -239,7 +239,7 @@ class PastJob(Job[Any]):
 
 
 HPOJob = Job
-"""Every job has an objective; the name is deephyper's."""
+"""Another name of `Job`, which deephyper uses."""
 
 
 def _restore(

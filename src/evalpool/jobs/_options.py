@@ -1,4 +1,4 @@
-"""What a job is given beside its configuration: `Submission`, as its author writes it, and `JobOptions`, as it is kept.
+"""Options of a job besides its configuration: `Submission`, as users write them, and `JobOptions`, as they are kept.
 
 ::
 
@@ -21,23 +21,23 @@ from evalpool.errors import BadArgument
 __all__ = ["NO_OPTIONS", "OPTIONS", "JobOptions", "Submission", "submission"]
 
 OPTIONS = ("priority", "job_timeout", "tags")
-"""Their names, in the order in which they are shown."""
+"""The names of the options, in the order in which they are shown."""
 
 LARGEST_PRIORITY = 2**53
-"""As far as every store, and JSON everywhere, keeps whole numbers exactly."""
+"""The largest whole number that every store, and JSON in every program, keeps exactly."""
 
 LONGEST_TIMEOUT = 1e15
-"""Seconds; thirty million years."""
+"""The longest time limit in seconds, thirty million years; a longer one means no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What a job was given beside its configuration; immutable.
+    """The options of a job; immutable.
 
     Attributes:
         priority: of jobs that wait, those of the highest priority start first.
-        job_timeout: seconds that this job may run; 0.0 for no limit; None for that of its evaluator.
-        tags: its author's own marks, in their order, each once.
+        job_timeout: seconds that this job may run; 0.0 for no limit; None for the limit of its evaluator.
+        tags: the user's own marks, in their order, each once.
     """
 
     priority: int = 0
@@ -46,14 +46,14 @@ class JobOptions:
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any] | None) -> JobOptions:
-        """What `chosen` gave, of a record whose form was checked; names of a later version count for nothing."""
+        """The options of a record, made by `chosen` and checked before; options of a later version are ignored."""
         if not chosen:
             return NO_OPTIONS
         known = {name: chosen[name] for name in OPTIONS if chosen.get(name) is not None}
         return cls(**{**known, "tags": tuple(known.get("tags", ()))})
 
     def chosen(self) -> dict[str, Any]:
-        """Those that are not the default, as JSON; empty for `NO_OPTIONS`."""
+        """The options that are not the default, as JSON; empty for `NO_OPTIONS`."""
         found: dict[str, Any] = {}
         if self.priority:
             found["priority"] = self.priority
@@ -64,11 +64,11 @@ class JobOptions:
         return found
 
     def is_tagged(self, tags: Iterable[str]) -> bool:
-        """Has it all of these tags? Everything has all of none."""
+        """Whether the job has all of these tags; True if `tags` is empty."""
         return all(tag in self.tags for tag in tags)
 
     def limit(self, default: float | None) -> float | None:
-        """The seconds that a job may run whose evaluator allows `default`; None for no limit."""
+        """The seconds that this job may run if its evaluator's limit is `default`; None for no limit."""
         return default if self.job_timeout is None else self.job_timeout or None
 
 
@@ -77,9 +77,9 @@ NO_OPTIONS = JobOptions()
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A configuration with options of its job, in the place of a dict: `Evaluator.submit` takes both. Immutable.
+    """A configuration with options of its job; `Evaluator.submit` takes it instead of a dict. Immutable.
 
-    So does all else that takes configurations: `Evaluator.as_completed`, and what an optimiser's `ask` returns.
+    It may also be an item of `Evaluator.as_completed`, or be returned by an optimiser's `ask`.
 
     >>> from evalpool import Evaluator, Submission
     >>> with Evaluator.create(lambda job: job["x"]) as evaluator:
@@ -90,11 +90,12 @@ class Submission:
     Args:
         configuration: a dict with text keys; it is copied when it is submitted.
         priority: of jobs that wait, those of the highest priority start first; of equals, those that are run again,
-            then the others in the order of submission. A job that was sent to a worker ahead stays there. It may be
+            then the others in the order of submission. A job that a worker has prefetched stays there. It may be
             negative.
-        job_timeout: seconds that this job may run, in the place of the evaluator's `job_timeout`; 0 for no limit; None
+        job_timeout: seconds that this job may run, instead of the evaluator's `job_timeout`; 0 for no limit; None
             for the evaluator's.
-        tags: a list of texts by which its author finds it again: kept with its record, shown, and filtered by.
+        tags: a list of texts by which you find the job again: they are kept with its record and shown, and views can
+            select by them.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
@@ -116,13 +117,13 @@ class Submission:
 
     @property
     def options(self) -> JobOptions:
-        """Those of the job that comes of it."""
+        """The options of the job that is made from it."""
         options = JobOptions(self.priority, self.job_timeout, tuple(self.tags or ()))
         return NO_OPTIONS if options == NO_OPTIONS else options
 
 
 def submission(configuration: dict[str, Any], options: JobOptions) -> Submission | dict[str, Any]:
-    """What to submit for a configuration with these options: without any it is itself."""
+    """What to submit for a configuration with these options: the configuration itself if there are none."""
     if options is NO_OPTIONS:
         return configuration
     return Submission(configuration, options.priority, options.job_timeout, options.tags)

@@ -1,12 +1,13 @@
 """One seed per job, from the evaluator's seed and the job's number alone.
 
-They are those of `numpy.random.SeedSequence` with the number as spawn key: streams of different jobs are independent
-(M. E. O'Neill's seed_seq design, see numpy's "Parallel random number generation"), and neither order, backend, retries
-nor the number of workers enters.
+The seeds are those of `numpy.random.SeedSequence` with the number as spawn key: streams of different jobs are
+independent (M. E. O'Neill's seed_seq design, see numpy's "Parallel random number generation"), and do not depend on
+order, backend, retries or the number of workers.
 
-A `SeedSequence` mixes its entropy word by word, the spawn key last. Of a search's jobs only that last word differs, so
-all before it is done once, by numpy, and one chain of multiplications is left per job: a seed costs half a microsecond
-instead of fourteen, which matters in simulated time. The constants are those of numpy, which promises that they stay.
+A `SeedSequence` mixes its entropy word by word, the spawn key last. The jobs of a search differ only in that last word,
+so everything before it is computed once, by numpy, and one chain of multiplications is left per job: a seed costs half
+a microsecond instead of fourteen, which matters in simulated time. The constants are those of numpy, which promises not
+to change them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Seeds:
     """The seeds of the jobs of a search.
 
     Args:
-        base: what they derive from, 0 or more.
+        base: the seed of the search, 0 or more.
     """
 
     __slots__ = ("_base", "_first", "_hash", "_multiplier")
@@ -61,14 +62,14 @@ def job_seed(base: int, number: int) -> int:
 
 
 def numpy_seed(base: int, number: int) -> int:
-    """The same as numpy works it out."""
+    """The same seed as `job_seed`, computed by numpy."""
     from numpy.random import SeedSequence
 
     return int(SeedSequence(base, spawn_key=(number,)).generate_state(1)[0])
 
 
 def fresh_seed() -> int:
-    """An evaluator's seed when the user gave none; 63 bits of the system's entropy, so that JSON holds it."""
+    """A seed for an evaluator without one: 63 bits of the system's entropy, so that JSON can hold it."""
     import secrets
 
     return secrets.randbits(63)

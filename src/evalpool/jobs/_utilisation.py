@@ -1,4 +1,4 @@
-"""How many workers were busy when: intervals of work turned into a step function."""
+"""The number of busy workers over time: a step function made from intervals of work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Interval", "Utilisation", "busy_workers", "lane_of"]
 
 
 class Interval(NamedTuple):
-    """A worker was busy with a job; seconds since the search's start."""
+    """The time in which a worker was busy with a job; seconds since the search's start."""
 
     worker: str
     start: float
@@ -30,7 +30,7 @@ class Utilisation(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Over the time from the first start to the last end; 0.0 if nothing ran."""
+        """The mean utilisation from the first start to the last end; 0.0 if nothing ran."""
         span = self.timestamp[-1] - self.timestamp[0] if self.timestamp else 0.0
         if span <= 0:
             return 0.0
@@ -39,10 +39,10 @@ class Utilisation(NamedTuple):
 
 
 def busy_workers(intervals: Iterable[Interval], num_workers: int | None = None) -> Utilisation:
-    """Count what runs at each moment at which that changes; O(n log n).
+    """Count the running jobs at each time at which their number changes; O(n log n).
 
     Args:
-        num_workers: how many there are; None takes those that appear.
+        num_workers: the number of workers; None takes those that appear.
     """
     changes: dict[float, int] = {}
     workers: set[str] = set()
@@ -60,5 +60,5 @@ def busy_workers(intervals: Iterable[Interval], num_workers: int | None = None) 
 
 
 def lane_of(worker: str | None, virtual_worker: int | None) -> str | None:
-    """Whose line a job's bar is on: that of the virtual worker where time is simulated, else of the worker."""
+    """The name of the worker on whose line a job's bar is: the virtual worker if time is simulated."""
     return worker if virtual_worker is None else f"virtual-{virtual_worker}"

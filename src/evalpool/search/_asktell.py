@@ -1,6 +1,6 @@
-"""The one adapter between optimisers that ask and tell and the loops that evaluate.
+"""The adapter between optimisers that ask and tell and the loops that evaluate.
 
-Optimisers differ in what `ask` returns and in what `tell` takes. Both are found out once, here:
+Optimisers differ in what `ask` returns and in what `tell` takes. Only this module handles the difference:
 
 ===================================================  ===========================================
 ``ask()`` returns                                    meaning
@@ -8,7 +8,7 @@ Optimisers differ in what `ask` returns and in what `tell` takes. Both are found
 ``{...}``                                            a configuration
 ``({...}, fidels)``                                  with fidelities, a dict or None
 ``({...}, fidels, config_id)``                       and a number that identifies the configuration
-``Submission({...})`` in the place of ``{...}``       with options of its job
+``Submission({...})`` instead of ``{...}``           with options of its job
 ===================================================  ===========================================
 
 ===================================================  ===========================================
@@ -21,8 +21,8 @@ a parameter ``results``, ``fidels`` or               ``eval_config``, the result
 ===================================================  ===========================================
 
 The last row is the interface of mfhpo-simulator. Fidelities are merged into the configuration that the
-run-function sees, and are given apart in ``tell``. A failure is told as what it is: the job with its `kind`,
-or the text ``F_...`` in the place of the objective.
+run-function sees, and are separate arguments of ``tell``. A failure is told as the job with its `kind`,
+or as the text ``F_...`` instead of the objective.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Asked(NamedTuple):
         eval_config: the optimiser's own dict.
         fidels: fidelity name -> value, or None.
         config_id: the optimiser's number for `eval_config`, or None.
-        options: of its job.
+        options: the options of its job.
     """
 
     configuration: dict[str, Any]
@@ -83,7 +83,7 @@ class AskTell:
         """Ask for one proposal. What the optimiser raises passes through.
 
         Raises:
-            BadArgument: it returned something else than a configuration.
+            BadArgument: it returned something other than a configuration.
         """
         answer = self.optimizer.ask()
         if isinstance(answer, dict):
@@ -165,7 +165,7 @@ def _teller(optimizer: Any) -> Teller:
 def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
     extra = [name for name in ("fidels", "config_id") if any_keyword or name in parameters]
     whole = len(extra) == 2
-    # By name where the names are the documented ones, for a subclass may have made them keyword-only.
+    # By name if the names are the documented ones, because a subclass may have made them keyword-only.
     by_name = {"eval_config", "results"} <= parameters.keys() and not any(
         parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in ("eval_config", "results")
     )
@@ -173,7 +173,7 @@ def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
     def call(job: Job[Any], asked: Asked, results: dict[str, Any] | None) -> None:
         if results is None:
             results = dict(job.output) if isinstance(job.output, dict) else {"objective": job.objective}
-        if by_name and whole:  # the documented form, without detours: simulated searches tell a million results
+        if by_name and whole:  # the documented form is called directly: simulated searches tell a million results
             tell(eval_config=asked.eval_config, results=results, fidels=asked.fidels, config_id=asked.config_id)
             return
         keywords = {name: getattr(asked, name) for name in extra}
@@ -186,7 +186,7 @@ def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
 
 
 def _advice(answer: Any) -> str:
-    """Which adapter is for an optimiser that answers so."""
+    """Which adapter to use for an optimiser with this answer."""
     if hasattr(answer, "kwargs") and hasattr(answer, "value"):
         return "For nevergrad use NevergradOptimizer(optimizer)."
     if isinstance(answer, list):

@@ -1,4 +1,4 @@
-"""Optimisers of other packages that ask and tell in their own words, and minimise: scikit-optimize, nevergrad.
+"""Optimisers of other packages that ask and tell in a form of their own, and minimise: scikit-optimize, nevergrad.
 
 ===================  ==========================================  ==============================
                      ``ask()`` returns                           ``tell`` takes
@@ -7,9 +7,9 @@
 `NevergradOptimizer` a candidate with `value`, `args`, `kwargs`  the candidate, and a loss
 ===================  ==========================================  ==============================
 
-Nothing of either package is imported: any object of that interface will do. A loss is the negative of an
-objective. A failure has none, yet must be told, or the optimiser would go on proposing what fails: it is told
-as the worst loss so far, and failures before the first success when that is known.
+Nothing of either package is imported: any object with that interface works. A loss is the negative of an
+objective. A failure has no loss, but must be told, or the optimiser would continue to propose what fails: the worst
+loss so far is told for it, and failures before the first success are told after it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = get_logger()
 
 
 class Minimizer(abc.ABC):
-    """What both have in common: which proposal a job came from, and what is told of it.
+    """The common base: it finds the proposal that a job came from, and tells its loss.
 
     A job that was not asked for (restored after a crash, or of another client) is told, too, if its configuration
     has the names that this optimiser proposes. Not for several threads at once.
@@ -86,7 +86,7 @@ class Minimizer(abc.ABC):
 
     @abc.abstractmethod
     def _propose(self) -> Any:
-        """What the optimiser's own `ask` gives."""
+        """What the optimiser's own `ask` returns."""
 
     @abc.abstractmethod
     def _configuration(self, proposal: Any) -> dict[str, Any]:
@@ -94,21 +94,21 @@ class Minimizer(abc.ABC):
 
     @abc.abstractmethod
     def _not_asked(self, configuration: dict[str, Any]) -> Any:
-        """A proposal for a configuration that was not asked for; an error where there can be none."""
+        """A proposal for a configuration that was not asked for; raises if there can be none."""
 
 
 class SkoptOptimizer(Minimizer):
-    """Proposes what a `skopt.Optimizer` does, or another one with ``ask() -> list`` and ``tell(list, loss)``.
+    """Proposes what a `skopt.Optimizer` proposes, or any object with ``ask() -> list`` and ``tell(list, loss)``.
 
-    An optimiser that proposes again what is being evaluated is asked for several points at once, if its `ask` takes
-    `n_points`, and the first one that is new is evaluated.
+    If the optimiser proposes a point again that is being evaluated, it is asked for several points at once, if its
+    `ask` takes `n_points`, and the first new one is evaluated.
 
     Args:
-        optimizer: one with one objective.
-        names: of its dimensions, in order; None for those of ``optimizer.space.dimension_names``.
+        optimizer: an optimiser with one objective.
+        names: of its dimensions, in order; None for ``optimizer.space.dimension_names``.
 
     Raises:
-        BadArgument: no such object, or it has no names for its dimensions.
+        BadArgument: `optimizer` is not such an object, or has no names for its dimensions.
     """
 
     def __init__(self, optimizer: Any, names: Sequence[str] | None = None) -> None:
@@ -150,17 +150,17 @@ class SkoptOptimizer(Minimizer):
 
 
 class NevergradOptimizer(Minimizer):
-    """Proposes what an optimiser of nevergrad does, or another one with its candidates.
+    """Proposes what an optimiser of nevergrad proposes, or any object with the same kind of candidates.
 
-    Keyword arguments of a candidate are the configuration, a `Dict`'s values likewise; positional arguments need
-    `names`. Arrays reach the run-function as lists. Several objectives are told as several losses.
+    The keyword arguments of a candidate are the configuration, and so are the values of a `Dict`; positional arguments
+    need `names`. Arrays reach the run-function as lists. Several objectives are told as several losses.
 
     Args:
         optimizer: one of `nevergrad.optimizers`; make it with ``num_workers`` of the evaluator.
         names: of the positional arguments of its candidates, in order.
 
     Raises:
-        BadArgument: no such object.
+        BadArgument: `optimizer` is not such an object.
     """
 
     def __init__(self, optimizer: Any, names: Sequence[str] = ()) -> None:

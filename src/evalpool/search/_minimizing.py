@@ -1,4 +1,4 @@
-"""Lets an optimiser that maximises search for the smallest objectives: what it is told has the other sign."""
+"""Lets an optimiser that maximises search for the smallest objectives: objectives are told with the other sign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Minimizing:
     def tell(self, job: Job[Any]) -> None:
         outcome = job._outcome
         if outcome is not None and outcome.kind is None:
-            job = copy.copy(job)  # without its evaluator; the caller's own job is not touched
+            job = copy.copy(job)  # without its evaluator; the caller's own job is not changed
             job._outcome = outcome._replace(objective=_negative(outcome.objective))
         self._optimizer.tell(job)
 

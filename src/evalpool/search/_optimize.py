@@ -1,4 +1,4 @@
-"""The asynchronous ask-and-tell loop: keeps the workers full, tells what arrives."""
+"""The asynchronous ask-and-tell loop: it keeps the workers busy and tells each result as it arrives."""
 
 from __future__ import annotations
 
@@ -32,31 +32,30 @@ def optimize(
 ) -> list[Job[Any]]:
     """Evaluate what an optimiser asks for, as many at a time as there are workers, and tell it the results.
 
-    A result is told as soon as it is there, and the next proposal is asked for with all results known. It
-    ends when `max_evals` evaluations are done, when `timeout` is spent, or when a callback has set its
-    `search_stopped`; in the last two cases what still runs is cancelled and not told. The evaluator stays
-    open.
+    A result is told as soon as it arrives, and all known results are told before the next proposal is asked for. The
+    loop ends when `max_evals` evaluations are done, when `timeout` is spent, or when a callback has set its
+    `search_stopped`; in the last two cases running jobs are cancelled and not told. The evaluator stays open.
 
     Jobs that were submitted or restored before count as evaluations and are told when they arrive. So after
     `Evaluator.resume` a search ends with `max_evals` evaluations altogether. Results of other clients of the
     same search are told, too, but neither counted nor returned; for a common limit use
     `Evaluator.set_maximum_num_jobs_submitted`, which also ends the loop.
 
-    An interrupt (Ctrl-C) cancels what runs and is raised at once; what had been gathered is in the
-    callbacks' tables and in the storage. An exception of the optimiser is raised after what runs was
-    cancelled and gathered. The evaluator can be used after both.
+    An interrupt (Ctrl-C) cancels running jobs and is raised at once; gathered jobs are in the callbacks' tables and in
+    the storage. An exception of the optimiser is raised after running jobs were cancelled and gathered. The evaluator
+    can be used after both.
 
     Args:
         evaluator: of any backend.
         optimizer: an object with `ask` and `tell`, such as `RandomSearch` or `OptunaOptimizer`. ``ask()``
             returns a configuration, or ``(configuration, fidels)``, or ``(configuration, fidels,
-            config_id)``, where a `Submission` may stand for the configuration. `tell` has one of the forms
+            config_id)``, with a `Submission` or a dict as configuration. `tell` has one of the forms
             ``tell(job)``, ``tell(configuration, objective)`` and ``tell(eval_config, results, *, fidels,
-            config_id)``, told apart by its signature.
+            config_id)``, recognised by its signature.
         max_evals: how many evaluations, failures included.
         timeout: seconds; the smaller of this and what is left of the evaluator's own `timeout` counts.
-        max_pending: how many jobs are out at a time; the number of workers if None. More of them hide the
-            time that the optimiser thinks, but each proposal is made with that many results unknown.
+        max_pending: how many jobs wait or run at a time; the number of workers if None. With more jobs the workers do
+            not wait while the optimiser thinks, but each proposal is made with that many results unknown.
 
     >>> from evalpool import Evaluator, RandomSearch
     >>> with Evaluator.create(lambda job: -((job["x"] - 3) ** 2), method="thread") as evaluator:
@@ -118,16 +117,16 @@ class _Run:
                 self._cancel()
             raise
         except BaseException:
-            # An interrupt: stop what runs, but do not wait for it; the next gather or close has it. All of it, for
-            # it may have struck between a job's submission and our note of it.
+            # An interrupt: stop all running jobs, but do not wait for them; the next gather or close returns them. All
+            # jobs, because the interrupt may have come between the submission of one and our note of it.
             self._evaluator._stops.end_all(FailureKind.CANCELLED, "the search was interrupted")
             raise
         return self._told
 
     def _step(self) -> bool:
-        """Ask for one job if there is room, then take what is done; False when the search has ended."""
-        room = self._room()
-        if room > 0:
+        """Ask for one job if one more may be submitted, then take finished ones; False when the search has ended."""
+        free = self._free()
+        if free > 0:
             asked = self._asktell.ask()
             try:
                 (job,) = self._evaluator.submit([submission(asked.configuration, asked.options)])
@@ -137,22 +136,22 @@ class _Run:
             self._out[job.id] = (job, asked)
         elif self._outstanding() == 0:
             return False
-        # With room for more, only take what is there: each proposal is made with all that is known.
-        self._take(self._evaluator.gather("BATCH", 1, timeout=0 if room > 1 else None))
+        # If more may be submitted, do not wait: take what has finished, so that the next proposal knows it.
+        self._take(self._evaluator.gather("BATCH", 1, timeout=0 if free > 1 else None))
         return not stops_search(self._callbacks)
 
     def _outstanding(self) -> int:
         return self._evaluator.num_jobs_submitted - self._evaluator.num_jobs_gathered
 
-    def _room(self) -> int:
-        """How many jobs may be asked for now."""
+    def _free(self) -> int:
+        """How many jobs may be submitted now."""
         if self._capped or self._evaluator.time_left == 0:
             return 0
         outstanding = self._outstanding()
-        room = (self._max_pending or self._evaluator.num_workers) - outstanding
+        free = (self._max_pending or self._evaluator.num_workers) - outstanding
         if self._max_evals is not None:
-            room = min(room, self._max_evals - len(self._told) - outstanding)
-        return room
+            free = min(free, self._max_evals - len(self._told) - outstanding)
+        return free
 
     def _take(self, jobs: list[Job[Any]]) -> None:
         out_of_time = self._evaluator.time_left == 0
@@ -170,7 +169,7 @@ class _Run:
         self._asktell.tell(job, asked)
 
     def _cancel(self) -> list[Job[Any]]:
-        """Cancel what this loop has out and wait until it has ended; return what finished nevertheless."""
+        """Cancel the jobs of this loop and wait until they have ended; return those that finished nevertheless."""
         self._evaluator.cancel([job for job, _ in self._out.values()])
         finished: list[Job[Any]] = []
         waiting = set(self._out)
@@ -184,7 +183,7 @@ class _Run:
 
 @contextlib.contextmanager
 def _time_budget(evaluator: Evaluator, seconds: float | None) -> Iterator[None]:
-    """Give the evaluator a budget for a while, on its own clock, which may be a virtual one."""
+    """Inside the block, the evaluator has this time budget, on its own clock, which may be a virtual one."""
     left = evaluator.time_left
     if seconds is None or (left is not None and left <= seconds):
         yield
@@ -198,14 +197,14 @@ def _time_budget(evaluator: Evaluator, seconds: float | None) -> Iterator[None]:
 
 
 def _can_stop(callback: Any) -> bool:
-    """Does a callback say of itself that it may stop the search? Each `Callback` inherits the attribute, unset."""
+    """Whether a callback declares that it may stop the search, by an attribute of its own, not that of `Callback`."""
     own = [cls for cls in type(callback).__mro__ if cls is not Callback]
     return "search_stopped" in getattr(callback, "__dict__", ()) or any("search_stopped" in vars(cls) for cls in own)
 
 
 def _announce(evaluator: Evaluator, max_evals: int) -> None:
-    """Tell callbacks that show progress, and who watches the storage, how much there will be."""
-    search = evaluator._search  # of one that was begun before, whoever began it has said so
+    """Tell callbacks that show progress, and programs that watch the storage, how many evaluations there will be."""
+    search = evaluator._search  # if the search was begun before, the program that began it has recorded this
     if search.begun and search.others_write:
         evaluator.storage.store_search_value(evaluator.search_id, "max_evals", max_evals)
     for callback in evaluator.callbacks:

@@ -6,8 +6,8 @@
                                        job <--stopped()------------------ trial.should_prune
     tell(job) -> trial COMPLETE, PRUNED or FAIL
 
-The run-function records and asks whether it is stopped, as for every stopper; it knows nothing of Optuna and runs where
-it will, also in simulated time. The trial stays in the evaluator's process.
+The run-function records and asks whether it is stopped, as for every stopper; it does not use Optuna and runs on any
+backend, also in simulated time. The trial stays in the evaluator's process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OptunaOptimizer:
         study_or_sampler: a sampler, for a new study in memory; a study whose directions are ``"maximize"``,
             which may hold trials already; or None for Optuna's default sampler.
         space: as that of `RandomSearch`, without functions; or Optuna distributions by name.
-        num_objectives: of a new study; a study knows its own.
+        num_objectives: the number of objectives of a new study; ignored for a study that is given.
 
     Raises:
         MissingExtra: Optuna is not installed.
@@ -63,12 +63,12 @@ class OptunaOptimizer:
         num_objectives = check_number("num_objectives", num_objectives, 1)
         self._optuna = optuna
         self._distributions: dict[str, Any] = {}
-        self._choices: dict[str, list[Any]] = {}  # of names whose choices Optuna cannot hold itself
+        self._choices: dict[str, list[Any]] = {}  # name -> choices that Optuna cannot hold itself
         for name, value in _read(space, optuna.distributions.BaseDistribution).items():
             self._distributions[name] = self._distribution(name, value)
         self._study = self._open(study_or_sampler, num_objectives)
-        self._proposals: Proposals[Any] = Proposals()  # trials that are not told and have recorded nothing
-        self._watched: dict[int, TrialStopper] = {}  # by job number: those whose jobs recorded
+        self._proposals: Proposals[Any] = Proposals()  # trials that were not told and whose jobs recorded nothing
+        self._watched: dict[int, TrialStopper] = {}  # job number -> the stopper of a job that recorded
         self._lock = threading.Lock()
 
     @property
@@ -123,7 +123,7 @@ class OptunaOptimizer:
     def _pop_watched(self, number: int, configuration: dict[str, Any]) -> TrialStopper | None:
         with self._lock:
             watched = self._watched.get(number)
-            # Numbers are those of one search; a job that was cancelled and never told may have left another's.
+            # A number belongs to one search; a job of an earlier search that was cancelled and never told may have it.
             if watched is None or watched.configuration != configuration:
                 return None
             return self._watched.pop(number)
@@ -140,7 +140,7 @@ class OptunaOptimizer:
         return watched
 
     def _values(self, job: Job[Any]) -> list[float] | None:
-        """What Optuna is told; None for a failure."""
+        """The values that Optuna is told; None for a failure."""
         if job.kind is not None:
             return None
         objective = job.objective
@@ -154,7 +154,7 @@ class OptunaOptimizer:
         return values
 
     def _add(self, job: Job[Any], values: list[float] | None, reported: dict[int, float]) -> None:
-        """A trial for a job that was not asked for here."""
+        """Add a trial for a job that was not asked for here."""
         trial_state = self._optuna.trial.TrialState
         if values is None:
             state = self._failed
@@ -211,13 +211,13 @@ class OptunaOptimizer:
             )
         if all(item is None or isinstance(item, (bool, int, float, str)) for item in value.values):
             return distributions.CategoricalDistribution(value.values)
-        # Lists and dicts as choices: Optuna keeps their positions, for it stores scalars only.
+        # If choices are lists or dicts, Optuna gets their positions, because it stores scalars only.
         self._choices[name] = value.values
         return distributions.CategoricalDistribution(range(len(value.values)))
 
 
 class TrialStopper(Stopper):
-    """Reports what one job records to its trial, and asks the study's pruner; without a trial it only listens.
+    """Reports what one job records to its trial, and asks the study's pruner; without a trial it only keeps records.
 
     One call at a time, as for every stopper.
     """
@@ -229,11 +229,11 @@ class TrialStopper(Stopper):
         self.trial = trial
         self.configuration = configuration
         self.reported: dict[int, float] = {}
-        """By step."""
+        """Step -> value."""
         self.begin()
 
     def begin(self) -> None:
-        """Another attempt at the job: nothing is decided. Steps that were reported stay reported."""
+        """Begin another attempt at the job: nothing is decided. Steps that were reported stay reported."""
         self.objective = None
         self._stopped = self._went_on = False
 
@@ -259,12 +259,12 @@ class TrialStopper(Stopper):
 
     @property
     def obeyed(self) -> bool:
-        """Was the job advised to end, and recorded nothing after that?"""
+        """Whether the job was advised to end, and recorded nothing after that."""
         return self._stopped and not self._went_on
 
 
 def _read(space: Any, distribution: type[Any]) -> dict[str, Any]:
-    """The dimensions by name; those that are Optuna's already stay as they are."""
+    """The dimensions by name; Optuna's own distributions are not changed."""
     if not isinstance(space, dict):
         return dict(read_space(space))  # says what is wrong
     own: dict[str, Range | Choice | Drawn] = {}

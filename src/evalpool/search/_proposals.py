@@ -1,4 +1,4 @@
-"""What an optimiser proposed and was not told yet, found again by the configuration that came of it."""
+"""The proposals of an optimiser that were not told yet, found by their configurations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ ProposalT = TypeVar("ProposalT")
 
 
 class Proposals(Generic[ProposalT]):
-    """Equal configurations are told apart by their order alone. Any thread; constant cost."""
+    """Proposals by configuration; of equal configurations the oldest is taken first. Any thread; constant cost."""
 
     def __init__(self) -> None:
         self._out: defaultdict[Hashable, deque[ProposalT]] = defaultdict(deque)
         self._lock = threading.Lock()
 
     def put(self, configuration: dict[str, Any], proposal: ProposalT) -> None:
-        """Remember what `configuration` was made of."""
+        """Remember the proposal that `configuration` was made from."""
         with self._lock:
             self._out[configuration_key(configuration)].append(proposal)
 
     def take(self, configuration: dict[str, Any]) -> ProposalT | None:
-        """The oldest proposal of an equal configuration, once; None if there is none."""
+        """Remove and return the oldest proposal of an equal configuration; None if there is none."""
         key = configuration_key(configuration)
         with self._lock:
             proposals = self._out.get(key)
@@ -39,6 +39,6 @@ class Proposals(Generic[ProposalT]):
             return proposal
 
     def outstanding(self) -> list[ProposalT]:
-        """All that were put and not taken."""
+        """All proposals that were put and not taken."""
         with self._lock:
             return [proposal for proposals in self._out.values() for proposal in proposals]

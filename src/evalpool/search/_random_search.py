@@ -49,12 +49,12 @@ class Range(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One of some values, each as likely."""
+    """One of some values, all equally likely."""
 
     values: list[Any]
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """One of the values itself, of the type that it has."""
+        """One of the values, with its own type."""
         return self.values[int(rng.integers(len(self.values)))]
 
 
@@ -64,7 +64,7 @@ class Drawn(NamedTuple):
     function: Callable[[np.random.Generator], Any]
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """What the function returns."""
+        """One value, as the function returns it."""
         return self.function(rng)
 
 
@@ -72,7 +72,7 @@ def read_space(space: Any) -> dict[str, Range | Choice | Drawn]:
     """Check a search space and return its dimensions by name.
 
     Raises:
-        BadArgument: names the dimension, what is wrong with it, and what is accepted.
+        BadArgument: a dimension is wrong; the message says which, why, and what is accepted.
     """
     if not isinstance(space, dict) or not space:
         raise BadArgument(f"space is {space!r}; give a dict with a name per hyperparameter: {{'x': (0.0, 1.0)}}.")
@@ -115,18 +115,18 @@ class Space(NamedTuple):
 class RandomSearch:
     """Proposes configurations drawn independently from a space; reproducible.
 
-    A search that is resumed with the same seed goes on where it was: a configuration whose result is told
+    A search that is resumed with the same seed continues where it was: a configuration whose result is told
     without having been asked for is not proposed again.
 
     Args:
         space: name -> ``(low, high)``: whole numbers if both are, else floats, both ends included;
             ``(low, high, "log")``: on a logarithmic scale; a list: one of these values; or a function of a
             `numpy.random.Generator` that returns a value. Or a `ConfigSpace.ConfigurationSpace`, whose conditions and
-            forbidden combinations hold.
-        seed: the same seed gives the same sequence of proposals; None gives another each time.
+            forbidden combinations are respected.
+        seed: the same seed gives the same sequence of proposals; None gives another sequence each time.
 
     Raises:
-        BadArgument: `space` or `seed` is not one.
+        BadArgument: `space` is not a search space, or `seed` is not a seed.
 
     >>> RandomSearch({"x": (1, 10), "kind": ["a", "b"]}, seed=0).ask()
     {'x': 9, 'kind': 'b'}
@@ -146,7 +146,7 @@ class RandomSearch:
             if not self._known[key]:
                 self._out[key] += 1
                 return configuration
-            self._known[key] -= 1  # one result stands for one proposal, so this ends
+            self._known[key] -= 1  # one result replaces one proposal, so this loop ends
 
     def tell(self, job: Job[Any]) -> None:
         """Note that a configuration has been evaluated."""
@@ -160,7 +160,7 @@ class RandomSearch:
 
 
 def configuration_key(configuration: dict[str, Any]) -> Hashable:
-    """The same for equal configurations, whatever the order of their names; 1, 1.0 and True are not equal."""
+    """A key that is the same for equal configurations, in any order of names; 1, 1.0 and True are not equal."""
     values = plain(configuration, lenient=True)
     for value in values.values():
         if type(value) is dict or type(value) is list or value != value:

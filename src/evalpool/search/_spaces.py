@@ -13,14 +13,14 @@ __all__ = ["ConfigurationSpace", "is_configuration_space"]
 
 
 def is_configuration_space(space: Any) -> bool:
-    """Is it a `ConfigSpace.ConfigurationSpace`, or has what we use of one? Imports nothing."""
+    """Whether it is a `ConfigSpace.ConfigurationSpace`, or has the methods of one that we use. Imports nothing."""
     return callable(getattr(space, "sample_configuration", None)) and callable(getattr(space, "seed", None))
 
 
 class ConfigurationSpace:
-    """Draws configurations as the space says: only active hyperparameters, never a forbidden combination.
+    """Draws configurations from a space: only active hyperparameters, never a forbidden combination.
 
-    The user's space is left as it is: we draw from a copy with a seed of its own.
+    The user's space is not changed: we draw from a copy with a seed of its own.
     """
 
     def __init__(self, space: Any) -> None:
@@ -28,7 +28,7 @@ class ConfigurationSpace:
         self._seeded = False
 
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
-        """One configuration, of the space's own generator, which the first draw seeds with `rng`."""
+        """One configuration, from the space's own generator, which the first draw seeds with `rng`."""
         if not self._seeded:
             self._space.seed(int(rng.integers(2**31)))
             self._seeded = True

@@ -1,6 +1,6 @@
-"""Ends evaluations early that will not become good, from what they and others have recorded.
+"""Ends evaluations early that will probably not become good, from what they and others have recorded.
 
-A run-function that works in steps tells its objective after each, and asks whether to go on::
+A run-function that works in steps records its objective after each, and asks whether to stop::
 
     def run(job):
         for epoch in range(1, 51):
@@ -11,8 +11,8 @@ A run-function that works in steps tells its objective after each, and asks whet
         return job.objective
 
 The evaluator is given one stopper for all jobs, ``stopper=MedianStopper(max_steps=50)``. It lives in the
-evaluator's process and hears the records in the order in which they arrive. What the jobs have in common
-is in one object behind one lock; `for_job` gives each job its own view of it.
+evaluator's process and gets the records in the order in which they arrive. What the jobs share is in one object behind
+one lock; `for_job` gives each job its own view of it.
 
 Sources: the median rule is that of D. Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (KDD
 2017), section 3.2; successive halving without waiting is ASHA of L. Li et al., "A System for Massively Parallel
@@ -40,14 +40,14 @@ class Stopper(abc.ABC):
     """Decides when one job ends. Each job has its own copy of the one that the evaluator was given.
 
     Called in the evaluator's process, from any of its threads, but one call at a time. Derive from it, or give
-    any object with these three names.
+    any object with `observe`, `stop` and `objective`.
     """
 
     objective: Any = None
-    """What the job last recorded; None before."""
+    """The objective that the job recorded last; None before the first."""
 
     is_complete: bool = False
-    """Has the job come as far as it shall? Then an end on `stop` is no early one."""
+    """Whether the job has reached its last step: then an end because of `stop` is not an early one."""
 
     @abc.abstractmethod
     def observe(self, budget: float, objective: Any) -> None:
@@ -55,14 +55,13 @@ class Stopper(abc.ABC):
 
     @abc.abstractmethod
     def stop(self) -> bool:
-        """Shall the job end? Asked after each record."""
+        """Whether the job should end; called after each record."""
 
 
 class SharedStopper(Stopper):
-    """A stopper whose jobs learn from each other; subclasses decide in `_should_stop`.
+    """A stopper that compares jobs with each other; subclasses decide in `_should_stop`.
 
-    Records of another budget than numbers above 0, or of another objective than a finite number, are not
-    compared with others'.
+    Only records with a finite number as budget and as objective are compared.
     """
 
     def __init__(self, max_steps: float) -> None:
@@ -76,7 +75,7 @@ class SharedStopper(Stopper):
         self.is_complete = self._stopped = False
 
     def for_job(self: Self, number: int, configuration: dict[str, Any] | None = None) -> Self:
-        """A stopper for one job that shares what is common with this one."""
+        """A stopper for one job, which shares the common state with this one."""
         own = copy.copy(self)
         own._begin()
         return own
@@ -100,22 +99,22 @@ class SharedStopper(Stopper):
 
     @abc.abstractmethod
     def _should_stop(self, budget: float, objective: float) -> bool:
-        """Under the lock: learn from a record; whether its job shall end."""
+        """Take in a record, and return whether its job should end; called under the lock."""
 
 
 class MedianStopper(SharedStopper):
     """Ends a job whose best objective is below the median of the others' averages.
 
-    At each budget that is compared, a job's best objective so far is compared with the median, over all other
-    jobs that came this far, running or not, of the mean of what each had recorded until there. Jobs should
+    At each budget that is compared, a job's best objective so far is compared with a median over all other jobs that
+    reached this budget, running or not: the median of the means of what each had recorded until then. Jobs should
     record at the same budgets. O(log n) per record, in the number of jobs.
 
     Args:
         max_steps: a job that records this budget is complete and ends.
         min_steps: the first budget at which to compare.
         min_competing: compare only with at least this many other jobs.
-        min_fully_completed: stop nothing before this many jobs have reached `max_steps`.
-        interval_steps: compare once in that many steps.
+        min_fully_completed: stop no job before this many jobs have reached `max_steps`.
+        interval_steps: compare once in this many steps.
         epsilon: how far below the median an objective may be.
 
     >>> stopper = MedianStopper(max_steps=10)
@@ -171,20 +170,20 @@ class MedianStopper(SharedStopper):
 
 
 class SuccessiveHalvingStopper(SharedStopper):
-    """Lets only the best ``1 / reduction_factor`` of the jobs go on at each of a few budgets, without waiting.
+    """Lets only the best ``1 / reduction_factor`` of the jobs continue at each of a few budgets, without waiting.
 
-    These budgets, the rungs, are ``min_steps * reduction_factor**k`` below `max_steps`. A job that reaches one is
-    compared with all that reached it before; it goes on if it belongs to the best share of them. The first to
-    arrive always goes on. A job that jumps over rungs is compared at the last of them. O(log n) per
+    These budgets, the rungs, are ``min_steps * reduction_factor**k`` below `max_steps`. A job that reaches a rung is
+    compared with all that reached it before; it continues if it belongs to the best share of them. The first to
+    arrive always continues. A job that skips rungs is compared at the last of them. O(log n) per
     comparison, in the number of jobs; constant for the other records.
 
     Args:
         max_steps: a job that records this budget is complete and ends.
         min_steps: the first rung.
-        reduction_factor: of this many jobs one goes on; above 1.
+        reduction_factor: one of this many jobs continues; above 1.
         min_early_stopping_rate: how many of the lowest rungs are left out.
-        min_competing: end nobody at a rung that fewer jobs than this reached before.
-        min_fully_completed: end nobody before this many jobs have reached `max_steps`.
+        min_competing: end no job at a rung that fewer jobs than this reached before.
+        min_fully_completed: end no job before this many jobs have reached `max_steps`.
         epsilon: how far below the best share an objective may be.
     """
 
@@ -253,9 +252,9 @@ class RunningMedian:
         self._upper: list[float] = []
 
     def add(self, value: float) -> None:
-        """Take a number."""
-        # Through the lower half into the upper, or the other way round, so that each half stays on its side;
-        # the lower one has as many as the upper or one more.
+        """Add a number."""
+        # Through the lower half into the upper one, or the other way round, so that all numbers of the lower half are
+        # below those of the upper; the lower one has as many as the upper or one more.
         if len(self._lower) > len(self._upper):
             heapq.heappush(self._upper, -heapq.heappushpop(self._lower, -value))
         else:
@@ -266,14 +265,14 @@ class RunningMedian:
 
     @property
     def median(self) -> float:
-        """The middle one, or the mean of the two in the middle; there must be one."""
+        """The middle number, or the mean of the two in the middle; there must be at least one."""
         if len(self._lower) > len(self._upper):
             return -self._lower[0]
         return (self._upper[0] - self._lower[0]) / 2
 
 
 class TopShare:
-    """The largest ``max(1, n // factor)`` of n numbers, as they come. O(log n)."""
+    """The largest ``max(1, n // factor)`` of a growing set of n numbers. O(log n)."""
 
     __slots__ = ("_factor", "_rest", "_top")
 
@@ -283,7 +282,7 @@ class TopShare:
         self._rest: list[float] = []  # negated, so that its largest comes first
 
     def add(self, value: float) -> None:
-        """Take a number."""
+        """Add a number."""
         heapq.heappush(self._rest, -heapq.heappushpop(self._top, value))
         if len(self._top) < max(1, int(len(self) // self._factor)):
             heapq.heappush(self._top, -heapq.heappop(self._rest))
@@ -293,10 +292,10 @@ class TopShare:
 
     @property
     def worst(self) -> float:
-        """The smallest that belongs to the share; there must be one."""
+        """The smallest number of the share; there must be at least one."""
         return self._top[0]
 
 
 def is_number(value: Any) -> bool:
-    """Can it be compared?"""
+    """Whether a value is a finite number, which can be compared."""
     return is_real(value) and math.isfinite(value)

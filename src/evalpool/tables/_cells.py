@@ -1,4 +1,4 @@
-"""The cells of a CSV file: how a value becomes text that reads back as it was, and that no spreadsheet runs."""
+"""The cells of a CSV file: values become text that can be read back exactly, and that no spreadsheet runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from evalpool._json import plain
 __all__ = ["cell", "cells_of_any_size", "line_of", "value_of"]
 
 _DANGEROUS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""With these a spreadsheet runs a text: OWASP, "CSV Injection". The last four are full width."""
+"""A spreadsheet runs a text that begins with these: OWASP, "CSV Injection". The last four are full width."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 _QUOTED = re.compile(r'[",\r\n]')
 
 
 def cell(value: Any) -> str:
-    """The text that stands for a value; never raises, whatever a user's object does.
+    """The text of a value; never raises, whatever a user's object does.
 
-    Numbers are written so that they read back exactly; lists and dicts as JSON; None as nothing.
+    Numbers are written so that they can be read back exactly; lists and dicts as JSON; None as an empty text.
     """
     kind = type(value)
     if kind is float:
@@ -37,7 +37,7 @@ def cell(value: Any) -> str:
         return "True" if value else "False"
     try:
         if kind is int:
-            return str(value)  # in here, for Python refuses to print more than 4 300 digits
+            return str(value)  # inside `try`, because Python refuses to print more than 4 300 digits
         bare = plain(value, lenient=True)
         if type(bare) in (float, int, str, bool):
             return cell(bare)
@@ -72,7 +72,7 @@ def line_of(cells: Iterable[str]) -> str:
 
 
 def value_of(text: str) -> Any:
-    """What the text of a cell stands for: a number, a boolean, or a text."""
+    """The value of a cell's text: a number, a boolean, or a text."""
     if text in ("True", "False"):
         return text == "True"
     if len(text) < 400 and _NUMBER.match(text):
@@ -84,7 +84,7 @@ def value_of(text: str) -> Any:
 
 @contextlib.contextmanager
 def cells_of_any_size() -> Iterator[None]:
-    """Lift csv's limit of 131 072 characters a cell, which is the process's, for a moment."""
+    """Inside the block, the limit of `csv` of 131 072 characters per cell, which is one of the process, is lifted."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield

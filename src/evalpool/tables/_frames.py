@@ -70,14 +70,14 @@ def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], jo
 
 
 def _encodable(value: Any) -> Any:
-    """As in the CSV files: halves of surrogate pairs, as in names of files that are no UTF-8, are written out."""
+    """A value as in the CSV files: halves of surrogate pairs, as in file names that are not UTF-8, become escapes."""
     if type(value) is not str or value.isascii():
         return value
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _unlike(names: Iterable[str]) -> list[str]:
-    """The names, none of them twice."""
+    """The names, made different from each other."""
     known: dict[str, None] = {}
     for name in names:
         while name in known:

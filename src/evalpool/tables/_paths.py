@@ -1,4 +1,4 @@
-"""Files of results: where one may be written, and how it is never seen half written."""
+"""Files of results: whether one may be written, and writing it so that no reader sees it half written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     if target.is_dir():
         raise BadArgument(f"{str(path)!r} is a directory; give a file in it, such as {str(target / 'results.csv')!r}.")
     if target.exists() and not target.is_file():
-        raise BadArgument(f"{str(path)!r} is no regular file; give another name.")
+        raise BadArgument(f"{str(path)!r} is not a regular file; give another name.")
     if not os.access(directory, os.W_OK):
         raise BadArgument(f"The directory {str(directory)!r} is not writable; choose another for {target.name!r}.")
     return target
@@ -34,12 +34,12 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 def append_text(path: Path, text: str) -> None:
     """Add `text` in one write, or leave the file as it was; FileNotFoundError if there is none."""
     data = text.encode("utf-8", "backslashreplace")
-    # Not by a file object, which costs more than the write itself.
+    # Not with a file object, which costs more than the write itself.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
     size = os.lseek(file, 0, os.SEEK_END)
     try:
         written = 0
-        while written < len(data):  # a disk that fills up takes a part first, and raises then
+        while written < len(data):  # a disk that becomes full takes a part first, and then raises
             written += os.write(file, data[written:])
     except BaseException:
         os.ftruncate(file, size)
@@ -49,7 +49,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def replace_file(path: Path, header: str, *parts: Iterable[str]) -> None:
-    """Write header and lines to a new file and put it in the place of `path` in one step."""
+    """Write header and lines to a new file, and replace `path` by it in one step."""
     with replacing(path, sync=True) as raw:
         file = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="")
         file.write(header)

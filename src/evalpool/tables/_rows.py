@@ -1,15 +1,15 @@
-"""The columns of a table of jobs: which there are, in which order, and how a value becomes a cell.
+"""The columns of a table of jobs, their order, and the values of each row.
 
-One row per job, for CSV files, data frames and plots alike::
+There is one row per job, for CSV files, data frames and plots alike::
 
     p:<name> ...  |  objective            |  job_id  |  job_status  |  m:<key> ...
                   |  objective_0 ... k-1  |          |              |
                   |  o:  or  o:<key> ...  |          |              |
     configuration    result                  number     text           metadata without "_..."
 
-Of what evalpool itself knows, ``m:stopped_early`` is there where there is a stopper, ``m:error``, the last line of the
-error, from the first failure on, and ``m:priority``, ``m:job_timeout`` and ``m:tags`` where a job has another than the
-default; a run-function's own metadata of these names stand in their place.
+evalpool itself adds ``m:stopped_early`` if there is a stopper, ``m:error``, the last line of the error, from the first
+failure on, and ``m:priority``, ``m:job_timeout`` and ``m:tags`` if a job's option is not the default. If a
+run-function's own metadata has one of these names, its value is used.
 
 The result is one column for a search with one objective, k columns for k objectives; for general tasks one
 column per key of a returned dict, or ``o:``. A job without a result fills every result column with its
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "Row", "is_task", "row_of", "table_of"]
 
 ALWAYS = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather", "worker")
-"""Metadata that has a column even where no job has a value."""
+"""Metadata that has a column even if no job has a value."""
 
 
 class Row(NamedTuple):
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     Attributes:
         configuration: with ``p:`` before each name.
         result: column -> value; None if the job has no result.
-        failure: the text that stands for the result; None if there is one.
+        failure: the text in place of the result; None if there is a result.
         number: n of the job's id.
         status: the name of its `JobStatus`.
         metadata: with ``m:`` before each key.
@@ -55,11 +55,11 @@ class Row(NamedTuple):
 
 
 def row_of(job: Job[Any] | JobRecord, job_type: str | None = None) -> Row:
-    """Sort what is known about a job into columns; costs what the job holds.
+    """Sort what is known about a job into columns; the cost depends on the size of the job.
 
     Args:
         job: a job or the record of one.
-        job_type: ``"hpo"`` or ``"task"``; None takes what the job says, ``"hpo"`` for a record.
+        job_type: ``"hpo"`` or ``"task"``; None takes the job's own type, ``"hpo"`` for a record.
     """
     known: Any = job
     args: dict[str, Any] | None = getattr(known, "args", None)
@@ -128,7 +128,7 @@ class Columns:
     def learn(self, row: Row, task: bool = False) -> bool:
         """Add the columns of `row`; return whether the table's columns changed."""
         known = True
-        # A failure says nothing about how many objectives there are: it has one column until a result does.
+        # A failure does not show how many objectives there are: there is one column until the first result.
         groups = ((row.configuration, self._configuration), (row.result or {}, self._result))
         for given, columns in (*groups, (row.metadata, self._metadata)):
             if not given.keys() <= columns.keys():
@@ -143,7 +143,7 @@ class Columns:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """The columns of the result; numbered objectives in order, and not beside a single one."""
+        """The columns of the result: either one objective, or the numbered ones in order."""
         if not self._result:
             return ("o:",) if self._task else ("objective",)
         if self._task:
@@ -152,7 +152,7 @@ class Columns:
         return tuple(sorted(numbered, key=lambda name: int(name[10:]))) or ("objective",)
 
     def values(self, row: Row) -> dict[str, Any]:
-        """Column -> value for one row that was learned; a column it says nothing about is missing."""
+        """Column -> value for one row that was learned; columns without a value are missing."""
         if row.result is None:
             result = dict.fromkeys(self.results, row.failure)
         elif "objective" in row.result and "objective_0" in self._result:
@@ -169,14 +169,14 @@ class Columns:
 
 
 def is_task(job: Any, job_type: str | None) -> bool:
-    """Is it a general task, whose outputs are columns?"""
+    """Whether a job is a general task, whose outputs are columns."""
     return (job_type or getattr(job, "job_type", "hpo")) == "task"
 
 
 def table_of(
     jobs: Iterable[Job[Any] | JobRecord], job_type: str | None = None
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """Return the columns and one dict of values per job; a dict lacks the columns it says nothing about."""
+    """Return the columns and one dict of values per job; columns without a value are missing in the dict."""
     columns, rows = Columns(), []
     for job in jobs:
         row = row_of(job, job_type)

@@ -1,7 +1,7 @@
-"""Tables of jobs as CSV files: one that is written at once, one that grows row by row, one that is read.
+"""Tables of jobs as CSV files: writing one at once, writing one row by row, and reading one.
 
-A file of a million rows must cost the millionth row what the first did: `TableWriter` appends in one
-``write`` as long as the columns stay, and rewrites the file, atomically, when there are new ones.
+The millionth row must cost no more than the first: `TableWriter` appends with one ``write`` as long as the columns
+stay the same, and rewrites the file, atomically, when there are new ones.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def write_table(
     """Write all jobs to the CSV file `path`, atomically; return its absolute path.
 
     Raises:
-        BadArgument: the directory is missing or not writable, or somebody is writing the file.
-        OSError: the disk is full or failing; what stood in `path` before is still there.
+        BadArgument: the directory is missing or not writable, or another writer is writing the file.
+        OSError: the disk is full or failing; the old file at `path` is unchanged.
     """
     target = check_path(path)
     names, rows = table_of(jobs, job_type)
@@ -63,9 +63,9 @@ def _take(guard: WriterLock, path: Path) -> None:
 class TableWriter:
     """Appends rows of jobs to a CSV file.
 
-    The file is whole after every `append`. A file that stands at `path` at the first append is kept beside
-    it as ``<path>.old``. Not for several threads at once; a file has one writer: in this program from `open` or the
-    first `append` on, and of all programs from `open` on, until `close`.
+    The file is complete after every `append`. A file that is already at `path` at the first append is kept as
+    ``<path>.old``. Not for several threads at once. A file has one writer until `close`: in this program from `open` or
+    the first `append` on, among all programs from `open` on.
 
     Args:
         path: the file; its directory must exist.
@@ -82,21 +82,21 @@ class TableWriter:
         self._stale = False  # the columns changed since the file's header was written
         self._rows = 0  # how many of the file's rows are certain
         self._certain = True  # no write was interrupted
-        self._taken: tuple[weakref.ref[Any] | None, int] = (None, 0)  # the first of the last jobs, and how many
+        self._taken: tuple[weakref.ref[Any] | None, int] = (None, 0)  # first and number of jobs of the last `append`
         self._guard = WriterLock(str(self.path))
         self._opened = False
 
     def open(self) -> None:
-        """Be the file's only writer from now on.
+        """Become the file's only writer.
 
         Raises:
-            BadArgument: there is another one; the message names it.
+            BadArgument: there is another writer; the message names it.
         """
         _take(self._guard, self.path)
         self._opened = True
 
     def close(self) -> None:
-        """Let another one write the file. Idempotent."""
+        """Allow other writers to write the file. Idempotent."""
         self._guard.release()
         self._opened = False
 
@@ -106,9 +106,9 @@ class TableWriter:
         A call that was interrupted may be made again with the same jobs: each then has one row.
 
         Raises:
-            BadArgument: somebody else writes the file.
-            OSError: the disk is full or failing. The file holds what it held before, and the rows are
-                written by the next call that can.
+            BadArgument: another writer writes the file.
+            OSError: the disk is full or failing. The file is unchanged, and the next call that succeeds writes the
+                rows.
         """
         jobs = list(jobs)
         first, n = self._taken
@@ -139,17 +139,17 @@ class TableWriter:
         for row in self._waiting:
             values = self._columns.values(row)
             lines.append(line_of(cell(values.get(name)) for name in names))
-        # Who was interrupted does not know whether the rows are in the file, so the next one writes it anew.
+        # After an interrupt it is unknown whether the rows are in the file, so the next call writes it anew.
         appends = self._certain and not self._stale
         self._certain = False
         if appends:
             try:
                 append_text(self.path, "".join(lines))
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ELOOP):  # it is as it was
+                if error.errno not in (errno.ENOENT, errno.ELOOP):  # the file is unchanged
                     self._certain = True
                     raise
-                appends, self._rows = False, 0  # somebody removed it, or put a link in its place: begin again
+                appends, self._rows = False, 0  # the file was removed, or replaced by a link: begin again
         if not appends:
             replace_file(self.path, line_of(names), islice(self._old_lines(), self._rows), lines)
         self._rows, self._waiting, self._stale, self._certain = self._rows + len(lines), [], False, True
@@ -161,7 +161,7 @@ class TableWriter:
             return
         with open(self.path, encoding="utf-8", newline="") as file, cells_of_any_size():
             reader = csv.DictReader(file)
-            # All result columns of a row without a result hold the same text, so the first one tells.
+            # All result columns of a row without a result hold the same text, so the first one is enough.
             first = next((name for name in reader.fieldnames or () if name.startswith(("objective", "o:"))), "")
             for values in reader:
                 if first and _is_failure(values, first):
@@ -180,19 +180,19 @@ def _is_failure(values: Mapping[str, str], column: str) -> bool:
 def read_table(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read a table that evalpool wrote, without pandas: one dict per row, empty cells left out.
 
-    Numbers, booleans and escaped texts are what they were; a list or dict is its JSON text.
+    Numbers, booleans and escaped texts have their original values; a list or dict is its JSON text.
 
     Raises:
-        BadArgument: no such file, or not a table of jobs.
+        BadArgument: there is no such file, or it is not a table of jobs.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file, cells_of_any_size():
             reader = csv.DictReader(file)
             if "job_id" not in (reader.fieldnames or ()):
-                raise BadArgument(f"{os.fspath(path)!r} has no column job_id: it is no table of jobs.")
+                raise BadArgument(f"{os.fspath(path)!r} has no column job_id: it is not a table of jobs.")
             return [
                 {name: value_of(text) for name, text in row.items() if name and text not in (None, "")}
                 for row in reader
             ]
     except FileNotFoundError:
-        raise BadArgument(f"No file {os.fspath(path)!r}.") from None
+        raise BadArgument(f"There is no file {os.fspath(path)!r}.") from None
