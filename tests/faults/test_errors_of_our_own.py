@@ -123,11 +123,11 @@ def in_the_threads_of(evaluator: ProcessPoolEvaluator, fault: Fault) -> None:
 def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault], None], every: int) -> None:
     fault = Fault(
         Pool._turn, Pool._tell_evaluator, Pool._place_unassigned, Pool._see_to_returned, Pool._balance, Pool.run,
-        Pool._send, Hearing.take, Hearing._take_other, Hearing._take_record,
+        Pool._send, Pool._look, Pool._expect_held, Hearing.take, Hearing._take_other, Hearing._take_record,
         Prefetcher.balance, Prefetcher.give_back, Prefetcher._learn, Prefetcher._offer, Prefetcher.assign,
         Prefetcher.end, Prefetcher._next, Prefetcher._room,
         SocketTransport.handle, SocketTransport._on_data, SocketTransport._on_control, SocketTransport._woken,
-        SocketTransport.send, Core.report, JobLedger.end, JobLedger.take,
+        SocketTransport.send, SocketTransport.look, Core.report, JobLedger.end, JobLedger.take,
     )  # fmt: skip
     traced(fault)
     struck = 0

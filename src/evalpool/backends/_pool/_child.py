@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from evalpool._descriptors import make_room
 from evalpool._launchers import child_environment
+from evalpool.backends._pool._held import make_page
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Connection
 from evalpool.worker._path import boot_text, understood_path
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DESCRIPTORS", "Child", "child"]
 
-DESCRIPTORS = 16
+DESCRIPTORS = 17
 """More than starting a worker takes for a moment; five stay: three sockets, its standard error, its end."""
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -34,7 +36,7 @@ THREAD_VARIABLES = (
 _BOOT = (
     "import os, sys; "
     "sys.path[:] = bytes.fromhex(os.environ.pop('EVALPOOL_SYS_PATH')).decode('utf-8', 'surrogatepass').split(chr(0)); "
-    "from evalpool.backends._pool._worker import main; main({data}, {control}, {lender})"
+    "from evalpool.backends._pool._worker import main; main({data}, {control}, {lender}, {page})"
 )
 
 
@@ -77,8 +79,11 @@ def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
         data, its_data = pair()
         control, its_control = pair()
         lender, its_lender = pair() if can_lend() else (None, -1)
-        boot = _BOOT.format(data=its_data, control=its_control, lender=its_lender)
+        its_page, page = make_page()
+        if its_page >= 0:
+            theirs.callback(os.close, its_page)
+        boot = _BOOT.format(data=its_data, control=its_control, lender=its_lender, page=its_page)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        files = [fd for fd in (its_data, its_control, its_lender) if fd >= 0]
-        yield Child([sys.executable, *flags, "-c", boot], environment, files), Connection(data, control, lender)
+        files = [fd for fd in (its_data, its_control, its_lender, its_page) if fd >= 0]
+        yield Child([sys.executable, *flags, "-c", boot], environment, files), Connection(data, control, lender, page)
         ours.pop_all()  # from here on whoever has the connection closes them

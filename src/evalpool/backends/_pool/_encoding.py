@@ -39,14 +39,14 @@ def encode(attempt: Any) -> Any:
     return Pickled(_wire.ONE_JOB, identity, _wire.JOB.pack(*identity) + payload, buffers)
 
 
-def messages_for(jobs: list[Any]) -> list[Any]:
-    """What a worker is to be sent, in this order: jobs that follow each other as tuples share a frame."""
+def messages_for(jobs: list[Any], kind: int = _wire.JOBS) -> list[Any]:
+    """What a worker is to be sent, in this order: jobs that follow each other as tuples share a frame, of this kind."""
     if _TUPLE.issuperset(map(type, jobs)):
-        return [_wire.frame(_wire.JOBS, pickle.dumps(jobs, 5))]
+        return [_wire.frame(kind, pickle.dumps(jobs, 5))]
     messages: list[Any] = []
     for is_batch, group in itertools.groupby(jobs, lambda job: type(job) is tuple):
         if is_batch:
-            messages.append(_wire.frame(_wire.JOBS, pickle.dumps(list(group), 5)))
+            messages.append(_wire.frame(kind, pickle.dumps(list(group), 5)))
         else:
             messages.extend(group)
     return messages

@@ -38,6 +38,10 @@ class Lead:
         except OSError:
             self._timer = None
 
+    def is_elsewhere(self) -> bool:
+        """Does another thread than this one do the I/O now?"""
+        return self._following or self.leader not in (None, threading.get_ident())
+
     # The I/O thread.
 
     def follow(self) -> None:

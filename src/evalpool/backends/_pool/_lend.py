@@ -19,7 +19,7 @@ from typing import Any
 
 from evalpool.backends._pool import _wire
 
-__all__ = ["LEAST", "Lent", "borrow", "can_lend", "copy_back", "lend", "pass_on", "worth_it"]
+__all__ = ["LEAST", "Lent", "borrow", "can_lend", "copy_back", "lend", "mapped", "pass_on", "worth_it"]
 
 LEAST = 1 << 18
 """Bytes from which on this is quicker than the socket, as measured (`benchmarks/bench_payload.py --sizes`)."""
@@ -117,7 +117,7 @@ def _map(fd: int, head: memoryview) -> _wire.Frame:
     _, _, kind, count = _HEAD.unpack_from(head)
     sizes = [_wire.LENGTH.unpack_from(head, _HEAD.size + _wire.LENGTH.size * n)[0] for n in range(count + 1)]
     places = _places(sizes)
-    memory = _mapped(fd, max(1, places[-1][1]))
+    memory = mapped(fd, max(1, places[-1][1]))
     pieces = [memory[start:end] for start, end in places]
     return kind, pieces[0], pieces[1:]
 
@@ -131,8 +131,8 @@ def _places(sizes: list[int]) -> list[tuple[int, int]]:
     return places
 
 
-def _mapped(fd: int, size: int) -> memoryview:
-    """The file's memory, until the last view on it is gone.
+def mapped(fd: int, size: int, shared: bool = False) -> memoryview:
+    """The file's memory, until the last view on it is gone; with `shared` as others write it.
 
     Not by Python's `mmap`, which keeps a descriptor open for each: a thousand results would be a thousand files.
     """
@@ -140,7 +140,9 @@ def _mapped(fd: int, size: int) -> memoryview:
     import mmap
 
     libc = _libc()
-    address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
+    address = libc.mmap(
+        None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE, fd, 0
+    )
     if address == ctypes.c_void_p(-1).value:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -49,6 +49,11 @@ _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 STOP_WITHIN = 10.0
 """Seconds that the end of the I/O thread may take beside the ends of workers."""
+LOOK = 0.002, 0.064
+"""Seconds until the pool looks for outcomes that a silent worker holds, at first and at the most: each time twice."""
+MANY = 12
+"""Jobs in a message from which on their outcomes are held, so that several leave together. Of fewer, as in a search
+loop, the first comes back sooner, and the search goes on while the worker does the others."""
 BEFORE_IT_RAN = "cancelled before it ran"
 
 
@@ -79,6 +84,8 @@ class Pool:
         self.staff = Staff(self, port.num_workers)
         self.hearing = Hearing(self)
         self.shortage = Shortage(self)
+        self._look_at: float | None = None  # for outcomes that workers hold; set under the lock
+        self._look_after = LOOK[0]
         self._commands: deque[Callable[[], Any]] = deque()
         self._torn: set[PoolWorker] = set()  # workers with whom something went wrong
         self._guard = Guard("The thread that hears workers", self._mend, self._give_up_all)
@@ -121,6 +128,10 @@ class Pool:
     def force_stop(self, attempt: Attempt) -> bool:
         """Stop the job that runs by force, if this engine can. One that waits behind another is just given up."""
         with self.lock:
+            worker = self.prefetcher.find(attempt)
+            if worker is not None and worker.may_hold():  # then it is not known which one runs
+                self.command(partial(self._look_and_stop, worker, attempt))
+                return True
             if not self.prefetcher.forget(attempt):
                 worker = self.prefetcher.find(attempt)
                 if worker is None:
@@ -131,6 +142,18 @@ class Pool:
                 return True
         self.port.report([(attempt, failed(FailureKind.CANCELLED, BEFORE_IT_RAN))])
         return True
+
+    def _look_and_stop(self, worker: PoolWorker, attempt: Attempt) -> None:
+        """As `force_stop`, by whoever does the I/O."""
+        self.transport.drain(worker)
+        with self.lock:
+            waits = self.prefetcher.forget(attempt)
+        if waits:
+            self.report(attempt, failed(FailureKind.CANCELLED, BEFORE_IT_RAN))
+        elif self.launcher.kills:
+            self.staff.kill_at(worker, attempt)
+        elif worker.head() is attempt:
+            self.launcher.force_stop(worker, attempt)
 
     def expect_nothing_of(self, worker: PoolWorker) -> None:
         """Under the lock: its job does not stop and cannot be stopped."""
@@ -195,12 +218,16 @@ class Pool:
     def _send(self, assign: Callable[..., Any], placed: list[Placed]) -> None:
         """Assign jobs, encode them and send them; no lock is held."""
         sends: dict[PoolWorker, list[Any]] = {}
+        short: list[PoolWorker] = []
         try:
             with self.sending:
                 with self.lock:
-                    begun = assign(placed, monotonic(), sends)
+                    now = monotonic()
+                    begun = assign(placed, now, sends)
+                    if len(placed) >= MANY and self.prefetcher.share > 1 and not self.prefetcher.watched:
+                        short = self._expect_held(sends, now)
                 for worker, messages in sends.items():
-                    for message in messages_for(messages):
+                    for message in messages_for(messages, _wire.SHORT_JOBS if worker in short else _wire.JOBS):
                         self.transport.send(worker, message)
         except BaseException as error:
             self._torn.update(sends)  # how much of it they have been sent is not known
@@ -208,6 +235,31 @@ class Pool:
             raise
         for attempt, facts in begun:
             self.port.started(attempt, facts)
+
+    def _expect_held(self, sends: dict[PoolWorker, list[Any]], now: float) -> list[PoolWorker]:
+        """Under the lock: those of these workers that may hold outcomes; somebody looks for them after a while."""
+        can_hold = self.transport.can_hold
+        short = [worker for worker, messages in sends.items() if len(messages) >= MANY and can_hold(worker)]
+        if short:
+            for worker in short:
+                worker.short_until = worker.places
+            self._look_after = LOOK[0]
+            asleep = self._look_at is None and self._lead.is_elsewhere()
+            self._look_at = now + LOOK[0] if self._look_at is None else min(self._look_at, now + LOOK[0])
+            if asleep:
+                self.transport.wake()
+        return short
+
+    def _look(self) -> None:
+        """Take what silent workers hold: a job that was thought to be short takes long."""
+        if self._look_at is None or (now := monotonic()) < self._look_at:
+            return
+        with self.lock:
+            holding = [worker for worker in self.workers.values() if worker.may_hold()]
+            self._look_after = min(2 * self._look_after, LOOK[1])
+            self._look_at = now + self._look_after if holding else None
+        for worker in holding:
+            self.transport.look(worker)
 
     def _place_unassigned(self) -> None:
         """Give jobs that wait here to workers that have room by now."""
@@ -273,11 +325,11 @@ class Pool:
                     lead.give_up()
 
     def _rest(self, timeout: float | None) -> float | None:
-        """How long to wait at the most: until `timeout`, or the next look at the balance."""
-        balance_at = self.prefetcher.balance_at
-        if balance_at is not None:
-            rest = max(0.0, balance_at - monotonic())
-            timeout = rest if timeout is None else min(rest, timeout)
+        """How long to wait at the most: until `timeout`, or the next look at the balance or for what workers hold."""
+        for when in (self.prefetcher.balance_at, self._look_at):
+            if when is not None:
+                rest = max(0.0, when - monotonic())
+                timeout = rest if timeout is None else min(rest, timeout)
         return timeout
 
     def _turn(self, events: Any) -> None:
@@ -287,6 +339,8 @@ class Pool:
             try:
                 if self._commands:
                     self._do_commands()
+                if self._look_at is not None:
+                    self._look()
                 self._tell_evaluator()
                 if not self.prefetcher.is_calm():
                     self._balance()

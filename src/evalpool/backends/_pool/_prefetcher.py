@@ -54,6 +54,7 @@ class PoolWorker:
         in_flight: the attempts it has been sent, by job number, in the order of sending.
         ready: it has started up.
         ending: its connection has ended, and its launcher does not know yet how.
+        short_until: of the jobs that were sent before this place, it may hold outcomes (`_held`).
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class PoolWorker:
         "places",
         "ready",
         "refused",
+        "short_until",
         "since",
         "stealing",
         "unresponsive",
@@ -91,12 +93,18 @@ class PoolWorker:
         self.asked = (0, 0, 0.0)  # for which range, and when
         self.in_flight: dict[int, Any] = {}
         self.places = 0  # jobs sent so far
+        self.short_until = 0
         self.since = now  # when its first job in flight began, as far as seen from here
         self.refused = 0.0  # when it last had nothing to give back
 
     def head(self) -> Any:
         """The attempt that runs; None if there is none."""
         return next(iter(self.in_flight.values()), None)
+
+    def may_hold(self) -> bool:
+        """May it have outcomes that it has not sent? Not if it has begun the last of its short jobs, or a later one."""
+        head = self.head()
+        return head is not None and head.place < self.short_until
 
 
 class Steal(NamedTuple):
@@ -138,6 +146,7 @@ class Prefetcher:
         self.idle: deque[Any] = deque()  # workers without a job, and some that had none and have one now
         self._with_room: deque[Any] = deque()
         self._duration = 0.0  # of recent jobs: rises at once, falls slowly
+        self._recent = 0.0  # the same, for `share`: falls faster, since one that is too large wakes workers for nothing
         self.watched = watched
 
     # Workers come and go.
@@ -242,7 +251,7 @@ class Prefetcher:
                     return awake, left
         if self.idle and (idle := self._first_idle()) is not None:
             self.idle.popleft().idle = False
-            return idle, share
+            return idle, min(share, self.window)
         with_room = self._with_room
         while with_room:
             worker = with_room[0]
@@ -344,9 +353,9 @@ class Prefetcher:
     def _learn(self, longest: float) -> None:
         """Adapt the number of jobs in flight to how long jobs take."""
         self._duration = max(longest, 0.9 * self._duration + 0.1 * longest)
-        takes = self._duration + OVERHEAD
-        self.share = int(WAKE / takes) or 1
-        wanted = min(MOST_IN_FLIGHT, LEAST_IN_FLIGHT + int(PREFETCH / takes))
+        self._recent = recent = max(longest, 0.7 * self._recent)
+        self.share = int(WAKE / (recent + OVERHEAD)) or 1
+        wanted = min(MOST_IN_FLIGHT, LEAST_IN_FLIGHT + int(PREFETCH / (self._duration + OVERHEAD)))
         # In steps of two, so that it does not change at every turn.
         if wanted >= 2 * self.window or 2 * wanted <= self.window:
             ready = sum(worker.ready for worker in self.workers.values())

@@ -13,6 +13,7 @@ from evalpool._clock import monotonic
 from evalpool._descriptors import can_read, make_room
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._encoding import Pickled
+from evalpool.backends._pool._held import read_held
 from evalpool.backends._pool._transport import Pieces, Transport
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Connection:
     Attributes:
         data, control: jobs and outcomes; what must be heard while a job runs.
         lender: passes descriptors of large frames, on one host; None elsewhere.
+        page: where the worker holds outcomes (`_held`), on one host; None elsewhere.
         reader, control_reader: of the frames that come in.
     """
 
@@ -42,13 +44,20 @@ class Connection:
         "flush",
         "flush_control",
         "lender",
+        "page",
         "reader",
         "send",
         "tell",
     )
 
-    def __init__(self, data: socket.socket, control: socket.socket, lender: socket.socket | None = None) -> None:
-        self.data, self.control, self.lender = data, control, lender
+    def __init__(
+        self,
+        data: socket.socket,
+        control: socket.socket,
+        lender: socket.socket | None = None,
+        page: memoryview | None = None,
+    ) -> None:
+        self.data, self.control, self.lender, self.page = data, control, lender, page
         for each in (data, control, lender):
             if each is not None:
                 each.setblocking(False)
@@ -71,6 +80,7 @@ class Connection:
         for each in (self.data, self.control, self.lender):
             if each is not None:
                 each.close()
+        self.page = None
 
 
 class SocketTransport(Transport):
@@ -200,6 +210,15 @@ class SocketTransport(Transport):
             frames = worker.link.reader.read(drain=True)
         if frames:
             self._pool.hearing.take(worker, frames)
+        self.look(worker)
+
+    def can_hold(self, worker: PoolWorker) -> bool:
+        return worker.link.page is not None
+
+    def look(self, worker: PoolWorker) -> None:
+        link = worker.link
+        if link is not None and link.page is not None and (outcomes := read_held(link.page)):
+            self._pool.hearing.take(worker, [(_wire.FAST_OUTCOME, outcomes, [])])
 
     def _on_control(self, worker: PoolWorker, mask: int) -> None:
         link = worker.link

@@ -229,6 +229,7 @@ class Staff:
         if pool.workers.get(worker.index) is not worker:
             return
         try:
+            pool.transport.look(worker)  # it writes nothing more
             if not released:
                 self._release(worker)
             pool.transport.drop(worker)

@@ -61,6 +61,13 @@ class Transport(abc.ABC):
     def drain(self, worker: PoolWorker) -> None:
         """Take the last that a worker said which has ended."""
 
+    def can_hold(self, worker: PoolWorker) -> bool:
+        """May a worker hold outcomes of `_wire.SHORT_JOBS`, so that several leave together?"""
+        return False
+
+    def look(self, worker: PoolWorker) -> None:
+        """Take outcomes that a worker holds (`_wire.SHORT_JOBS`) beside a job that takes long, or has left behind."""
+
     def drop(self, worker: PoolWorker) -> None:
         """Let go of the connection to a worker that has ended."""
 

@@ -25,7 +25,7 @@ LENGTH = struct.Struct("<Q")
 JOB = struct.Struct("<qi")
 """A job's number and attempt, before its pickle: so that a pickle that cannot be loaded has a name."""
 FAST = struct.Struct("<qiddd")
-"""Number, attempt, objective, start and end of a job that returned a float and nothing else."""
+"""Number, attempt, objective, start and end of a job that returned a float only. One frame may have several."""
 FAST_FRAME = struct.Struct("<QHBqiddd")
 """The same with the head of its frame: one call for the commonest message of all."""
 RANGE = struct.Struct("<qq")
@@ -40,6 +40,8 @@ STORED_JOB = 4
 """As `ONE_JOB`, with buffers that reach the worker by another way than the socket."""
 LENT = 5
 """Both ways: a frame that is in memory, not in the socket (`_lend`)."""
+SHORT_JOBS = 6
+"""As `JOBS`; their outcomes may leave together (`_held`)."""
 # To the supervisor, on data.
 STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN, LOG = 10, 11, 12, 13, 14, 15
 # To the worker, on control.
@@ -55,8 +57,8 @@ _of_thread = threading.local()
 half a megabyte for each worker."""
 
 Frame = tuple[int, Any, list[memoryview]]
-"""Kind, payload (a memoryview), buffers. Of `FAST_OUTCOME`s that follow each other one, whose payload is a list of what
-`FAST` has."""
+"""Kind, payload (a memoryview), buffers. `FAST_OUTCOME`s that follow each other, or came in one frame, are one, whose
+payload is a list of what `FAST` has."""
 
 
 def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) -> list[bytes | memoryview]:
@@ -162,10 +164,13 @@ class FrameReader:
                 stop = position + size + length
                 if stop > end:
                     break
-                if kind == FAST_OUTCOME and length == FAST.size:
-                    position = FrameReader._parse_fast(view, position, frames)
-                    continue
-                frames.append((kind, view[position + size : stop], []))
+                if kind == FAST_OUTCOME:
+                    if length == FAST.size:
+                        position = FrameReader._parse_fast(view, position, frames)
+                        continue
+                    frames.append((kind, list(FAST.iter_unpack(view[position + size : stop])), []))
+                else:
+                    frames.append((kind, view[position + size : stop], []))
                 position = stop
                 continue
             total = FrameReader._frame_size(view[position:])
@@ -243,6 +248,10 @@ class Outbox:
             else:
                 left[0] = left[0][count:]
         return True
+
+
+FAST_HEAD = HEADER.pack(FAST.size, 0, FAST_OUTCOME)
+"""The head of the frame of one."""
 
 
 def fast_outcome(number: int, attempt: int, objective: float, start: float, end: float) -> bytes:

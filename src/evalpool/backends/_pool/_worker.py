@@ -1,8 +1,8 @@
 """What runs in a worker process.
 
-The main thread reads jobs, calls the run-function and sends each outcome at once. A second thread sleeps on
-the control socket: it takes requests to stop, hands back jobs that have not begun, and ends the process and
-its children when the supervisor is gone. This module imports little: a worker's start is a user's wait.
+The main thread reads jobs, calls the run-function and sends each outcome at once, or several of short jobs together. A
+second thread sleeps on the control socket: it takes requests to stop, hands back jobs that have not begun, and ends the
+process and its children when the supervisor is gone. This module imports little: a worker's start is a user's wait.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 from evalpool._clock import monotonic
 from evalpool._descriptors import can_read
 from evalpool._guard import Guard, start_guarded
 from evalpool.backends._pool import _lend, _wire
+from evalpool.backends._pool._held import HeldOutcomes, open_page
 from evalpool.backends._pool._tree import descendants
 from evalpool.outcomes import FailureKind, Outcome, failed
 from evalpool.worker._call import Task, describe_exception, release
@@ -57,6 +59,14 @@ class WorkerChannel(abc.ABC):
     @abc.abstractmethod
     def send_bytes(self, data: bytes) -> None:
         """Send a frame that is one piece."""
+
+    def send_fast(self, outcome: bytes) -> None:
+        """Send the outcome of a job that returned a float and nothing else, as `_wire.FAST` packs it."""
+        self.send_bytes(_wire.FAST_HEAD + outcome)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Inside, outcomes of short jobs may leave together, where the engine can do that."""
+        return contextlib.nullcontext()
 
     def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
         """Send a frame about a job, however large; an engine with another way for large arrays overrides this."""
@@ -128,14 +138,46 @@ class SocketChannel(WorkerChannel):
         self._data = data
         self._lender = lender
         self._lock = threading.Lock()
+        self.held: HeldOutcomes | None = None
+        self._holds = False  # the jobs of one message are short, and their outcomes leave together
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
         with self._lock:
+            self._send_held()
             _wire.send_all(self._data, pieces)
 
     def send_bytes(self, data: bytes) -> None:
         with self._lock:
+            self._send_held()
             self._data.sendall(data)
+
+    def send_fast(self, outcome: bytes) -> None:
+        with self._lock:
+            if not self._holds:
+                self._data.sendall(_wire.FAST_HEAD + outcome)
+            elif not self.held.add(outcome):  # type: ignore[union-attr]
+                self._send_held()
+
+    def _send_held(self) -> None:
+        """Under the lock: what is held goes first."""
+        held = self.held
+        if self._holds and held is not None and (frame := held.frame()):
+            self._data.sendall(frame)
+            held.sent()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        if self.held is None:
+            yield
+            return
+        self.held.begin()
+        self._holds = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._send_held()
+                self._holds = False
 
     def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
         lender = self._lender
@@ -144,6 +186,7 @@ class SocketChannel(WorkerChannel):
             self.send(_wire.frame(kind, payload, buffers))
             return
         with self._lock:
+            self._send_held()
             _lend.pass_on(lender, lent)
             _wire.send_all(self._data, lent.frame)
         lent.close()
@@ -188,7 +231,7 @@ class ClaimTurn:
             return low, high
 
 
-def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
+def main(data_fd: int, control_fd: int, lender_fd: int, page_fd: int) -> None:
     """Serve jobs until the supervisor closes the channel."""
     _prepare()
     data = socket.socket(fileno=data_fd)
@@ -197,6 +240,7 @@ def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
     for each in (data, control, lender):
         if each is not None:
             each.set_inheritable(False)  # not for the programs that a run-function starts, which may live on
+    held = open_page(page_fd)
     reader = _wire.FrameReader(data)
     backlog = deque(_read(reader))
     kind, payload, buffers = backlog.popleft()
@@ -208,6 +252,7 @@ def main(data_fd: int, control_fd: int, lender_fd: int) -> None:
     for number in setup.get("signals", ()):
         signal.signal(number, _leave_to_the_search)
     serving = Serving(data, control, reader, backlog, setup, lender)
+    serving.hold_in(held)
     try:
         serving.run()
     finally:
@@ -262,6 +307,10 @@ class Serving:
         assert self._lender is not None
         return _lend.borrow(self._lender, head)
 
+    def hold_in(self, held: HeldOutcomes | None) -> None:
+        """Where outcomes of short jobs are held, so that several leave together; None: nowhere."""
+        self._channel.held = held
+
     def release(self) -> None:
         """At the end: release what the run-function holds, such as the helpers of `profile`."""
         if self._task is not None:
@@ -275,6 +324,9 @@ class Serving:
                 kind, payload, buffers = backlog.popleft()
                 if kind == _wire.JOBS:
                     serve_batch(task, broken, payload, channel, turn)
+                elif kind == _wire.SHORT_JOBS:
+                    with channel.together():
+                        serve_batch(task, broken, payload, channel, turn)
                 elif kind == _wire.STORED_JOB:
                     if not self.lent:
                         backlog.appendleft((kind, payload, buffers))
@@ -365,7 +417,7 @@ def send_outcome(number: int, attempt: int, outcome: Outcome, channel: WorkerCha
     """Send how a job ended; a result that cannot be pickled is a failure."""
     _, objective, output, metadata, _, kind, start, end, _, stopped_early = outcome
     if type(objective) is float and output is None and metadata is None and kind is None and not stopped_early:
-        channel.send_bytes(_wire.fast_outcome(number, attempt, objective, start or 0.0, end or 0.0))
+        channel.send_fast(_wire.FAST.pack(number, attempt, objective, start or 0.0, end or 0.0))
         return
     try:
         payload, buffers = _wire.dump(_to_wire(outcome), back=True)
