@@ -1,1 +1,1 @@
-"""What every pool of workers shares: prefetching, frames, sockets, what runs in a worker process, and helpers of it."""
+"""What every pool of workers shares: prefetching, frames, sockets, the code of a worker process, and helpers."""

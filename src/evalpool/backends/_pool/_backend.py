@@ -21,7 +21,7 @@ __all__ = ["LaunchedBackend", "PoolBackend"]
 
 
 class PoolBackend(Backend):
-    """An engine implements `make_pool`."""
+    """The base of engines with a pool; an engine implements `make_pool`."""
 
     jobs_are_isolated = True
     pool: Pool | None = None
@@ -33,7 +33,7 @@ class PoolBackend(Backend):
     def start(self, port: Port) -> None:
         slots = port.num_workers
         self.pool = self.make_pool(port)
-        port.add_slots(-slots)  # workers bring theirs when they are up
+        port.add_slots(-slots)  # each worker adds its slots when it has started up
 
     def run(self, attempts: list[Attempt]) -> None:
         assert self.pool is not None
@@ -56,7 +56,7 @@ class PoolBackend(Backend):
 
 
 class LaunchedBackend(PoolBackend):
-    """Its workers are processes that a launcher starts, each spoken to over sockets.
+    """An engine whose workers are processes that a launcher starts, with connections over sockets.
 
     Args:
         **own: the arguments of the launcher.
@@ -86,6 +86,6 @@ class LaunchedBackend(PoolBackend):
         transport = SocketTransport()
         message = transport.message_of(Pickled(_wire.SETUP, (-1, 0), *_wire.dump(setup)))
         if not isinstance(message, _lend.Lent):
-            # Workers that are replaced later get the run-function as it was when the evaluator was made.
+            # A copy, so that workers that start later get the run-function as it is now.
             message = [bytes(piece) for piece in message]
         return Pool(port, self._launcher, transport, self.thread_name, message)

@@ -1,10 +1,10 @@
-"""How workers end when nobody else ends them.
+"""Makes sure that workers end when their parent does, and that a killed job leaves no process.
 
-Three nets, each for what the one before cannot see. A worker's control thread notices that its supervisor is
-gone; but a run-function busy in C code that holds the GIL keeps that thread from running. So a *reaper*, a
-shell of a few hundred kilobytes beside the parent, holds a pipe from it: when the parent is gone, however it
-went, the pipe ends and the reaper kills the process groups of all workers. And a job that must die now is
-killed with its whole tree, also those children that moved to a session of their own.
+There are three mechanisms, each for cases that the previous one misses. A worker's control thread notices that the
+parent has ended; but if the run-function is in C code that holds the GIL, that thread cannot run. So a *reaper*, a
+shell of a few hundred kilobytes, has a pipe from the parent: however the parent ends, the pipe is closed and the reaper
+kills the process groups of all workers. And a job that is stopped by force is killed with its whole process tree,
+including children in other sessions.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ done
 for process in $all; do kill -9 "$process" 2>/dev/null; done
 for group in $groups; do kill -9 "-$group" 2>/dev/null; done
 """
-# Stopped first, so that nothing is forked while the children are found that moved to sessions of their own.
+# The groups are stopped first, so that nothing forks while we search for children that moved to other sessions.
 
 _WITHOUT_A_SHELL = """
 import glob, os, signal, sys
@@ -90,17 +90,17 @@ for process in below:
 for group in groups:
     kill(-group)
 """
-# The same for images without a shell: it takes 10 MB and 20 ms where a shell takes some hundred kB and 1 ms.
+# The same for container images without a shell: it needs 10 MB and 20 ms; a shell needs some hundred kB and 1 ms.
 
 
 class Reaper:
-    """Kills process groups when this process is gone. One per supervisor; used by its I/O thread only."""
+    """Kills process groups when this process has ended. One per pool or helper; only one thread at a time uses it."""
 
     def __init__(self) -> None:
         make_room(8)
         try:
             self._process = self._begin(["/bin/sh", "-c", _SCRIPT])
-        except OSError:  # there is none, or none that this user may run
+        except OSError:  # there is no shell, or this user may not run it
             self._process = self._begin([sys.executable, "-I", "-S", "-c", _WITHOUT_A_SHELL])
 
     @staticmethod
@@ -116,31 +116,31 @@ class Reaper:
         )
 
     def watch(self, group: int) -> None:
-        """From now on kill this group when the parent is gone."""
+        """From now on, kill this group when the parent has ended."""
         self._write(f"+ {group}\n")
 
     def forget(self, group: int) -> None:
-        """This group has ended."""
+        """Drop a group that has ended."""
         self._write(f"- {group}\n")
 
     def _write(self, line: str) -> None:
         stream = self._process.stdin
         if stream is not None:
-            # A reaper that somebody killed leaves the other nets.
+            # If somebody killed the reaper, the other mechanisms remain.
             with contextlib.suppress(BrokenPipeError):
                 os.write(stream.fileno(), line.encode())
 
     def close(self) -> None:
-        """End the reaper; what it still watches is killed."""
+        """End the reaper; groups that it still watches are killed."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait()
 
     def close_in_fork(self) -> None:
-        """In a forked child of the parent: close the pipe, so that the parent's end is still seen."""
+        """In a forked child: close our copy of the pipe, so that the reaper notices the parent's end."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.returncode = 0  # not ours: nobody here waits for it, or warns that nobody did
+        self._process.returncode = 0  # it is not our child: do not wait for it, and do not warn about that
 
 
 def kill_tree(pid: int) -> None:
@@ -161,14 +161,14 @@ def kill_tree(pid: int) -> None:
 
 
 def tell_of_cut(who: str, exit_timeout: float) -> None:
-    """Say that a worker did not end in its time."""
+    """Log that a worker did not end in its time."""
     logger.warning(
-        "%s had not ended %g s after its last job, and was killed: what it had registered with atexit, such as an "
-        "upload, is cut. Give exit_timeout more seconds.",
+        "%s had not ended %g s after its last job, and was killed. Functions that it had registered with atexit, such "
+        "as an upload, may be incomplete. Set a larger exit_timeout.",
         who,
         exit_timeout,
     )
 
 
 kill_lock = threading.Lock()
-"""Held while a pid is looked at and killed, and while it is reaped: so no other process can have got it between."""
+"""Held while a pid is checked and killed, and while it is reaped, so that no other process can get the pid between."""

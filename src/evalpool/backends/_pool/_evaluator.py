@@ -14,11 +14,11 @@ __all__ = ["PoolEvaluator", "pool_evaluator"]
 
 
 class PoolEvaluator(Evaluator):
-    """Its workers are a pool's, in other processes.
+    """An evaluator on a pool of workers in other processes.
 
-    The run-function travels by value, once per worker. A worker that dies costs only the job it ran and is replaced;
-    a job over its timeout is killed with its worker. A run-function or keyword arguments that cannot be pickled make
-    each job an ``F_unpicklable``.
+    The run-function is sent by value, once per worker. If a worker dies, only the job that it ran fails, and the worker
+    is replaced. A job that exceeds its timeout is killed with its worker. If the run-function or its keyword arguments
+    cannot be pickled, each job ends as ``F_unpicklable``.
     """
 
     def __init__(self, run_function: Any, **kwargs: Any) -> None:
@@ -27,10 +27,10 @@ class PoolEvaluator(Evaluator):
 
 
 def pool_evaluator(launcher_class: type[Launcher]) -> type[Evaluator]:
-    """The class of evaluators whose workers are started by launchers of this class, whose arguments they take, too."""
+    """Return the class of evaluators whose workers this class of launchers starts; it also takes their arguments."""
     name = launcher_class.__name__.removesuffix("Launcher")
     facts = {"__doc__": launcher_class.__doc__ or PoolEvaluator.__doc__, "__module__": launcher_class.__module__}
-    own = inspect.signature(launcher_class)  # what the evaluator takes, too, and says if an argument is unknown
+    own = inspect.signature(launcher_class)  # the evaluator takes these arguments, and lists them for an unknown one
     engine = type(f"{name}PoolBackend", (LaunchedBackend,), {
         **facts, "launcher_class": launcher_class, "workers_are": launcher_class.workers_are, "__signature__": own,
     })  # fmt: skip

@@ -1,8 +1,8 @@
-"""How a child process ended, also in a program that takes the exit statuses of all its children itself.
+"""How a child process ended, even in a program that takes the exit statuses of all its children itself.
 
-Such a program ignores SIGCHLD, so that the system keeps no status, or waits for any child in a thread of its own.
-`subprocess` then says 0, whatever happened. Linux tells the status of a process that was reaped by its pidfd, since
-6.15; elsewhere it cannot be known, and that is said.
+Such a program ignores SIGCHLD, so that the system keeps no status, or waits for any child in one of its threads. Then
+`subprocess` reports 0, whatever happened. Since Linux 6.15, a pidfd gives the status of a process that was reaped;
+elsewhere the status cannot be known, and the message says so.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _HAS_EXIT = 1 << 3
 
 
 class ExitStatus:
-    """Of one child. One thread at a time."""
+    """The exit status of one child. One thread at a time."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.pidfd = _pidfd(process.pid)
-        """A file that becomes readable at its end, also when a child of it holds its sockets; None if there is none."""
+        """A descriptor that can be read when the child has ended, even if a child of it has its sockets; or None."""
         self.ended = False
         self.code: int | None = None
-        """Its exit code, or the negative number of a signal; None before its end, and where it cannot be known."""
+        """The exit code, or the negative number of a signal; None before the end, or if it cannot be known."""
 
     def wait(self, timeout: float | None = 0.0) -> bool:
-        """Wait for the end, None for as long as it takes; has it come?"""
+        """Wait for the end, at most `timeout` seconds, or without limit for None; return whether it has come."""
         if self.ended:
             return True
         pid, deadline = self._process.pid, None if timeout is None else monotonic() + timeout
         while True:
             try:
                 reaped, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:  # somebody else has taken it
+            except ChildProcessError:  # other code has taken the status
                 self._end(None if self.pidfd is None else _status_of_reaped(self.pidfd))
                 return True
             if reaped:
@@ -63,18 +63,18 @@ class ExitStatus:
     def _end(self, status: int | None) -> None:
         self.ended = True
         self.code = None if status is None else os.waitstatus_to_exitcode(status)
-        self._process.returncode = 0 if self.code is None else self.code  # nobody is to wait for it any more
+        self._process.returncode = 0 if self.code is None else self.code  # so that nothing waits for it any more
 
     def describe(self) -> str:
-        """Words for what `wait` has found."""
+        """Return a text for the result of `wait`."""
         if not self.ended:
             return "closed its channel and did not end"
         if self.code is None:
-            return "ended; its exit status is not known, as this program takes those of its children itself"
+            return "ended; its exit status is not known, because this program takes those of its children itself"
         return f"ended with exit code {self.code}" if self.code >= 0 else f"was killed by {_signal_name(-self.code)}"
 
     def close(self) -> None:
-        """Let go of the pidfd."""
+        """Close the pidfd."""
         if self.pidfd is not None:
             with contextlib.suppress(OSError):
                 os.close(self.pidfd)

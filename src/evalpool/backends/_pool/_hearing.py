@@ -1,4 +1,4 @@
-"""What workers say: outcomes, records, logs, jobs that they give back."""
+"""Takes what workers send: outcomes, records, logs, jobs that they give back."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = get_logger()
 _new: Any = tuple.__new__
 FAST_OUTCOME = _wire.FAST_OUTCOME
 _ENDS = frozenset({FAST_OUTCOME, _wire.OUTCOME, _wire.LENT})
-"""Frames by which jobs end."""
+"""The kinds of frames that end jobs."""
 
 
 class Hearing:
-    """Takes the frames of the workers of one pool; used by whoever does its I/O."""
+    """Takes the frames of one pool's workers; used by the thread that does the pool's I/O."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -36,7 +36,7 @@ class Hearing:
         self._lock = pool.lock
 
     def take(self, worker: PoolWorker, frames: list[_wire.Frame]) -> None:
-        """Frames of one worker, in the order in which they were sent."""
+        """Take frames of one worker, in the order in which they were sent."""
         now = monotonic()
         longest = 0.0
         ended: list[tuple[int, int, Outcome]] = []
@@ -45,7 +45,7 @@ class Hearing:
             try:
                 if kind == FAST_OUTCOME:
                     for number, which, objective, start, end in payload:
-                        # As `Outcome(...)` does, without a call of Python's.
+                        # The same as `Outcome(...)`, without a call of a Python function.
                         outcome = _new(Outcome, (DONE, objective, None, None, None, None, start, end, facts, None))
                         if elsewhere:
                             outcome = on_our_clock(outcome)
@@ -92,7 +92,7 @@ class Hearing:
         return load_outcome(kind, payload, buffers, worker.facts, worker.since)
 
     def _take_other(self, worker: PoolWorker, kind: int, payload: memoryview, buffers: list[memoryview]) -> None:
-        """A frame by which no job ends."""
+        """Take a frame that ends no job."""
         if kind == _wire.RECORD:
             self._take_record(worker, payload, buffers)
         elif kind == _wire.LOG:
@@ -131,7 +131,7 @@ class Hearing:
 
 
 def _jobs_in(kind: int, payload: Any) -> list[tuple[int, int]]:
-    """The numbers and attempts of the jobs that end by a frame."""
+    """Return the numbers and attempts of the jobs that a frame ends."""
     if kind == FAST_OUTCOME:
         return [(number, which) for number, which, *_ in payload]
     number, which = _wire.JOB.unpack_from(payload)

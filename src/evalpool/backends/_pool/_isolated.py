@@ -1,7 +1,7 @@
-"""One call at a time in a process of its own, watched from outside: the worker of the process backend, alone.
+"""Runs one call at a time in a supervised helper process, which is a single worker of the process backend.
 
-The caller's thread waits on the worker's channel and, every interval, looks at the memory of its process tree.
-Records and requests to stop pass through to the evaluator by the caller's own channel.
+The caller's thread waits on the worker's channel and, at each interval, measures the memory of its process tree.
+Records and requests to stop are passed through the caller's own channel to the evaluator.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from evalpool.worker._running_job import RunningJob
 __all__ = ["Helper", "end_idle"]
 
 STOP_GRACE = 0.1
-"""Seconds from a request to stop to force: less than the evaluator's grace, so that its thread need not be given up."""
+"""Seconds between a request to stop and force: less than the evaluator's grace, so that no thread is abandoned."""
 TICK = 0.05
-"""Seconds between two looks at the most: memory has no event to wait for, and requests to stop come in between."""
+"""The longest interval between two checks, in seconds: of memory, which has no event, and of requests to stop."""
 
 
 class _Inner:
-    """The function as the helper calls it: with the identity that its job has in the evaluator."""
+    """The function that the helper calls: it gives the job the identity that it has in the evaluator."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -53,7 +53,7 @@ class _Inner:
 
 
 class Helper:
-    """A process for one function. Not for two threads at a time."""
+    """A helper process for one function. One thread at a time."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -72,7 +72,7 @@ class Helper:
         except NotShareable as error:
             advice = str(error)
         task = dumps(Task(_Inner(self._function), {}, "0", "task", 0))
-        # What this process does not die of, its helper shall survive, too: a batch system signals all of them.
+        # The helper must also survive signals that this process handles, because a batch system signals all processes.
         signals = [n for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(n))]
         setup = {
             "origin": describe(),
@@ -92,7 +92,7 @@ class Helper:
         return process
 
     def prepare(self, channel: Any) -> None:
-        """Start the process now and wait until it is ready, so that no job's time is spent on it."""
+        """Start the process now and wait until it is ready, so that its start counts for no job."""
         process = self._process or self._start(channel)
         with selectors.DefaultSelector() as selector:
             selector.register(process.connection.data, selectors.EVENT_READ)
@@ -103,10 +103,10 @@ class Helper:
                     selector.unregister(process.stderr)
                 reader = process.connection.reader
                 if process.connection.data.fileno() in ready and (reader.read() or reader.at_end):
-                    return  # the first frame says that it is ready; an end is noticed by the first call
+                    return  # the first frame says that it is ready; if it has ended, the first call will notice that
 
     def call(self, job: Any, kwargs: dict[str, Any], limit: float | None, interval: float) -> tuple[Outcome, int, bool]:
-        """Run the function on a job; returns its outcome, the peak of memory in bytes, and if the helper lives on."""
+        """Run the function on a job; return its outcome, the peak of memory in bytes, and whether the helper lives."""
         channel = job._channel if isinstance(job, RunningJob) else None
         start = monotonic()
         try:
@@ -124,7 +124,7 @@ class Helper:
             _wire.send_all(process.connection.data, _wire.frame(_wire.ONE_JOB, head + payload, buffers))
         outcome = self._wait(process, number, job, channel, watch, limit, interval, start)
         if isinstance(job, RunningJob):
-            job._told = bool(outcome.stopped_early)  # what was asked there is answered for here
+            job._told = bool(outcome.stopped_early)  # the helper's job was told to stop, so this one was
         alive = outcome.kind not in (FailureKind.WORKER_DIED, FailureKind.MEMORY_LIMIT, FailureKind.CANCELLED)
         if alive:
             watch.look()
@@ -167,7 +167,7 @@ class Helper:
                     return failed(FailureKind.CANCELLED, "it was asked to stop and did not", start=start)
 
     def _read(self, process: WorkerProcess, job: Any, channel: Any, start: float) -> Outcome | None:
-        """What the helper says; an outcome, if it is one."""
+        """Read the helper's frames; return the outcome if it is among them."""
         for kind, payload, buffers in process.connection.reader.read():
             if kind == _wire.RECORD:
                 number, _ = _wire.JOB.unpack_from(payload)
@@ -187,7 +187,7 @@ class Helper:
         return None
 
     def close(self) -> None:
-        """End the helper process, at once if it has not ended."""
+        """Kill the helper process, if it has not ended, and release everything."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -199,7 +199,7 @@ class Helper:
             self._reaper = None
 
     def close_in_fork(self) -> None:
-        """In a forked child of this process: give up the helper, which is the parent's."""
+        """In a forked child: close our copies of the helper's files; the helper is the parent's."""
         if self._process is not None:
             self._process.close_in_fork()
         if self._reaper is not None:
@@ -208,10 +208,10 @@ class Helper:
 
 
 def end_idle(helpers: list[Helper], exit_timeout: float) -> None:
-    """Let helper processes that have no job end by themselves, all at the same time.
+    """Let helper processes without a job end by themselves, all at the same time.
 
-    In so many seconds they run what the function has registered with `atexit`; who takes longer is killed, and that is
-    said.
+    Within `exit_timeout` seconds they call what the function registered with `atexit`. A process that takes longer is
+    killed, which is logged.
     """
     processes = [helper._process for helper in helpers if helper._process is not None]
     for process in processes:
@@ -236,9 +236,9 @@ at_fork(Order.ENGINES, _after_fork)
 class _Memory:
     """The peak of the resident memory of a process tree.
 
-    Linux keeps each process's peak (``VmHWM``, proc(5)) and lets it be reset: so between two looks no spike is
-    missed, and the sum over the tree errs on the high side only where its processes peak at different moments of one
-    interval. Elsewhere the resident size at each look is taken.
+    Linux keeps the peak of each process (``VmHWM``, proc(5)), which can be reset. So no spike between two checks is
+    missed; the sum over the tree is too high only if its processes peak at different times of one interval. On other
+    systems, the resident size at each check is used.
     """
 
     def __init__(self, pid: int) -> None:
@@ -248,7 +248,7 @@ class _Memory:
             _reset_peak(each)
 
     def look(self) -> None:
-        """Take the peaks since the last look."""
+        """Update the peak with those since the last check."""
         self.peak = max(self.peak, sum(_take_peak(pid) for pid in self._tree()))
 
     def _tree(self) -> list[int]:
@@ -280,5 +280,5 @@ def _take_peak(pid: int) -> int:
 
 
 def _reset_peak(pid: int) -> None:
-    with contextlib.suppress(OSError):  # ended, not Linux, or not ours: then the peak since its start stands
+    with contextlib.suppress(OSError):  # it has ended, is not ours, or this is not Linux: its peak is not reset
         Path(f"/proc/{pid}/clear_refs").write_text("5")

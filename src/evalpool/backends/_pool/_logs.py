@@ -1,9 +1,9 @@
-"""What run-functions log in worker processes appears in the search's process, with the job's id.
+"""Shows what run-functions log in worker processes in the search's process, with the job's id.
 
-A worker has no handlers of the program's: they are set up in its main script, which a worker does not run. So it sends
-its log records to the supervisor, which gives them to the loggers of the same names there. Only if some logger of the
-search's process has handlers when the workers start: else a warning goes to standard error, as Python does it, which is
-passed on anyway, and no worker spends its start on the import of `logging`.
+A worker does not have the program's handlers, because the main script sets them up, which a worker does not run. So it
+sends its log records to the search's process, which passes them to the loggers of the same names. This is done only if
+a logger there has handlers when the workers start. Otherwise Python prints warnings to standard error, which is passed
+on anyway, and workers start faster without an import of `logging`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["forward", "levels", "show"]
 _SENT = ("name", "levelno", "levelname", "created", "msecs", "pathname", "filename", "module", "lineno", "funcName",
          "thread", "threadName", "process", "stack_info", "exc_text")  # fmt: skip
 _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
-"""What each record has; all else was given with ``extra=``, or by a record factory or a filter of the program's."""
+"""The attributes of every record. Others come from ``extra=``, or from a record factory or filter of the program."""
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
 def levels() -> dict[str, int] | None:
-    """The levels that loggers were given here, by name, ``""`` the root's; None if nobody would show a record."""
+    """Return the levels of the loggers here, by name (``""`` for the root); None if no handler would show a record."""
     root = logging.getLogger()
     # A copy: other threads may ask for loggers meanwhile, as they import modules.
     named = {name: each for name, each in root.manager.loggerDict.copy().items() if isinstance(each, logging.Logger)}
@@ -42,7 +42,7 @@ def levels() -> dict[str, int] | None:
 
 
 def _shows(logger: logging.Logger) -> bool:
-    """Has it a handler that does something? Packages give theirs one that does not."""
+    """Whether a logger has a handler other than `NullHandler`, which packages give to their loggers."""
     return any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers)
 
 
@@ -54,14 +54,14 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._channel.send(_wire.frame(_wire.LOG, _packed(record)))
-        except OSError:  # the supervisor is gone, and this worker is about to be
+        except OSError:  # the search's process has ended, so this worker will end, too
             return
-        except Exception:  # noqa: BLE001  arguments of the user's that cannot be shown: as every handler does
+        except Exception:  # noqa: BLE001  such as arguments that cannot be formatted; as every handler does
             self.handleError(record)
 
 
 def forward(channel: WorkerChannel, given: dict[str, int]) -> None:
-    """In a worker: send what is logged from now on. A function that sets up handlers of its own keeps those, too."""
+    """In a worker: send what is logged from now on. Handlers that a run-function adds work, too."""
     for name, level in given.items():
         logging.getLogger(name or None).setLevel(level)
     logging.getLogger().addHandler(_Forward(channel))
@@ -69,7 +69,7 @@ def forward(channel: WorkerChannel, given: dict[str, int]) -> None:
 
 def _packed(record: logging.LogRecord) -> bytes:
     facts: dict[str, Any] = {name: getattr(record, name) for name in _SENT}
-    facts["msg"] = record.getMessage()  # here: its arguments may be of types that the other side cannot load
+    facts["msg"] = record.getMessage()  # formatted here, because the other side may not be able to load its arguments
     if record.exc_info and not record.exc_text:
         facts["exc_text"] = logging.Formatter().formatException(record.exc_info)
     job = current_job.get()
@@ -86,7 +86,7 @@ def _packed(record: logging.LogRecord) -> bytes:
 
 
 def _packed_value(value: Any) -> tuple[bytes, str]:
-    """A value's pickle, empty if it has none; and what stands for it where it cannot be had."""
+    """Return a value's pickle, empty if it has none; and a text that is shown if it cannot be loaded."""
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001  the value's own code may raise anything
@@ -98,12 +98,12 @@ def _packed_value(value: Any) -> tuple[bytes, str]:
 
 
 def show(payload: memoryview, worker: Worker) -> None:
-    """In the supervisor: give a worker's record to the logger of its name. Raises nothing of the program's."""
+    """In the search's process: pass a worker's record to the logger of its name. Errors of handlers are not raised."""
     facts, strange = pickle.loads(payload)
     for name, (pickled, text) in strange.items():
         try:
             facts[name] = pickle.loads(pickled) if pickled else text
-        except BaseException as error:  # a class that is not known here, or whose own code raises
+        except BaseException as error:  # its class is not known here, or its own code raises
             if from_a_handler(error):
                 raise
             facts[name] = text

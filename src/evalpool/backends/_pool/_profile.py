@@ -1,4 +1,4 @@
-"""Measuring a run-function: its time, its memory, and a limit on the latter."""
+"""`profile`: measures the time and memory of a run-function, and can limit its memory."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def profile(
     2
 
     To measure memory, the function runs in a helper process: one per thread that calls it, reused from call to call.
-    So the memory is the job's own, a limit can be enforced by force, and a job that dies of it takes nobody along.
+    So only the job's own memory is measured, a limit can be enforced, and a job that dies of it ends nothing else.
 
     Args:
-        memory: measure the peak of the resident memory of the job's whole process tree, in bytes. The peak of its own
-            process is the kernel's (no spike is too short); its children are looked at every interval.
+        memory: whether to measure the peak of the resident memory of the job's whole process tree, in bytes. The kernel
+            gives the peak of the job's own process, so no spike is missed; its children are checked at each interval.
         memory_limit: bytes; above it the job is stopped with all its children and ends as ``F_memory_limit_exceeded``.
-            Implies `memory`. -1 for none.
-        memory_tracing_interval: seconds between two looks.
-        raise_exception: raise at the limit, instead of returning the failure as output.
-        exit_timeout: seconds that helper processes may take to end when the evaluator is closed; in this time they run
+            Implies `memory`. -1 for no limit.
+        memory_tracing_interval: seconds between two checks.
+        raise_exception: whether to raise at the limit, instead of returning the failure as output.
+        exit_timeout: seconds that helper processes may take to end when the evaluator is closed. In this time they call
             what the function registered with `atexit`. One that takes longer is killed, with a warning.
 
     Raises:
@@ -86,7 +86,7 @@ def profile(
 
 
 class Profiled:
-    """A run-function that is measured; see `profile`."""
+    """A measured run-function; see `profile`."""
 
     def __init__(
         self,
@@ -114,13 +114,13 @@ class Profiled:
 
     @staticmethod
     def _result(output: Any, start: float, **facts: Any) -> dict[str, Any]:
-        # Seconds since the epoch, for whoever calls it by hand; an evaluator's own clock has the last word.
+        # Seconds since the epoch, for direct calls; an evaluator replaces them by times of its own clock.
         wall = unix_time() - monotonic()
         times = {"timestamp_start": start + wall, "timestamp_end": monotonic() + wall}
         return {"output": output, "metadata": {**times, **facts}}
 
     def _measure(self, job: Any, kwargs: dict[str, Any], start: float) -> Any:
-        """Call the function in a helper process and look at its memory meanwhile."""
+        """Call the function in a helper process and measure its memory meanwhile."""
         with self._lock:
             helper = self._helpers.pop() if self._helpers else None
         if helper is None:
@@ -139,7 +139,7 @@ class Profiled:
 
     def _conclude(self, outcome: Outcome, peak: int, start: float) -> Any:
         facts = dict(outcome.metadata or {})
-        if peak:  # 0: the process was gone before the first look
+        if peak:  # 0: the process had ended before the first check
             facts["memory"] = peak
         if outcome.kind is None:
             return self._result(outcome.objective, start, **facts)
@@ -156,7 +156,7 @@ class Profiled:
 
 
 class ProfiledAsync(Profiled):
-    """As `Profiled`, of an async function."""
+    """As `Profiled`, for an async function."""
 
     async def __call__(self, job: Any, **kwargs: Any) -> Any:
         start = monotonic()
@@ -168,6 +168,6 @@ class ProfiledAsync(Profiled):
 
 
 def memory_failure(limit: float, peak: int, start: float) -> Outcome:
-    """The outcome of a job over its memory limit."""
+    """Return the outcome of a job that exceeded its memory limit."""
     text = f"the job's processes used {peak} bytes, and its memory limit is {limit:.0f}; they were stopped"
     return failed(FailureKind.MEMORY_LIMIT, text, start=start, end=monotonic())

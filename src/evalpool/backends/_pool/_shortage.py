@@ -1,8 +1,8 @@
-"""Says once when an evaluator has had no worker for ten seconds, and what it waits for.
+"""Warns once when an evaluator has had no worker for ten seconds, and says what it waits for.
 
-A search whose workers do not come looks like one whose jobs are long: it waits in silence. The reasons are outside
-of this program as a rule: another program has the cluster's CPUs, a file system is slow, ranks are busy elsewhere. So
-the pool says what it knows, as a warning, and goes on waiting.
+A search whose workers do not start looks like one whose jobs are long: it waits silently. Mostly the reason is outside
+of this program: another program uses the cluster's CPUs, a file system is slow, ranks are busy elsewhere. So the pool
+logs what it knows as a warning, and continues to wait.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ __all__ = ["NO_WORKER_FOR", "Shortage"]
 logger = get_logger()
 
 NO_WORKER_FOR = 10.0
-"""Seconds."""
+"""Seconds without a worker after which the warning is logged."""
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 class Shortage:
-    """Of one pool. Any thread may call; costs nothing per job."""
+    """The warning of one pool. Any thread may call the methods; there is no cost per job."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._times = 0  # that it began or ended: a look that is due finds out by this that it is pointless
+        self._times = 0  # how often a shortage began or ended; an older timer is recognised by its number
         self._said = False
         _pools.add(pool)
 
     def begin(self) -> None:
-        """There is no worker that takes jobs."""
+        """Note that no worker takes jobs."""
         self._times += 1
         if not self._said:
             self._pool.port.after(NO_WORKER_FOR, self._look, self._times)
 
     def end(self) -> None:
-        """There is one."""
+        """Note that a worker takes jobs."""
         self._times += 1
 
     def _look(self, times: int) -> None:
@@ -58,7 +58,7 @@ class Shortage:
         )
 
     def others(self) -> list[Pool]:
-        """The other pools with such a launcher that are in use in this process."""
+        """Return the other open pools of this process with the same class of launcher."""
         kind = type(self._pool.launcher)
         return [
             pool

@@ -10,11 +10,11 @@ from __future__ import annotations
 __all__ = ["REPORT", "ErrorTail"]
 
 TAIL = 4_000
-"""Bytes that are kept: of the end, or of the stack of a crash, from its innermost frames on."""
+"""How many bytes are kept: of the end, or of a crash's stack, beginning with its innermost frames."""
 BEFORE = 1_000
-"""Bytes before a crash that are kept beside its stack."""
+"""How many bytes before a crash are kept in addition to its stack."""
 REPORT = 1 << 18
-"""Bytes of all threads' stacks that are read; faulthandler writes 100 threads with 100 frames each at the most."""
+"""How many bytes of all threads' stacks are read; faulthandler writes at most 100 threads with 100 frames each."""
 
 _CRASH = b"Fatal Python error: "
 _MODULES = b"\nExtension modules: "
@@ -26,11 +26,11 @@ class ErrorTail:
     def __init__(self) -> None:
         self._end = bytearray()
         self._before = b""
-        self._report: bytearray | None = None  # from the last crash on; None: none, or long ago
+        self._report: bytearray | None = None  # the text since the last crash; None without a recent one
         self._in_list = False
 
     def feed(self, data: bytes) -> bytes:
-        """Take what was read; returns what of it is to be passed on."""
+        """Take data that was read; return the part to pass on."""
         if self._report is None and _CRASH not in data:
             self._keep(data)
             return data
@@ -39,7 +39,7 @@ class ErrorTail:
             shown = self._without_modules(data)
             self._keep(shown)
             return shown
-        lead = self._without_modules(lead)  # another crash, of a child perhaps, may have been before
+        lead = self._without_modules(lead)  # there may have been an earlier crash, such as that of a child
         self._keep(lead)
         self._before = bytes(self._end[-BEFORE:])
         self._report, self._in_list = bytearray(), False
@@ -52,7 +52,7 @@ class ErrorTail:
         del self._end[:-TAIL]
         if self._report is not None:
             self._report += data
-            if len(self._report) > REPORT:  # it went on for long: the crash was a child's
+            if len(self._report) > REPORT:  # the worker wrote much after it, so the crash was a child's
                 self._report = None
 
     def _without_modules(self, data: bytes) -> bytes:
@@ -70,14 +70,14 @@ class ErrorTail:
         return shown
 
     def text(self) -> str:
-        """What is kept, for a message; empty if it wrote nothing."""
+        """Return the kept text, for a message; empty if the worker wrote nothing."""
         if self._report is None:
             return bytes(self._end).decode(errors="replace").strip()
         return (self._before.decode(errors="replace") + _stack(self._report.decode(errors="replace"))).strip()
 
 
 def _stack(report: str) -> str:
-    """A crash's own lines, and the stack of the thread that crashed; of those that only waited there is no need."""
+    """Return the lines of a crash, and the stack of the thread that crashed, without those of other threads."""
     parts = [part for part in report.split("\n\n") if part.strip()]
     crashed = [part for part in parts[1:] if part.startswith("Current thread 0x")]
     if crashed:

@@ -13,7 +13,7 @@ _CLOEXEC = 0o2000000
 
 
 class Timer:
-    """Arm it from one thread, wait for it in another.
+    """A timer that one thread arms while another one waits for it.
 
     Arming is one system call and no switch of threads, which a condition or an event would be. Python has it since
     3.13; before, the C library is called.
@@ -30,7 +30,7 @@ class Timer:
         class Spec(ctypes.Structure):
             _fields_ = [(name, ctypes.c_long) for name in ("every", "every_ns", "value", "value_ns")]
 
-        libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: the call takes less than getting it back
+        libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL: the call is faster than taking the GIL again
         self._settime = libc.timerfd_settime
         self._settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
         self.fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _CLOEXEC)
@@ -41,18 +41,18 @@ class Timer:
         self._closed = False
 
     def arm(self, seconds: float) -> None:
-        """Let `wait` return in `seconds`, below one."""
+        """Make `wait` return in `seconds`, which must be below one."""
         self._spec.value_ns = int(seconds * 1e9)
         if not self._closed:
             self._settime(self.fd, 0, self._address, None)
 
     def wait(self) -> None:
         """Sleep until the timer is due."""
-        with contextlib.suppress(OSError):  # closed: there is nothing to wait for any more
+        with contextlib.suppress(OSError):  # the timer was closed
             os.read(self.fd, 8)
 
     def close(self) -> None:
-        """Let go of the timer; nobody may be waiting."""
+        """Close the timer; no thread may wait for it."""
         if not self._closed:
             self._closed = True
             os.close(self.fd)

@@ -1,4 +1,4 @@
-"""The processes below a process, as the kernel knows them. Linux; elsewhere none are found here."""
+"""The descendants of a process, from Linux's kernel; on other systems none are found here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["children", "descendants"]
 
 
 def children(pid: int) -> list[int]:
-    """The ids of a process's children; none if it has ended."""
+    """Return the ids of a process's children; none if it has ended."""
     try:
         tasks = os.listdir(f"/proc/{pid}/task")
     except OSError:
@@ -24,7 +24,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Its children, theirs, and so on; those above before those below."""
+    """Return the ids of all descendants of a process; a parent comes before its children."""
     found, todo = [], [pid]
     while todo:
         below = children(todo.pop())

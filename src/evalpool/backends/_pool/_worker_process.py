@@ -21,7 +21,7 @@ from evalpool.backends._pool._stderr import ErrorTail
 __all__ = ["WorkerProcess", "spawn", "wait_for_ends"]
 
 LOOK_EVERY = 0.02
-"""Seconds between two looks for the ends of processes, where the system tells of none."""
+"""Seconds between two checks for the ends of processes, if the system gives no notification."""
 
 
 class WorkerProcess:
@@ -41,7 +41,7 @@ class WorkerProcess:
         return self.process.pid
 
     def read_stderr(self) -> bool:
-        """Pass on what the worker wrote to its standard error, and keep the end; False when it is closed."""
+        """Pass on the worker's standard error, and keep its end; False when it is closed."""
         try:
             data = os.read(self.stderr, 1 << 16)
         except BlockingIOError:
@@ -54,7 +54,7 @@ class WorkerProcess:
         return True
 
     def describe_end(self) -> str:
-        """How the process ended, with the end of its standard error; waits for it a second at the most."""
+        """Return how the process ended, with the end of its standard error; waits for its end at most a second."""
         self.exit.wait(1.0)
         text = self.exit.describe()
         while self.read_stderr() and can_read(self.stderr):
@@ -64,31 +64,31 @@ class WorkerProcess:
         return f"The worker process {self.pid} {text}.{said}"
 
     def kill(self) -> None:
-        """Kill it with all its children, if it has not ended."""
+        """Kill the process with all its children, if it has not ended."""
         with kill_lock:
             if not self.exit.wait():
                 kill_tree(self.pid)
 
     def kill_group(self) -> None:
-        """Kill what it has left behind."""
+        """Kill processes that it left behind in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of the process's files, and of the connection."""
+        """Close the process's files and the connection."""
         self.connection.close()
         self.exit.close()
         if self.process.stderr is not None:
             self.process.stderr.close()
 
     def close_in_fork(self) -> None:
-        """In a forked child of this process: give up the worker, which is the parent's."""
+        """In a forked child: close our copies of the worker's files; the worker is the parent's."""
         self.close()
-        self.process.returncode = 0  # nobody here waits for it, or warns that nobody did
+        self.process.returncode = 0  # it is not our child: do not wait for it, and do not warn about that
 
 
 def wait_for_ends(processes: Iterable[WorkerProcess], within: float) -> list[WorkerProcess]:
-    """Wait until workers have ended that were told to, at most so many seconds; those that have not.
+    """Wait, at most `within` seconds, until workers that were told to end have done so; return those that have not.
 
     What they say meanwhile is passed on: a worker whose standard error nobody reads waits when the pipe is full.
     """
@@ -101,14 +101,14 @@ def wait_for_ends(processes: Iterable[WorkerProcess], within: float) -> list[Wor
             break
         ends = [process.exit.pidfd for process in running if process.exit.pidfd is not None]
         speaking = {process for process in running if process in speaking and process.read_stderr()}
-        if len(ends) < len(running):  # there is no pidfd: look again and again
+        if len(ends) < len(running):  # some have no pidfd, so poll
             rest = min(rest, LOOK_EVERY)
         can_read(*ends, *(process.stderr for process in speaking), timeout=rest)
     return running
 
 
 def spawn(threads: int) -> WorkerProcess:
-    """Start a worker as a fresh interpreter, in a session of its own.
+    """Start a worker as a fresh interpreter, in a new session.
 
     Args:
         threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
@@ -124,7 +124,7 @@ def spawn(threads: int) -> WorkerProcess:
                 stderr=subprocess.PIPE,
                 pass_fds=child.files,
                 env=child.environment,
-                start_new_session=True,  # the terminal's Ctrl-C is for the search
+                start_new_session=True,  # a Ctrl-C in the terminal must reach only the search
                 bufsize=0,
             )
     except OSError as error:
