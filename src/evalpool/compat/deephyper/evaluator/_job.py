@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalpool.compat.deephyper.evaluator._running_job import KEPT_VALUE, RunningJob
+from evalpool.compat.deephyper.evaluator._running_job import KEPT_VALUE, RunningJob, holds_objective
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Job:
         self._evaluated, self._running, self._status = evaluated, None, None
         if self.status is not JobStatus.CANCELLED:
             self._take_output(evaluated)
-        elif KEPT_VALUE in metadata:
+        elif KEPT_VALUE in metadata and self._holds(metadata[KEPT_VALUE]):
             self.set_output(metadata[KEPT_VALUE])
         else:
             self._take_nothing()
@@ -109,6 +109,10 @@ class Job:
 
     def _take_nothing(self) -> None:
         """It was cancelled, and returned nothing."""
+
+    def _holds(self, output: Any) -> bool:
+        """Is this an output of such a job?"""
+        return True
 
     def __repr__(self) -> str:
         return f"Job(id={self.id}, status={self.status}, args={self.args})"
@@ -155,6 +159,9 @@ class HPOJob(Job):
 
     def _take_nothing(self) -> None:
         self.output = {"objective": "F_CANCELLED"}
+
+    def _holds(self, output: Any) -> bool:
+        return holds_objective(output)
 
     def __getitem__(self, index: Any) -> Any:
         return (copy.deepcopy(self.args), self.objective)[index]

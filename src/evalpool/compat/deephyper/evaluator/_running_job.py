@@ -19,7 +19,7 @@ import evalpool
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
 
-__all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted"]
+__all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted", "as_objective", "holds_objective"]
 
 KEPT_VALUE = "_returned_when_cancelled"
 """Metadata that hold what a run-function returned that had seen CANCELLING. evalpool drops the value of a job that was
@@ -189,6 +189,13 @@ def as_objective(value: Any) -> Any:
         inner = as_objective(value["output"]) if key == "output" else _finite(value["objective"])
         return {**value, key: inner}
     return _finite(float(value)) if isinstance(value, numbers.Real) else value
+
+
+def holds_objective(value: Any) -> bool:
+    """Would a search of deephyper's take this for a result?"""
+    if isinstance(value, dict):
+        return holds_objective(value["output"]) if "output" in value else "objective" in value
+    return isinstance(value, (str, tuple, list, numbers.Real))
 
 
 def _finite(value: Any) -> Any:
