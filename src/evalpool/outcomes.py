@@ -40,6 +40,8 @@ class JobStatus(enum.Enum):
     CANCELLING = "CANCELLING"
     CANCELLED = "CANCELLED"
 
+    __hash__ = object.__hash__  # each is there once; that of an enumeration is written in Python, and asked for often
+
 
 TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     # READY -> DONE or FAILED without RUNNING: the first report of a short job is its outcome,

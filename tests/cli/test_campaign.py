@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalpool.cli._campaign import Watcher
-from evalpool.storage import Event, MemoryStorage
+from evalpool.cli._main import main
+from evalpool.storage import Event, MemoryStorage, SQLiteStorage
 
 ENDS = st.sampled_from(
     [
@@ -93,3 +97,27 @@ def test_speed_and_end_are_those_of_the_last_minute() -> None:
     summary = watcher.campaigns["0"].summary(1099.0)
     assert 0.95 < summary["rate"] < 1.1
     assert 90 < summary["seconds_left"] < 105
+
+
+def test_status_reads_the_log_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteStorage(path) as storage:
+        for _ in range(2):
+            storage.create_new_job(storage.create_new_search())
+    cursors: list[Any] = []
+    read = SQLiteStorage.read
+
+    def noted(self: SQLiteStorage, after: Any) -> Any:
+        cursors.append(after)
+        return read(self, after)
+
+    monkeypatch.setattr(SQLiteStorage, "read", noted)
+    assert main(["status", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["search_id"] == "1"
+    assert main(["status", str(path), "--search-id", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["search_id"] == "0"
+    assert cursors == [None, None]
+    assert main(["status", str(path), "--search-id", "7"]) != 0
+    assert "no search '7'" in capsys.readouterr().err

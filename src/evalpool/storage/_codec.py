@@ -69,6 +69,9 @@ def loads(text: str | bytes) -> Any:
     return unjson(value) if (b'"$float"' in text if isinstance(text, bytes) else '"$float"' in text) else value
 
 
+_new = tuple.__new__  # of a named tuple, which has an own one, in Python
+
+
 class Malformed(ValueError):
     """Text that is no event; without its position, which the reader knows."""
 
@@ -113,7 +116,8 @@ def decode(kind: Any, search_id: Any, number: Any, data: Any) -> Event:
     if not isinstance(data, str):
         raise Malformed(f"its data is no text but {shown(data)}")
     try:
-        return _checked(kind, search_id, number, loads(data))
+        value = loads(data)
+        return _new(Event, (kind, search_id, number, _validator(kind, search_id, number)(value), None))
     except ValueError as error:
         raise Malformed(_reason(error)) from None
 
@@ -167,7 +171,7 @@ def is_readable(kind: str, search_id: str, number: int | None) -> bool:
 
 
 def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, str, int] | None = None) -> Event:
-    return Event(kind, search_id, number, _validator(kind, search_id, number)(data), at)
+    return _new(Event, (kind, search_id, number, _validator(kind, search_id, number)(data), at))
 
 
 def _validator(kind: Any, search_id: Any, number: Any) -> Any:

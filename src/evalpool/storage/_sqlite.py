@@ -80,7 +80,12 @@ class SQLiteStorage(DurableStorage[Columns]):
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
         with self._read_lock:
             rows = self._rows(after)
-        events = [event for row in rows if (event := self._event(row)) is not None]
+        events: list[Event] = []
+        for row in rows:
+            try:
+                events.append(decode(row[1], row[2], row[3], row[4]))
+            except Malformed as error:
+                self._report(row, error)
         return events, _mark(rows[-1]) if rows else after
 
     def _take_own(self, after: Cursor) -> tuple[list[Any], Cursor]:
@@ -188,12 +193,14 @@ class SQLiteStorage(DurableStorage[Columns]):
     # -- reading ---------------------------------------------------------------------------------------
 
     def _event(self, row: tuple[Any, ...]) -> Event | None:
-        number, *parts = row
         try:
-            return decode(*parts)
+            return decode(*row[1:])
         except Malformed as error:
-            self._reporter.report(f"event {number} of {self._path}", str(error))
+            self._report(row, error)
             return None
+
+    def _report(self, row: tuple[Any, ...], error: Malformed) -> None:
+        self._reporter.report(f"event {row[0]} of {self._path}", str(error))
 
     def _report_damage(self, place: str, reason: str) -> None:
         self._reporter.report(f"{place} of {self._path}", reason)

@@ -32,10 +32,15 @@ def main(arguments: argparse.Namespace) -> int:
     from evalpool.cli._stores import open_to_read, search_of
 
     with open_to_read(arguments.store) as storage:
-        search_id = search_of(storage, arguments.search_id)
         watcher = Watcher(storage, arguments.tag)
         watcher.look()
-        summary = watcher.campaigns[search_id].summary()
+        wanted = arguments.search_id
+        campaign = watcher.latest() if wanted is None else watcher.campaigns.get(wanted)
+        if campaign is None:  # there is none; or it has begun meanwhile
+            search_id = search_of(storage, wanted)
+            watcher.look()
+            campaign = watcher.campaigns[search_id]
+        search_id, summary = campaign.search_id, campaign.summary()
         others = len(watcher.campaigns) - 1
     if arguments.json:
         write_json(summary)
