@@ -586,6 +586,21 @@ def test_missing_callers_are_named_after_a_while(tmp_path: Path) -> None:
         assert wrapper.get_results()["loss"] == []
 
 
+def test_a_call_evaluates_nothing_after_the_run_was_given_up(tmp_path: Path) -> None:
+    evaluated: list[int] = []
+
+    def objective(eval_config: dict[str, Any], fidels: Any, seed: Any) -> dict[str, float]:
+        evaluated.append(eval_config["x"])
+        return in_line(eval_config)
+
+    with make(tmp_path, objective, n_workers=2, max_waiting_time=0.2) as wrapper:
+        for x, kind in enumerate([WaitedTooLong, MemberLost, MemberLost]):
+            with pytest.raises(MemberLost) as lost:
+                wrapper({"x": x, "runtime": 1.0})
+            assert type(lost.value) is kind
+    assert evaluated == [0]
+
+
 def test_a_thread_that_ends_is_not_waited_for_and_its_place_can_be_taken(tmp_path: Path) -> None:
     with make(tmp_path, n_workers=2, n_evals=8) as wrapper:
         first, gone = threading.Event(), threading.Event()

@@ -18,6 +18,10 @@ BOUND = 100
 THERE, HERE = "benchmark_simulator", "evalpool.compat.benchmark_simulator"
 SAME = sorted(path.stem for path in PROGRAMS.glob("*.py") if path.stem != "differences")
 
+MEASURED = {"expensive_callers", "expensive_sampler", "first_decision"}
+"""They print what they measured, to a tenth of a second: a busy machine may need another attempt."""
+ATTEMPTS = 4
+
 DIFFERENCES = {
     "warnings for a thousand workers": ("True", "False"),
     "beside a worker that dies": ("TimeoutError", "1"),
@@ -54,7 +58,11 @@ def printed(program: str, root: str, where: Path) -> str:
 @pytest.mark.parametrize("program", SAME)
 def test_a_program_prints_the_same_on_both(program: str, tmp_path: Path) -> None:
     services.package(THERE)
-    assert printed(program, HERE, tmp_path / "here") == printed(program, THERE, tmp_path / "there")
+    for attempt in range(ATTEMPTS if program in MEASURED else 1):
+        here, there = (printed(program, root, tmp_path / f"{root}-{attempt}") for root in (HERE, THERE))
+        if here == there:
+            return
+    assert here == there
 
 
 @pytest.mark.slow

@@ -23,14 +23,19 @@ def objective(eval_config, fidels=None, seed=None):
     return {"loss": eval_config.get("x", 0), "runtime": eval_config.get("runtime", 1.0)}
 
 
+lock = threading.Lock()
+
+
 def attempt(text, function, *args, **kwargs):
     try:
         answer = function(*args, **kwargs)
     except Exception as error:
         kinds = [kind.__name__ for kind in BUILTINS if isinstance(error, kind)]
-        print(text, "->", "TimeoutError" if "TimeoutError" in kinds else "/".join(kinds) or type(error).__name__)
+        said = "TimeoutError" if "TimeoutError" in kinds else "/".join(kinds) or type(error).__name__
     else:
-        print(text, "->", sorted(answer.items()) if isinstance(answer, dict) else "made")
+        said = sorted(answer.items()) if isinstance(answer, dict) else "made"
+    with lock:
+        print(text, "->", said)
 
 
 def make(name, **settings):
