@@ -49,7 +49,7 @@ def train(job: RunningJob, data: list[np.ndarray]) -> dict[str, Any]:
 
 
 def search(stopper: SuccessiveHalvingStopper | None, data: list[np.ndarray]) -> tuple[float, int]:
-    """Best accuracy and epochs trained."""
+    """The best accuracy, and the number of epochs trained."""
     settings = {"num_workers": 2, "run_function_kwargs": {"data": data}, "stopper": stopper, "seed": 0}
     with Evaluator.create(train, method="process", method_kwargs=settings) as evaluator:
         jobs = optimize(evaluator, RandomSearch(SPACE, seed=0), max_evals=CONFIGURATIONS)

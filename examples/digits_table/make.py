@@ -1,7 +1,7 @@
 """Make the table of examples/tabular.py: train every configuration of a grid on the digits, and time it.
 
-A neural network with one hidden layer on scikit-learn's 1 797 images, 1 200 to learn from and the rest to judge by; 360
-configurations, each at 1, 3, 9 and 27 epochs. What took seconds of one core here takes microseconds to look up.
+A neural network with one hidden layer is trained on 1 200 of scikit-learn's 1 797 images and tested on the rest, with
+360 configurations, each at 1, 3, 9 and 27 epochs. A training takes seconds of one core, looking it up microseconds.
 
     python examples/digits_table/make.py [--every N] [--output PATH]        some ten minutes; a part with --every
 """
@@ -31,7 +31,7 @@ LEARN = 1200
 
 
 def curve(configuration: dict[str, Any], images: np.ndarray, digits: np.ndarray) -> list[tuple[int, float, float]]:
-    """Epochs, the share of images that are told wrong, and the seconds from scratch."""
+    """Epochs, the share of wrongly classified images, and the seconds from scratch."""
     network = MLPClassifier(
         (configuration["units"],),
         learning_rate_init=configuration["rate"],
@@ -65,7 +65,7 @@ def main(every: int, output: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--every", type=int, default=1, help="train one configuration of so many")
+    parser.add_argument("--every", type=int, default=1, help="train only one of N configurations")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("digits.csv"))
     arguments = parser.parse_args()
     main(arguments.every, arguments.output)

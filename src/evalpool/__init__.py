@@ -12,7 +12,7 @@ supervised processes or on a cluster, and return the results as they complete.
 
 from typing import TYPE_CHECKING
 
-from evalpool._lazy import BASES, BUILT_IN, LENT, attach
+from evalpool._lazy import BASES, BUILT_IN, REEXPORTED, attach
 from evalpool._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ BUILT_IN["evalpool.storages"] = {
 
 BASES["evalpool.launchers"] = "evalpool.backends._pool._launcher:Launcher"
 
-LENT["evalpool.evaluator"] = {
+REEXPORTED["evalpool.evaluator"] = {
     **dict.fromkeys(
         (
             "MedianStopper", "NevergradOptimizer", "OptunaOptimizer", "RandomSearch", "SkoptOptimizer", "Stopper",

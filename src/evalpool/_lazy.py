@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BASES", "BUILT_IN", "LENT", "attach"]
+__all__ = ["BASES", "BUILT_IN", "REEXPORTED", "attach"]
 
-LENT: dict[str, dict[str, str]] = {}
+REEXPORTED: dict[str, dict[str, str]] = {}
 """Room -> public names that it offers although a room above it defines them, in the form for `attach`.
 
 The package's root fills it, since it may import from every room; so no room imports from above."""
@@ -32,7 +32,7 @@ def attach(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], C
         names: public name -> module that defines it, relative to `package` (``"_job"``) or absolute
             (``"evalpool.errors"``). A name mapped to ``""`` is a submodule of its own.
     """
-    names = {**names, **LENT.get(package, {})}
+    names = {**names, **REEXPORTED.get(package, {})}
 
     def __getattr__(name: str) -> Any:
         try:

@@ -65,9 +65,9 @@ def test_the_command_leaves_store_table_and_exit_code_right_wherever_an_interrup
     (tmp_path / "program.py").write_text("def run(job):\n    return float(job['x'])\n")
     (tmp_path / "grid.jsonl").write_text('{"x": 0}\n{"x": 1}\n')
     functions = [
-        Evaluation.run, Evaluation._conclude, Evaluation._tell, Evaluation._go_on, Evaluation._progress.__wrapped__,
-        Evaluation._said_to_be_over.__wrapped__, SharedList.look, SharedList.ask, Watcher._take_in, Campaign.update,
-        export,
+        Evaluation.run, Evaluation._conclude, Evaluation._print_summary, Evaluation._evaluate_missing,
+        Evaluation._progress.__wrapped__, Evaluation._marked_as_ended.__wrapped__,
+        SharedList.look, SharedList.ask, Watcher._take_in, Campaign.update, export,
     ]  # fmt: skip
     which, struck = 0, True
     while struck:

@@ -53,22 +53,22 @@ class SearchEarlyStopping(Callback):
         self._verbose = verbose
         self._incumbent = Incumbent()
         self._best: float | None = None  # of objective_func
-        self._in_vain = 0
+        self._without_improvement = 0
         self.search_stopped = False
 
     def on_done(self, job: Job[Any]) -> None:
         if not is_evaluation(job):
             return
         if self._improves(job):
-            self._in_vain = 0
+            self._without_improvement = 0
             if self._verbose:
                 logger.info("Job %s is an improvement: %s", job.id, job.objective)
             return
-        self._in_vain += 1
-        if self._in_vain >= self._patience and not self.search_stopped and self._above_threshold():
+        self._without_improvement += 1
+        if self._without_improvement >= self._patience and not self.search_stopped and self._above_threshold():
             self.search_stopped = True
             if self._verbose:
-                logger.info("The search ends: no improvement in the last %d evaluations.", self._in_vain)
+                logger.info("The search ends: no improvement in the last %d evaluations.", self._without_improvement)
 
     def on_done_other(self, job: Job[Any]) -> None:
         self.on_done(job)

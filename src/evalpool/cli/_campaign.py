@@ -318,7 +318,7 @@ class Watcher:
         self._tags = tuple(tags)
         self._state = State()
         self._cursor: Cursor | None = None
-        self._torn = False  # an interrupt left the state partly updated
+        self._partly_updated = False  # an interrupt left the state partly updated
         self.campaigns: dict[str, Campaign] = {}
 
     def look(self) -> dict[str, dict[int, None]]:
@@ -338,15 +338,15 @@ class Watcher:
                 gc.enable()
 
     def _take_in(self) -> dict[str, dict[int, None]]:
-        if self._torn:
+        if self._partly_updated:
             self._state, self._cursor, self.campaigns = State(), None, {}
-            self._torn = False
+            self._partly_updated = False
         events, cursor = self._storage.read(self._cursor)
-        self._torn = True
+        self._partly_updated = True
         try:
             self._state.apply(events)  # all of them or none: what it refuses it will refuse again
         except StorageError:
-            self._torn = False
+            self._partly_updated = False
             raise
         self._cursor = cursor
         changed: dict[str, dict[int, None]] = {}
@@ -364,7 +364,7 @@ class Watcher:
                 earlier = self._state.searches[search_id].jobs.keys() - numbers.keys()
                 changed[search_id] = numbers = {**dict.fromkeys(sorted(earlier)), **numbers}
             self.campaigns[search_id].update(numbers)
-        self._torn = False
+        self._partly_updated = False
         return changed
 
     def everything(self) -> dict[str, dict[int, None]]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TextIO
 from evalpool._clock import monotonic
 from evalpool.cli._blocks import block
 from evalpool.cli._lines import say
-from evalpool.cli._prints import Captured, is_ours
+from evalpool.cli._prints import Captured, is_process_stdout
 from evalpool.cli._words import example_of, line_of
 
 __all__ = ["Display", "Lines", "display_on"]
@@ -83,7 +83,8 @@ class _Blocks:
         self._live = Live(console=console(file), auto_refresh=False, transient=False, redirect_stdout=on_terminal)
         self._live.start()
         # So does what workers print, which write to the descriptor.
-        self._prints = Captured(self._print) if on_terminal and is_ours() and self._live.console.is_terminal else None
+        captures = on_terminal and is_process_stdout() and self._live.console.is_terminal
+        self._prints = Captured(self._print) if captures else None
 
     def _print(self, line: str) -> None:
         from rich.text import Text

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.storage import Storage
 
-__all__ = ["Evaluation", "StopAfterFailures", "apart", "check_results", "clean_end"]
+__all__ = ["Evaluation", "StopAfterFailures", "check_results", "clean_end", "separate_output"]
 
 
 class _Shown(Callback):
@@ -67,7 +67,7 @@ def check_results(arguments: argparse.Namespace) -> None:
         check_out(arguments.out)
 
 
-def apart(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[TextIO]:
+def separate_output(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[TextIO]:
     """Inside the block, what run-functions print is kept out of the JSON; yields the file for the JSON."""
     return stdout_on_stderr() if arguments.json else contextlib.nullcontext(sys.stdout)
 
@@ -140,13 +140,13 @@ class Evaluation:
         try:
             with (
                 self._progress(),
-                self._said_to_be_over(),
+                self._marked_as_ended(),
                 evaluator,
             ):  # workers end before the view that shows what they print
                 if max_evals != 0:
                     jobs = optimize(evaluator, optimizer, max_evals, self._arguments.timeout)
                 if isinstance(optimizer, SharedList):
-                    jobs += self._go_on(optimizer)
+                    jobs += self._evaluate_missing(optimizer)
                     max_evals = evaluator.num_jobs_submitted + len(optimizer.missing)
         except KeyboardInterrupt:
             self._conclude()
@@ -162,7 +162,7 @@ class Evaluation:
             return INCOMPLETE
         return NO_RESULT if jobs and all(job.kind is not None for job in jobs) else 0
 
-    def _go_on(self, shared: SharedList) -> list[Job[Any]]:
+    def _evaluate_missing(self, shared: SharedList) -> list[Job[Any]]:
         """Evaluate the configurations that are left after another program took some of ours, until none is left."""
         from evalpool.search._optimize import optimize
 
@@ -182,10 +182,10 @@ class Evaluation:
             export(evaluator.storage, evaluator.search_id, arguments.out)
         watcher = Watcher(evaluator.storage)
         watcher.look()
-        self._tell(watcher.campaigns[evaluator.search_id])
+        self._print_summary(watcher.campaigns[evaluator.search_id])
 
     @contextlib.contextmanager
-    def _said_to_be_over(self) -> Iterator[None]:
+    def _marked_as_ended(self) -> Iterator[None]:
         """Give a search in memory a lease that has ended: without one its state would be `waiting`, not `ended`."""
         try:
             yield
@@ -205,7 +205,7 @@ class Evaluation:
         with LiveView(evaluator.storage, evaluator.search_id, plain=plain, file=sys.stderr):
             yield
 
-    def _tell(self, campaign: Campaign) -> None:
+    def _print_summary(self, campaign: Campaign) -> None:
         arguments = self._arguments
         summary = campaign.summary()
         summary["out"] = os.path.abspath(arguments.out) if arguments.out else None

@@ -48,7 +48,7 @@ class Feed:
         self._watcher = Watcher(storage)
         self._orders: dict[str, dict[int, int]] = {}  # search -> job -> version, the latest last
         self._version = 0
-        self._torn = False  # an interrupt left the state partly updated
+        self._partly_updated = False  # an interrupt left the state partly updated
         self._lock = threading.Lock()
         self._over = threading.Event()
 
@@ -93,14 +93,14 @@ class Feed:
         return known
 
     def _look(self) -> str | None:
-        """Take in what is new; returns what is wrong with the storage."""
-        torn, self._torn = self._torn, True
+        """Read what is new; returns the error of the storage, or None."""
+        partly_updated, self._partly_updated = self._partly_updated, True
         try:
             changed = self._watcher.look()
         except StorageError as error:
-            self._torn = torn
+            self._partly_updated = partly_updated
             return str(error)
-        if torn:
+        if partly_updated:
             changed = self._watcher.everything()
         for search_id, numbers in changed.items():
             if search_id not in self._watcher.campaigns:
@@ -112,7 +112,7 @@ class Feed:
                     self._version += 1
                     order.pop(number, None)
                     order[number] = self._version
-        self._torn = False
+        self._partly_updated = False
         return None
 
     def _answer(self, search_id: str | None, after: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from evalpool._guard import Guard, start_guarded
 
-__all__ = ["Captured", "is_ours", "stdout_on_stderr"]
+__all__ = ["Captured", "is_process_stdout", "stdout_on_stderr"]
 
 STDOUT, STDERR = 1, 2
 
@@ -24,7 +24,7 @@ STDOUT, STDERR = 1, 2
 @contextlib.contextmanager
 def stdout_on_stderr() -> Iterator[TextIO]:
     """Inside the block, all prints go to standard error; yields a file that writes to the original standard output."""
-    if not is_ours():
+    if not is_process_stdout():
         out = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):
             yield out
@@ -90,7 +90,7 @@ class Captured:
         self._show(text)
 
 
-def is_ours() -> bool:
+def is_process_stdout() -> bool:
     """Whether `sys.stdout` is the standard output of this process, and not an object that replaces it."""
     try:
         return sys.stdout.fileno() == STDOUT

@@ -153,7 +153,7 @@ class _Http(ThreadingHTTPServer):
             unproven = self._in_state(_State.UNPROVEN)
             for other in unproven[: max(0, len(unproven) + 1 - MOST_UNPROVEN)]:
                 self._open[other] = _State.CLOSING
-                _hang_up(other)
+                _shut_down(other)
             # Their threads close them: a new connection waits here if these do not end as fast as others come.
             self._changed.wait_for(lambda: len(self._in_state(_State.CLOSING)) < MOST_UNPROVEN, timeout=IDLE)
             self._open[request] = _State.UNPROVEN
@@ -179,7 +179,7 @@ class _Http(ThreadingHTTPServer):
         # Browsers keep connections, each with a thread of ours that waits for the next request.
         with self._changed:
             for request in self._open:
-                _hang_up(request)
+                _shut_down(request)
 
     def server_bind(self) -> None:
         # Not HTTPServer's, which asks the name service for the name of this address.
@@ -269,7 +269,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
         logger.debug("%s from %s", self.command or "a request", self.address_string())
 
 
-def _hang_up(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     """Wake the thread that waits for this connection's next request; it closes the connection."""
     with contextlib.suppress(OSError):  # it has just ended
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
 """Names of rooms above this one, for type checkers only: no other file may import from above.
 
 `Evaluator.create` returns the class of the given method, and `evalpool.evaluator` offers some names of other rooms. At
-run time the package's root provides them (`evalpool._lazy.LENT`); there is no code here.
+run time the package's root provides them (`evalpool._lazy.REEXPORTED`); there is no code here.
 """
 
 from typing import TYPE_CHECKING

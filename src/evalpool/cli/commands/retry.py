@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from evalpool.cli._evaluation import apart, check_results
+    from evalpool.cli._evaluation import check_results, separate_output
 
     statuses = set()
     if arguments.failed:
@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not statuses:
         raise BadArgument("say what to run again: --failed, --cancelled, or both.")
     check_results(arguments)
-    with apart(arguments) as out:
+    with separate_output(arguments) as out:
         return _retry(arguments, statuses, out)
 
 

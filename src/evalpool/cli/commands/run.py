@@ -72,10 +72,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from evalpool.cli._evaluation import apart
+    from evalpool.cli._evaluation import separate_output
 
     _check(arguments)
-    with apart(arguments) as out:
+    with separate_output(arguments) as out:
         return _run(arguments, out)
 
 

@@ -27,7 +27,7 @@ function partsOf(job) {
   fact("status", job.status);
   fact("objective", show(job.objective) + (job.stopped_early ? ", stopped early" : ""));
   fact("kind of failure", job.kind);
-  fact("tries", job.attempts);
+  fact("attempts", job.attempts);
   for (const [name, value] of Object.entries(job.options)) {
     if (name !== "job_timeout") fact(name, value || null);
     else if (value !== null) fact("time limit", value ? duration(value) : "none");
@@ -44,7 +44,7 @@ function partsOf(job) {
     parts.push(element("h3", name), element("pre", text, cls));
   };
   block("error", job.error, "error");
-  job.attempt_errors.forEach((text, index) => block(`error of try ${index + 1}`, text, "error"));
+  job.attempt_errors.forEach((text, index) => block(`error of attempt ${index + 1}`, text, "error"));
   block("configuration", job.configuration);
   block("output", job.output);
   block("metadata", job.metadata);

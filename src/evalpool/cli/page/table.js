@@ -14,7 +14,7 @@ const COLUMNS = [
   { key: "worker", title: "worker", of: (job) => job.worker, text: (job) => job.worker ?? "", less: true },
   { key: "start", title: "start", of: (job) => job.start, text: (job) => duration(job.start), right: true, less: true },
   { key: "lasted", title: "duration", of: lasted, text: (job) => duration(lasted(job)), right: true, less: true },
-  { key: "attempt", title: "tries", of: (job) => job.attempt, text: (job) => String(job.attempt), right: true, less: true },
+  { key: "attempt", title: "attempt", of: (job) => job.attempt, text: (job) => String(job.attempt), right: true, less: true },
   { key: "configuration", title: "configuration", of: (job) => job.configuration, text: (job) => (job.tags ? `[${job.tags}] ` : "") + job.configuration, code: true },
 ];
 
