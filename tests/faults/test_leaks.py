@@ -21,8 +21,13 @@ from faults.programs import GONE, wait_until
 pytestmark = pytest.mark.slow
 
 
-OURS = ("evalpool", "psm_", "sem.")
-"""How names of shared memory begin that evalpool, or Python's own packages, would make; others are other programs'."""
+OURS = ("evalpool", "psm_", f"sem.loky-{os.getpid()}-")
+"""How names of shared memory begin that this program would leave; others are other programs'.
+
+Those of Python's own semaphores are unlinked as they are made, and those of loky name the process that made them.
+"""
+EVALUATORS = 50
+"""As many as show each kind of life twice; what piles up does so with each of its kind."""
 
 
 def held() -> dict[str, Any]:
@@ -68,9 +73,7 @@ def live_once(method: str, number: int, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["serial", "thread", "process"])
-def test_nothing_piles_up_over_a_hundred_evaluators(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_piles_up_over_many_evaluators(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "temporary"  # other programs of this host make files in the common directory
     own.mkdir()
     monkeypatch.setenv("TMPDIR", str(own))
@@ -79,7 +82,7 @@ def test_nothing_piles_up_over_a_hundred_evaluators(
         if number < 6 or number % 25 == 3:
             live_once(method, number, tmp_path)
     before = held()
-    for number in range(100):
+    for number in range(EVALUATORS):
         live_once(method, number, tmp_path)
     wait_until(lambda: counts(held()) == counts(before) or _grown(before, held()), GONE)
     after = held()

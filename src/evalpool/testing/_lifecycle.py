@@ -125,13 +125,13 @@ class LifeCycle(Bench):
             pytest.skip("the caller's own thread does the work")
 
         def run(job: RunningJob) -> float:
-            threading.Event().wait(0.5)
+            threading.Event().wait(job["seconds"])
             return 1.0
 
         evaluator = make(run)
-        evaluator.submit([{}])
+        evaluator.submit([{"seconds": 0.0}])
         evaluator.gather()  # the workers are up
-        evaluator.submit([{}])
+        evaluator.submit([{"seconds": 0.5}])
         used = time.process_time()
         evaluator.gather()
         assert time.process_time() - used < 0.1  # a busy wait would take 0.5: a budget of CPU, not of time

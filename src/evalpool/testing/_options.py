@@ -53,16 +53,16 @@ class Options(Bench):
     @pytest.mark.slow
     @pytest.mark.leaves_threads
     def test_a_job_has_its_own_timeout_in_the_place_of_the_evaluators(self, make: Make) -> None:
-        evaluator = make(wait_or_not, num_workers=1, job_timeout=1.0)
-        evaluator.submit([{"x": 0}])
+        evaluator = make(wait_or_not, num_workers=1, job_timeout=0.4)
+        evaluator.submit([Submission({"x": 0}, job_timeout=BOUND)])
         evaluator.gather()
         jobs = evaluator.submit(
             [
-                Submission({"x": 1, "wait": 1.5}, job_timeout=0),
-                Submission({"x": 2, "wait": 1.5}, job_timeout=BOUND),
+                Submission({"x": 1, "wait": 0.6}, job_timeout=0),
+                Submission({"x": 2, "wait": 0.6}, job_timeout=BOUND),
                 {"x": 3, "wait": 4.0},
             ]
         )
         evaluator.gather("ALL")
         assert [job.objective for job in jobs] == [1, 2, "F_timeout"]
-        assert "1.0 s" in jobs[2].error
+        assert "0.4 s" in jobs[2].error

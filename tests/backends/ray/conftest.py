@@ -93,7 +93,6 @@ def small() -> dict[str, Any]:
 def nodes() -> Iterator[Any]:
     """A cluster of two nodes on this machine, to which others can be added."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    end_common()
     from ray.cluster_utils import Cluster
 
     memory = SMALL["object_store_memory"]
@@ -125,14 +124,21 @@ def start_here(address: str) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
-    """A Ray that this process started and will stop: evaluators find it running."""
-    ray = start_ray(num_cpus=6, resources={"licence": 2})
-    _common.append(ray)
+    """A Ray that this process started and will stop, common to tests in a row: evaluators find it running."""
+    start_common()
+    import ray
+
     yield ray
     end_common()
 
 
 _common: list[Any] = []
+
+
+def start_common() -> None:
+    """Start the Ray of `cluster` unless it runs."""
+    if not _common:
+        _common.append(start_ray(num_cpus=6, resources={"licence": 2}))
 
 
 def end_common() -> None:
@@ -141,9 +147,12 @@ def end_common() -> None:
         _common.pop().shutdown()
 
 
-@pytest.fixture(autouse=True)
-def one_ray_at_a_time(request: pytest.FixtureRequest) -> None:
-    if "cluster" not in request.fixturenames:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """One Ray at a time, whatever the order of tests: before any fixture of a test, that of `cluster` runs or not."""
+    if "cluster" in getattr(item, "fixturenames", ()):
+        start_common()
+    else:
         end_common()
 
 
