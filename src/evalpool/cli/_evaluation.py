@@ -167,7 +167,7 @@ class Evaluation:
         from evalpool.search._optimize import optimize
 
         jobs: list[Job[Any]] = []
-        while shared.was_refused and self.evaluator.time_left != 0:
+        while shared.must_look_again and self.evaluator.time_left != 0:
             shared.look()
             if not shared.missing:
                 break

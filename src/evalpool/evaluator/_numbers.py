@@ -19,12 +19,14 @@ class Numbers:
 
     Attributes:
         cap: how many jobs the search may have, over all clients that set a cap; None for no limit.
+        is_exact: the cap is of numbers, whether they have jobs or not.
         spare: numbers that an interrupted submission did not use, as pairs (first, count).
     """
 
     def __init__(self, search: OpenSearch) -> None:
         self._search = search
         self.cap: int | None = None
+        self.is_exact = False
         self.spare: list[tuple[int, int]] = []
 
     def take(self, n: int) -> int:
@@ -47,6 +49,8 @@ class Numbers:
         try:
             return storage.reserve(search, n, cap)
         except MaximumJobsSpawnReached:
+            if self.is_exact:
+                raise
             abandoned = abandoned_numbers(storage, search, self._search.owner)
             if not abandoned:
                 raise

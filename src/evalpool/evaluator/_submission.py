@@ -18,7 +18,7 @@ from evalpool.evaluator._numbers import Numbers
 from evalpool.evaluator._settings import check_configuration
 from evalpool.jobs._job import Job
 from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
-from evalpool.outcomes import FailureKind
+from evalpool.outcomes import FailureKind, failed
 
 if TYPE_CHECKING:
     from evalpool.evaluator._core import Core
@@ -44,6 +44,8 @@ class Submissions:
         expect_deadlines: called before a job with its own time limit is queued.
 
     Attributes:
+        is_wanted: asked of jobs that have been recorded, whether they shall run; None if all do. Those that shall not
+            end as CANCELLED.
         numbers: gives the jobs' numbers, and has the cap.
         accept, accept_last_chances: ``(jobs, inbox)``: queue jobs that are recorded.
     """
@@ -78,6 +80,7 @@ class Submissions:
         self._expect_deadlines = expect_deadlines
         self._lock = threading.RLock()  # for submissions under a cap
         self.numbers = Numbers(search)
+        self.is_wanted: Callable[[list[Job[Any]]], bool] | None = None
 
     def submit(self, configurations: Iterable[dict[str, Any] | Submission], inbox: Inbox) -> list[Job[Any]]:
         """As `Evaluator.submit`; the results go to `inbox`."""
@@ -144,6 +147,12 @@ class Submissions:
                 recording = True
                 if recorder.keeps:
                     recorder.created(jobs)
+                if self.is_wanted is not None:
+                    with allow_signals():
+                        wanted = self.is_wanted(jobs)
+                    if not wanted:
+                        self._withdraw(jobs, inbox)
+                        return jobs
                 if hooks.on_launch:
                     with allow_signals():
                         for job in jobs:
@@ -160,6 +169,12 @@ class Submissions:
                     self.numbers.spare.append((first, len(configurations)))
             raise
         return jobs
+
+    def _withdraw(self, jobs: list[Job[Any]], inbox: Inbox) -> None:
+        """End jobs that nobody wants to run, though they are recorded."""
+        outcome = failed(FailureKind.CANCELLED, "another program evaluates this configuration")
+        self._core.accept_ended([(job, outcome) for job in jobs], inbox)
+        self._recorder.outcomes(jobs)
 
     def take_options(self, job: Job[Any], options: JobOptions) -> None:
         """Give a job its options, before it is queued. The first time limit makes the evaluator keep deadlines."""
