@@ -33,6 +33,7 @@ from evalpool.compat.benchmark_simulator._constants import (
 __all__ = ["AbstractAskTellOptimizer", "ObjectiveFuncType", "ObjectiveFuncWrapper", "get_multiple_wrappers"]
 
 CORE = "evalpool"
+NOT_FOR_THE_CORE = ("self", "__class__", "careful_init")
 Overhead = Literal["measured", "cpu", "none"] | Callable[[int, int], float]
 
 _evaluated = threading.local()
@@ -76,6 +77,7 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
         overhead: Overhead = "measured",
         on_lost: Literal["fail", "leave", "raise"] = "fail",
     ) -> None:
+        arguments = {name: given for name, given in locals().items() if name not in NOT_FOR_THE_CORE}
         launched = launch_multiple_wrappers_from_user_side
         name = save_dir_name
         if name is None and not launched:
@@ -83,34 +85,11 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
         self._directory = os.path.join(tmp_dir or "", DIR_NAME, name or "")
         if not launched and not ask_and_tell and os.path.exists(self._directory):
             raise RunExists(f"The directory `{self._directory}` already exists. Remove it first, or give another name.")
+        arguments["save_dir_name"] = self._core_of(name, ask_and_tell)
+        if callable(obj_func):
+            arguments["obj_func"] = _Remembering(obj_func)
         with _said_as_there():
-            super().__init__(
-                _Remembering(obj_func) if callable(obj_func) else obj_func,
-                launched,
-                ask_and_tell,
-                self._core_of(name, ask_and_tell),
-                n_workers=n_workers,
-                n_actual_evals_in_opt=n_actual_evals_in_opt,
-                n_evals=n_evals,
-                fidel_keys=fidel_keys,
-                obj_keys=obj_keys,
-                runtime_key=runtime_key,
-                seed=seed,
-                continual_max_fidel=continual_max_fidel,
-                max_waiting_time=max_waiting_time,
-                check_interval_time=check_interval_time,
-                store_config=store_config,
-                store_actual_cumtime=store_actual_cumtime,
-                allow_parallel_sampling=allow_parallel_sampling,
-                config_tracking=config_tracking,
-                worker_index=worker_index,
-                max_total_eval_time=max_total_eval_time,
-                expensive_sampler=expensive_sampler,
-                tmp_dir=tmp_dir,
-                batch_size=batch_size,
-                overhead=overhead,
-                on_lost=on_lost,
-            )
+            super().__init__(**arguments)
         self._core = os.path.abspath(super().dir_name)  # absolute: a worker may have another working directory
         self._published = 0
         if not ask_and_tell:
