@@ -1,7 +1,9 @@
-"""Numbers that were taken and will never have a job: their owners ended between taking them and recording jobs.
+"""Counts numbers that were taken and will never have a job: the owner ended after it took them and before it recorded
+the jobs.
 
-A number that has no job may also be on its way: its owner lives and is about to record it. Owners that share a cap take
-numbers and record their jobs one submission after the other, so one that has recorded a job holds no smaller number.
+A number that has no job yet may still get one, if its owner runs and is about to record it. Owners that share a cap
+take numbers and record the jobs of one submission before they begin the next one. So an owner that has recorded a job
+will not record a job with a smaller number later.
 """
 
 from __future__ import annotations
@@ -17,16 +19,17 @@ __all__ = ["abandoned_numbers"]
 
 
 def abandoned_numbers(storage: Storage, search_id: str, owner: str) -> int:
-    """How many numbers of the search no living owner holds, and have no job. `owner` holds none now.
+    """Return how many numbers of the search have no job and will not get one. `owner` holds no such number now.
 
-    Costs the jobs of the search. Numbers are taken under a lease, so whoever holds one is among the owners that are
-    read. Those behind the last job of an owner that lives may be its own, and do not count.
+    The cost grows with the number of jobs of the search. An owner takes numbers only while it has a lease, so every
+    owner that holds a number is among the owners that are read here. Numbers greater than that of the last job of a
+    living owner may belong to this owner, and do not count.
     """
     taken = storage.reserve(search_id, 0)
     with storage._fold_lock:
         search = storage._search(search_id)
         living = [other for other in search.leases if other != owner and owner_lives(search, other)]
-        search = storage._search(search_id)  # again: whoever was gone by now has recorded all that it ever will
+        search = storage._search(search_id)  # again: an owner that had ended before has recorded all its jobs
         last: dict[str, int] = {}
         created: set[int] = set()
         for number, job in search.jobs.items():

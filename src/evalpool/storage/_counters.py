@@ -1,4 +1,4 @@
-"""Numbers for new jobs: the one rule of `reserve`, and counters in memory."""
+"""Numbers for new jobs: the checks that every `reserve` makes, and counters in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def check_count(n: int) -> None:
 
 
 def check_next(first: Any, n: int, place: str) -> int:
-    """The next number of a search, read from a store, if `n` can be taken from there. Raises `CorruptRecord`."""
+    """Return `first`, the next number of a search as read from a store. Raises `CorruptRecord` if it cannot be one.
+
+    It must leave room for `n` numbers up to the largest number that a job may have.
+    """
     if type(first) is not int or not 0 <= first <= LARGEST - n:
         raise CorruptRecord(
             f"{place}: the next number for a job is {shown(first)}, and jobs have numbers up to {LARGEST}."
@@ -31,7 +34,7 @@ def check_next(first: Any, n: int, place: str) -> int:
 
 
 def refuse(search_id: str, taken: int, n: int, cap: int) -> MaximumJobsSpawnReached:
-    """The error that says that n more jobs would exceed the cap."""
+    """Return the error which says that n more jobs would exceed the cap."""
     return MaximumJobsSpawnReached(
         f"search {search_id} has {taken} jobs over all its clients and may have {cap}: "
         f"{n} more are {taken + n - cap} too many, so none of them was submitted."
@@ -39,7 +42,7 @@ def refuse(search_id: str, taken: int, n: int, cap: int) -> MaximumJobsSpawnReac
 
 
 class Counters:
-    """The next number of each search, in memory. Any thread."""
+    """Keeps the next number of each search in memory. Thread-safe."""
 
     def __init__(self) -> None:
         self._next = {SEARCHES: 0}

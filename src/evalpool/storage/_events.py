@@ -15,16 +15,16 @@
     status      {"status"}                           its status, likewise
     metadata    {key: value, ...}                    values beside its output
     value       {key: value, ...}                    values of a search
-    lease       {"owner", "expires"}                 the owner lives at least so long; seconds since the epoch
+    lease       {"owner", "expires"}                 the owner runs at least so long; seconds since the epoch
 
 Times without "epoch" are seconds since the start of the search. An attempt is numbered from 1; a
 ``finished`` without ``attempt`` ends the attempt of its ``attempts`` (how many were begun), or the one that
 is on. What the events add up to is `evalpool.storage._fold`.
 
-Fields, and options, that are not named here are of a later version with the same schema: they are kept in the log, and
-what is known of such an event counts. A larger `SCHEMA_VERSION` is for what an earlier version would misunderstand.
-Version 2 brought ``options`` and ``stopped_early``: who knows only 1 would leave out the events that have them, and so
-must refuse the store.
+Fields and options that are not named here come from a later version of evalpool with the same schema. They are kept in
+the log, and the fields of such an event that are known are used. `SCHEMA_VERSION` is increased for changes that an
+earlier version of evalpool would misunderstand. Version 2 added ``options`` and ``stopped_early``: a program that knows
+only version 1 would leave out the events that have them, so it must refuse the store.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from typing import Any, NamedTuple
 __all__ = ["JOB_KINDS", "KINDS", "LARGEST", "SCHEMA_VERSION", "SEARCH_KINDS", "Event"]
 
 LARGEST = 2**53
-"""The largest whole number in a record, of jobs among others: all stores, and JSON everywhere, keep it exactly. It
-stands here since every evaluator counts jobs, and to import validators takes a quarter of a second."""
+"""The largest whole number in a record, for example the number of a job. All stores, and all programs that read JSON,
+keep it exactly. It is defined here as every evaluator counts jobs, and importing validators takes 0.25 seconds."""
 
 SCHEMA_VERSION = 2
-"""Of the records and events in a storage. A store with a larger one is refused; one with a smaller one is read, and its
-searches become searches of this one when they are continued."""
+"""The version of the records and events in a storage. A store with a larger version is refused. One with a smaller
+version is read, and its searches get this version when they are continued."""
 
 SEARCH_KINDS = frozenset({"search", "value", "lease"})
 JOB_KINDS = frozenset(
@@ -64,11 +64,11 @@ class Event(NamedTuple):
 
     Attributes:
         kind: one of `KINDS`.
-        search_id: of the search it belongs to.
-        number: of the job in its search; None for an event of the search itself.
-        data: by kind, as above. Whoever appends an event no longer changes its data.
-        at: for stores whose writers share no order (the journal): where the event belongs among all others.
-            Such a store gives it to every event; None everywhere else, where events come in their order.
+        search_id: the id of the search that the event belongs to.
+        number: the number of the job in its search; None for an event of the search itself.
+        data: depends on the kind, as described above. The caller must not change it after the event was appended.
+        at: the position of the event among all others, for a store whose writers have no common order (the journal).
+            Such a store gives a position to every event. None in all other stores, where events are read in order.
     """
 
     kind: str

@@ -1,8 +1,8 @@
-"""What a client has read of its log, kept folded: a look costs what is new since the last one.
+"""Keeps the state that results from the events a client has read, so that each read costs only what is new.
 
-A store that someone sets back to an earlier state shows here, in two ways: a cursor stands behind events that are gone,
-or a job that this client recorded is no longer there. Then all is read anew and compared with what was known
-(`_lost.py`).
+If someone sets a store back to an earlier state, it is noticed here in one of two ways: a cursor points to events that
+do not exist anymore, or a job that this client recorded is missing. Then the whole log is read again and compared with
+what was known (`_lost.py`).
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from evalpool.storage._lost import CursorLost, KnownNumbers, WentBack, compare
 __all__ = ["SEARCHES", "Cursor", "FoldedLog", "some"]
 
 Cursor: TypeAlias = Any
-"""Where a reader stands in a log. Made and understood by the client alone."""
+"""The position in a log up to which a reader has read. Only the client that made it knows what it means."""
 
 SEARCHES = ""
-"""`reserve(SEARCHES, 1)` gives the number of a new search: searches are counted as jobs are."""
+"""`reserve(SEARCHES, 1)` returns the number of a new search: searches are counted in the same way as jobs."""
 
 _SHOWN_IDS = 5
 
 
 class FoldedLog(abc.ABC):
-    """The state that a log's events add up to, of one client. Safe to use from several threads."""
+    """The state that results from the events of a log, as one client has read it. Thread-safe."""
 
     def __init__(self) -> None:
         self._state = State()
         self._cursor: Cursor | None = None
-        self._torn = False  # an interrupt struck while events were folded
+        self._torn = False  # an interrupt came while events were folded, so the state is incomplete
         self._fold_lock = threading.RLock()
-        self._numbers = KnownNumbers()  # that this client took, where they could be given again
+        self._numbers = KnownNumbers()  # that this client took, for stores that could give them again
         self._authors: list[weakref.WeakMethod[Callable[[list[str]], None]]] = []  # who can write lost jobs again
 
     @abc.abstractmethod
@@ -45,9 +45,10 @@ class FoldedLog(abc.ABC):
         """See `Storage.read`."""
 
     def _take_own(self, after: Cursor) -> tuple[Sequence[Any], Cursor]:
-        """What this client wrote behind the cursor and still has, as the fields of events, and the cursor behind that.
+        """Return the events that this client wrote after the cursor and still keeps, and the cursor after them.
 
-        `read` gives what follows, and says if the log no longer has what was written. Each event is given once.
+        The events are returned as their fields, each only once. `read` returns what follows, and raises `CursorLost` if
+        the log no longer has what was written.
         """
         return (), after
 
@@ -56,10 +57,11 @@ class FoldedLog(abc.ABC):
         """See `Storage.append_soon`."""
 
     def _sync(self) -> State:
-        """Fold what is new. Under `_fold_lock`, as is every use of what it returns.
+        """Read and fold new events, and return the state. Call it, and use what it returns, only under `_fold_lock`.
 
-        An interrupt may come between any two steps. Before the fold begins nothing has been taken; what was folded in
-        part cannot be folded again, for an event may have been applied by half, so then all is read anew.
+        An interrupt may come between any two steps. Before the fold begins, nothing has changed. If it comes during the
+        fold, the same events cannot be folded again, since one may have been applied in part. The next call then reads
+        the whole log again.
         """
         if self._torn:
             self._state = State()
@@ -85,7 +87,7 @@ class FoldedLog(abc.ABC):
         return self._state
 
     def _read_anew(self) -> None:
-        """Compare the store with what is known of it. Raises `WentBack`, once, if jobs are lost."""
+        """Read the whole log again and compare it with what was known. Raises `WentBack`, once, if jobs are lost."""
         with self._fold_lock:
             before = self._state
             events, cursor = self.read(None)
@@ -103,11 +105,11 @@ class FoldedLog(abc.ABC):
         raise WentBack(repr(self), loss.jobs, loss.written_again)
 
     def _tell_losses_to(self, author: Callable[[list[str]], None]) -> None:
-        """Call this bound method with the ids of jobs whose records are lost, for as long as its object is there."""
+        """Call this bound method with the ids of jobs whose records are lost, as long as its object exists."""
         self._authors = [*(known for known in self._authors if known() is not None), weakref.WeakMethod(author)]
 
     def _next_known(self, search_id: str) -> int:
-        """The first number of the search that neither this client took nor its fold has heard of."""
+        """Return the smallest number of the search above all that this client took or has read."""
         with self._fold_lock:
             if search_id == SEARCHES:
                 found = _next_search(self._sync())
@@ -149,14 +151,17 @@ class FoldedLog(abc.ABC):
         return job
 
     def _search_known(self, search_id: str) -> None:
-        """Raise `UnknownSearch` unless the search exists. Costs a look-up once it was seen."""
+        """Raise `UnknownSearch` unless the search exists. Reads the store only if the search was not seen before."""
         with self._fold_lock:
             known = self._state.searches.get(search_id)
             if known is None or known.start is None:
                 self._search(search_id)
 
     def _job_known(self, job_id: str) -> tuple[str, int]:
-        """The parts of the id. Raises `UnknownJob` unless the job exists; a look-up once it was seen."""
+        """Return the search id and the number in this id. Raises `UnknownJob` unless the job exists.
+
+        The store is read only if the job was not seen before.
+        """
         search_id, number = _split(job_id)
         with self._fold_lock:
             search = self._state.searches.get(search_id)

@@ -1,4 +1,4 @@
-"""What others have finished, each job once: the reader behind `gather_other_jobs_done`."""
+"""Reads the jobs that other owners have finished, each job once. `gather_other_jobs_done` uses it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["Follower"]
 
 
 class Follower:
-    """Gives each job of a search that another owner finished exactly once; from the first job on.
+    """Returns each job of a search that another owner finished exactly once, beginning with the first job.
 
-    It walks the list of finished jobs that the fold keeps, so a look costs what is new. One thread at a time. What
-    `look` returned is given once `take` was called; an interrupt between the two loses nothing.
+    It goes through the list of finished jobs that the fold keeps, so the cost of a call of `look` grows only with the
+    number of new jobs. Only one thread at a time may use it. The jobs that `look` returned count as returned only when
+    `take` has been called, so no job is lost if an interrupt comes between the two calls.
     """
 
     def __init__(self, storage: Storage, search_id: str, not_owner: str) -> None:
@@ -29,20 +30,20 @@ class Follower:
         self._next = self._place
 
     def poll(self) -> list[JobRecord]:
-        """Return what others finished since the last call, in the order in which it ended."""
+        """Return the jobs that others finished since the last call, in the order in which they ended."""
         found = self.look()
         self.take()
         return found
 
     def look(self) -> list[JobRecord]:
-        """What others finished since the last `take`, in the order in which it ended."""
+        """Return the jobs that others finished since the last `take`, in the order in which they ended."""
         storage = self._storage
         with storage._fold_lock:
             search = storage._search(self._search_id)
             search_before, seen, pending = self._place.search, self._place.seen, self._place.pending
             if search_before is None or search is search_before:
                 candidates = pending + search.finished[seen:]
-            else:  # all was read anew, and jobs may stand in another order
+            else:  # the whole storage was read again, and jobs may be in another order
                 given = set(search_before.finished[:seen]) - set(pending)
                 candidates = [number for number in search.finished if number not in given]
             waiting, found = [], []
@@ -57,22 +58,22 @@ class Follower:
 
     @property
     def has_news(self) -> bool:
-        """Did `look` find what was not taken yet?"""
+        """Whether the last `look` found something for which `take` has not been called yet."""
         return self._place is not self._next
 
     def take(self) -> None:
-        """What the last `look` returned has arrived."""
+        """Record that the caller has received what the last `look` returned."""
         self._place = self._next
 
 
 class _Position:
-    """How far the list of finished jobs was walked.
+    """How far the list of finished jobs was read.
 
     Attributes:
-        search: whose list it is.
-        seen: how many of the list.
-        pending: finished, yet not to be given now: not created as far as was read, or its end was taken back because a
-            claim of the job turned out to be older (journals only).
+        search: the search that the list belongs to.
+        seen: how many entries of the list were read.
+        pending: jobs in the list that cannot be returned yet: the event that creates the job was not read yet, or the
+            job does not count as finished anymore because an older claim of it was read later (journals only).
     """
 
     __slots__ = ("pending", "search", "seen")

@@ -1,8 +1,9 @@
-"""Storage clients begin anew in a forked child: their locks, writer threads, files and connections are the parent's.
+"""Gives storage clients new locks, writer threads, files and connections in a forked child: the old ones belong to the
+parent.
 
-SQLite also remembers, per process, which of its connections hold the file's locks: a child that is forked amidst a
-transaction finds the file locked by itself, for ever. So a client may name locks that are taken before a fork: none of
-its threads is inside SQLite then.
+SQLite also remembers, in the memory of the process, which of its connections hold locks on the file. A child that is
+forked during a transaction would believe for ever that it holds such a lock itself. So a client may name locks that are
+acquired before a fork, which ensures that none of its threads is inside SQLite at that moment.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ __all__ = ["renew_after_fork"]
 
 class Forkable(Protocol):
     def _after_fork(self) -> None:
-        """Called in a forked child, before anything else there; has only this thread."""
+        """Called first of all in a forked child, while it has only this thread."""
 
 
 LOCK_WITHIN = 5.0
-"""Seconds that a fork waits for a lock: who holds it may wait for another program."""
+"""Seconds that a fork waits at most for a lock: the thread that holds it may be waiting for another program."""
 
 _clients: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _abandoned: list[object] = []
@@ -34,7 +35,7 @@ def renew_after_fork(client: Forkable) -> None:
 
 
 def abandon(thing: object) -> None:
-    """Keep `thing` for ever: closing it here would act on what the parent still uses."""
+    """Keep a reference to `thing` for ever, so that it is never closed: that would disturb the parent's use of it."""
     _abandoned.append(thing)
 
 

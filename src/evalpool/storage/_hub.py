@@ -1,4 +1,4 @@
-"""A log in one process's memory, as others reach it: requests and replies.
+"""The requests and replies with which other processes use a log in the memory of one process.
 
 ::
 
@@ -6,7 +6,7 @@
     Link ──► {"do": "append", ...} ──►  a Server of `evalpool._net`, one thread for each worker: `reply_to`
          ◄── {"ok": ...}           ◄──  the log, which this process uses directly
 
-What travels is JSON, after both sides have proven that they know the key; neither ever unpickles anything.
+Both sides first prove that they know the key, and then send JSON. Neither side ever unpickles anything.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["Link", "read_reply", "reply_to"]
 
 
 def reply_to(request: bytes, answer: Callable[[dict[str, Any]], Any]) -> bytes:
-    """The answer to a request as it travels, or the error that it raised."""
+    """Return the reply to a request as the bytes to send: the answer, or the error that the request raised."""
     try:
         value = answer(loads(request))
-    except Exception as error:  # noqa: BLE001  whatever it is: who asked waits for an answer
+    except Exception as error:  # noqa: BLE001  any error is sent, as the other side waits for a reply
         return to_json({"error": [type(error).__name__, str(error)]}).encode("ascii")
     return b'{"ok":%b}' % (value if isinstance(value, bytes) else to_json(value).encode("ascii"))
 
 
 def read_reply(reply: dict[str, Any]) -> Any:
-    """The answer in a reply. Raises what the other side raised."""
+    """Return the answer in a reply. Raises the error that the other side raised."""
     if "error" in reply:
         name, message = reply["error"]
         kind = getattr(evalpool.errors, name, None) if name in evalpool.errors.__all__ else None
@@ -45,7 +45,7 @@ def read_reply(reply: dict[str, Any]) -> Any:
 
 
 class Link:
-    """A worker's end: connects when it is first used in a process. Any thread; one request at a time."""
+    """Sends requests from a worker, one at a time. It connects when it is first used in a process. Thread-safe."""
 
     def __init__(self, address: Address, key: bytes) -> None:
         self.address = address
@@ -54,13 +54,13 @@ class Link:
         self._lock = threading.Lock()
 
     def ask(self, request: bytes) -> Any:
-        """Send a request, as JSON text, and return the answer. Raises what the hub raised, or `StorageUnavailable`."""
+        """Send a request (JSON text) and return the answer. Raises what `read_reply` does, or `StorageUnavailable`."""
         with self._lock:
             reply = self._exchange(request)
         return read_reply(reply)
 
     def _exchange(self, request: bytes) -> Any:
-        """Under the lock: one request and its answer."""
+        """Send one request and return its reply. Called under the lock."""
         try:
             if self._connection is None:
                 self._connection = Connection(connect(self.address, self.key).detach())
@@ -73,7 +73,7 @@ class Link:
                 f"({type(error).__name__}); what it held is gone."
             ) from error
         except BaseException:
-            self._close()  # interrupted: the answer may still come, and must not be taken for that of another request
+            self._close()  # interrupted: the answer may still come, and must not be taken as that of a later request
             raise
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Who owns a job, whether that owner lives, and how a lost job finds a new one.
+"""Who owns a job, whether the process of that owner still runs, and how another client takes over a lost job.
 
-An owner is a client that submits jobs. Its name says which process it is, so that others on the same
-machine can see that it is gone without waiting for its lease: a process id alone would not do, for ids
-are used again, and other machines, and containers on this one, use the same. So the name holds the
-machine's name, its boot, its process namespace, the id and the moment at which that process started.
+An owner is a client that submits jobs. Its name identifies its process, so that other clients on the same machine can
+see that this process has ended without waiting until the lease expires. A process id alone is not enough: an id is used
+again later, and other machines, and containers on this one, use the same ids. So the name contains the machine's
+name, the id of its boot, its process namespace, the process id and the moment at which that process started.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["GIVEN_UP", "claim_lost", "is_lost", "lease", "new_owner", "owner_is_
 _HAS_PROC = os.path.exists("/proc/self/stat")
 _PID = re.compile(r"[0-9]{1,9}")
 GIVEN_UP = 0.0
-"""When a lease ends that its owner gave up: nobody needs to wait for it, and nothing was lost."""
+"""The expiry time of a lease that its owner gave up. Nobody needs to wait for it, and nothing was lost."""
 _LOSABLE = frozenset({JobStatus.READY, JobStatus.RUNNING})
 
 
@@ -42,7 +42,7 @@ def new_owner() -> str:
 
 
 def owner_is_gone(owner: str) -> bool:
-    """Whether the owner's process has provably ended. False where this cannot be known from here."""
+    """Return whether the owner's process has certainly ended. False where this cannot be known from this process."""
     _, _, place = owner.rpartition("@")
     machine, _, process = place.partition("/")
     pid, _, start = process.partition("/")
@@ -55,7 +55,7 @@ def owner_is_gone(owner: str) -> bool:
 
 
 def owner_lives(search: SearchState, owner: str) -> bool:
-    """Whether the owner holds a lease and is not provably gone."""
+    """Return whether the owner holds a lease that has not expired, and its process is not known to have ended."""
     return search.leases.get(owner, 0.0) > unix_time() and not owner_is_gone(owner)
 
 
@@ -69,7 +69,10 @@ def lease(storage: Storage, search_id: str, owner: str, ttl: float) -> None:
 
 
 def claim_lost(storage: Storage, search_id: str, owner: str, numbers: Container[int] | None = None) -> list[JobRecord]:
-    """See `Storage.claim_lost`; of these jobs, or of all. Costs the jobs that have not finished."""
+    """See `Storage.claim_lost`. Only jobs with one of `numbers` are claimed, if given.
+
+    The cost grows with the number of jobs that have not finished.
+    """
     with storage._fold_lock:
         search = storage._search(search_id)
         claims = {}
@@ -80,7 +83,7 @@ def claim_lost(storage: Storage, search_id: str, owner: str, numbers: Container[
                 claims[number] = claimed
         if not claims:
             return []
-        # The first claim in the log is the one that counts, and reading back shows whose that is.
+        # The first claim in the log counts. Reading the log again shows which client wrote it.
         storage.append(
             [
                 Event("queued", search_id, number, {"attempt": attempt, "owner": owner})
@@ -97,14 +100,14 @@ def claim_lost(storage: Storage, search_id: str, owner: str, numbers: Container[
 
 
 def is_lost(search: SearchState, job: JobState, claimant: str) -> bool:
-    """Whether the job waits or runs, and its owner is gone, who is not the claimant."""
+    """Return whether the job waits or runs, and its owner is not the claimant and does not run anymore."""
     if job.status not in _LOSABLE or job.owner is None or job.owner == claimant:
-        return False  # without an owner: kept by hand, runs nowhere
+        return False  # a job without an owner was stored by hand, and no evaluator runs it
     return not owner_lives(search, job.owner)
 
 
 def _lost(search: SearchState, claimant: str) -> list[JobState]:
-    lives: dict[str | None, bool] = {}  # asked once for each owner, not for each job
+    lives: dict[str | None, bool] = {}  # found out once for each owner, not for each job
     lost = []
     for number in sorted(search.unfinished):
         job = search.jobs[number]
@@ -118,14 +121,14 @@ def _lost(search: SearchState, claimant: str) -> list[JobState]:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """This host as far as process ids mean the same: its name, its boot, its process namespace."""
+    """Return a name for the area in which a process id is unique: the host's name, its boot and process namespace."""
     parts = [socket.gethostname()]
     for read in (_boot_id, lambda: os.readlink("/proc/self/ns/pid").strip("pid:[]")):
         try:
             parts.append(read())
         except OSError:  # not Linux
             parts.append("")
-    # Names of owners become names of files, on file systems of every kind.
+    # Names of owners are used as names of files, on file systems of every kind.
     return re.sub(r"[^A-Za-z0-9.+-]", "_", "+".join(parts))
 
 
@@ -135,7 +138,7 @@ def _boot_id() -> str:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether a process of this id exists that /proc does not show us (another user's, under hidepid)."""
+    """Return whether a process with this id exists that /proc does not show (another user's, with hidepid)."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -146,9 +149,9 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _start_of(pid: int) -> str:
-    """When the process with this id started, in a form to compare; "" if there is none (or a zombie)."""
+    """Return when the process with this id started, as a text to compare. "" if there is none, or only a zombie."""
     if _HAS_PROC:
-        # psutil's create_time moves with the wall clock; the kernel's ticks since boot do not.
+        # psutil's create_time changes when the wall clock is set; the kernel's ticks since boot do not.
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()

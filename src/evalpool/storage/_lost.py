@@ -1,16 +1,17 @@
-"""A store that went back in time: what a client knew of it, and it no longer holds.
+"""Finds out that a store went back to an earlier state, and which jobs it has lost.
 
-A server that is restored from a snapshot, a backup that is copied over a file, a copy of a journal without its links:
-such a store gives numbers again that have jobs, and a reader's place in it is gone. Both show:
+This happens when a server is restored from a snapshot, when a backup is copied over a file, or when a journal is copied
+without its links. Such a store gives the numbers of existing jobs again, and the place up to which a client has read it
+does not exist anymore. A client notices both:
 
 ::
 
-    reserve  gave a number that this client took, or has read of        ──┐
-    read     does not find what the cursor stands behind,                 │
-             or lacks the job that this client recorded last            ──┴─► all is read anew, and compared with before
+    reserve  gave a number that this client took before, or has read    ──┐
+    read     does not find the event that the cursor points to,           │
+             or not the job that this client recorded last              ──┴─► read all again, compare with before
 
-The error names the jobs that are lost. The client that had recorded them writes again what it knows of them; a client
-that only looks writes nothing.
+The error names the jobs that are lost. The client that had recorded them writes again what it knows about them. A
+client that only reads writes nothing.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from evalpool.storage._fold import JobState, State
 __all__ = ["CursorLost", "KnownNumbers", "WentBack", "compare"]
 
 _NAMED = 50
-"""Ids that an error message names; all are in its `lost`."""
+"""How many ids an error message names at most. The attribute `lost` of the error has all of them."""
 
 
 class CursorLost(StorageUnavailable):
-    """What a cursor stands behind is no longer in the store. `Storage.read` raises it; `FoldedLog._sync` reads anew."""
+    """The event that a cursor points to is no longer in the store. After this error, `FoldedLog._sync` reads all."""
 
 
 class WentBack(StorageUnavailable):
-    """A store lost records that it had. `lost` has the ids of all jobs that are concerned."""
+    """A store has lost records. `lost` has the ids of all jobs whose records are lost."""
 
     def __init__(self, store: str, lost: list[str], written_again: int) -> None:
         self.lost = lost
@@ -46,16 +47,16 @@ class WentBack(StorageUnavailable):
 
 
 class KnownNumbers:
-    """The numbers of the jobs that a client recorded, by search: in ranges, for most follow each other."""
+    """The numbers of the jobs that a client recorded, by search. They are kept as ranges, as most are consecutive."""
 
     def __init__(self) -> None:
         self.searches: set[str] = set()  # that the client created
-        self.last: dict[str, int] = {}  # by search, of those jobs whose commit has returned: what a read must see
-        self._ranges: dict[str, list[list[int]]] = {}  # each from its first number to behind its last
+        self.last: dict[str, int] = {}  # by search: the last job whose commit has returned, which a read must find
+        self._ranges: dict[str, list[list[int]]] = {}  # each is [its first number, its last number + 1]
         self._next: dict[str, int] = {}
 
     def add(self, search_id: str, number: int) -> None:
-        """A job of this number was recorded by this client."""
+        """Note that this client has recorded the job with this number."""
         ranges = self._ranges.get(search_id)
         if ranges is not None and ranges[-1][1] == number:
             ranges[-1][1] = number + 1
@@ -66,7 +67,7 @@ class KnownNumbers:
         self.keep_from(search_id, number + 1)
 
     def keep_from(self, search_id: str, number: int) -> None:
-        """No number below this one is to be given again."""
+        """Note that no number smaller than this one may be given again."""
         if number > self._next.get(search_id, 0):
             self._next[search_id] = number
 
@@ -78,7 +79,7 @@ class KnownNumbers:
             yield search_id, {number for numbers in ranges for number in range(*numbers)}
 
     def forget(self, search_id: str, lost: set[int]) -> None:
-        """These are told as lost, and not to be told again."""
+        """Remove these numbers: they were reported as lost, and are not to be reported again."""
         left = sorted({number for numbers in self._ranges.get(search_id, ()) for number in range(*numbers)} - lost)
         self._ranges.pop(search_id, None)
         for number in left:
@@ -86,7 +87,7 @@ class KnownNumbers:
 
 
 class Loss(NamedTuple):
-    """What two states of a store differ by: ids of lost jobs, and the events that this client may write again."""
+    """What a store has lost: the ids of the jobs, and the events that this client may write again."""
 
     jobs: list[str]
     again: list[Event]
@@ -94,7 +95,10 @@ class Loss(NamedTuple):
 
 
 def compare(before: State, now: State, own: KnownNumbers) -> Loss:
-    """What `now` lacks of the jobs that `before` has or this client recorded. Costs the jobs of the store."""
+    """Find the jobs that are in `before`, or were recorded by this client, and are missing or incomplete in `now`.
+
+    The cost grows with the number of jobs in the store.
+    """
     taken = dict(own.by_search())
     lost: list[str] = []
     again: list[Event] = []
@@ -132,7 +136,11 @@ def _lacks(old: JobState | None, new: JobState | None) -> bool:
 
 
 def _events_of(search_id: str, job: JobState, there: JobState | None) -> Iterable[Event]:
-    """What a job's events added up to, as events. One that is there already counts once; measurements would not."""
+    """Return events that lead to the state of this job.
+
+    An event that the store already has may be written twice, as it counts once. Measurements would count twice, so
+    only those that the store does not have are returned.
+    """
     measured = 0 if there is None or there.recorded is None else len(there.recorded)
     parts = [("created", job.created), ("in", job.by_hand)]
     if job.created is not None and job.owner != job.created.get("owner"):

@@ -1,4 +1,4 @@
-"""A storage in this process's memory: for tests, notebooks and searches that need no more."""
+"""A storage in the memory of this process: for tests, notebooks and searches whose jobs need not be kept longer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _WIDTH = len(Event._fields)
 
 
 class MemoryStorage(Storage):
-    """Keeps events in a list; shared by the threads of one process.
+    """Keeps events in a list, which the threads of one process share.
 
-    What is appended is kept by reference, whatever its type, and becomes JSON when it is loaded: an array of
-    10 MB passes through at no cost.
+    An appended value is kept by reference, whatever its type, and is converted to JSON only when it is loaded. So an
+    array of 10 MB costs nothing when it is stored.
 
     >>> storage = MemoryStorage()
     >>> job_id = storage.create_new_job(storage.create_new_search())
@@ -32,8 +32,8 @@ class MemoryStorage(Storage):
 
     def __init__(self) -> None:
         super().__init__()
-        # The fields of all events, one behind the other. The garbage collector looks again and again at each
-        # tuple that is kept: with a list of events, it took most of the time of appending 100 000 jobs.
+        # The fields of all events, one after the other. The garbage collector examines each tuple that is kept again
+        # and again: with a list of events, this took most of the time when 100 000 jobs were appended.
         self._fields: list[Any] = []
         self._append_lock = threading.Lock()
         self._counters = Counters()

@@ -6,7 +6,7 @@
     _RankLink ──► {"do": "append", ...} ──►   _RootServer: a thread that looks for requests
           ◄── {"ok": ...}           ◄──   the log, which the root uses directly
 
-What travels is the JSON of `SharedMemoryStorage`; only the road is another one.
+The messages are the same JSON texts as those of `SharedMemoryStorage`, but they are sent with MPI.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from evalpool.storage._written import WireStorage
 __all__ = ["MPIStorage"]
 
 GOODBYE = b""
-"""A request that is the last one of its rank."""
+"""The last request of a rank: it says that the rank will send no more."""
 
 
 class MPIStorage(SharedMemoryStorage):
     """Keeps events in the memory of the root rank; every rank is a client.
 
-    All ranks construct it together; under ``python -m evalpool.mpi`` the root alone does, and its jobs' ranks are
-    clients. Nothing else is collective: a rank may close it, or end, at any time. The root serves until every other
-    rank has ended, if need be after its own last line. It has no fixed size. A request costs a round trip to the root,
-    which answers at once when busy and within 2 ms when idle; the root's own use costs a lock.
+    All ranks construct it together; under ``python -m evalpool.mpi`` only the root does, and the ranks that run its
+    jobs are clients. Nothing else is collective: a rank may close it, or end, at any time. The root answers requests
+    until every other rank has ended, even after the last line of its own program. Its size is not limited. A request
+    costs a round trip to the root, which answers at once when it is busy and within 2 ms when it is idle. The root
+    itself only takes a lock.
 
     Args:
-        comm: of mpi4py; it is duplicated. None for all ranks.
-        root: the rank that holds the log.
+        comm: a communicator of mpi4py, which is duplicated. None for all ranks.
+        root: the rank that keeps the log in its memory.
 
     Raises:
         MissingExtra, BackendError: as `MPICommEvaluator`.
@@ -72,17 +73,17 @@ class MPIStorage(SharedMemoryStorage):
 
     @classmethod
     def _on_rank(cls, key: str, tag: int) -> MPIStorage:
-        """A client in a job of a rank, or in the child of one, which reaches nobody and says so when it is used."""
+        """Return a client for a job in this rank. In a child process of a rank, using the client raises an error."""
         client = cls.__new__(cls)
         WireStorage.__init__(client)
         client._begin(crew_named(key), key, tag)
         return client
 
     def _release(self, flushed: bool) -> None:
-        """Nothing: the root serves until all ranks have ended."""
+        """Do nothing: the root answers requests until all ranks have ended."""
 
     def _renew(self) -> None:
-        """A forked child is no rank, and reaches nobody."""
+        """Begin again in a forked child, which is not a rank and cannot send requests."""
         self._begin(None, self._crew_key, self._tag)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -93,9 +94,9 @@ class MPIStorage(SharedMemoryStorage):
 
 
 class _RankLink:
-    """A rank's end: a request and its answer at a time. Several clients of a process are told apart by a number."""
+    """Sends the requests of one rank, and waits for the answer to each. The tag says which storage a message is for."""
 
-    _lock = threading.Lock()  # of this process: answers bear the storage's tag alone
+    _lock = threading.Lock()  # one for all clients of this process: the tag of an answer names only the storage
 
     def __init__(self, crew: Crew | None, tag: int) -> None:
         self._crew, self._tag = crew, 2 * tag
@@ -121,17 +122,17 @@ class _RankLink:
         return read_reply(from_json(bytes(reply)))
 
     def say_goodbye(self) -> None:
-        """This process will ask no more."""
+        """Tell the root that this process will send no more requests."""
         if self._crew is not None and not self._left:
             self._left = True
             self._crew.send(self._crew.logs, GOODBYE, self._crew.root, self._tag)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 class _RootServer:
-    """The root's end: a thread that answers requests, until the process ends."""
+    """A thread of the root that answers the requests of all ranks, until the process ends."""
 
     def __init__(self, crew: Crew, tag: int, answer: Callable[[dict[str, Any]], Any], leaving: int) -> None:
         self._crew, self._tag, self._answer = crew, 2 * tag, answer
@@ -143,7 +144,7 @@ class _RootServer:
         self._thread = start_guarded(name, Guard("The thread that serves an MPIStorage"), self._serve)
 
     def wait_for_goodbyes(self) -> None:
-        """Serve on until nobody is left to be served; then end the thread."""
+        """Continue to answer requests until all other ranks have said goodbye; then end the thread."""
         if self._leaving:
             self._all_left.wait()
         self._leaving = -1
@@ -154,7 +155,7 @@ class _RootServer:
         return bool(self._crew.logs.Iprobe(self._crew.mpi.ANY_SOURCE, self._tag, self._status))
 
     def _serve(self) -> bool:
-        """One request, or a wait for it; False: nobody is left to be served."""
+        """Answer one request, or wait for one. Return False when all other ranks have said goodbye."""
         if self._leaving < 0:
             return False
         if not self._polling.wait():

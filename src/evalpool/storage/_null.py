@@ -1,4 +1,4 @@
-"""A storage that keeps nothing: for millions of jobs whose results the search itself holds."""
+"""A storage that keeps no jobs: for millions of jobs whose results the search itself keeps in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["NullStorage"]
 
 
 class NullStorage(Storage):
-    """Counts jobs and knows its searches; of jobs it keeps nothing, so none can be loaded."""
+    """Counts jobs and keeps its searches. It keeps nothing about jobs, so no job can be loaded."""
 
     keeps = False
 

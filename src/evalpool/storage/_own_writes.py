@@ -1,9 +1,9 @@
-"""What a client wrote and has not read back yet: it need not parse and check its own text again.
+"""Keeps the events that a client wrote and has not read back yet, so that it need not parse and check them again.
 
-Whoever reads a log trusts nothing in it: text is parsed, and each event is checked. What this client wrote itself was
-converted and checked when it was written. So it keeps that, in the form in which it would be read, with the place in
-the log where it stands; the fold takes it from here as long as it follows what was folded before. What others wrote,
-and all that is not here, is read from the log.
+A client that reads a log does not trust it: it parses the text and checks each event. Events that this client wrote
+itself were already converted and checked when they were written. So the client keeps them in the form in which it would
+read them, together with their position in the log. The fold takes them from here if they come directly after what was
+folded before. Events of other clients, and all that are not kept here, are read from the log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 __all__ = ["OwnWrites"]
 
 MOST = 50_000
-"""Events that are kept. Where nobody looks for so long, they are read from the log."""
+"""How many events are kept. If more are written before anybody reads, none is kept: they are read from the log."""
 
 WIDTH = 5
 """Fields of an event."""
@@ -28,10 +28,10 @@ class _Part(NamedTuple):
 
 
 class OwnWrites:
-    """Parts of a log in its order, from places that can be compared. Thread-safe.
+    """Keeps parts of a log, in the order of the log. Positions in the log can be compared. Thread-safe.
 
-    Events are kept as their fields, one behind the other, since the garbage collector looks again and again at each
-    tuple that is kept.
+    Of the events, only their fields are kept, one after the other, since the garbage collector would examine each tuple
+    that is kept again and again.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class OwnWrites:
         self._lock = threading.Lock()
 
     def add(self, begin: Any, end: Any, fields: list[Any]) -> None:
-        """The events of these fields were written from `begin` on, and what comes next stands at `end`."""
+        """Keep the events that have these fields. They were written from position `begin` up to position `end`."""
         with self._lock:
             if self._parts and begin < self._parts[-1].end:  # the log was set back
                 self._clear()
@@ -51,7 +51,10 @@ class OwnWrites:
                 self._parts.append(_Part(begin, end, fields))
 
     def take(self, begin: Any) -> tuple[list[Any], Any]:
-        """The fields of the events from that place on, and the place behind them; none, and the same, if not here."""
+        """Return the fields of the events from position `begin` on, and the position after them.
+
+        If no event at this position is kept, return no fields and `begin` itself.
+        """
         found: list[Any] = []
         with self._lock:
             parts = self._parts
@@ -64,7 +67,7 @@ class OwnWrites:
         return found, begin
 
     def clear(self) -> None:
-        """All is to be read from the log."""
+        """Forget all events, so that they are read from the log."""
         with self._lock:
             self._clear()
 

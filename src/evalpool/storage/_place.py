@@ -1,7 +1,7 @@
-"""Whether what is open is still what its path names.
+"""Checks that a file or directory that is in use is still the one that its path names.
 
-A file that is deleted or renamed while it is open takes all that is written to it, and nobody finds that again. The
-system does not tell, so whoever writes asks, which costs a microsecond or two.
+A file that is deleted or renamed while it is open still accepts everything that is written to it, but nobody will find
+these records again. The system does not report this. So the writer checks it, which takes one or two microseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Place"]
 
 
 class Place:
-    """What a path names at a moment, to be asked for later. Raises `OSError` if that is nothing."""
+    """Remembers which file or directory a path names now, to compare later. Raises `OSError` if there is none."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -23,10 +23,11 @@ class Place:
         self._least = min(1, found.st_size)
 
     def check(self, store: str, size: int = 0) -> None:
-        """Raise `StorageUnavailable` unless the path still names the same, which is, or is a part of, `store`.
+        """Raise `StorageUnavailable` unless the path still names the same file or directory.
 
         Args:
-            size: bytes that it has at least; it is never empty if it once was not.
+            store: the storage that uses the path, as the error message names it.
+            size: bytes that the file must have at least. If it was not empty before, it must not be empty now.
         """
         try:
             now = os.stat(self._path)
@@ -35,7 +36,7 @@ class Place:
         self.compare(now, store, size)
 
     def compare(self, now: os.stat_result, store: str, size: int = 0) -> None:
-        """As `check`, for whom the path was asked already."""
+        """Do the same as `check`, when the caller already has the result of `os.stat` for the path."""
         if (now.st_ino, now.st_dev) != self._which:
             raise self._went("was replaced by another", store)
         if now.st_size < self._least or now.st_size < size:

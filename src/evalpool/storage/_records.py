@@ -1,7 +1,7 @@
-"""From the state of a job to what callers see of it: its `JobRecord`, or the dict of `load_job`.
+"""Converts the state of a job to what callers get: its `JobRecord`, or the dict of `load_job`.
 
-Both are copies that share nothing with the log. Values that came raw through `append` of a storage in memory
-are converted here, when someone looks; one that is not JSON is shown as its repr.
+Both are copies that share nothing with the log. A storage in memory keeps values as they were given to `append`. They
+are converted to JSON here, when they are read. A value that has no JSON form is replaced by its repr.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MINIMIZE", "job_dict", "job_metadata", "job_objective", "job_options", "job_out", "job_record", "minimizes"]
 
 MINIMIZE = "minimize"
-"""A search's value of this name is True where smaller objectives are better."""
+"""The name of a value of a search that is True if smaller objectives are better in this search."""
 
 _FROM_RESULT = ("error", "kind", "attempt_errors", "stopped_early")
 _TIMES = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather")
@@ -28,8 +28,8 @@ _PLACE = ("worker", "host", "pid")
 
 
 def job_record(search_id: str, job: JobState) -> JobRecord:
-    """Everything about the job; a fresh object."""
-    from evalpool.models import JobRecord  # pydantic takes longer to import than all of ours: for those who look
+    """Return a new object with everything that is known about the job."""
+    from evalpool.models import JobRecord  # here, as importing pydantic takes longer than importing all of evalpool
 
     inputs, result = _inputs(job), job.result or {}
     args = inputs.get("args") or {}
@@ -64,12 +64,12 @@ def job_record(search_id: str, job: JobState) -> JobRecord:
 
 
 def job_options(job: JobState) -> JobOptions:
-    """What it was given beside its configuration."""
+    """Return the options that were given with the job's configuration."""
     return NO_OPTIONS if job.created is None else JobOptions.of(job.created.get("options"))
 
 
 def _loss(started: dict[str, Any] | None) -> str:
-    """What became of an attempt that was claimed from its owner."""
+    """Return a sentence about an attempt that was lost because its owner ended, so that another one took the job."""
     if started is None:
         return "[lost] it did not run: it waited when its evaluator had ended, or had been suspended"
     worker, host, pid = (started.get(key) for key in _PLACE)
@@ -78,7 +78,7 @@ def _loss(started: dict[str, Any] | None) -> str:
 
 
 def job_dict(job: JobState) -> dict[str, Any]:
-    """The shape of `load_job`."""
+    """Return the dict that `load_job` returns."""
     inputs = _inputs(job)
     return {
         "status": job.status,
@@ -89,7 +89,7 @@ def job_dict(job: JobState) -> dict[str, Any]:
 
 
 def job_out(job: JobState) -> Any:
-    """A copy of what the job gave: kept by hand, or its output; None if there is none yet."""
+    """Return a copy of what was stored with `store_job_out`, or else of the job's output; None if there is none yet."""
     out = plain(_raw_out(job), lenient=True)
     if job.out is None and isinstance(out, dict) and isinstance(out.get("objective"), list):
         out["objective"] = tuple(out["objective"])
@@ -97,12 +97,12 @@ def job_out(job: JobState) -> Any:
 
 
 def job_metadata(job: JobState) -> dict[str, Any]:
-    """A copy of its metadata, with the timestamps and the worker that are known."""
+    """Return a copy of the job's metadata, with its timestamps and its worker as far as they are known."""
     return plain({**_facts(job), **_own_metadata(job)}, lenient=True)  # type: ignore[no-any-return]
 
 
 def as_objective(value: Any) -> Any:
-    """An objective as searches see it: several numbers are a tuple, whatever the store made of it."""
+    """Return an objective as searches get it: several numbers are a tuple, also if the store returned a list."""
     value = plain(value, lenient=True)
     return tuple(value) if isinstance(value, list) else value
 
@@ -125,7 +125,7 @@ def _raw_out(job: JobState) -> Any:
 
 
 def job_objective(job: JobState) -> Any:
-    """A copy of its objective, several numbers as a tuple; None if there is none yet."""
+    """Return a copy of the job's objective, several numbers as a tuple; None if there is none yet."""
     if job.result is not None and "objective" in job.result:
         return as_objective(job.result["objective"])
     if job.out is None:
@@ -140,7 +140,7 @@ def _own_metadata(job: JobState) -> dict[str, Any]:
 
 
 def _facts(job: JobState) -> dict[str, Any]:
-    """When and where, as far as it is known."""
+    """Return when and where the job ran, as far as it is known."""
     facts: dict[str, Any] = {}
     if job.created is not None and job.created.get("submit") is not None:
         facts["timestamp_submit"] = job.created["submit"]
@@ -158,7 +158,7 @@ def _facts(job: JobState) -> dict[str, Any]:
 
 
 def minimizes(storage: Storage, search_id: str) -> bool:
-    """Are smaller objectives better in this search? Whoever began it has said so."""
+    """Return whether smaller objectives are better in this search, as stored by the program that began it."""
     try:
         return storage.load_search_value(search_id, MINIMIZE) is True
     except KeyError:

@@ -1,4 +1,4 @@
-"""Storages by name and by URL; each is imported when it is first asked for."""
+"""Finds storages by name and by URL. Each is imported only when it is first used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evalpool.storage._base import Storage
 __all__ = ["STORAGES", "create", "storage_from_url"]
 
 STORAGES: Registry[type[Storage]] = Registry("storages", "storage", lambda: Storage)
-"""The known storages, by name; other packages add theirs by the entry-point group ``evalpool.storages``."""
+"""The known storages, by name. Other packages add theirs with the entry-point group ``evalpool.storages``."""
 
 _EXAMPLES = (
     "sqlite:///results.db, sqlite:////absolute/path.db, journal:///directory, "
@@ -28,9 +28,9 @@ def create(method: str, method_kwargs: dict[str, Any] | None = None) -> Storage:
 def storage_from_url(url: str) -> Storage:
     """Return a new client of the storage at `url`.
 
-    ``sqlite:///results.db`` is relative to the working directory, ``sqlite:////data/results.db`` is absolute,
-    and so with ``journal:``. ``redis://``, ``rediss://`` (TLS) and ``redis+unix://`` (a socket) are read by the Redis
-    client. Raises `BadArgument` for a URL it cannot read.
+    ``sqlite:///results.db`` is relative to the working directory, ``sqlite:////data/results.db`` is absolute; the same
+    is true for ``journal:``. URLs with ``redis://``, ``rediss://`` (TLS) and ``redis+unix://`` (a socket) are read by
+    the Redis client. Raises `BadArgument` for a URL that it cannot read.
 
     >>> storage_from_url("memory://")
     <MemoryStorage of 0 events>
@@ -42,7 +42,7 @@ def storage_from_url(url: str) -> Storage:
     if scheme in ("redis", "rediss", "redis+unix"):
         redis: Any = STORAGES["redis"]
         return cast(Storage, redis.from_url(url.removeprefix("redis+")))
-    STORAGES[scheme]  # whatever else is wrong, an unknown name is said first
+    STORAGES[scheme]  # raises an error for an unknown name, before other errors in the URL are looked for
     if parts.query or parts.fragment:
         raise BadArgument(f"{url!r}: a {scheme} URL has no options; use the class itself for those.")
     if scheme in ("sqlite", "journal"):

@@ -1,13 +1,13 @@
-"""A storage that keeps text and writes it by a `Writer`: what such clients share.
+"""The common part of all clients of storages that keep text and write it with a `Writer`.
 
 ::
 
     append       ──► _pack ──► Writer.append       ──┐
     append_soon  ──► _pack ──► Writer.append_soon  ──┴──► _commit: the client's own way to keep batches
 
-A client says how events become a batch, how batches are kept, and what it releases. What stands here: events
-are checked before anything is written, `close` flushes first and releases in any case, and a forked child has
-its own locks and writer.
+A client defines how events become a batch, how batches are stored, and what is released at the end. The class here
+checks all events before anything is written. Its `close` flushes first, and then releases even if that failed. In a
+forked child it makes new locks and a new writer.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Batch = TypeVar("Batch")
 _log = get_logger("evalpool.storage")
 
 SMALL = 500_000
-"""Bytes that every store takes as one value."""
+"""A value of so many bytes fits into every store."""
 
 Encoder: TypeAlias = Callable[[Event], Encoded | None]
-"""`encode`, which raises, or `encode_anyhow`, which gives None for what is no event."""
+"""`encode`, which raises an error for an invalid event, or `encode_anyhow`, which returns None for it."""
 
 
 class WrittenStorage(Storage, Generic[Batch]):
-    """A client whose events are written in batches, by whoever waits for them or by a thread of its own.
+    """A client whose events are written in batches, by a caller that waits for them or by a thread of the client.
 
-    A subclass implements `_pack`, `_commit`, `_release` and `_renew`, and calls `_begin_writing` when it is made.
+    A subclass implements `_pack`, `_commit`, `_release` and `_renew`, and calls `_begin_writing` when it is created.
     """
 
     _writer: Writer[Batch]
@@ -54,28 +54,28 @@ class WrittenStorage(Storage, Generic[Batch]):
         self._reporter = Reporter("skip")
 
     def _begin_writing(self, name: str, *, remote: bool) -> None:
-        """Make the writer; `name` and `remote` as `Writer`."""
+        """Make the writer; `name` and `remote` are those of `Writer`."""
         self._writer = Writer(self._commit, name, remote=remote)
         renew_after_fork(self)
 
     @abc.abstractmethod
     def _pack(self, events: Sequence[Event], encoder: Encoder) -> Batch | None:
-        """These events as a batch; None if nothing is left of them. Raises what `encoder` raises."""
+        """Return a batch with these events; None if `encoder` leaves none of them. Raises what `encoder` raises."""
 
     @abc.abstractmethod
     def _commit(self, batches: list[Batch]) -> None:
-        """Keep these batches, all or none. By one thread at a time, under the writer's lock."""
+        """Store all of these batches, or none. Called by one thread at a time, under the writer's lock."""
 
     @abc.abstractmethod
     def _release(self, flushed: bool) -> None:
-        """Give back files and connections. Under the writer's lock; called by each `close`.
+        """Close files and connections. Called by each `close`, under the writer's lock.
 
-        `flushed` tells whether all records are written: then a client may say goodbye to a server that answers.
+        `flushed` is True if all records are written: then the server answers, and a client may send it a last message.
         """
 
     @abc.abstractmethod
     def _renew(self) -> None:
-        """In a forked child: leave to the parent what is the parent's, and begin anew. Only this thread is there."""
+        """Begin again in a forked child, without touching what the parent uses. No other thread exists then."""
 
     # -- over these ------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class WrittenStorage(Storage, Generic[Batch]):
             self._writer.append_soon(batch)
 
     def _largest(self) -> int:
-        """Bytes that an event's data may have at the most. Asked for large ones only."""
+        """Return how many bytes an event's data may have at most. Called for large events only."""
         return sys.maxsize
 
     def _encode(self, event: Event) -> Encoded:
@@ -136,11 +136,11 @@ class WrittenStorage(Storage, Generic[Batch]):
                     self._closed = True
 
     def _unpack(self, items: Any, place: str, at: tuple[int, str] | None = None) -> list[Event]:
-        """The events of a batch that was read at `place`; those that are malformed are reported one by one."""
+        """Return the events of a batch that was read at `place`. Each malformed event is reported and left out."""
         return from_wire(items, at, lambda index, reason: self._reporter.report(f"event {index} of {place}", reason))
 
     def _check_open(self) -> None:
-        """Raise `StorageUnavailable` once this client is closed."""
+        """Raise `StorageUnavailable` if this client is closed."""
         if self._closed:
             raise StorageUnavailable(f"{self!r} is closed; make a new one to go on.")
 
@@ -159,7 +159,7 @@ class WireStorage(WrittenStorage[str]):
 
 
 def _truncated(value: Any, largest: int) -> Any:
-    """The value, and of what is larger in it only the beginning of its text."""
+    """Return the value, with only the beginning of the text of each part that is larger than `largest`."""
     if isinstance(value, dict):
         return {key: _truncated(one, largest) for key, one in value.items()}
     text = value if isinstance(value, str) else dumps(jsonable(value)) if isinstance(value, list) else ""
