@@ -98,7 +98,10 @@ def test_what_a_run_function_registered_with_atexit_has_time_and_is_told_when_it
     with make(0.1) as evaluator:
         evaluator.submit([job])
         evaluator.gather()
-    assert "had not ended 0.1 s after its last job, and was killed: what it had registered with atexit" in caplog.text
+    assert (
+        "had not ended 0.1 s after its last job, and was killed. Functions that it had registered with atexit"
+        in caplog.text
+    )
     for wrong in (-1, "5", float("nan")):
         with pytest.raises(BadArgument, match="exit_timeout is"):
             make(wrong)  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""Programs that are run under mpirun, by name: ``python tests/backends/mpi/programs.py NAME`` on every rank."""
+"""Programs that are run under mpirun, by name: ``python tests/backends/mpi/programs.py NAME`` on every rank.
+
+Several names, with commas between, are run one after the other, each in a folder of its name.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 from evalpool import (
@@ -23,10 +27,13 @@ from evalpool import (
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.storage import MPIStorage
 
+running: dict[str, str] = {}
+"""Where several programs are run: the name of the one that runs, for each fact that it says."""
+
 
 def say(**facts: Any) -> None:
     """One line, in one write: ranks share the output."""
-    os.write(1, f"{facts}\n".encode())
+    os.write(1, f"{running | facts}\n".encode())
 
 
 def double(job: Any) -> float:
@@ -517,6 +524,26 @@ def stores() -> None:
                 say(storage=type(storage).__name__, error=str(error))
 
 
+def run_all(names: list[str]) -> None:
+    """Run programs one after the other; exit code 1 if one of them raised."""
+    here, code = os.getcwd(), 0
+    for name in names:
+        running["program"] = name
+        os.makedirs(name, exist_ok=True)
+        os.chdir(name)
+        try:
+            globals()[name]()
+        except Exception:
+            traceback.print_exc()
+            code = 1
+        finally:
+            os.chdir(here)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     name, sys.argv = sys.argv[1], [sys.argv[0], *sys.argv[2:]]
-    globals()[name]()
+    if "," in name:
+        run_all(name.split(","))
+    else:
+        globals()[name]()

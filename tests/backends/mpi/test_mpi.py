@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -40,17 +40,56 @@ def on_root(engine: Engine, name: str, cwd: Path, ranks: int = 3, *more: str) ->
     return engine.run(ranks, *RUNNER, PROGRAMS, name, *more, cwd=cwd)
 
 
-def test_every_rank_runs_the_script_and_the_root_searches(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "search", tmp_path)
-    assert ended.code == 0, ended.err
-    assert {"sum": 9900.0, "workers": 2} in said(ended)
-    assert sorted(fact["after"] for fact in said(ended) if "after" in fact) == [False, False, True]
+# Programs of which each ends its evaluators share a start of MPI, which takes seconds.
+ON_ROOT = [
+    "idle", "trace", "virtual", "reach", "unopened", "forces", "crashes", "below_a_rank", "steals_back",
+    "storage_in_jobs", "wrong_arguments", "isolated",
+]  # fmt: skip
+EVERYWHERE = ["search", "twice", "virtual_everywhere", "together", "capped", "bad_root", "stacked", "storage"]
+BOUND = 110.0
+"""Seconds for all of them; each takes a few at most."""
 
 
-def test_evaluators_follow_each_other_also_with_another_root(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "twice", tmp_path)
-    assert ended.code == 0, ended.err
-    assert said(ended) == [{"sum": 90.0, "root": 0}, {"sum": 90.0, "root": 0}, {"sum": 90.0, "root": 1}]
+class Shared(NamedTuple):
+    """How programs ended that ran one after the other, and in which folder."""
+
+    ended: Ended
+    folder: Path
+
+    def said(self, name: str) -> list[dict[str, Any]]:
+        """What one of them said."""
+        facts = [fact for fact in said(self.ended) if fact["program"] == name]
+        assert facts, f"{name} said nothing:\n{self.ended.err}"
+        return [{key: value for key, value in fact.items() if key != "program"} for fact in facts]
+
+
+@pytest.fixture(scope="module")
+def root_alone(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Programs that the root alone has run."""
+    folder = tmp_path_factory.mktemp("root-alone")
+    return Shared(engine.run(3, *RUNNER, PROGRAMS, ",".join(ON_ROOT), cwd=folder, bound=BOUND), folder)
+
+
+@pytest.fixture(scope="module")
+def all_ranks(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Programs that all ranks have run."""
+    folder = tmp_path_factory.mktemp("all-ranks")
+    return Shared(engine.run(3, PROGRAMS, ",".join(EVERYWHERE), cwd=folder, bound=BOUND), folder)
+
+
+@pytest.mark.timeout(240)
+def test_programs_with_many_evaluators_one_after_the_other_end_well(root_alone: Shared, all_ranks: Shared) -> None:
+    assert root_alone.ended.code == 0, root_alone.ended.err
+    assert all_ranks.ended.code == 0, all_ranks.ended.err
+
+
+def test_every_rank_runs_the_script_and_the_root_searches(all_ranks: Shared) -> None:
+    assert {"sum": 9900.0, "workers": 2} in all_ranks.said("search")
+    assert sorted(fact["after"] for fact in all_ranks.said("search") if "after" in fact) == [False, False, True]
+
+
+def test_evaluators_follow_each_other_also_with_another_root(all_ranks: Shared) -> None:
+    assert all_ranks.said("twice") == [{"sum": 90.0, "root": 0}, {"sum": 90.0, "root": 0}, {"sum": 90.0, "root": 1}]
 
 
 def test_a_script_without_a_guard_runs_on_the_root_alone(engine: Engine, tmp_path: Path) -> None:
@@ -59,8 +98,8 @@ def test_a_script_without_a_guard_runs_on_the_root_alone(engine: Engine, tmp_pat
     assert said(ended) == [{"sum": 9900.0, "argv": ["--depth", "3"]}]
 
 
-def test_results_are_those_of_serial(engine: Engine, tmp_path: Path) -> None:
-    assert said(on_root(engine, "trace", tmp_path)) == [{"same": True}]
+def test_results_are_those_of_serial(root_alone: Shared) -> None:
+    assert root_alone.said("trace") == [{"same": True}]
 
 
 @pytest.mark.parametrize("start", [everywhere, on_root])
@@ -145,14 +184,12 @@ def test_ctrl_c_of_a_launcher_that_makes_sigterm_of_it_suspends_the_search(
         assert [record.status.value for record in storage.records("0")] == ["DONE", *["READY"] * 5], ended.err
 
 
-def test_isolated_jobs_borrow_are_measured_retried_and_resumed(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "isolated", tmp_path)
-    first, second, last = said(ended)
-    assert (first["left"], second) == (first["left"], {"again": first["left"], "left": 0}), ended.err
+def test_isolated_jobs_borrow_are_measured_retried_and_resumed(root_alone: Shared) -> None:
+    first, second, last = root_alone.said("isolated")
+    assert (first["left"], second) == (first["left"], {"again": first["left"], "left": 0})
     assert last == {
         "objectives": [0.0, 2.0, 4.0, 6.0], "seen": [f"seen 0.{n}" for n in range(4)], "measured": True
     }  # fmt: skip
-    assert ended.code == 0
 
 
 def test_jobs_reach_every_storage_that_says_it_is_shared(engine: Engine, tmp_path: Path) -> None:
@@ -167,37 +204,29 @@ def test_jobs_reach_every_storage_that_says_it_is_shared(engine: Engine, tmp_pat
     assert "Use SharedMemoryStorage()" in refused["error"]
 
 
-def test_simulated_time_is_the_same_as_on_serial(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "virtual", tmp_path)
-    facts = said(ended)
-    assert {fact["name"] for fact in facts} == set(SEARCHES), ended.err
+def test_simulated_time_is_the_same_as_on_serial(root_alone: Shared) -> None:
+    facts = root_alone.said("virtual")
+    assert {fact["name"] for fact in facts} == set(SEARCHES)
     assert all(fact["same"] and fact["jobs"] > 20 for fact in facts), facts
-    assert ended.code == 0
 
 
-def test_simulated_time_passes_on_the_root_where_all_ranks_run_the_script(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "virtual_everywhere", tmp_path)
-    assert said(ended) == [{"ends": [2.0, 3.0]}], ended.err
-    assert ended.code == 0
+def test_simulated_time_passes_on_the_root_where_all_ranks_run_the_script(all_ranks: Shared) -> None:
+    assert all_ranks.said("virtual_everywhere") == [{"ends": [2.0, 3.0]}]
 
 
-def test_a_storage_of_ranks_is_refused_where_workers_are_no_ranks(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "reach", tmp_path)
-    *errors, got = said(ended)
-    assert len(errors) == 2, ended.err
+def test_a_storage_of_ranks_is_refused_where_workers_are_no_ranks(root_alone: Shared) -> None:
+    *errors, got = root_alone.said("reach")
+    assert len(errors) == 2
     assert all("MPIStorage" in fact["error"] and "JournalStorage(directory)" in fact["error"] for fact in errors)
     assert got == {"got": 2.0}
 
 
-def test_a_rank_opens_its_storage_when_a_job_asks_for_it(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "unopened", tmp_path)
-    assert said(ended) == [{"got": ["F_FileNotFoundError", 2.0]}], ended.err
+def test_a_rank_opens_its_storage_when_a_job_asks_for_it(root_alone: Shared) -> None:
+    assert root_alone.said("unopened") == [{"got": ["F_FileNotFoundError", 2.0]}]
 
 
-def test_a_job_that_hangs_is_interrupted_and_its_rank_works_on(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "forces", tmp_path, 2)
-    assert said(ended) == [{"got": ["F_timeout", 2.0]}], ended.err
-    assert ended.code == 0
+def test_a_job_that_hangs_is_interrupted_and_its_rank_works_on(root_alone: Shared) -> None:
+    assert root_alone.said("forces") == [{"got": ["F_timeout", 2.0]}]
 
 
 def test_a_rank_that_nothing_reaches_is_ended_by_force_and_named(engine: Engine, tmp_path: Path) -> None:
@@ -207,72 +236,60 @@ def test_a_rank_that_nothing_reaches_is_ended_by_force_and_named(engine: Engine,
     assert "Rank(s) 1 still run a job" in ended.err
 
 
-def test_isolated_jobs_may_crash_and_hang(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "crashes", tmp_path)
-    assert said(ended) == [{"got": [0.0, "F_worker_died", "F_timeout", 6.0, 8.0, 10.0]}], ended.err
-    assert ended.code == 0
+def test_isolated_jobs_may_crash_and_hang(root_alone: Shared) -> None:
+    assert root_alone.said("crashes") == [{"got": [0.0, "F_worker_died", "F_timeout", 6.0, 8.0, 10.0]}]
 
 
-def test_a_process_below_a_rank_is_no_rank_and_may_use_mpi(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "below_a_rank", tmp_path, 2)
-    assert said(ended) == [{"got": [(1.0, [], None)] * 2}] * 3, ended.err
-    assert ended.code == 0
+def test_a_process_below_a_rank_is_no_rank_and_may_use_mpi(root_alone: Shared) -> None:
+    assert root_alone.said("below_a_rank") == [{"got": [(1.0, [], None)] * 2}] * 3
 
 
-def test_who_waits_sleeps(engine: Engine, tmp_path: Path) -> None:
-    assert said(on_root(engine, "idle", tmp_path, 2)) == [{"root": True, "rank": True}]
+def test_who_waits_sleeps(root_alone: Shared) -> None:
+    assert root_alone.said("idle") == [{"root": True, "rank": True}]
 
 
-def test_jobs_behind_a_long_one_go_to_an_idle_rank(engine: Engine, tmp_path: Path) -> None:
-    assert said(on_root(engine, "steals_back", tmp_path)) == [{"soon": True}]
+def test_jobs_behind_a_long_one_go_to_an_idle_rank(root_alone: Shared) -> None:
+    assert root_alone.said("steals_back") == [{"soon": True}]
 
 
-def test_searches_on_all_ranks_hear_of_each_other_and_block_nobody(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "together", tmp_path)
-    assert ended.code == 0, ended.err
-    facts = sorted(said(ended), key=lambda fact: fact["rank"])
+def test_searches_on_all_ranks_hear_of_each_other_and_block_nobody(all_ranks: Shared) -> None:
+    facts = sorted(all_ranks.said("together"), key=lambda fact: fact["rank"])
     assert [(fact["size"], fact["workers"], fact["once"]) for fact in facts] == [(3, 6, True)] * 3
     assert sorted(number for fact in facts for number in fact["own"]) == list(range(60))
     assert facts[2]["heard"] == 30
-    assert [path.name for path in tmp_path.glob("*.csv")] == ["table-0.csv"]
+    assert [path.name for path in (all_ranks.folder / "together").glob("*.csv")] == ["table-0.csv"]
 
 
-def test_the_cap_is_exact_over_all_ranks(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "capped", tmp_path)
-    assert sum(fact["submitted"] for fact in said(ended)) == 20, ended.err
+def test_the_cap_is_exact_over_all_ranks(all_ranks: Shared) -> None:
+    assert sum(fact["submitted"] for fact in all_ranks.said("capped")) == 20
 
 
-def test_an_error_of_the_root_alone_keeps_nobody_waiting(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "bad_root", tmp_path)
-    assert sorted(fact["error"] for fact in said(ended)) == ["BackendError", "BackendError", "BadArgument"], ended.err
+def test_an_error_of_the_root_alone_keeps_nobody_waiting(all_ranks: Shared) -> None:
+    assert sorted(fact["error"] for fact in all_ranks.said("bad_root")) == [
+        "BackendError",
+        "BackendError",
+        "BadArgument",
+    ]
 
 
-def test_distributed_stacks_in_every_order_and_counts_on_without_a_rank_that_fails(
-    engine: Engine, tmp_path: Path
-) -> None:
-    ended = everywhere(engine, "stacked", tmp_path)
-    assert ended.code == 0, ended.err
-    facts = said(ended)
+def test_distributed_stacks_in_every_order_and_counts_on_without_a_rank_that_fails(all_ranks: Shared) -> None:
+    facts = all_ranks.said("stacked")
     assert sorted(str(fact["workers"]) for fact in facts if "objectives" not in fact) == ["4", "4", "None"]
     stacked = [fact for fact in facts if "objectives" in fact]
     assert stacked == [{"objectives": [7, 7], "workers": 6}] * 18
 
 
-def test_a_log_on_the_root_serves_all_ranks_also_after_the_roots_last_line(engine: Engine, tmp_path: Path) -> None:
-    ended = everywhere(engine, "storage", tmp_path)
-    assert said(ended) == [{"jobs": 60, "exact": True}], ended.err
-    assert ended.code == 0
+def test_a_log_on_the_root_serves_all_ranks_also_after_the_roots_last_line(all_ranks: Shared) -> None:
+    assert all_ranks.said("storage") == [{"jobs": 60, "exact": True}]
 
 
-def test_jobs_reach_the_log_on_the_root(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "storage_in_jobs", tmp_path)
-    assert said(ended) == [{"seen": list(range(10)), "results": 10}], ended.err
+def test_jobs_reach_the_log_on_the_root(root_alone: Shared) -> None:
+    assert root_alone.said("storage_in_jobs") == [{"seen": list(range(10)), "results": 10}]
 
 
-def test_wrong_arguments_say_what_to_do(engine: Engine, tmp_path: Path) -> None:
-    ended = on_root(engine, "wrong_arguments", tmp_path)
-    errors = [fact["error"] for fact in said(ended)]
-    assert len(errors) == 5, ended.err
+def test_wrong_arguments_say_what_to_do(root_alone: Shared) -> None:
+    errors = [fact["error"] for fact in root_alone.said("wrong_arguments")]
+    assert len(errors) == 5
     for error, part in zip(errors, ("mpirun -n 100", "ranks 0 to 2", "'thread'", "'world'", "busy_wait"), strict=True):
         assert part in error
 

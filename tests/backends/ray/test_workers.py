@@ -79,4 +79,7 @@ def test_what_a_run_function_registered_with_atexit_has_time_and_is_told_when_it
         if not hangs:
             assert path.read_text() == "done"
             assert "atexit" not in caplog.text
-    assert "had not ended 0.1 s after its last job, and was killed: what it had registered with atexit" in caplog.text
+    assert (
+        "had not ended 0.1 s after its last job, and was killed. Functions that it had registered with atexit"
+        in caplog.text
+    )
