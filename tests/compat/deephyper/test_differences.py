@@ -17,13 +17,14 @@ from evalpool.compat.deephyper.evaluator import (
     HPOJob,
     JobStatus,
     ProcessPoolEvaluator,
+    SerialEvaluator,
     ThreadPoolEvaluator,
     profile,
     queued,
 )
 from evalpool.compat.deephyper.evaluator.callback import CSVLoggerCallback
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage, SharedMemoryStorage
-from evalpool.errors import NotJSON, NotShareable
+from evalpool.errors import NotJSON
 
 
 def x_of(job: Any) -> Any:
@@ -58,13 +59,16 @@ def test_work_begins_at_submit() -> None:
         evaluator.gather("ALL")
 
 
-def test_serial_takes_plain_functions_and_begins_in_gather() -> None:
+def test_the_class_of_serial_refuses_plain_functions_and_create_takes_them() -> None:
+    with pytest.raises(ValueError, match="takes coroutine functions"):
+        SerialEvaluator(x_of)
     begun: list[int] = []
     with Evaluator.create(lambda job: begun.append(1), "serial") as evaluator:
         evaluator.submit([{}])
         assert begun == []
         evaluator.gather("ALL")
         assert begun == [1]
+        assert evaluator.to_json()["type"] == "SerialEvaluator"
 
 
 def test_nan_in_a_tuple_is_a_failure() -> None:
@@ -108,9 +112,18 @@ def test_a_budget_ends_with_its_search() -> None:
 
 
 @pytest.mark.slow
-def test_a_storage_that_workers_cannot_reach_is_refused_at_construction() -> None:
-    with pytest.raises(NotShareable, match=r"SharedMemoryStorage\(\)"):
-        ProcessPoolEvaluator(x_of, storage=MemoryStorage())
+def test_a_memory_storage_is_filled_by_processes_and_out_of_their_reach() -> None:
+    def run(job: Any) -> Any:
+        assert job.storage.is_connected()
+        return job.storage.load_all_search_ids() if job["x"] else 1
+
+    storage = MemoryStorage()
+    with ProcessPoolEvaluator(run, storage=storage) as evaluator:
+        evaluator.submit([{"x": 0}, {"x": 1}])
+        done, failed = sorted(evaluator.gather("ALL"), key=lambda job: job.id)
+    assert (done.output, failed.output) == (1, "F_NotShareable")
+    assert "SharedMemoryStorage(), which run-functions in processes reach" in failed.error
+    assert storage.load_job("0.0")["out"] == 1
 
 
 def test_what_is_kept_for_other_processes_is_json() -> None:
@@ -143,7 +156,7 @@ def test_the_table_takes_columns_that_come_later_and_searches_that_follow(tmp_pa
             evaluator.close()  # a second search
     evaluator.close()
     assert [row["m:late"] for row in rows] == ["", "1", "1"]
-    assert rows[0]["m:worker"]
+    assert "m:worker" not in rows[0]
 
 
 @pytest.mark.slow

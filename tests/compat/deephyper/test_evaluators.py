@@ -77,12 +77,31 @@ def test_the_output_is_what_the_function_returned(method: str) -> None:
     assert np.array_equal(job.output, np.arange(3))
 
 
+def test_the_table_of_a_search_has_the_columns_of_there(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    values = ["F_first", (1.0, 2.0), (3.0, 4.0)]
+    evaluator = Evaluator.create(lambda job: values[job["x"]], "thread", {"callbacks": [CSVLoggerCallback(str(path))]})
+    evaluator._job_class = HPOJob
+    for x in range(3):
+        evaluator.submit([{"x": x}])
+        evaluator.gather("ALL")
+    evaluator.close()
+    header, *rows = path.read_text().splitlines()
+    assert header == "p:x,objective_0,objective_1,job_id,job_status,m:timestamp_submit,m:timestamp_gather"
+    assert [row.split(",")[:5] for row in rows] == [
+        ["0", "F_first", "F_first", "0", "DONE"], ["1", "1.0", "2.0", "1", "DONE"], ["2", "3.0", "4.0", "2", "DONE"]
+    ]  # fmt: skip
+    with pytest.raises(BadArgument, match=r"is missing\. Make it first|make it first"):
+        CSVLoggerCallback(str(tmp_path / "no" / "results.csv"))
+
+
 @pytest.mark.parametrize("method", LOCAL)
 def test_the_table_of_tasks_has_output_columns(method: str, tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     evaluated(lambda job: {"y": job["x"]}, method, callbacks=[CSVLoggerCallback(str(path))])
     with path.open() as file:
         rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["job_id", "job_status", "p:x", "o:y", "m:timestamp_submit", "m:timestamp_gather"]
     assert sorted(row["o:y"] for row in rows) == ["1", "2", "3"]
     assert sorted(row["p:x"] for row in rows) == ["1", "2", "3"]
 
@@ -229,9 +248,13 @@ def test_a_coroutine_function_runs_on_serial_and_thread() -> None:
 
 @pytest.mark.parametrize("method", LOCAL)
 def test_a_queue_lends_resources(method: str) -> None:
-    def run(job: Any, dequed: list[int]) -> int:
+    def lent(job: Any, dequed: list[int]) -> int:
         return dequed[0]
 
+    async def alent(job: Any, dequed: list[int]) -> int:
+        return dequed[0]
+
+    run = alent if method == "serial" else lent
     cls = {"serial": SerialEvaluator, "thread": ThreadPoolEvaluator, "process": ProcessPoolEvaluator}[method]
     with queued(cls)(run, 1, queue=[7, 8], queue_pop_per_task=1) as evaluator:
         assert type(evaluator).__name__ == f"Queued{cls.__name__}"
@@ -240,6 +263,34 @@ def test_a_queue_lends_resources(method: str) -> None:
         jobs = evaluator.gather("ALL")
         assert [job.output for job in jobs] == [7, 8, 7]
         assert [job.metadata["dequed"] for job in jobs] == ["7", "8", "7"]
+
+
+@pytest.mark.parametrize("memory", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_coroutine_function_is_profiled(memory: bool) -> None:
+    @profile(memory=memory)
+    async def run(job: Any) -> Any:
+        await asyncio.sleep(0)
+        return {"y": job["x"]}
+
+    (job,) = evaluated(run, "serial", [4])
+    assert job.output == {"y": 4}
+    assert {"timestamp_start", "timestamp_end"} <= set(job.metadata)
+    assert ("memory" in job.metadata) is memory
+
+
+def test_a_dict_with_metadata_is_taken_apart_without_a_search_too() -> None:
+    (job,) = evaluated(lambda job: {"objective": 1, "metadata": {"m": 2}}, "thread", [4])
+    assert (job.output, job.metadata["m"]) == (None, 2)
+    (job,) = evaluated(lambda job: {"output": 1, "metadata": {"m": 2}, "z": 3}, "thread", [4])
+    assert (job.output, job.metadata["m"]) == (1, 2)
+
+
+def test_several_failures_of_one_job_are_one() -> None:
+    evaluator = Evaluator.create(lambda job: ("F_a", "F_b") if job["x"] else (1.0, 2.0), "thread")
+    evaluator._job_class = HPOJob
+    evaluator.submit([{"x": x} for x in range(2)])
+    assert sorted(map(str, (job.objective for job in evaluator.gather("ALL")))) == ["(1.0, 2.0)", "F_a"]
+    evaluator.close()
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import evalpool
 from evalpool.compat.deephyper.evaluator._jobs import Jobs, hearing
-from evalpool.compat.deephyper.evaluator._running_job import adapted
+from evalpool.compat.deephyper.evaluator._running_job import adapted, as_objective, as_task
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Beneath:
             options["queue"], options["queue_pop_per_task"] = settings.queue
         num_workers = {} if settings.num_workers is None else {"num_workers": settings.num_workers}
         self.evaluator = cls(
-            settings.custom or adapted(settings.run_function, settings.is_hpo),
+            settings.custom or adapted(settings.run_function, as_objective if settings.is_hpo else as_task),
             callbacks=[hearing(callback, self._jobs) for callback in settings.callbacks],
             run_function_kwargs={} if settings.custom else settings.kwargs,
             storage=self._storage,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import evalpool
 from evalpool.compat.deephyper.evaluator._beneath import Staying
-from evalpool.compat.deephyper.evaluator._evaluator import BUILT_IN, EVALUATORS, Evaluator
+from evalpool.compat.deephyper.evaluator._evaluator import BUILT_IN, CREATED, EVALUATORS, Evaluator
+from evalpool.compat.deephyper.evaluator._running_job import adapted
 from evalpool.compat.deephyper.evaluator.storage import MPIWinStorage, RayStorage, SharedMemoryStorage
-from evalpool.errors import MissingExtra
+from evalpool.errors import BadArgument, MissingExtra
 
 __all__ = [
     "LokyEvaluator",
@@ -28,7 +30,8 @@ class Engine(Evaluator):
     async def execute(self, job: Any) -> Any:
         """Evaluate a job beside: for classes of a program's own that do something before or after."""
         engine = getattr(evalpool, self.evalpool_class)
-        one: Any = engine(job.run_function, job_type="task", num_workers=1)
+        run = adapted(job.run_function)
+        one: Any = engine(run, job_type="task", run_function_kwargs=dict(self.run_function_kwargs))
 
         def evaluated() -> Any:
             with one:
@@ -41,7 +44,22 @@ BUILT_IN.add(Engine.execute)
 
 
 class SerialEvaluator(Engine):
-    """In the thread that gathers; of coroutine functions `num_workers` interleave. Other functions are taken, too."""
+    """In the thread that gathers, where coroutines of `num_workers` jobs interleave.
+
+    Raises:
+        BadArgument: `run_function` is no coroutine function, as there. `Evaluator.create`, for which this is the
+            default, takes any.
+    """
+
+    _takes_any = False
+
+    def __init__(self, run_function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        if not self._takes_any and not inspect.iscoroutinefunction(run_function):
+            raise BadArgument(
+                f"run_function is {run_function!r}, and {type(self).__name__} takes coroutine functions, `async def`. "
+                "Use ThreadPoolEvaluator, or Evaluator.create(run_function, method='serial'), which takes any."
+            )
+        super().__init__(run_function, *args, **kwargs)
 
 
 class ThreadPoolEvaluator(Engine):
@@ -55,6 +73,7 @@ class ProcessPoolEvaluator(Engine):
 
     evalpool_class = "ProcessPoolEvaluator"
     default_storage = SharedMemoryStorage
+    is_local = False
 
 
 class LokyEvaluator(ProcessPoolEvaluator):
@@ -73,6 +92,7 @@ class RayEvaluator(Engine):
 
     evalpool_class = "RayEvaluator"
     default_storage = RayStorage
+    is_local = False
 
     def __init__(
         self,
@@ -189,6 +209,15 @@ def _ray() -> Any:
         raise MissingExtra.of("RayEvaluator needs Ray", "ray") from error
     return ray
 
+
+class _Serial(SerialEvaluator):
+    """What `Evaluator.create` makes."""
+
+    _takes_any = True
+
+
+_Serial.__name__ = "SerialEvaluator"
+CREATED["serial"] = _Serial
 
 EVALUATORS.update(
     mpicomm=MPICommEvaluator,

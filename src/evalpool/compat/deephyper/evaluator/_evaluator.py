@@ -25,7 +25,7 @@ import evalpool
 from evalpool.compat.deephyper.evaluator._beneath import Beneath, Settings
 from evalpool.compat.deephyper.evaluator._job import HPOJob, Job
 from evalpool.compat.deephyper.evaluator._jobs import Jobs
-from evalpool.compat.deephyper.evaluator._profile import Profiled
+from evalpool.compat.deephyper.evaluator._profile import is_profiled
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage, SharedMemoryStorage
 from evalpool.errors import BadArgument, MaximumJobsSpawnReached, UnknownMethod, UnknownSearch
 
@@ -35,6 +35,8 @@ logger = logging.getLogger("evalpool")
 
 EVALUATORS: dict[str, type[Evaluator]] = {}
 """Method -> class."""
+CREATED: dict[str, Any] = {}
+"""Method -> another class that `Evaluator.create` makes."""
 
 
 class Evaluator(abc.ABC):
@@ -61,6 +63,8 @@ class Evaluator(abc.ABC):
     evalpool_class: ClassVar[str] = "SerialEvaluator"
     """The evaluator of evalpool's that runs the jobs."""
     default_storage: ClassVar[Callable[[], Any]] = MemoryStorage
+    is_local: ClassVar[bool] = True
+    """Do jobs run in this process?"""
 
     queue: Any = None
     queue_pop_per_task: int = 1
@@ -93,7 +97,7 @@ class Evaluator(abc.ABC):
         self._storage = self._checked(storage)
         self._search_id = self._begun(search_id)
         self._jobs = Jobs(self)
-        self._jobs.is_profiled = lambda: isinstance(self.run_function, Profiled)
+        self._jobs.is_profiled = lambda: is_profiled(self.run_function)
         self._left: list[Job] = []  # finished when the evaluator was closed, and not gathered
         self._beneath = Beneath(
             self._opened_class(), self._jobs, self._storage, self._search_id, self._engine_options()
@@ -127,6 +131,8 @@ class Evaluator(abc.ABC):
                 f"storage is {storage!r} of type {type(storage).__module__}.{type(storage).__name__}. Give one of "
                 "evalpool.compat.deephyper.evaluator.storage, such as MemoryStorage(), or of evalpool.storage."
             )
+        if isinstance(storage, MemoryStorage) and not self.is_local:
+            storage.let_go_along()
         connect = getattr(storage, "connect", None)  # those of this package have it
         if connect is not None:
             connect()
@@ -341,7 +347,7 @@ class Evaluator(abc.ABC):
         cls = EVALUATORS.get(method)
         if cls is None:
             raise UnknownMethod(f"method is {method!r}; give one of {', '.join(EVALUATORS)}.")
-        return cls(run_function, **(method_kwargs or {}))
+        return CREATED.get(method, cls)(run_function, **(method_kwargs or {}))
 
 
 BUILT_IN: set[Any] = {Evaluator.execute}

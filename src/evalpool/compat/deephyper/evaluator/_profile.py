@@ -1,4 +1,4 @@
-"""`profile` as there: over evalpool's, with the argument `register`."""
+"""`profile` as there: over evalpool's, with the argument `register`; what it returns is a function, sync or async."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import evalpool
 from evalpool.compat.deephyper.evaluator._running_job import RunningJob, adapted
 
-__all__ = ["Profiled", "profile"]
+__all__ = ["is_profiled", "profile"]
+
+MARK = "_is_profiled"
 
 
 def profile(
@@ -24,57 +26,61 @@ def profile(
 ) -> Any:
     """Decorate a run-function, sync or async, so that its time and memory are measured; see `evalpool.profile`.
 
+    By hand it may be called with any arguments.
+
     Args:
         register: taken and not used: there it is for functions that a process could not import, and here all travel by
             value.
     """
-    options = {
-        "memory": memory,
-        "memory_limit": memory_limit,
-        "memory_tracing_interval": memory_tracing_interval,
-        "raise_exception": raise_exception,
-    }
+    measuring = evalpool.profile(
+        memory=memory,
+        memory_limit=memory_limit,
+        memory_tracing_interval=memory_tracing_interval,
+        raise_exception=raise_exception,
+    )
 
-    def decorate(function: Callable[..., Any]) -> Profiled:
-        return (ProfiledAsync if inspect.iscoroutinefunction(function) else Profiled)(function, options)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        measured: Any = measuring(_on_core(function))
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if len(args) == 1 and isinstance(args[0], RunningJob):
+                return measured(args[0]._core, **kwargs)
+            return measuring(_bound(function, args, kwargs))({})
+
+        decorated = _as_it_is(function, call)
+        functools.update_wrapper(decorated, function)
+        setattr(decorated, MARK, True)
+        decorated.release = measured.release  # type: ignore[attr-defined]  # the evaluator's, when it is closed
+        return decorated
 
     return decorate if _func is None else decorate(_func)
 
 
-class Profiled:
-    """A run-function that is measured. It may be called by hand, with any arguments."""
-
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        self._function, self._options = function, options
-        self._measured: Any = evalpool.profile(**options)(adapted(function, False))
-        functools.update_wrapper(self, function)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._function, self._options)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], RunningJob):
-            return self._measured(args[0]._core, **kwargs)
-        return evalpool.profile(**self._options)(_bound(self._function, args, kwargs))({})
-
-    def release(self) -> None:
-        """End the helper processes that are idle."""
-        self._measured.release()
+def is_profiled(function: Any) -> bool:
+    """Is this a function that was decorated by `profile`?"""
+    return bool(getattr(function, MARK, False))
 
 
-class ProfiledAsync(Profiled):
-    """As `Profiled`, of an async function."""
+def _as_it_is(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that returns what `call` does, a coroutine function if `function` is one."""
+    if not inspect.iscoroutinefunction(function):
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return await super().__call__(*args, **kwargs)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            return call(*args, **kwargs)
+
+        return decorated
+
+    async def adecorated(*args: Any, **kwargs: Any) -> Any:
+        return await call(*args, **kwargs)
+
+    return adecorated
+
+
+def _on_core(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for running jobs of evalpool's."""
+    return _as_it_is(function, adapted(function))
 
 
 def _bound(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
     """A call by hand, with all its arguments, as a run-function."""
-    if not inspect.iscoroutinefunction(function):
-        return lambda job: function(*args, **kwargs)
-
-    async def bound(job: Any) -> Any:
-        return await function(*args, **kwargs)
-
-    return bound
+    return _as_it_is(function, lambda job: function(*args, **kwargs))

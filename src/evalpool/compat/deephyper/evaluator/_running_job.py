@@ -19,7 +19,7 @@ import evalpool
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
 
-__all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted", "as_objective", "holds_objective"]
+__all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted", "as_objective", "as_task", "holds_objective"]
 
 KEPT_VALUE = "_returned_when_cancelled"
 """Metadata that hold what a run-function returned that had seen CANCELLING. evalpool drops the value of a job that was
@@ -140,20 +140,19 @@ class Adapted:
 
     Args:
         function: f(job, **kwargs).
-        is_hpo: make of what it returns an objective as deephyper does: numbers become floats, and "F" where they are
-            not finite.
+        convert: what is made of what it returns; None: nothing.
     """
 
-    def __init__(self, function: Callable[..., Any], is_hpo: bool) -> None:
-        self.function, self.is_hpo = function, is_hpo
+    def __init__(self, function: Callable[..., Any], convert: Callable[[Any], Any] | None = None) -> None:
+        self.function, self.convert = function, convert
 
     def __call__(self, core: Any, **kwargs: Any) -> Any:
         job = RunningJob._of(core)
         return self._result(job, self.function(job, **kwargs))
 
     def _result(self, job: RunningJob, value: Any) -> Any:
-        if self.is_hpo:
-            value = as_objective(value)
+        if self.convert is not None:
+            value = self.convert(value)
         if job._told:
             job.metadata[KEPT_VALUE] = value
         return value
@@ -173,22 +172,36 @@ class AdaptedAsync(Adapted):
         return self._result(job, await self.function(job, **kwargs))
 
 
-def adapted(function: Callable[..., Any], is_hpo: bool) -> Adapted:
+def adapted(function: Callable[..., Any], convert: Callable[[Any], Any] | None = None) -> Adapted:
     """The one that fits: for a function or an object, sync or async."""
     call = getattr(function, "__call__", None)  # noqa: B004  of an object, which may be async
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-    return (AdaptedAsync if is_async else Adapted)(function, is_hpo)
+    return (AdaptedAsync if is_async else Adapted)(function, convert)
+
+
+def as_task(value: Any) -> Any:
+    """What a job without a search makes of a returned value: of a dict, metadata apart, and its "output"."""
+    if isinstance(value, dict) and isinstance(value.get("metadata"), dict):
+        return {"output": value.get("output"), "metadata": value["metadata"]}
+    return value
 
 
 def as_objective(value: Any) -> Any:
-    """What a search of deephyper's makes of what a run-function returned."""
+    """What a search of deephyper's makes of what a run-function returned: numbers become floats, and "F" where they
+    are not finite; several failures are one."""
     if isinstance(value, dict):
         key = "output" if "output" in value else "objective"
         if key not in value:
             return value
         inner = as_objective(value["output"]) if key == "output" else _finite(value["objective"])
         return {**value, key: inner}
+    if isinstance(value, (tuple, list)) and value and all(_is_failure(one) for one in value):
+        return value[0]
     return _finite(float(value)) if isinstance(value, numbers.Real) else value
+
+
+def _is_failure(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("F")
 
 
 def holds_objective(value: Any) -> bool:

@@ -11,7 +11,9 @@ import numpy as np
 
 from evalpool import callbacks as core
 from evalpool.analysis import hypervolume
+from evalpool.compat.deephyper.evaluator._csv_logger import CSVTable
 from evalpool.compat.deephyper.evaluator._job import Job
+from evalpool.errors import BadArgument
 
 __all__ = ["CSVLoggerCallback", "Callback", "LoggerCallback", "SearchEarlyStopping", "TqdmCallback"]
 
@@ -152,22 +154,27 @@ class SearchEarlyStopping(Callback):
 
 
 class CSVLoggerCallback(Callback):
-    """Keeps a table of all gathered jobs in a CSV file: evalpool's, whole after every gather.
+    """Keeps a table of all gathered jobs in a CSV file, with deephyper's columns, whole after every gather.
+
+    Columns that come later are added. Texts are written as they are: a table that strangers' texts may be in is better
+    made by `evalpool.callbacks.CSVLoggerCallback`, which writes formulas of spreadsheets so that they are none.
 
     Args:
         path: the file; its directory must exist.
+
+    Raises:
+        BadArgument: it does not.
     """
 
     def __init__(self, path: str = "results.csv") -> None:
         self.path = os.path.abspath(path)
-        self._table = core.CSVLoggerCallback(path)
-        self._is_open = False
+        if not os.path.isdir(os.path.dirname(self.path)):
+            directory = os.path.dirname(self.path)
+            raise BadArgument(f"path is {path!r}, and its directory {directory!r} is missing. Make it first.")
+        self._table = CSVTable(self.path)
 
     def on_gather(self, local_jobs: list[Job], other_jobs: list[Job]) -> None:
-        if not self._is_open:
-            self._is_open = True
-            self._table.on_open()
-        self._table.on_gather([_evaluated(job) for job in (*local_jobs, *other_jobs)], [])
+        self._table.add([*local_jobs, *other_jobs])
 
 
 def _evaluated(job: Any) -> Any:

@@ -8,11 +8,11 @@ well: `records`, `results`, `to_csv`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalpool import storage as core
 from evalpool.compat.deephyper.evaluator._status import as_stored, status_of
-from evalpool.errors import UnknownMethod
+from evalpool.errors import NotShareable, UnknownMethod
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -146,7 +146,32 @@ def _client(cls: type[Storage], make: Callable[..., Any], arguments: tuple[Any, 
 
 
 class MemoryStorage(Storage, core.MemoryStorage):
-    """In this process's memory, shared by its threads."""
+    """In this process's memory, shared by its threads.
+
+    An evaluator of other processes takes it, too: then it is filled here, and in workers it can only be looked at as an
+    object. deephyper's arrives there empty.
+    """
+
+    def let_go_along(self) -> None:
+        """An evaluator of other processes keeps its records here."""
+        self.shared = core.Sharing.HOSTS  # type: ignore[misc]
+
+    def __reduce__(self) -> Any:
+        return OutOfReach, ()
+
+
+class OutOfReach(Storage):
+    """What a worker in another process has of a `MemoryStorage`."""
+
+    _connected = True
+
+    def append(self, *arguments: Any) -> NoReturn:
+        raise NotShareable(
+            "A MemoryStorage is in the memory of the evaluator's process, and this is another one. Use "
+            "SharedMemoryStorage(), which run-functions in processes reach."
+        )
+
+    read = reserve = append  # type: ignore[assignment]
 
 
 class NullStorage(Storage, core.NullStorage):
@@ -168,7 +193,21 @@ class RedisStorage(Storage, core.RedisStorage):
 
 
 class RayStorage(Storage, core.RayStorage):
-    """In an actor of a Ray cluster. What is kept is JSON."""
+    """In an actor of a Ray cluster; a worker that is no part of the cluster joins it. What is kept is JSON."""
+
+    def __reduce__(self) -> Any:
+        import ray
+
+        return _in_cluster, (ray.get_runtime_context().gcs_address, *super().__reduce__())
+
+
+def _in_cluster(address: str, client: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """A client in another process, which is or becomes a driver of the cluster."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    return client(*arguments)
 
 
 class MPIWinStorage(Storage, core.MPIStorage):
