@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-ELSEWHERE = ("backends/ray", "backends/mpi", "docs", "examples", "cli/test_page.py")
-"""Below tests/: what needs a cluster, a browser or the site's tools, and is the same on every Python."""
+ELSEWHERE = ("backends/ray", "backends/mpi", "docs", "examples", "cli/test_page.py", "test_typing.py")
+"""Below tests/: what needs a cluster, a browser, mypy or the site's tools, and is the same on every Python."""
 
 
 def interpreters() -> dict[str, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,19 @@ def frame_of(records: Iterable[JobRecord], job_type: str | None = None) -> Any:
     columns, rows = table_of(records, job_type)
     # pandas keeps text as UTF-8, too, if pyarrow is there.
     values = [[_encodable(row.get(name)) for name in columns] for row in rows]
-    return pandas.DataFrame(values, columns=_unlike(map(_encodable, columns)))
+    names = _unlike(map(_encodable, columns))
+    if not any(map(_is_beyond_floats, chain.from_iterable(values))):
+        return pandas.DataFrame(values, columns=names)
+    # pandas before version 3 makes floats of a column with gaps, and raises if a number is too large.
+    frame = pandas.DataFrame(values, columns=names, dtype=object)
+    for name, column in zip(names, zip(*values, strict=True), strict=True):
+        if not any(map(_is_beyond_floats, column)):
+            frame[name] = pandas.DataFrame([[value] for value in column])[0]
+    return frame
+
+
+def _is_beyond_floats(value: Any) -> bool:
+    return type(value) is int and value.bit_length() > 1023
 
 
 def write_parquet(path: str | os.PathLike[str], records: Iterable[JobRecord], job_type: str | None = None) -> Path:
