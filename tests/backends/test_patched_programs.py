@@ -43,7 +43,10 @@ if __name__ == "__main__":
     ("patches", "on_threads"),
     [
         ({}, "[1.0, 2.0]"),
-        ({"thread": False, "os": False}, "ThreadPoolEvaluator cannot work here: gevent has replaced queue"),
+        (
+            {"thread": False, "os": False},
+            "ThreadPoolEvaluator cannot work here: gevent has replaced the standard library's queue",
+        ),
         ({"thread": False, "queue": False}, "[1.0, 2.0]"),
     ],
 )
