@@ -115,7 +115,7 @@ def bare(workers: int, count: int) -> float:
 def drive(workers: int, count: int) -> float:
     optimizer = Optimizer()
     kernel = Kernel(workers, max_evals=count)
-    _drive.drive(kernel, optimizer.ask, Objective().run, optimizer.tell)
+    _drive.drive(kernel, optimizer.ask, Objective().run, lambda job, *told: optimizer.tell(*told))
     return kernel.clock
 
 
@@ -169,7 +169,7 @@ def million(quick: bool) -> None:
         if told % (count // 4) == 0:
             marks.append(time.perf_counter() - start)
 
-    _drive.drive(kernel, optimizer.ask, objective.run, tell)
+    _drive.drive(kernel, optimizer.ask, objective.run, lambda job, configuration, results: tell(configuration, results))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     quarters = [(after - at) * 4e6 / count for at, after in zip([0.0, *marks], marks, strict=False)]
     print(

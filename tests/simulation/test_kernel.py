@@ -384,7 +384,7 @@ def test_calls_out_of_turn_are_errors() -> None:
     with pytest.raises(SimulationError, match="Job 0 does not run"):
         kernel.finish(0, 1.0)
     with pytest.raises(SimulationError, match="new kernel"):
-        drive(kernel, dict, dict, lambda configuration, results: None)
+        drive(kernel, dict, dict, lambda job, configuration, results: None)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ def test_settings_are_checked_with_the_value(settings: dict[str, Any]) -> None:
 def test_an_exception_in_the_fast_loop_leaves_a_trace_of_what_was() -> None:
     kernel, configurations = Kernel(2, max_evals=9), iter([1.0, 4.0, 4.0])
     with pytest.raises(StopIteration):
-        drive(kernel, lambda: next(configurations), lambda c: {"runtime": c}, lambda c, r: None)
+        drive(kernel, lambda: next(configurations), lambda c: {"runtime": c}, lambda job, c, r: None)
     assert [row.status for row in kernel.trace()] == ["DONE", "DONE", "RUNNING"]
 
 

@@ -171,7 +171,7 @@ def test_the_fast_loop_does_what_the_single_steps_do(data: st.DataObject) -> Non
         kernel,
         lambda: next(asked),
         lambda number: {"runtime": plans[number].runtime},
-        lambda number, results: told.append(number),
+        lambda job, number, results: told.append(number),
         overhead=lambda n_asked, n_told: thinking[n_asked],
     )
     check_search(kernel, told, *replay(plans, thinking, rules))

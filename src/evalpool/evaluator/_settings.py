@@ -199,8 +199,8 @@ def unpicklable_task(run_function: Any, error: Exception) -> str:
     )
 
 
-_TEXT = frozenset({str})
-_IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
+TEXT = frozenset({str})
+IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
 
 
 def check_configuration(
@@ -217,7 +217,7 @@ def check_configuration(
     Raises `BadArgument`; or, for a value that cannot be copied, `NotJSON`, if it is to become JSON (`to_json`) and
     cannot.
     """
-    if type(value) is dict and _TEXT.issuperset(map(type, value)) and _IMMUTABLE.issuperset(map(type, value.values())):
+    if type(value) is dict and TEXT.issuperset(map(type, value)) and IMMUTABLE.issuperset(map(type, value.values())):
         return value.copy()  # the commonest, of which there are a hundred thousand a second
     if type(value) is not dict and not isinstance(value, dict):
         if options is not None and isinstance(value, Submission):
@@ -231,7 +231,7 @@ def check_configuration(
     for key, item in value.items():
         if type(key) is not str and not isinstance(key, str):
             raise BadArgument(f"A configuration has the key {key!r} of type {type(key).__name__}; keys are text.")
-        if type(item) not in _IMMUTABLE:
+        if type(item) not in IMMUTABLE:
             try:
                 if isinstance(item, (list, dict, set, bytearray)):  # a proxy's `__class__` may raise
                     import copy

@@ -63,6 +63,10 @@ class Asked(NamedTuple):
 class AskTell:
     """Any optimiser with `ask` and `tell`, under one interface. Not for several threads at once.
 
+    Attributes:
+        tell_by_name: the optimiser's own `tell`, if it takes ``eval_config``, ``results``, ``fidels`` and ``config_id``
+            by these names, so that a loop over a million results can call it directly; else None.
+
     Raises:
         BadArgument: the optimiser lacks a method, or its `tell` is of no known form.
     """
@@ -77,7 +81,7 @@ class AskTell:
         if isinstance(optimizer, type):
             raise BadArgument(f"The optimizer is the class {optimizer.__name__}; give an object of it.")
         self.optimizer = optimizer
-        self._tell = _teller(optimizer)
+        self._tell, self.tell_by_name = _teller(optimizer)
 
     def ask(self) -> Asked:
         """Ask for one proposal. What the optimiser raises passes through.
@@ -85,7 +89,10 @@ class AskTell:
         Raises:
             BadArgument: it returned something other than a configuration.
         """
-        answer = self.optimizer.ask()
+        return self.read(self.optimizer.ask())
+
+    def read(self, answer: Any) -> Asked:
+        """Return the proposal that the optimiser's `ask` gave as `answer`, in any of its forms. Raises as `ask`."""
         if isinstance(answer, dict):
             return Asked(answer, answer)
         options = NO_OPTIONS
@@ -133,8 +140,8 @@ class AskTell:
 Teller = Callable[["Job[Any]", Asked, "dict[str, Any] | None"], None]
 
 
-def _teller(optimizer: Any) -> Teller:
-    """Decide from the signature how `tell` is called."""
+def _teller(optimizer: Any) -> tuple[Teller, Callable[..., Any] | None]:
+    """Decide from the signature how `tell` is called; return that, and what `AskTell.tell_by_name` is."""
     tell = optimizer.tell
     try:
         parameters = inspect.signature(tell).parameters
@@ -156,25 +163,25 @@ def _teller(optimizer: Any) -> Teller:
     if required_keywords:
         raise _undecidable(optimizer, f"requires the keyword {required_keywords[0]!r}")
     if positional == 1:
-        return lambda job, asked, results: tell(job)
+        return (lambda job, asked, results: tell(job)), None
     if positional == 2:
-        return lambda job, asked, results: tell(asked.configuration, job.objective)
+        return (lambda job, asked, results: tell(asked.configuration, job.objective)), None
     raise _undecidable(optimizer, f"has {positional} required parameters")
 
 
-def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
+def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> tuple[Teller, Callable[..., Any] | None]:
     extra = [name for name in ("fidels", "config_id") if any_keyword or name in parameters]
-    whole = len(extra) == 2
     # By name if the names are the documented ones, because a subclass may have made them keyword-only.
     by_name = {"eval_config", "results"} <= parameters.keys() and not any(
         parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in ("eval_config", "results")
     )
+    direct = tell if by_name and len(extra) == 2 else None
 
     def call(job: Job[Any], asked: Asked, results: dict[str, Any] | None) -> None:
         if results is None:
             results = dict(job.output) if isinstance(job.output, dict) else {"objective": job.objective}
-        if by_name and whole:  # the documented form is called directly: simulated searches tell a million results
-            tell(eval_config=asked.eval_config, results=results, fidels=asked.fidels, config_id=asked.config_id)
+        if direct is not None:
+            direct(eval_config=asked.eval_config, results=results, fidels=asked.fidels, config_id=asked.config_id)
             return
         keywords = {name: getattr(asked, name) for name in extra}
         if by_name:
@@ -182,7 +189,7 @@ def _results_teller(tell: Any, parameters: Any, any_keyword: bool) -> Teller:
         else:
             tell(asked.eval_config, results, **keywords)
 
-    return call
+    return call, direct
 
 
 def _advice(answer: Any) -> str:

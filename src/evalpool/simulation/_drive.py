@@ -21,7 +21,7 @@ def drive(
     kernel: Kernel,
     ask: Callable[[], Any],
     run: Callable[[Any], Any],
-    tell: Callable[[Any, Any], object],
+    tell: Callable[[int, Any, Any], object],
     *,
     runtime: str | int = "runtime",
     overhead: Callable[[int, int], float] | None = None,
@@ -32,7 +32,7 @@ def drive(
         ask: returns a configuration.
         run: takes a configuration and returns its results, with the runtime under the key or at the position
             `runtime`. It may `fail` the job, whose number is the number of jobs run before.
-        tell: takes a configuration and its results.
+        tell: takes a job's number, its configuration and its results.
         overhead: returns the overhead of a decision, from the numbers of jobs asked and told; None for no overhead.
 
     Raises:
@@ -92,7 +92,7 @@ def drive(
                 kernel._settle(job)
             told += 1
             left -= 1
-            tell(configuration, results)
+            tell(job, configuration, results)
         else:
             kernel.over = "max_evals"
     finally:

@@ -10,32 +10,23 @@ The kernel orders both in the same way, so both have the same trace.
 
 from __future__ import annotations
 
-import math
-import os
-import socket
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from evalpool._clock import perf_counter
 from evalpool.callbacks._base import stops_search
 from evalpool.errors import BadArgument, SimulationError
-from evalpool.evaluator._settings import check_configuration
-from evalpool.jobs._job import Job, PastJob
-from evalpool.jobs._options import NO_OPTIONS, submission
-from evalpool.outcomes import FailureKind, Outcome, Worker
+from evalpool.jobs._job import Job
+from evalpool.jobs._options import submission
+from evalpool.outcomes import Outcome
 from evalpool.search._asktell import Asked
 from evalpool.simulation._checkpoints import Configurations
-from evalpool.simulation._drive import drive, fail
-from evalpool.simulation._kernel import NOTHING, Kernel, Verdict, over_limit
+from evalpool.simulation._kernel import NOTHING, Kernel
 from evalpool.simulation._loop import NO_JOB, Key, Loop, Proposals
 from evalpool.simulation._result import JobColumns, SimulationResult
-from evalpool.simulation._runtimes import judged, runtime_of, timestamps
-from evalpool.simulation._seconds import check_overhead, check_runtime
+from evalpool.simulation._seconds import check_overhead
 from evalpool.simulation._simulated import SimulatedEvaluator
-from evalpool.worker._call import SEED_NUMBER, Task
 
-__all__ = ["EvaluatorSearch", "LocalSearch", "SimulatedSearch"]
+__all__ = ["EvaluatorSearch", "SimulatedSearch"]
 
 STANDSTILL = 100_000
 """How many consecutive jobs may end at the same virtual time, if only the virtual clock can end the search."""
@@ -138,114 +129,6 @@ class SimulatedSearch(Loop):
             )
 
 
-class LocalSearch(SimulatedSearch):
-    """A search whose jobs are evaluated in this thread."""
-
-    def __init__(self, kernel: Kernel, run_function: Callable[..., Any], seed: int, **settings: Any) -> None:
-        super().__init__(kernel, **settings)
-        self._seed = seed
-        self._task = Task(run_function, {}, "simulated", "hpo", seed)
-        self._task.lets_interrupts_through = True
-        self._worker = Worker("serial", socket.gethostname(), os.getpid())
-        self._outcomes: dict[int, Outcome] = {}
-
-    def _note(self, job: int, asked: Asked, before: float, after: float, wall: float) -> None:
-        super()._note(job, asked, before, after, wall)
-        # A copy, as an evaluator makes one, because the optimiser may change its dict later.
-        self._diary.configurations[job] = check_configuration(asked.configuration)
-
-    def _asynchronous(self) -> None:
-        if self._overhead == "none" and self._fidel_key is None and isinstance(self._runtime, str):
-            self._drive(self._runtime)
-        else:
-            super()._asynchronous()
-
-    def _drive(self, where: str) -> None:
-        """Do the same in the kernel's own loop, for the most common kind of search. It is twice as fast, because it
-        does the work of `_ask`, `_note`, `_evaluate` and `_complete` with fewer calls. Tests compare both.
-        """
-        kernel, diary, waiting, propose = self._kernel, self._diary, self._asked, self._optimizer.ask
-        configurations, call, worker = diary.configurations, self._task.call, self._worker
-        keep, keep_wall, keep_known = configurations.append, diary.measured.append, diary.known.append
-        told, clock, ended = diary.told, perf_counter, self._ended
-        limits: dict[int, float] = {}  # of jobs with their own time limit
-
-        def ask() -> int:
-            began = clock()
-            asked = propose()
-            wall = clock() - began
-            if asked.config_id is not None:
-                self._key(asked)  # checks that the config_id stands for one configuration, also without continuation
-            job = len(configurations)
-            waiting[job] = asked
-            if asked.options.job_timeout:
-                limits[job] = asked.options.job_timeout
-            keep(check_configuration(asked.configuration))
-            keep_wall(wall + self._told_in)
-            keep_known(len(told))
-            return job
-
-        def run(job: int) -> tuple[Outcome, Any]:
-            outcome = call(job, 1, configurations[job], NOWHERE, None, worker)
-            output = outcome.output
-            runtime = output.get(where) if output is not None else None
-            if runtime.__class__ is float and outcome.kind is None and 0.0 <= runtime < math.inf and not limits:
-                return outcome, runtime
-            runtime = runtime_of(where, NO_JOB, outcome)
-            charged, limit = check_runtime(runtime), limits.get(job)
-            if isinstance(charged, str):
-                verdict = Verdict(FailureKind.INVALID_OUTPUT, charged)
-            elif limit is not None and charged > limit:
-                verdict, runtime = over_limit(charged, limit), limit
-            else:
-                verdict = None
-            if outcome.kind is None and verdict is not None:
-                outcome = judged(outcome, verdict)
-            if outcome.kind is not None:
-                fail(kernel, job)
-            return outcome, runtime
-
-        def tell(job: int, result: tuple[Outcome, Any]) -> None:
-            ended(job, result[0], self._job)
-
-        drive(kernel, ask, run, tell, runtime=1)
-        # A decision takes no time here, so it begins when its job does.
-        diary.ask_start = array("d", map(kernel.start_of, range(kernel.num_submitted)))
-
-    def _evaluate(self, job: int) -> None:
-        kernel, extra, seed = self._kernel, None, job
-        if self._fidel_key is not None:
-            checkpoint = kernel.resumed(job)
-            if checkpoint is not None and checkpoint.seed is not None:
-                seed = checkpoint.seed
-                extra = {SEED_NUMBER: seed}
-        outcome, runtime = self._call(job, extra)
-        verdict = kernel.finish(job, runtime, failed=outcome.kind is not None, seed=seed)
-        self._outcomes[job] = outcome if verdict is None else judged(outcome, verdict)
-
-    def _call(self, job: int, extra: dict[str, Any] | None = None) -> tuple[Outcome, Any]:
-        """Return the outcome of a job, and the runtime that it declares."""
-        outcome = self._task.call(job, 1, self._diary.configurations[job], NOWHERE, extra, self._worker)
-        runtime = self._runtime
-        return outcome, runtime_of(runtime, self._job(job, outcome) if callable(runtime) else NO_JOB, outcome)
-
-    def _complete(self, job: int) -> None:
-        outcome = self._outcomes.pop(job)
-        self._ended(job, outcome, self._job)
-
-    def _job(self, number: int, outcome: Outcome) -> Job[Any]:
-        """Make the job that an evaluator would return."""
-        facts = self._kernel.facts(number)
-        submitted = facts["virtual_submit"]
-        job = PastJob(None, None, "simulated", number, self._diary.configurations[number], "hpo", submitted)
-        job._base_seed = self._seed
-        if (options := self._asked[number].options) is not NO_OPTIONS:
-            job.options = options
-        job._outcome, job._status, job.attempts = outcome, outcome.status, 1
-        job._history = {**facts, **timestamps(facts, submitted, max(facts["virtual_end"], self._kernel.clock))}
-        return job
-
-
 class EvaluatorSearch(SimulatedSearch):
     """A search whose jobs are those of an evaluator in simulated time.
 
@@ -328,22 +211,3 @@ class EvaluatorSearch(SimulatedSearch):
         self._ended(job, ended._outcome, lambda number, outcome: ended)
         if stops_search(self._evaluator.callbacks):
             self._stopped = True
-
-
-class _Nowhere:
-    """The channel of jobs without an evaluator: there are no callbacks, stopper or storage."""
-
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
-        """Ignore an intermediate result; only an evaluator has callbacks and stoppers."""
-
-    def stopped(self, number: int, attempt: int) -> bool:
-        return False
-
-    def must_end(self, number: int, attempt: int) -> bool:
-        return False
-
-    def storage(self) -> Any:
-        raise SimulationError("This search has no storage: simulate(..., storage=MemoryStorage()) gives it one.")
-
-
-NOWHERE = _Nowhere()

@@ -15,8 +15,9 @@ from evalpool.jobs._seeds import fresh_seed
 from evalpool.search._optimize import _announce, _can_stop
 from evalpool.simulation._checkpoints import check_continuation
 from evalpool.simulation._kernel import Kernel
+from evalpool.simulation._local_search import LocalSearch
 from evalpool.simulation._runtimes import check_runtime_key
-from evalpool.simulation._search import EvaluatorSearch, LocalSearch, SimulatedSearch
+from evalpool.simulation._search import EvaluatorSearch, SimulatedSearch
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator, simulated
 
