@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from evalpool.errors import BadArgument
 from evalpool.models import FailureKind, JobOptions, JobRecord, JobStatus
-from evalpool.tables._cells import cell
-from evalpool.tables._rows import row_of, table_of
+from evalpool.tables._cells import cell, line_of, line_of_values
+from evalpool.tables._rows import MOST_SHAPES, row_of, table_of
 from evalpool.tables._tables import TableWriter, read_table, write_table
 
 ALWAYS = ["m:timestamp_submit", "m:timestamp_start", "m:timestamp_end", "m:timestamp_gather", "m:worker"]
@@ -66,7 +66,7 @@ def test_options_have_columns_only_where_a_job_has_some(tmp_path: Path) -> None:
 
 def test_metadata_of_the_run_function_stand_in_the_place_of_options() -> None:
     told = record(0, {}, options=JobOptions(tags=("a",)), metadata={"tags": "its own"})
-    assert row_of(told).metadata["m:tags"] == "its own"
+    assert row_of(told).metadata["tags"] == "its own"
 
 
 def test_the_columns_stand_in_the_order_of_the_contract() -> None:
@@ -78,7 +78,39 @@ def test_a_record_and_its_metadata_become_one_row() -> None:
     job = record(7, {"x": 1}, timestamp_start=0.5, worker="w-1", pid=12, metadata={"epochs": 3, "_private": 1})
     row = row_of(job)
     assert row.number == 7
-    assert row.metadata == {"m:epochs": 3, "m:timestamp_start": 0.5, "m:worker": "w-1", "m:pid": 12}
+    assert row.metadata == {"epochs": 3, "_private": 1, "timestamp_start": 0.5, "worker": "w-1", "pid": 12}
+    names, [values] = table_of([job])
+    assert {name: value for name, value in values.items() if name[:2] == "m:"} == {
+        "m:epochs": 3, "m:timestamp_start": 0.5, "m:worker": "w-1", "m:pid": 12,
+    }  # fmt: skip
+    assert "m:_private" not in names
+
+
+def test_rows_of_any_names_stand_under_their_columns_however_many_sets_of_names_there_are(tmp_path: Path) -> None:
+    jobs = []
+    for number in range(2 * MOST_SHAPES):
+        names = [f"x{bit}" for bit in range(10) if number & 1 << bit]
+        job = record(number, dict.fromkeys(names, number), metadata={f"_{number}": 1, "a": names})
+        jobs.append(failure(number) if number % 7 == 3 else job)
+    writer = TableWriter(tmp_path / "t.csv")
+    for first in range(0, len(jobs), 100):
+        writer.append(jobs[first : first + 100])
+    names, rows = table_of(jobs)
+    assert len(read_table(writer.path)) == len(rows) == len(jobs)
+    for job, row, line in zip(jobs, rows, read_table(writer.path), strict=True):
+        expected = {"job_id": job.number, "job_status": job.status.name, "objective": job.objective}
+        expected |= {f"p:{name}": value for name, value in job.configuration.items()}
+        assert {name: row[name] for name in expected} == {name: line[name] for name in expected} == expected
+        assert all(row.get(name) is None for name in names if name[:2] == "p:" and name not in expected)
+
+
+@pytest.mark.parametrize(
+    "value", [1, -1.5, float("nan"), float("inf"), 1e300, True, None, "", "a", "=1", "'=1", 'a"b', "a,b\n", "a\0b",
+              "x" * 200 + ",", [1, "a"], {"a": 2}, 10**5000, np.float64(0.5), JobStatus.DONE],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_line_of_values_is_the_line_of_their_cells(value: Any) -> None:
+    assert line_of_values([value, 1.0, value]) == line_of([cell(value), cell(1.0), cell(value)])
 
 
 def test_several_objectives_have_one_column_each() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from evalpool._log import get_logger
@@ -56,6 +57,8 @@ class LoggerCallback(Callback):
                 _reason(job),
             )
             return
+        if not logger.isEnabledFor(logging.INFO):
+            return  # the text costs more than all the rest
         best = "".join(f", {name} {value}" for name, value in incumbent.summary().items())
         if incumbent.best_job is not None:
             best += f" (job {incumbent.best_job})"

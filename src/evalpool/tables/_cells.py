@@ -8,17 +8,23 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from evalpool._json import plain
 
-__all__ = ["cell", "cells_of_any_size", "line_of", "value_of"]
+__all__ = ["cell", "cells_of_any_size", "line_of", "line_of_values", "value_of"]
 
 _DANGEROUS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """A spreadsheet runs a text that begins with these: OWASP, "CSV Injection". The last four are full width."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 _QUOTED = re.compile(r'[",\r\n]')
+
+_LONG = 10**18
+"""Whole numbers below this are written without asking whether Python prints so many digits."""
+_SHORT = 100
+"""Characters of a text whose cell is kept: mostly names of workers, hosts and choices, which many rows have."""
 
 
 def cell(value: Any) -> str:
@@ -68,7 +74,32 @@ def _would_run(text: str) -> bool:
 def line_of(cells: Iterable[str]) -> str:
     """A line of a CSV file."""
     # Not csv.writer: before Python 3.13 it leaves a lone carriage return unquoted, and readers stumble.
-    return ",".join(['"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in cells]) + "\n"
+    return ",".join([_quoted(text) for text in cells]) + "\n"
+
+
+def line_of_values(values: Iterable[Any]) -> str:
+    """What `line_of` gives for the cells of these values."""
+    return ",".join([repr(value) if type(value) is float else _written(value) for value in values]) + "\n"
+
+
+def _written(value: Any) -> str:
+    """The cell of a value as it stands in a line."""
+    if value is None:
+        return ""
+    if type(value) is int and -_LONG < value < _LONG:
+        return str(value)
+    if type(value) is str and len(value) <= _SHORT:
+        return _short(value)
+    return _quoted(cell(value))
+
+
+@lru_cache(maxsize=1024)
+def _short(text: str) -> str:
+    return _quoted(_escape(text))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def value_of(text: str) -> Any:

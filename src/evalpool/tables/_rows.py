@@ -18,8 +18,9 @@ text (``F_ValueError``), also those columns that are discovered later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from evalpool.jobs._options import NO_OPTIONS
 from evalpool.outcomes import last_line
@@ -38,12 +39,12 @@ class Row(NamedTuple):
     """One job, sorted into the groups of columns.
 
     Attributes:
-        configuration: with ``p:`` before each name.
+        configuration: name -> value.
         result: column -> value; None if the job has no result.
         failure: the text in place of the result; None if there is a result.
         number: n of the job's id.
         status: the name of its `JobStatus`.
-        metadata: with ``m:`` before each key.
+        metadata: key -> value. Keys that begin with an underscore have no column.
     """
 
     configuration: dict[str, Any]
@@ -66,43 +67,35 @@ def row_of(job: Job[Any] | JobRecord, job_type: str | None = None) -> Row:
     if args is None:
         args, metadata = known.configuration, _metadata_of_record(known)
         stopped_early = known.stopped_early if "stopped_early" in known.model_fields_set else None
+        kind = known.kind
     else:
         metadata, outcome = known.metadata, known._outcome
-        stopped_early = None if outcome is None else outcome.stopped_early
+        stopped_early, kind = (None, None) if outcome is None else (outcome.stopped_early, outcome.kind)
     facts: dict[str, Any] = {}
     if stopped_early is not None:
         facts["stopped_early"] = stopped_early
-    if known.kind is not None and (reason := last_line(known.error)):
+    if kind is not None and (reason := last_line(known.error)):
         facts["error"] = reason
     options = known.options
     if options is not NO_OPTIONS:
         facts.update(options.chosen())
     if facts:
         metadata = {**facts, **metadata}
-    result, failure = _result(known, is_task(known, job_type))
-    return Row(
-        {f"p:{key}": value for key, value in args.items()},
-        result,
-        failure,
-        known.number,
-        known.status.name,
-        {f"m:{key}": value for key, value in metadata.items() if not key.startswith("_")},
-    )
+    result, failure = (None, str(known.objective)) if kind is not None else (_result(known, job_type), None)
+    return Row(args, result, failure, known.number, known.status._name_, metadata)
 
 
-def _result(job: Any, task: bool) -> tuple[dict[str, Any] | None, str | None]:
+def _result(job: Any, job_type: str | None) -> dict[str, Any]:
     objective = job.objective
-    if job.kind is not None:
-        return None, str(objective)
-    if not task:
+    if not is_task(job, job_type):
         # A job that still runs has no objective yet: its cells stay empty.
         if isinstance(objective, (tuple, list)):
-            return {f"objective_{i}": value for i, value in enumerate(objective)}, None
-        return {"objective": objective}, None
+            return {f"objective_{i}": value for i, value in enumerate(objective)}
+        return {"objective": objective}
     output = job.output if job.output is not None else objective
     if isinstance(output, dict):
-        return {f"o:{key}": value for key, value in output.items()}, None
-    return {"o:": output}, None
+        return {f"o:{key}": value for key, value in output.items()}
+    return {"o:": output}
 
 
 def _metadata_of_record(record: Any) -> dict[str, Any]:
@@ -114,32 +107,44 @@ def _metadata_of_record(record: Any) -> dict[str, Any]:
     return metadata
 
 
+MOST_SHAPES = 256
+"""Of so many different sets of names is known which value stands in which column."""
+
+Shape: TypeAlias = tuple[tuple[str, ...], tuple[str, ...] | None, tuple[str, ...]]
+"""The names in a row's configuration, its result and its metadata."""
+
+
 class Columns:
-    """The columns of a table, learned from its rows."""
+    """The columns of a table, learned from its rows.
+
+    The rows of a search mostly have the same names. What stands in which column is found out once for all rows with the
+    same names.
+    """
 
     def __init__(self) -> None:
         self._configuration: dict[str, None] = {}
         self._result: dict[str, None] = {}
         self._metadata: dict[str, None] = dict.fromkeys(f"m:{name}" for name in ALWAYS)
         self._task = False
+        self._layouts: dict[Shape, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {}
         self.names: tuple[str, ...] = ()
         """In their order in the table; empty before the first row."""
 
-    def learn(self, row: Row, task: bool = False) -> bool:
-        """Add the columns of `row`; return whether the table's columns changed."""
-        known = True
+    def learn(self, row: Row, task: bool = False) -> None:
+        """Add the columns of `row`, so that `values` and `cells` of it have their place."""
+        if (shape := _shape_of(row)) in self._layouts:
+            return
         # A failure does not show how many objectives there are: there is one column until the first result.
-        groups = ((row.configuration, self._configuration), (row.result or {}, self._result))
-        for given, columns in (*groups, (row.metadata, self._metadata)):
-            if not given.keys() <= columns.keys():
-                columns.update(dict.fromkeys(given))
-                known = False
-        if known and self.names:
-            return False
+        configuration, result, metadata = _columns_of(shape)
+        self._configuration.update(dict.fromkeys(configuration))
+        self._result.update(dict.fromkeys(result))
+        self._metadata.update(dict.fromkeys(name for name in metadata if name is not None))
         self._task = task
         names = (*self._configuration, *self.results, "job_id", "job_status", *self._metadata)
-        changed, self.names = names != self.names, names
-        return changed
+        if names != self.names or len(self._layouts) >= MOST_SHAPES:
+            self._layouts = {}
+        self.names = names
+        self._layouts[shape] = itemgetter(*self._places(shape))
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -152,20 +157,45 @@ class Columns:
         return tuple(sorted(numbered, key=lambda name: int(name[10:]))) or ("objective",)
 
     def values(self, row: Row) -> dict[str, Any]:
-        """Column -> value for one row that was learned; columns without a value are missing."""
-        if row.result is None:
-            result = dict.fromkeys(self.results, row.failure)
-        elif "objective" in row.result and "objective_0" in self._result:
-            result = {"objective_0": row.result["objective"]}  # one number in a search with several objectives
-        else:
-            result = row.result
-        return {
-            **row.configuration,
-            **result,
-            "job_id": row.number,
-            "job_status": row.status,
-            **row.metadata,
-        }
+        """Column -> value for one row that was learned; columns without a value, or with None, are missing."""
+        return {name: value for name, value in zip(self.names, self.cells(row), strict=True) if value is not None}
+
+    def cells(self, row: Row) -> tuple[Any, ...]:
+        """The value in each column, in their order, for one row that was learned; None where it has none."""
+        layout = self._layouts.get(shape := _shape_of(row)) or itemgetter(*self._places(shape))
+        return layout(_values_of(row))
+
+    def _places(self, shape: Shape) -> list[int]:
+        """For each column, where its value stands in the `_values_of` a row of this shape."""
+        configuration, result, metadata = _columns_of(shape)
+        written = (*configuration, *result, "job_id", "job_status", *metadata)
+        place = {name: index for index, name in enumerate(written) if name is not None}
+        failure, absent = len(written), len(written) + 1
+        if shape[1] is None:
+            place.update(dict.fromkeys(self.results, failure))
+        elif "objective" in place and "objective_0" in self._result:
+            place["objective_0"] = place["objective"]  # one number in a search with several objectives
+        return [place.get(name, absent) for name in self.names]
+
+
+def _shape_of(row: Row) -> Shape:
+    return tuple(row.configuration), None if row.result is None else tuple(row.result), tuple(row.metadata)
+
+
+def _columns_of(shape: Shape) -> tuple[list[str], tuple[str, ...], list[str | None]]:
+    """The columns of a row's configuration, its result and its metadata; None for metadata without a column."""
+    configuration, result, metadata = shape
+    return (
+        [f"p:{name}" for name in configuration],
+        result or (),
+        [None if key.startswith("_") else f"m:{key}" for key in metadata],
+    )
+
+
+def _values_of(row: Row) -> tuple[Any, ...]:
+    """All values of a row; behind them its failure, and what stands in a column of which it has no value."""
+    configuration, result, failure, number, status, metadata = row
+    return (*configuration.values(), *(result or {}).values(), number, status, *metadata.values(), failure, None)
 
 
 def is_task(job: Any, job_type: str | None) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._files import Taken, WriterLock, remove_drafts
 from evalpool.errors import BadArgument
-from evalpool.tables._cells import cell, cells_of_any_size, line_of, value_of
+from evalpool.tables._cells import cells_of_any_size, line_of, line_of_values, value_of
 from evalpool.tables._paths import append_text, check_path, replace_file
 from evalpool.tables._rows import Columns, Row, is_task, row_of, table_of
 
@@ -40,7 +40,7 @@ def write_table(
     """
     target = check_path(path)
     names, rows = table_of(jobs, job_type)
-    lines = (line_of(cell(row.get(name)) for name in names) for row in rows)
+    lines = (line_of_values(map(row.get, names)) for row in rows)
     guard = WriterLock(str(target))
     _take(guard, target)
     try:
@@ -79,7 +79,7 @@ class TableWriter:
         self._columns = Columns()
         self._waiting: list[Row] = []
         self._begun = False
-        self._stale = False  # the columns changed since the file's header was written
+        self._header: tuple[str, ...] = ()  # the columns in the file
         self._rows = 0  # how many of the file's rows are certain
         self._certain = True  # no write was interrupted
         self._taken: tuple[weakref.ref[Any] | None, int] = (None, 0)  # first and number of jobs of the last `append`
@@ -116,7 +116,7 @@ class TableWriter:
             rows = []
             for job in jobs:
                 row = row_of(job, job_type)
-                self._stale |= self._columns.learn(row, is_task(job, job_type))
+                self._columns.learn(row, is_task(job, job_type))
                 rows.append(row)
             self._waiting, self._taken = [*self._waiting, *rows], (weakref.ref(jobs[0]), len(jobs))
         if self._waiting:
@@ -135,12 +135,9 @@ class TableWriter:
                     os.replace(self.path, f"{self.path}.old")
             self._begun = True
         names = self._columns.names
-        lines = []
-        for row in self._waiting:
-            values = self._columns.values(row)
-            lines.append(line_of(cell(values.get(name)) for name in names))
+        lines = [line_of_values(self._columns.cells(row)) for row in self._waiting]
         # After an interrupt it is unknown whether the rows are in the file, so the next call writes it anew.
-        appends = self._certain and not self._stale
+        appends = self._certain and self._header == names
         self._certain = False
         if appends:
             try:
@@ -152,7 +149,8 @@ class TableWriter:
                 appends, self._rows = False, 0  # the file was removed, or replaced by a link: begin again
         if not appends:
             replace_file(self.path, line_of(names), islice(self._old_lines(), self._rows), lines)
-        self._rows, self._waiting, self._stale, self._certain = self._rows + len(lines), [], False, True
+        self._header = names
+        self._rows, self._waiting, self._certain = self._rows + len(lines), [], True
 
     def _old_lines(self) -> Iterator[str]:
         """The rows in the file, under the present columns."""
