@@ -361,6 +361,23 @@ def test_the_maximum_counts_from_the_call_on_and_what_fits_is_taken() -> None:
         assert [job.output for job in evaluator.gather("ALL")] == [9]
 
 
+def test_jobs_of_others_count_until_they_have_ended() -> None:
+    storage = MemoryStorage()
+    one = Evaluator.create(x_of, "serial", {"storage": storage})
+    other = Evaluator.create(x_of, "serial", {"storage": storage, "search_id": one._search_id})
+    one.submit([{"x": 1}, {"x": 2}])
+    other.submit([{"x": 3}])
+    assert (one.num_jobs_submitted, other.num_jobs_submitted, other.num_jobs_gathered) == (3, 3, 0)
+    other.gather("ALL")
+    assert other.gather("ALL") == []
+    one.gather("ALL")
+    local, others = other.gather("ALL")
+    assert (local, sorted(job.output for job in others)) == ([], [1, 2])
+    assert other.num_jobs_submitted == other.num_jobs_gathered == 3
+    one.close()
+    other.close()
+
+
 def test_the_maximum_is_exact_over_two_clients() -> None:
     storage = MemoryStorage()
     one = Evaluator.create(x_of, "serial", {"storage": storage})

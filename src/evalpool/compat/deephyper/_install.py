@@ -18,6 +18,7 @@ from typing import Any
 
 import evalpool
 from evalpool.compat.deephyper import evaluator
+from evalpool.compat.deephyper.evaluator import _in_workers as in_workers
 from evalpool.compat.deephyper.evaluator import callback, storage
 from evalpool.errors import BadArgument, CompatError, MissingExtra
 
@@ -66,6 +67,7 @@ def install() -> None:
                 _replaced.append((getattr(room, name), getattr(ours, name)))
     _swap(_replaced)
     _guard_searches()
+    in_workers.wanted = True
 
 
 def uninstall() -> None:
@@ -81,6 +83,7 @@ def uninstall() -> None:
     _undo.clear()
     _swap([(ours, theirs) for theirs, ours in _replaced])
     _replaced.clear()
+    in_workers.wanted = False
 
 
 def _rooms() -> list[ModuleType]:

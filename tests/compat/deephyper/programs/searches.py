@@ -17,6 +17,7 @@ if world == "evalpool":
     install()
 warnings.simplefilter("ignore")
 
+import status_of_module
 from deephyper.evaluator import Evaluator, profile
 from deephyper.evaluator.callback import SearchEarlyStopping, TqdmCallback
 from deephyper.evaluator.storage import MemoryStorage, SharedMemoryStorage
@@ -73,7 +74,8 @@ def stepwise(job):
         job.record(step, total)
         if job.stopped():
             break
-    return {"objective": total, "metadata": {"steps": step}}
+    seen = type(job.stopper).__name__, job.stopper.observed_objectives[-1] == job.objective == total
+    return {"objective": total, "metadata": {"steps": step, "seen": str(seen)}}
 
 
 def storage():
@@ -157,6 +159,7 @@ if __name__ == "__main__":
     on(failing, lambda e: show("CBO, failures", search(CBO, **CHEAP).search(e, max_evals=8)))
     on(several, lambda e: show("random, several", search().search(e, max_evals=4)))
     on(profiled, twice)
+    on(status_of_module.run, lambda e: show("module", search().search(e, max_evals=2)))
     evolution = {"cls": RegularizedEvolution, "population_size": 3, "sample_size": 2}  # draws from no seed
     if method in ("thread", "serial"):
         on(single, lambda e: print("evolution", len(search(**evolution).search(e, 5)), file=sys.stderr))

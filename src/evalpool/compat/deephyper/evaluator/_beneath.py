@@ -68,9 +68,11 @@ class Beneath:
         if settings.queue is not None:
             cls = evalpool.queued(cls)
             options["queue"], options["queue_pop_per_task"] = settings.queue
+        convert = as_objective if settings.is_hpo else as_task
+        shown = settings.stopper if hasattr(settings.stopper, "observed_objectives") else None
         num_workers = {} if settings.num_workers is None else {"num_workers": settings.num_workers}
         self.evaluator = cls(
-            settings.custom or adapted(settings.run_function, as_objective if settings.is_hpo else as_task),
+            settings.custom or adapted(settings.run_function, convert, shown),
             callbacks=[hearing(callback, self._jobs) for callback in settings.callbacks],
             run_function_kwargs={} if settings.custom else settings.kwargs,
             storage=self._storage,

@@ -35,6 +35,8 @@ logger = logging.getLogger("evalpool")
 
 EVALUATORS: dict[str, type[Evaluator]] = {}
 """Method -> class."""
+INTERVAL = 0.02
+"""Seconds between two looks at what others do, where a search does nothing but wait for it."""
 CREATED: dict[str, Any] = {}
 """Method -> another class that `Evaluator.create` makes."""
 
@@ -197,7 +199,9 @@ class Evaluator(abc.ABC):
 
     @property
     def num_jobs_submitted(self) -> int:
-        """Jobs that are out or came back, since `set_maximum_num_jobs_submitted`."""
+        """Jobs of the search, others' too, since `set_maximum_num_jobs_submitted`. Of a given storage it counts all."""
+        if self._own_storage is None and self._storage.keeps:
+            return len(self._storage.load_all_job_ids(self._search_id)) - self._num_jobs_offset
         return len(self.job_id_submitted) + self.num_jobs_gathered
 
     @property
@@ -283,6 +287,8 @@ class Evaluator(abc.ABC):
             elif rest > 0 or not left:
                 local = left + self._jobs.taken(core.gather("BATCH", max(rest, 1)))
         others = self.gather_other_jobs_done()
+        if type == "ALL" and not local and not others and self._own_storage is None:
+            time.sleep(INTERVAL)  # a search asks again and again until others' jobs have ended, too
         return (local, others) if others else local
 
     def gather_other_jobs_done(self) -> list[Job]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import numbers
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 import evalpool
+from evalpool.compat.deephyper.evaluator._in_workers import AsHere
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
 
@@ -38,6 +40,8 @@ class RunningJob(MutableMapping[str, Any]):
         stopper: asked by `stopped`.
     """
 
+    _seen: Any = None
+
     def __init__(
         self,
         id: str | None = None,
@@ -55,11 +59,14 @@ class RunningJob(MutableMapping[str, Any]):
         self._told = False
 
     @classmethod
-    def _of(cls, core: evalpool.RunningJob) -> RunningJob:
-        """The running job of an evaluator of evalpool's."""
+    def _of(cls, core: evalpool.RunningJob, stopper: Any = None) -> RunningJob:
+        """The running job of an evaluator of evalpool's, which has the stopper that decides."""
         job = cls.__new__(cls)
         job._core = core
         job._by_hand = job._told = False
+        if stopper is not None:
+            job._seen = copy.deepcopy(stopper)
+            job._seen.job = job
         return job
 
     @property
@@ -79,8 +86,9 @@ class RunningJob(MutableMapping[str, Any]):
 
     @property
     def stopper(self) -> Any:
-        """The stopper, by hand; under an evaluator it lives beside that, and this is None."""
-        return self._core.stopper
+        """The stopper. Under an evaluator the one that decides lives beside that: this is one to look at, with what
+        was recorded; of a stopper of evalpool's there is none."""
+        return self._core.stopper if self._seen is None else self._seen
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -103,6 +111,9 @@ class RunningJob(MutableMapping[str, Any]):
     def record(self, budget: float, objective: Any) -> None:
         """Tell an intermediate result."""
         self._core.record(budget, objective)
+        if self._seen is not None:
+            self._seen.observed_budgets.append(budget)
+            self._seen.observed_objectives.append(self._seen.transform_objective(objective))
 
     def stopped(self) -> bool:
         """Shall the job end now?"""
@@ -112,6 +123,8 @@ class RunningJob(MutableMapping[str, Any]):
     @property
     def objective(self) -> Any:
         """The stopper's view of the objective, else what was recorded last."""
+        if self._seen is not None and self._seen.observed_objectives:
+            return self._seen.objective
         return self._core.objective
 
     def __getitem__(self, key: str) -> Any:
@@ -141,13 +154,19 @@ class Adapted:
     Args:
         function: f(job, **kwargs).
         convert: what is made of what it returns; None: nothing.
+        stopper: of deephyper's form; each running job has a copy to look at.
     """
 
-    def __init__(self, function: Callable[..., Any], convert: Callable[[Any], Any] | None = None) -> None:
-        self.function, self.convert = function, convert
+    def __init__(
+        self, function: Callable[..., Any], convert: Callable[[Any], Any] | None = None, stopper: Any = None
+    ) -> None:
+        self.function, self.convert, self.stopper = function, convert, stopper
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (AsHere(), type(self), self.function, self.convert, self.stopper)
 
     def __call__(self, core: Any, **kwargs: Any) -> Any:
-        job = RunningJob._of(core)
+        job = RunningJob._of(core, self.stopper)
         return self._result(job, self.function(job, **kwargs))
 
     def _result(self, job: RunningJob, value: Any) -> Any:
@@ -168,15 +187,20 @@ class AdaptedAsync(Adapted):
     """As `Adapted`, of a coroutine function."""
 
     async def __call__(self, core: Any, **kwargs: Any) -> Any:
-        job = RunningJob._of(core)
+        job = RunningJob._of(core, self.stopper)
         return self._result(job, await self.function(job, **kwargs))
 
 
-def adapted(function: Callable[..., Any], convert: Callable[[Any], Any] | None = None) -> Adapted:
+def _arrived(_: None, cls: type[Adapted], *arguments: Any) -> Adapted:
+    """In a worker."""
+    return cls(*arguments)
+
+
+def adapted(function: Callable[..., Any], convert: Callable[[Any], Any] | None = None, stopper: Any = None) -> Adapted:
     """The one that fits: for a function or an object, sync or async."""
     call = getattr(function, "__call__", None)  # noqa: B004  of an object, which may be async
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-    return (AdaptedAsync if is_async else Adapted)(function, convert)
+    return (AdaptedAsync if is_async else Adapted)(function, convert, stopper)
 
 
 def as_task(value: Any) -> Any:
