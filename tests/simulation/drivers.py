@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.simulation._kernel import ASK, BEGIN, NOTHING, RETRIED, WAIT, Kernel
 
 from .oracle import Planned, Rules
@@ -45,7 +46,8 @@ class Late:
     def deliver(self, kernel: Kernel) -> None:
         assert self.waiting, "the kernel waits for a result, but every one was delivered"
         job, plan = self.waiting.pop(self._arrivals.randrange(len(self.waiting)))
-        kernel.finish(job, plan.runtime, failed=plan.failed, seed=job)
+        again = plan.then is not None
+        kernel.finish(job, plan.runtime, failed=plan.failed or again, retry=again, seed=job)
 
 
 class Queue:
@@ -66,7 +68,8 @@ class Queue:
 
     def submit(self, plans: list[Planned]) -> None:
         for plan in plans:
-            job = self.kernel.submit(plan.key, plan.fidelity)
+            options = JobOptions(priority=plan.priority) if plan.priority else NO_OPTIONS
+            job = self.kernel.submit(plan.key, plan.fidelity, options, plan.alone)
             assert job == len(self.plans)
             self.plans.append(plan)
         self.pump()
@@ -83,8 +86,15 @@ class Queue:
             elif answer == NOTHING:
                 return taken
             else:
-                assert answer == RETRIED
+                self.again(answer)
             self.pump()
+
+    def again(self, answer: int) -> None:
+        """A job is run again, by the plan of its next attempt."""
+        assert answer == RETRIED
+        then = self.plans[self.kernel.marked].then
+        assert then is not None
+        self.plans[self.kernel.marked] = then
 
     def advance(self, seconds: float) -> list[int]:
         target, taken = self.kernel.clock + seconds, []
@@ -93,6 +103,8 @@ class Queue:
                 self._late.deliver(self.kernel)
             elif answer >= 0:
                 taken.append(answer)
+            else:
+                self.again(answer)
             self.pump()
         self.kernel.advance(target)
         return taken

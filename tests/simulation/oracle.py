@@ -1,8 +1,9 @@
 """What simulated time must do, written a second time: slow, without heaps, by looking at everything each time.
 
 `list_schedule` is the textbook's list scheduling: each job in turn goes to the worker that became idle first. It knows
-no events at all. `replay` follows a search that asks and tells by asking, again and again, what of all that could
-happen comes first. Neither shares code or structure with the kernel.
+no events at all. `RankedSchedule` has a queue that is not in the order of submission; it sorts all jobs anew for each
+start. `replay` follows a search that asks and tells by asking, again and again, what of all that could happen comes
+first. None shares code or structure with the kernel.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ INF = math.inf
 
 @dataclass
 class Planned:
-    """A job as a test draws it."""
+    """A job as a test draws it.
+
+    Attributes:
+        alone: whether it is a last chance, during which no other job runs.
+        then: its next attempt; the present one fails.
+    """
 
     runtime: Any
     failed: bool = False
     key: str | None = None
     fidelity: int | None = None
+    priority: int = 0
+    alone: bool = False
+    then: Planned | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -34,7 +43,7 @@ class Planned:
 
 @dataclass
 class Row:
-    """A job as it ran."""
+    """A job as it ran, in its last attempt."""
 
     number: int
     plan: Planned
@@ -89,7 +98,7 @@ def execute(row: Row, others: list[Row], rules: Rules) -> None:
     resumed = max(left, key=lambda other: (other.plan.fidelity, -other.end, -other.number)) if left else None
     if resumed is not None:
         resumed.taken, row.resumed = True, resumed.plan.fidelity
-    row.failed = plan.failed
+    row.failed = plan.failed or plan.then is not None
     if plan.seconds is None:
         row.failed, row.charged = True, rules.failure_runtime
     else:
@@ -136,6 +145,82 @@ class ListSchedule:
 
     def advance(self, seconds: float) -> None:
         self.clock += seconds
+
+
+@dataclass
+class RankedSchedule:
+    """Jobs in a queue: the highest priority first; of equals those that are run again, then the order of submission.
+
+    A last chance comes when nothing else runs or waits, and nothing starts beside it; one that is run again comes
+    before the other last chances.
+    """
+
+    rules: Rules
+    clock: float = 0.0
+    rows: list[Row] = field(default_factory=list)
+    again: set[int] = field(default_factory=set)
+    idle_since: dict[int, int] = field(default_factory=dict)
+    ends: int = 0
+
+    def __post_init__(self) -> None:
+        self.idle_since = {worker: worker - self.rules.workers for worker in range(self.rules.workers)}
+
+    def submit(self, plans: list[Planned]) -> None:
+        """All of them wait before the first starts."""
+        for plan in plans:
+            self.rows.append(Row(len(self.rows), plan, self.clock, math.nan, -1, begun=False))
+        self._start_all()
+
+    def _rank(self, row: Row) -> tuple[Any, ...]:
+        priority = 0 if row.plan.alone else row.plan.priority
+        return (row.plan.alone, -priority, row.number not in self.again, row.number)
+
+    def _running(self) -> list[Row]:
+        return [row for row in self.rows if row.begun and not row.told]
+
+    def _start_all(self) -> None:
+        while True:
+            running = self._running()
+            idle = set(self.idle_since) - {row.worker for row in running}
+            waiting = sorted((row for row in self.rows if not row.begun), key=self._rank)
+            if not idle or not waiting or any(row.plan.alone for row in running) or (waiting[0].plan.alone and running):
+                return
+            row = waiting[0]
+            row.start, row.worker, row.begun = self.clock, min(idle, key=lambda worker: self.idle_since[worker]), True
+            execute(row, self.rows, self.rules)
+
+    def _to(self, time: float) -> list[Row]:
+        """Let everything happen that happens by then, one end after the other."""
+        taken = []
+        while self._running():
+            first = min(self._running(), key=lambda row: (row.end, row.number))
+            if first.end > time:
+                break
+            self.clock = first.end
+            self.idle_since[first.worker], self.ends = self.ends, self.ends + 1
+            if first.plan.then is None:
+                first.told = True
+                taken.append(first)
+            else:
+                again = Row(first.number, first.plan.then, self.clock, math.nan, -1, begun=False)
+                self.rows[first.number] = again
+                self.again.add(first.number)
+            self._start_all()
+        return taken
+
+    def gather(self, at_least: int) -> list[Row]:
+        """Move the clock to the n-th end at least; take all that ended by then, in order."""
+        taken: list[Row] = []
+        while len(taken) < at_least:
+            taken += self._to(min(row.end for row in self._running()))
+        return taken + self._to(self.clock)
+
+    def advance(self, seconds: float) -> list[Row]:
+        """Let time pass; take what ends meanwhile."""
+        target = self.clock + seconds
+        taken = self._to(target)
+        self.clock = target
+        return taken
 
 
 def replay(plans: list[Planned], overheads: list[float], rules: Rules) -> tuple[list[Row], list[int], str]:

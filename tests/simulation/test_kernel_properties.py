@@ -5,6 +5,7 @@ All times are dyadic fractions, so that sums are exact and equality means equali
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from typing import Any
@@ -17,7 +18,7 @@ from evalpool.simulation._drive import drive
 from evalpool.simulation._kernel import Kernel
 
 from .drivers import Late, Queue, new_kernel, search
-from .oracle import INF, ListSchedule, Planned, Row, Rules, replay
+from .oracle import INF, ListSchedule, Planned, RankedSchedule, Row, Rules, replay
 
 pytestmark = pytest.mark.slow
 
@@ -68,8 +69,19 @@ def traced(kernel: Kernel) -> list[tuple[Any, ...]]:
 
 
 @st.composite
-def queue_script(draw: Any, continues: bool) -> list[tuple[str, Any]]:
-    plans = st.lists(plan(continues), min_size=1, max_size=6)
+def ranked_plan(draw: Any, continues: bool) -> Planned:
+    """Up to three attempts of a job with a priority, or with a last chance."""
+    planned = draw(plan(continues))
+    planned.priority = draw(st.sampled_from([0, 0, 1, -1, 2]))
+    planned.alone = draw(st.integers(0, 4)) == 0
+    for runtime in draw(st.lists(runtimes, max_size=2)):
+        planned = dataclasses.replace(planned, runtime=runtime, failed=False, then=planned)
+    return planned
+
+
+@st.composite
+def queue_script(draw: Any, one: st.SearchStrategy[Planned]) -> list[tuple[str, Any]]:
+    plans = st.lists(one, min_size=1, max_size=6)
     action = st.one_of(
         st.tuples(st.just("submit"), plans),
         st.tuples(st.just("submit"), plans),
@@ -84,7 +96,7 @@ def queue_script(draw: Any, continues: bool) -> list[tuple[str, Any]]:
 @settings(max_examples=150, deadline=None)
 def test_a_queue_of_jobs_is_list_scheduled(data: st.DataObject, arrivals: int, eager: float) -> None:
     rules = data.draw(drawn_rules(asks=False))
-    script = data.draw(queue_script(rules.max_fidelity is not None))
+    script = data.draw(queue_script(plan(rules.max_fidelity is not None)))
     queue = Queue(new_kernel(rules), Late(random.Random(arrivals), eager))
     oracle, seen = ListSchedule(rules), 0
     for action, value in [*script, ("all", None)]:
@@ -104,6 +116,33 @@ def test_a_queue_of_jobs_is_list_scheduled(data: st.DataObject, arrivals: int, e
             assert taken == [row.number for row in oracle.gather(count)]
             seen += len(taken)
         assert queue.kernel.clock == oracle.clock
+    assert traced(queue.kernel) == [as_traced(row) for row in oracle.rows]
+    assert queue.kernel.num_completed == seen == len(oracle.rows)
+
+
+@given(st.data(), st.integers(0, 1 << 16), st.sampled_from([0.0, 0.5, 1.0]))
+@settings(max_examples=150, deadline=None)
+def test_a_queue_with_priorities_retries_and_last_chances_is_scheduled_as_the_oracle_does(
+    data: st.DataObject, arrivals: int, eager: float
+) -> None:
+    rules = data.draw(drawn_rules(asks=False))
+    script = data.draw(queue_script(ranked_plan(rules.max_fidelity is not None)))
+    queue = Queue(new_kernel(rules), Late(random.Random(arrivals), eager))
+    oracle, seen = RankedSchedule(rules), 0
+    for action, value in [*script, ("all", None)]:
+        if action == "submit":
+            queue.submit(value)
+            oracle.submit(value)
+            continue
+        if action == "advance":
+            taken, expected = queue.advance(value), oracle.advance(value)
+        else:
+            outstanding = len(oracle.rows) - seen
+            count = outstanding if action == "all" else min(value, outstanding)
+            taken, expected = queue.gather(count), oracle.gather(count)
+        assert taken == [row.number for row in expected]
+        assert queue.kernel.clock == oracle.clock
+        seen += len(taken)
     assert traced(queue.kernel) == [as_traced(row) for row in oracle.rows]
     assert queue.kernel.num_completed == seen == len(oracle.rows)
 
