@@ -13,6 +13,7 @@ from evalpool.evaluator._back_off import LONGEST, BackOff
 from evalpool.evaluator._foreign_jobs import ForeignJobs, job_of
 from evalpool.evaluator._hook_queue import HookQueue
 from evalpool.evaluator._open_search import OpenSearch
+from evalpool.jobs._job import Job
 from evalpool.storage import Event, MemoryStorage, NullStorage, Storage
 
 
@@ -65,6 +66,11 @@ class Followed:
             Event("finished", search, number, {"status": "DONE", "objective": objective, "attempts": 1}),
         ])  # fmt: skip
 
+    def look(self, at_once: bool = False) -> list[Job[Any]]:
+        """What one more look finds."""
+        self.jobs.look(at_once)
+        return self.jobs.take_news()
+
 
 def numbers(jobs: list[Any]) -> list[int]:
     return [job.number for job in jobs]
@@ -75,10 +81,10 @@ def test_each_job_of_another_is_found_once_and_taken_once() -> None:
     followed.finish(0)
     followed.finish(1, owner=followed.search.owner)
     followed.finish(2)
-    assert numbers(followed.jobs.look()) == [0, 2]
-    assert numbers(followed.jobs.look()) == []
+    assert numbers(followed.look()) == [0, 2]
+    assert numbers(followed.look()) == []
     followed.finish(3)
-    assert numbers(followed.jobs.look(at_once=True)) == [3]
+    assert numbers(followed.look(at_once=True)) == [3]
     assert numbers(followed.jobs.take()) == [0, 2, 3]
     assert numbers(followed.jobs.take()) == []
     followed.hooks.deliver()
@@ -89,31 +95,31 @@ def test_a_job_that_our_own_gather_gives_back_is_no_news() -> None:
     followed = Followed(ours=(1,))
     followed.finish(0)
     followed.finish(1)
-    assert numbers(followed.jobs.look()) == [0]
+    assert numbers(followed.look()) == [0]
 
 
 def test_a_storage_that_fails_is_told_of_once_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     followed = Followed()
     storage = followed.storage
     assert isinstance(storage, Failing)
-    assert followed.jobs.look() == []
+    assert followed.look() == []
     storage.fails = True
     with caplog.at_level(logging.WARNING, logger="evalpool"):
         for _ in range(3):
-            assert followed.jobs.look() == []
+            assert followed.look() == []
     told = [record.getMessage() for record in caplog.records]
     assert told == ["The jobs that other clients finished cannot be read for now: away"]
 
     followed.back_off.back_off(began=-1e9)  # as after a long wait for a server
     reads = storage.reads
-    assert followed.jobs.look() == []
+    assert followed.look() == []
     assert storage.reads == reads
     with pytest.raises(StorageUnavailable):
         followed.jobs.look(at_once=True)
 
     storage.fails = False
     followed.finish(0)
-    assert numbers(followed.jobs.look(at_once=True)) == [0]
+    assert numbers(followed.look(at_once=True)) == [0]
 
 
 def test_whoever_says_when_it_is_time_is_asked_before_each_look() -> None:
@@ -121,9 +127,9 @@ def test_whoever_says_when_it_is_time_is_asked_before_each_look() -> None:
     due = False
     followed.jobs.is_due = lambda: due
     followed.finish(0)
-    assert followed.jobs.look(at_once=True) == []
+    assert followed.look(at_once=True) == []
     due = True
-    assert numbers(followed.jobs.look()) == [0]
+    assert numbers(followed.look()) == [0]
 
 
 @pytest.mark.parametrize("storage", [None, NullStorage()])
@@ -131,7 +137,9 @@ def test_where_nobody_else_can_write_nothing_is_read(storage: Storage | None, mo
     search = open_search(storage)
     monkeypatch.setattr(search.storage, "read", None)
     jobs = ForeignJobs(search, HookQueue([]), BackOff(), lambda record: False)
-    assert jobs.look() == jobs.look(at_once=True) == []
+    jobs.look()
+    jobs.look(at_once=True)
+    assert jobs.take_news() == jobs.take() == []
 
 
 def test_a_forked_child_gives_nothing() -> None:

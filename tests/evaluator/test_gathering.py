@@ -223,7 +223,7 @@ def test_wherever_an_interrupt_strikes_each_job_is_recorded_and_told_once(handle
             jobs = world.jobs(2)
             if kind is not None:
                 world.another_finishes(9)
-            functions = (Gathering.conclude, Gathering._record)
+            functions = (Gathering.conclude, Gathering._record, ForeignJobs.look, ForeignJobs.take_news)
             with (
                 interrupt_at(which, *functions, strike=lambda: signal.raise_signal(signal.SIGINT)) as line,
                 contextlib.suppress(KeyboardInterrupt),
@@ -233,6 +233,9 @@ def test_wherever_an_interrupt_strikes_each_job_is_recorded_and_told_once(handle
             heard = world.told.heard
             assert heard[:2] == [("done", 0), ("done", 1)], line.struck
             assert [each[1] for each in heard if each[0] == "gather" and each[1]] == [[0, 1]], line.struck
+            others = [] if kind is None else [9]
+            assert [each[1] for each in heard if each[0] == "other"] == others, line.struck
+            assert [number for each in heard if each[0] == "gather" for number in each[2]] == others, line.struck
             assert all(map(world.is_recorded, jobs)), line.struck
             struck = line.struck is not None
             which += 1

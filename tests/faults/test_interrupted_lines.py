@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import pickle
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from evalpool import Evaluator, Job
-from evalpool.callbacks import CSVLoggerCallback
+from evalpool.callbacks import Callback, CSVLoggerCallback
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._foreign_jobs import ForeignJobs
+from evalpool.evaluator._hook_queue import HookQueue
 from evalpool.evaluator._numbers import Numbers
 from evalpool.evaluator._storage_recorder import StorageRecorder
 from evalpool.evaluator._submission import Submissions
@@ -46,29 +48,49 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer) -> s
     return f"{request.param}:///{tmp_path}/store"
 
 
+class ToldOfOthers(Callback):
+    """Notes the jobs of other clients that the hooks name."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.gathered: list[str] = []
+
+    def on_done_other(self, job: Job[Any]) -> None:
+        self.done.append(job.id)
+
+    def on_gather(self, local_jobs: list[Job[Any]], other_jobs: list[Job[Any]]) -> None:
+        self.gathered += [job.id for job in other_jobs]
+
+
 def test_what_others_finished_is_given_once_wherever_an_interrupt_strikes(url: str) -> None:
     """Between what is read and what is folded, between what is folded and what is given."""
     with storage_from_url(url) as mine, storage_from_url(url) as theirs:
         search = mine.create_new_search()
         options = {"search_id": search, "num_workers": 2}
+        told = ToldOfOthers()
         functions = [
-            type(mine).read, Storage._sync, Storage._search, State.apply, SearchState.apply_job, JobState.apply,
-            Follower.look, Follower.take, ForeignJobs.look, ForeignJobs.take,
+            type(mine).read, Storage._sync, Storage._search, State.apply, State.apply_with_own, State._apply,
+            SearchState.apply_job, JobState.apply,
+            Follower.look, Follower.take, ForeignJobs.look, ForeignJobs.take_news, ForeignJobs.take, HookQueue.add_each,
             Evaluator.gather_other_jobs_done,
             SQLiteFile.events, JournalReader.read,
         ]  # fmt: skip
         with (
-            Evaluator.create(lambda job: 1.0, "thread", {"storage": mine, **options}) as me,
+            Evaluator.create(lambda job: 1.0, "thread", {"storage": mine, "callbacks": [told], **options}) as me,
             Evaluator.create(lambda job: 2.0, "thread", {"storage": theirs, **options}) as other,
         ):
             which, given, submitted, struck = 0, [], [], True
             while struck:
                 submitted += [job.id for job in other.submit([{"x": which}])]
                 other.gather()
-                with interrupt_at(which, *functions) as line, contextlib.suppress(KeyboardInterrupt):
+                with (
+                    interrupt_at(which, *functions, strike=lambda: signal.raise_signal(signal.SIGINT)) as line,
+                    contextlib.suppress(KeyboardInterrupt),
+                ):
                     given += [job.id for job in me.gather_other_jobs_done()]
                 given += [job.id for job in me.gather_other_jobs_done()]
                 assert given == submitted, line.struck
+                assert told.done == told.gathered == submitted, line.struck
                 struck = line.struck is not None
                 which += 1
             assert which > 30

@@ -295,9 +295,11 @@ class Evaluator(Creation, SearchView):
 
     def gather_other_jobs_done(self) -> list[Job[Any]]:
         """Return the jobs that other clients of this search finished since the last call, each job once."""
-        news = self._foreign_jobs.look(at_once=True)
-        if news:
-            self._hooks.add("on_gather", [], news)
+        self._foreign_jobs.look(at_once=True)
+        with defer_signals():
+            news = self._foreign_jobs.take_news()
+            if news:
+                self._hooks.add("on_gather", [], news)
         self._hooks.deliver()
         return self._foreign_jobs.take()
 

@@ -3,6 +3,7 @@
 ::
 
     gather, gather_other_jobs_done ──► look ──► Follower ──► records ──► jobs ──┬──► on_done_other
+                                                                                ├──► take_news(): on_gather
                                                                                 └──► take(): gather_other_jobs_done
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
-from evalpool._interrupts import from_a_handler
+from evalpool._interrupts import defer_signals, from_a_handler
 from evalpool._log import get_logger
 from evalpool.jobs._job import Job, PastJob
 from evalpool.jobs._options import NO_OPTIONS
@@ -64,18 +65,20 @@ class ForeignJobs:
         self._follower: Follower | None = None
         self._follow_failed = False  # whether the last look failed
         self._found: deque[Job[Any]] = deque()  # found and not taken yet
+        self._news: list[Job[Any]] = []  # found, and `on_gather` has not become due for them
 
-    def look(self, at_once: bool = False) -> list[Job[Any]]:
-        """Return the jobs that others finished since the last look. Their hooks become due, and `take` returns them.
+    def look(self, at_once: bool = False) -> None:
+        """Find the jobs that others finished since the last look: `on_done_other` becomes due for each; `take_news` and
+        `take` return them.
 
         Args:
             at_once: look also shortly after the last look, or after a failure of the storage; raise its errors.
         """
         if not self._search.others_write or not (self.is_due is None or self.is_due()):
-            return []
+            return
         now = monotonic()
         if not at_once and (now - self._looked < self._interval or self._back_off.backing_off()):
-            return []
+            return
         self._looked = now
         try:
             follower = self.follower()
@@ -89,19 +92,20 @@ class ForeignJobs:
             if not self._follow_failed:
                 logger.warning("The jobs that other clients finished cannot be read for now: %s", error)
             self._follow_failed = True
-            return []
+            return
         self._follow_failed = False
-        taken = len(self._found)
-        try:
-            self._found.extend(jobs)
+        with defer_signals():  # an interrupt before this leaves them to the next look
             follower.take()
-        except BaseException:  # interrupted: the next look returns them
-            if follower.has_news:
-                while len(self._found) > taken:
-                    self._found.pop()
-            raise
-        self._hooks.add_each("on_done_other", jobs)
-        return jobs
+            self._found.extend(jobs)
+            self._news.extend(jobs)
+            self._hooks.add_each("on_done_other", jobs)
+
+    def take_news(self) -> list[Job[Any]]:
+        """Return the jobs that were found since the last `take_news`; the caller has deferred signals, and makes their
+        `on_gather` due.
+        """
+        news, self._news = self._news, []
+        return news
 
     def follower(self) -> Follower:
         """Return the follower, which gives each record once, from the first on. Raises `StorageError`."""
@@ -126,6 +130,7 @@ class ForeignJobs:
     def forget(self) -> None:
         """In a forked child: drop what was found; it is the parent's."""
         self._found.clear()
+        self._news.clear()
 
 
 def job_of(record: JobRecord, search: OpenSearch) -> Job[Any]:

@@ -55,7 +55,7 @@ class Gathering:
         self._fenced = search.storage.durable
         self._hooks = hooks
         self._others_write = search.others_write
-        self._look_for_others = foreign_jobs.look
+        self._foreign_jobs = foreign_jobs
         self._look_for_failures = first_failures.look
 
     def tell_notices(self) -> None:
@@ -89,12 +89,12 @@ class Gathering:
             fresh = self._record(fresh, jobs, claims)
             if hooks.on_done:
                 hooks.add_each("on_done", fresh)
-        others: list[Job[Any]] = []
         try:
             if self._others_write:
                 with allow_signals():
-                    others = self._look_for_others()
+                    self._foreign_jobs.look()
         finally:  # also if that was interrupted: callbacks hear of the gathered jobs nevertheless
+            others = self._foreign_jobs.take_news() if self._others_write else []
             if (fresh or others) and hooks.on_gather:
                 hooks.add("on_gather", fresh, others)
         if hooks.due:

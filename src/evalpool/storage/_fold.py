@@ -316,7 +316,7 @@ class State:
                 _check_schema(event.data.get("schema", 1), f"search {event.search_id}")
         self._apply(events)
 
-    def apply_read(self, own: Sequence[Any], events: list[Event]) -> None:
+    def apply_with_own(self, own: Sequence[Any], events: list[Event]) -> None:
         """As `apply`, of what was written here, as the fields of events, and of what was read behind it."""
         if events and own and events[0].at is not None:
             width = len(Event._fields)

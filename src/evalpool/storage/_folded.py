@@ -77,7 +77,10 @@ class FoldedLog(abc.ABC):
             return self._state
         if own or events:
             self._torn = True
-            self._state.apply_read(own, events)
+            if own:
+                self._state.apply_with_own(own, events)
+            else:
+                self._state.apply(events)
         self._cursor = cursor
         self._torn = False
         for search_id, number in committed.items():

@@ -56,11 +56,6 @@ class Follower:
             self._next = _Position(search, len(search.finished), waiting)
         return found
 
-    @property
-    def has_news(self) -> bool:
-        """Whether the last `look` found something for which `take` has not been called yet."""
-        return self._place is not self._next
-
     def take(self) -> None:
         """Record that the caller has received what the last `look` returned."""
         self._place = self._next
