@@ -286,6 +286,10 @@ class Kernel:
         """Return when a job started or will start."""
         return self._trace.start[job]
 
+    def starts(self) -> list[float]:
+        """Return `start_of` for all jobs, in the order of their numbers."""
+        return self._trace.start
+
     def end_of(self, job: int) -> float:
         """Return when a released job ended."""
         return self._trace.end(job)

@@ -10,7 +10,6 @@ Both have the same trace, and tell the same; tests compare them.
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 from array import array
@@ -25,7 +24,7 @@ from evalpool.jobs._options import NO_OPTIONS
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker
 from evalpool.search._asktell import Asked
 from evalpool.simulation._drive import drive, fail
-from evalpool.simulation._kernel import Kernel, Verdict, over_limit
+from evalpool.simulation._kernel import INF, Kernel, Verdict, over_limit
 from evalpool.simulation._loop import NO_JOB
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
 from evalpool.simulation._search import SimulatedSearch
@@ -35,6 +34,8 @@ from evalpool.worker._in_turn import caller
 from evalpool.worker._results import standardise
 
 __all__ = ["LocalSearch"]
+
+LEAST = -INF  # as globals, which are faster to look up for every job
 
 
 class _Judged(dict[str, Any]):
@@ -117,9 +118,9 @@ class LocalSearch(SimulatedSearch):
                 runtime: Any = value.get(where)
                 kind = type(objective)
                 if (
-                    ((kind is float and -math.inf < objective < math.inf) or kind is int)
+                    ((kind is float and LEAST < objective < INF) or kind is int)
                     and type(runtime) is float
-                    and 0.0 <= runtime < math.inf
+                    and 0.0 <= runtime < INF
                 ):
                     results = value.copy()  # the run-function may change its dict later
                     since = clock()
@@ -141,7 +142,7 @@ class LocalSearch(SimulatedSearch):
 
         drive(kernel, ask, run, tell, runtime=where)
         # A decision takes no time here, so it begins when its job does.
-        diary.ask_start = array("d", map(kernel.start_of, range(kernel.num_submitted)))
+        diary.ask_start = array("d", kernel.starts())
 
     def _copy(self, asked: Asked, job: int) -> dict[str, Any]:
         """Return a copy of a proposal's configuration, and note what else the proposal says of its job."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["caller"]
 
-AS_IT_IS = frozenset({dict, float, int})
+NUMBERS = frozenset({float, int})
 
 
 def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[int, dict[str, Any]], Any]:
@@ -57,8 +57,10 @@ def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[
         here = generation[0] or begin_generation()
         try:
             value = function(job)
-            if type(value) not in PLAIN and (type(value) is types.CoroutineType or hasattr(value, "__await__")):
+            kind = type(value)
+            if kind is not dict and kind not in PLAIN and (kind is types.CoroutineType or hasattr(value, "__await__")):
                 value = run_to_completion(value)
+                kind = type(value)
             if generation[0] != here:
                 end_of_child(None)
         except BaseException as exception:
@@ -69,7 +71,7 @@ def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[
             return raised(exception, job._metadata, 0.0, 0.0, worker)
         finally:
             reset_current(before)
-        if job._metadata is None and not job._told and type(value) in AS_IT_IS:
+        if (kind is dict or kind in NUMBERS) and job._metadata is None and not job._told:
             return value
         outcome = standardise(value, job_type, job._metadata, 0.0, 0.0, worker)
         return outcome._replace(stopped_early=True) if job._told else outcome
