@@ -30,8 +30,11 @@ READ = 1 << 16
 CHUNK = 1 << 15
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _HEAD = struct.Struct("<IB")
+HEAD = _HEAD.size
 _RESULT = struct.Struct("<?ddd?")
+_RESULT_FRAME = struct.Struct("<IB?ddd?")  # with its head
 _RELEASED = struct.Struct("<dQ?")
+_RELEASED_FRAME = struct.Struct("<IBdQ?")
 _JOINED = struct.Struct("<IQQ?")
 
 
@@ -65,7 +68,10 @@ class CallerChannel:
         return self.socket.fileno()
 
     def send(self, kind: int, content: bytes = b"") -> None:
-        frame = _HEAD.pack(len(content), kind) + content
+        self.send_whole(_HEAD.pack(len(content), kind) + content)
+
+    def send_whole(self, frame: bytes) -> None:
+        """Send a frame with its head."""
         if len(frame) <= CHUNK:
             self.socket.sendall(frame)
         else:  # the size of a message is limited
@@ -78,7 +84,7 @@ class CallerChannel:
     def receive(self) -> tuple[int, bytes]:
         """Wait for a frame. Raises `EOFError` if the other side has closed the connection."""
         while True:
-            frame = self._take()
+            frame = self._take() if self._buffer else None
             if frame is not None:
                 return frame
             self._read(0)
@@ -100,7 +106,12 @@ class CallerChannel:
     def feed(self) -> list[tuple[int, bytes]]:
         """Return the frames that have come, after the socket was found readable. Raises `EOFError`."""
         self._read(0)
-        frames = []
+        buffer, frames = self._buffer, []
+        if len(buffer) >= HEAD:
+            length, kind = _HEAD.unpack_from(buffer)
+            if len(buffer) == HEAD + length:  # exactly one, as nearly always
+                self._buffer = b""
+                return [(kind, buffer[HEAD:])]
         while (frame := self._take()) is not None:
             frames.append(frame)
         return frames
@@ -129,10 +140,11 @@ class CallerChannel:
         self.socket.close()
 
 
-def pack_result(overhead: float | None, wall: float, result: Result) -> bytes:
-    """Pack a result. `overhead` is None if CALL or STARTED was sent before."""
-    charged = overhead is not None
-    return _RESULT.pack(charged, overhead or 0.0, wall, result.runtime, result.failed) + result.text
+def result_frame(overhead: float | None, wall: float, result: Result) -> bytes:
+    """Return the frame of a result. `overhead` is None if CALL or STARTED was sent before."""
+    charged, text = overhead is not None, result.text
+    length = _RESULT.size + len(text)
+    return _RESULT_FRAME.pack(length, Kind.RESULT, charged, overhead or 0.0, wall, result.runtime, result.failed) + text
 
 
 def unpack_result(content: bytes) -> tuple[float | None, float, Result]:
@@ -149,8 +161,8 @@ def unpack_joined(content: bytes) -> tuple[int, int, int, bool]:
     return worker, seed, calls, first
 
 
-def pack_released(charged: float, seed: int, over: bool) -> bytes:
-    return _RELEASED.pack(charged, seed, over)
+def released_frame(charged: float, seed: int, over: bool) -> bytes:
+    return _RELEASED_FRAME.pack(_RELEASED.size, Kind.RELEASED, charged, seed, over)
 
 
 def unpack_released(content: bytes) -> tuple[float, int, bool]:

@@ -11,12 +11,17 @@ from evalpool.errors import WaitedTooLong
 from evalpool.simulation._caller import Call, Reply
 from evalpool.simulation._run import RunSettings
 
-__all__ = ["WaitingCalls"]
+__all__ = ["WaitingCalls", "shortest_wait"]
 
 logger = get_logger()
 
 WARN_AFTER = 10.0
 """Seconds that a call waits before a warning says which callers it waits for, because it might wait for ever."""
+
+
+def shortest_wait(settings: RunSettings) -> float:
+    """Return how many seconds after it was added the deadline of a call may be, at least."""
+    return min(settings.max_waiting_time, WARN_AFTER)
 
 
 class WaitingCalls:

@@ -78,7 +78,7 @@ class ObjectiveFuncWrapper:
         max_waiting_time: seconds that a call waits for other callers before it gives up on the run with an error that
             says which they are. With infinity, there is only a warning after ten seconds.
         check_interval_time: seconds for which the coordinator polls for the next call of another process before it
-            sleeps; above a millisecond, it does not poll.
+            sleeps, if there are more usable CPUs than such processes; above a millisecond, it does not poll.
         store_config: keep configuration, fidelities and seed of every evaluation among the results.
         store_actual_cumtime: keep the real seconds since the start of the run, too: ``actual_cumtime``.
         allow_parallel_sampling: workers decide at the same time; else decisions are made one after the other.
