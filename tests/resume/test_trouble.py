@@ -158,7 +158,7 @@ def test_an_evaluator_closed_while_its_server_is_away_leaves_its_outcomes_to_the
         gate.open.set()
         assert [job.objective for job in evaluator.gather()] == [0.0, 1.0]
         assert evaluator.close() == []
-        assert _said(caplog, "not all written") == 1
+        assert _said(caplog, "Not all records of search") == 1
         server.start()
         server.wait_ready()
         storage.flush()

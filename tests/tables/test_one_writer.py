@@ -80,10 +80,14 @@ import os, sys
 from evalpool.tables import TableWriter
 writer = TableWriter(sys.argv[1])
 writer.open()
-if sys.argv[2] == "forks" and os.fork() == 0:
-    os.close(1)
-    os.read(0, 1)  # lives on after its parent
-    os._exit(0)
+if sys.argv[2] == "forks":
+    here, there = os.pipe()
+    if os.fork() == 0:
+        os.close(1)
+        os.write(there, b"x")
+        os.read(0, 1)  # lives on after its parent
+        os._exit(0)
+    os.read(here, 1)  # by now the child has closed its copy of the file
 print(os.getpid(), flush=True)
 sys.stdin.read()
 """
