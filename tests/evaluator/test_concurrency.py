@@ -9,14 +9,16 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalpool import Evaluator, EvaluatorClosed, JobStatus, ThreadPoolEvaluator
+from evalpool import Evaluator, EvaluatorClosed, Job, JobStatus, SerialEvaluator, ThreadPoolEvaluator
 from evalpool.backends import Attempt
 from evalpool.backends._thread import ThreadBackend
 from evalpool.callbacks import Callback
+from evalpool.storage import SQLiteStorage
 
 Make = Callable[..., Any]
 BOUND = 60.0
@@ -349,3 +351,24 @@ def test_jobs_behind_those_whose_dispatch_was_interrupted_run_at_the_next_gather
     assert [job.status for job in sorted(jobs, key=lambda job: job.number)] == [
         JobStatus.CANCELLED, *[JobStatus.DONE] * 3
     ]  # fmt: skip
+
+
+def test_a_gather_waits_for_jobs_that_are_handed_over_after_a_slow_record(tmp_path: Path) -> None:
+    returned = threading.Event()
+    with (
+        SQLiteStorage(tmp_path / "results.db") as storage,
+        SerialEvaluator(lambda job: job["x"], storage=storage, job_timeout=60) as evaluator,
+    ):
+        core = evaluator._core
+        record = core.record
+        assert record is not None
+
+        def slow(jobs: list[Job[Any]]) -> None:
+            returned.wait(0.1)  # only a gather that returns too early ends it
+            record(jobs)
+
+        core.record = slow
+        evaluator.submit([{"x": x} for x in range(3)])
+        jobs = evaluator.gather("ALL")
+        returned.set()
+    assert [job.objective for job in jobs] == [0, 1, 2]

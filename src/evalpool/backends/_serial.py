@@ -75,7 +75,11 @@ class SerialBackend(Backend):
         queue, evaluate, report, done, worker = self._queue, port.evaluate, port.report, turn.done, self._worker
         timed = turn.deadline is not None
         while not done():
-            if (timed and turn.rest() == 0.0) or not queue:
+            if timed and turn.rest() == 0.0:
+                return
+            if not queue:
+                if turn.until_refilled():
+                    continue
                 return
             if port.has_deadlines:  # a job with a time limit came meanwhile
                 self._work_beside(port, turn)
@@ -109,9 +113,11 @@ class SerialBackend(Backend):
             self._threads = Threads(port, 1, "serial")
         while not turn.done():
             if self._beside is None:
+                if not self._queue:
+                    if turn.until_refilled():
+                        continue
+                    return
                 with defer_signals():
-                    if not self._queue:
-                        return
                     self._beside = self._queue.popleft()
                     self._threads.put(self._beside)
             if not turn.until_ended(self._beside):

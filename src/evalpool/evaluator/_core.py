@@ -67,6 +67,7 @@ class Core:
         unrecorded: numbers of jobs whose outcome a durable storage does not have yet; None without such a storage.
         has_deadlines: whether any job has a time limit: `job_timeout`, or one of its own.
         wakes_at_every_report: a thread waits for the end of one attempt, not for jobs in an inbox.
+        recording: how many threads record what has ended, and fill the free slots after that.
         stops: ends jobs early.
         record: hands outcomes to a durable storage; set by the evaluator.
         leave: ``leave(jobs, reason)`` gives back those jobs that another evaluator has claimed; all such jobs, if
@@ -89,7 +90,7 @@ class Core:
         self.ledger = ledger
         self.backend = backend
         self.inbox = Inbox()
-        self.num_submitted = self.num_gathered = 0
+        self.num_submitted = self.num_gathered = self.recording = 0
         self.started = self.closed = self.out_of_time = self.suspends = False
         self.unrecorded: set[int] | None = None
         self.wakes_at_every_report = False
@@ -174,6 +175,8 @@ class Core:
         finally:
             self._filling = False
             ledger.handing = []
+            if self.wakes_at_every_report:
+                self.condition.notify_all()
 
     def _take_and_run(self) -> bool:
         """Under the lock, released meanwhile: hand over as many jobs as there are free slots; False if it was none."""
@@ -231,33 +234,49 @@ class Core:
         ended: list[Job[Any]] = []
         ledger, stops = self.ledger, self.stops
         has_stopper, limited = self._has_stopper, self.has_deadlines or stops.budget_end < math.inf
-        with defer_signals(), self.lock:
-            for attempt, outcome in reports:
-                try:
-                    if not ledger.end(attempt):
-                        continue
-                    job = attempt.job
-                    if limited or job._stop is not None:
-                        outcome = stops.decide(attempt, outcome)
-                    if has_stopper:
-                        outcome = with_stopped_early(job, outcome)
-                    if outcome.kind is not None and self._tries_again(job, outcome):
-                        continue
-                    ended.append(job)
-                    self.ended(job, outcome)
-                except Exception as error:  # noqa: BLE001  else the job would be in no queue any more
-                    self._end_after_error(attempt, error)
-            if self.closed or self.wakes_at_every_report:
-                self.condition.notify_all()
-            more = (ledger.fresh or ledger.urgent or ledger.later or ledger.last_chances) and not self.closed
-            if more and self.record is None:  # without releasing the lock: taking it again costs as much as all this
-                self._fill()
-        if self.record is not None:  # what has ended is recorded before what starts now
-            self.record_ended(ended)
-            if more:
-                self.pump()
+        recording = False
+        try:
+            with defer_signals(), self.lock:
+                for attempt, outcome in reports:
+                    try:
+                        if not ledger.end(attempt):
+                            continue
+                        job = attempt.job
+                        if limited or job._stop is not None:
+                            outcome = stops.decide(attempt, outcome)
+                        if has_stopper:
+                            outcome = with_stopped_early(job, outcome)
+                        if outcome.kind is not None and self._tries_again(job, outcome):
+                            continue
+                        ended.append(job)
+                        self.ended(job, outcome)
+                    except Exception as error:  # noqa: BLE001  else the job would be in no queue any more
+                        self._end_after_error(attempt, error)
+                if self.closed or self.wakes_at_every_report:
+                    self.condition.notify_all()
+                if (ledger.fresh or ledger.urgent or ledger.later or ledger.last_chances) and not self.closed:
+                    if self.record is None:  # without releasing the lock: taking it again costs as much as all this
+                        self._fill()
+                    else:
+                        self.recording += 1; recording = True  # noqa: E702  # fmt: skip
+            if self.record is not None:  # what has ended is recorded before what starts now
+                self.record_ended(ended)
+        finally:
+            if recording:
+                self._fill_after_recording()
         if ledger.troubles:
             self._log_troubles()
+
+    def _fill_after_recording(self) -> None:
+        """As `pump`, and count this thread's recording as done."""
+        with defer_signals(), self.lock:
+            self.recording -= 1
+            self._fill()  # by another thread, if that is about it; who waits for this hears of its end
+
+    @property
+    def is_refilling(self) -> bool:
+        """Under the lock: whether a thread is about to hand jobs to the engine, or to find that there are none."""
+        return self._filling or self.recording > 0
 
     def _tries_again(self, job: Job[Any], outcome: Outcome) -> bool:
         """Under the lock: make a failed job ready again, if it has retries left; whether that was done.

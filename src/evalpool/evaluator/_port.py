@@ -267,6 +267,23 @@ class Turn:
                 core.condition.wait(rest)
         return True
 
+    def until_refilled(self) -> bool:
+        """Block while another thread is about to hand jobs to the engine; False if none was, or the time was up.
+
+        After the end of a job it has to be recorded first. So an engine that has no jobs is not out of work yet.
+        """
+        core = self._core
+        with defer_signals(), core.condition:
+            core.wakes_at_every_report = True
+            waited = False
+            while core.is_refilling:
+                rest = self.rest()
+                if rest == 0.0:
+                    return False
+                waited = True
+                core.condition.wait(rest)
+        return waited
+
     def end(self) -> None:
         """End the wait; called by the evaluator."""
         for call in self.wakers or ():
