@@ -97,11 +97,11 @@ class Profiled:
         raise_exception: bool,
         exit_timeout: float,
     ) -> None:
+        functools.update_wrapper(self, function)  # first, as it copies the attributes of a callable object, too
         self._options = (function, memory, limit, interval, raise_exception, exit_timeout)
         self._function, self._memory, self._limit, self._interval, self._raise, self._exit_timeout = self._options
         self._helpers: list[Any] = []  # idle ones
         self._lock = threading.Lock()
-        functools.update_wrapper(self, function)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._options  # helpers stay where they were started
