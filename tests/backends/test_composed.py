@@ -223,3 +223,15 @@ def test_a_process_that_only_serves_does_so_in_the_construction() -> None:
     assert evaluator._backend.calls == ["open", "dispose"]
     with pytest.raises(EvaluatorClosed):
         evaluator.submit([{}])
+
+
+def test_an_attribute_in_the_place_of_a_method_of_the_engine_is_refused() -> None:
+    class Odd(ThreadPerJob):
+        def __init__(self) -> None:
+            self.wait: Any = 5
+
+    class OddEvaluator(Evaluator):
+        backend_class = Odd
+
+    with pytest.raises(BadArgument, match="Odd has an attribute 'wait' of its own, 5"):
+        OddEvaluator(print)

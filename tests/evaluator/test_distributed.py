@@ -112,3 +112,9 @@ def test_wrong_use_says_what_to_do() -> None:
         distributed("ray")
     with pytest.raises(BadArgument, match="evaluator class"):
         distributed("mpi")(double)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("backend", ["mpi", "storage"])
+def test_a_class_is_distributed_once(backend: str) -> None:
+    with pytest.raises(BadArgument, match="DistributedThreadPoolEvaluator is distributed already"):
+        distributed(backend)(Distributed)

@@ -8,17 +8,22 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from evalpool.errors import BadArgument
+
 if TYPE_CHECKING:
     from evalpool.evaluator._attempt import Attempt
     from evalpool.evaluator._evaluator import Evaluator
     from evalpool.evaluator._port import Port, Turn
     from evalpool.storage import Sharing, Storage
 
-__all__ = ["Backend", "disposed_if_it_fails"]
+__all__ = ["Backend", "disposed_if_it_fails", "refuse_hidden_methods"]
 
 
 class Backend(abc.ABC):
-    """An engine that runs jobs for one evaluator. Only `run` must be implemented; attributes cannot collide with it.
+    """An engine that runs jobs for one evaluator. Only `run` must be implemented.
+
+    It is an object of its own, so its attributes collide with no name of the evaluator; only the names of the methods
+    below are taken.
 
     The order of calls is: the constructor, with those arguments of the evaluator that belong to the engine; `open`,
     before the storage is opened; `start`, with the first submission; then `run` and the methods that stop jobs, from
@@ -127,6 +132,16 @@ def _evaluator_class(cls: type[Backend]) -> type[Evaluator]:
 
     facts = {"backend_class": cls, "__doc__": cls.__doc__, "__module__": cls.__module__}
     return type(f"{cls.__name__.removesuffix('Backend')}Evaluator", (Evaluator,), facts)
+
+
+def refuse_hidden_methods(engine: object, base: type) -> None:
+    """Raise `BadArgument` if an attribute of an engine is in the place of a method of `base` that evalpool calls."""
+    for name in dir(base):
+        if not name.startswith("_") and callable(getattr(base, name)) and not callable(own := getattr(engine, name)):
+            raise BadArgument(
+                f"{type(engine).__name__} has an attribute {name!r} of its own, {own!r}, where {base.__name__} has a "
+                "method, which evalpool calls. Give the attribute another name."
+            )
 
 
 @contextlib.contextmanager

@@ -34,7 +34,8 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
     ``size`` and ``num_total_workers``. With ``backend="storage"`` they count the evaluators that take part now.
 
     Raises:
-        BadArgument: another backend; not an evaluator class; with ``"storage"``, no storage.
+        BadArgument: another backend; not an evaluator class, or one that is distributed already; with ``"storage"``,
+            no storage.
     """
     check_choice("backend", backend, ("mpi", "storage"))
 
@@ -44,6 +45,8 @@ def distributed(backend: str = "mpi") -> Callable[[type[Evaluator]], type[_Shari
                 "distributed(backend) decorates an evaluator class, as in distributed('mpi')(ThreadPoolEvaluator); it "
                 f"got {evaluator_class!r}."
             )
+        if issubclass(evaluator_class, _SharingEvaluator):
+            raise BadArgument(f"{evaluator_class.__name__} is distributed already. Decorate it once.")
         base = _SharingOverMPI if backend == "mpi" else _SharingOverStorage
         name = f"Distributed{evaluator_class.__name__}"
         doc = f"A `{evaluator_class.__name__}` that works with others on one search; see `evalpool.distributed`."

@@ -21,7 +21,7 @@ from evalpool._interrupts import defer_signals, from_a_handler, install, uninsta
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, EvalpoolError, StorageError
 from evalpool.evaluator import _settings
-from evalpool.evaluator._backend import Backend, disposed_if_it_fails
+from evalpool.evaluator._backend import Backend, disposed_if_it_fails, refuse_hidden_methods
 from evalpool.evaluator._creation import Creation
 from evalpool.evaluator._iteration import iterate
 from evalpool.evaluator._open_evaluators import open_evaluators
@@ -190,7 +190,9 @@ class Evaluator(Creation, SearchView):
             )
         if own:
             _settings.check_keywords(cls, own)
-        return cls.backend_class(**own)
+        backend = cls.backend_class(**own)
+        refuse_hidden_methods(backend, Backend)
+        return backend
 
     def _lent_resources(self) -> Resources | None:
         """Return the resources that are lent to jobs, if any."""
@@ -374,7 +376,8 @@ class Evaluator(Creation, SearchView):
 
         Running jobs are stopped as by `close`. The storage is not told of the end of running or waiting jobs, and their
         lease is given up, so any program can `resume` them at once. Here they are CANCELLED, of the kind SUSPENDED,
-        and callbacks do not hear of them. With a storage that ends with the program this is the same as `close`.
+        and callbacks do not hear of them. With a storage that ends with the program, and in simulated time, this
+        is the same as `close`.
         """
         self._suspend_on_close()
         return self.close()

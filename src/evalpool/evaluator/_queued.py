@@ -50,7 +50,7 @@ def queued(evaluator_class: type[Evaluator]) -> type[QueuedEvaluator]:
         self: Any,
         run_function: Any,
         *,
-        queue: Iterable[Any],
+        queue: Iterable[Any] = (),
         queue_pop_per_task: int = 1,
         **kwargs: Any,
     ) -> None:

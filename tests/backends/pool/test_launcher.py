@@ -217,3 +217,35 @@ def test_what_a_launcher_raises_costs_no_job_of_another_worker(spoilt: str, capl
     assert all(expected.get(spoilt, "Faulty could not see to the end of worker") in error for error in errors)
     assert "error of its own" not in caplog.text
     assert ("spoilt" in caplog.text) == (spoilt not in ("", "sentence"))
+
+
+class WithNamesOfOurs(Launcher):
+    """Keeps a pool of its own, under the most natural name."""
+
+    def __init__(self, close: Any = None) -> None:
+        self._pool = ["its own"]
+        self._lock = self._running = self.jobs = None
+        if close is not None:
+            self.close = close
+
+    def start(self, worker: Any) -> Any:
+        assert self._pool == ["its own"]
+        with self.child(worker) as child:
+            return subprocess.Popen(child.command, env=child.environment, pass_fds=child.files, start_new_session=True)
+
+    def kill(self, worker: Any) -> None:
+        self.kill_tree(worker.handle.pid)
+
+    def describe_end(self, worker: Any) -> str:
+        return "It ended."
+
+    def release(self, worker: Any) -> None:
+        worker.handle.wait(10)
+
+
+def test_the_attributes_of_a_launcher_are_its_own() -> None:
+    with pool_evaluator(WithNamesOfOurs)(lambda job: job["x"]) as evaluator:
+        evaluator.submit([{"x": 1}])
+        assert [job.objective for job in evaluator.gather(timeout=BOUND)] == [1]
+    with pytest.raises(BadArgument, match="WithNamesOfOurs has an attribute 'close' of its own, 3"):
+        pool_evaluator(WithNamesOfOurs)(print, close=3)

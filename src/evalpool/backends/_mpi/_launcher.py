@@ -12,6 +12,7 @@ from evalpool.backends._mpi._rank import FORCE
 from evalpool.backends._mpi._transport import MessageTransport
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._launcher import Launcher
+from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._prefetcher import PoolWorker
 from evalpool.outcomes import Worker
 
@@ -44,6 +45,10 @@ class RankLauncher(Launcher):
 
     def __init__(self, crew: Crew, transport: MessageTransport, setup: bytes, isolated: bool) -> None:
         self.crew, self._transport, self._setup, self._isolated = crew, transport, setup, isolated
+
+    def open(self, pool: Pool) -> None:
+        super().open(pool)
+        self._pool = pool
 
     def indices(self, count: int) -> Iterable[int]:
         return self.crew.others[:count]

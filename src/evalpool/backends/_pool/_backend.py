@@ -14,7 +14,7 @@ from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._sockets import SocketTransport
 from evalpool.batch._deadline import heard_by_the_search
 from evalpool.evaluator._attempt import Attempt
-from evalpool.evaluator._backend import Backend
+from evalpool.evaluator._backend import Backend, refuse_hidden_methods
 from evalpool.evaluator._port import Port, Turn
 
 __all__ = ["LaunchedBackend", "PoolBackend"]
@@ -67,6 +67,7 @@ class LaunchedBackend(PoolBackend):
 
     def __init__(self, **own: Any) -> None:
         self._launcher = self.launcher_class(**own)
+        refuse_hidden_methods(self._launcher, Launcher)
         self.workers_are = self._launcher.workers_are
 
     def make_pool(self, port: Port) -> Pool:

@@ -55,11 +55,9 @@ class Launcher(abc.ABC):
     start_timeout: float | None = 300.0
     end_timeout: float = 5.0
 
-    _pool: Pool
-
     def open(self, pool: Pool) -> None:
         """Prepare; called once, before the first worker is started."""
-        self._pool = pool
+        self.__pool = pool  # no name that a launcher of somebody else has
 
     def indices(self, count: int) -> Iterable[int]:
         """Return the indices of `count` workers."""
@@ -95,7 +93,7 @@ class Launcher(abc.ABC):
 
         With a new session, a Ctrl-C in the terminal reaches only the search.
         """
-        return child(worker, max(1, usable_cpus() // self._pool.staff.count))
+        return child(worker, max(1, usable_cpus() // self.__pool.staff.count))
 
     @staticmethod
     def kill_tree(pid: int) -> None:

@@ -41,6 +41,7 @@ class InterpreterLauncher(Launcher):
 
     def open(self, pool: Pool) -> None:
         super().open(pool)
+        self._pool = pool
         transport = pool.transport
         assert isinstance(transport, SocketTransport)
         self._watch, self._unwatch = transport.watch, transport.unwatch

@@ -92,6 +92,7 @@ class ActorLauncher(Launcher):
 
     def open(self, pool: Pool) -> None:
         super().open(pool)
+        self._pool = pool
         self._listener, self._reach = listen_to_workers(
             self._host, lambda peer: pool.command(partial(self._on_connection, peer.hello, peer.socket))
         )
