@@ -49,6 +49,8 @@ class Bench:
 
     tells_exit_status: ClassVar[bool] = True
     """Of a worker that died it is known by which signal or with which exit code; Ray does not tell its drivers."""
+    keeps_stderr: ClassVar[bool] = True
+    """The end of what a worker that died wrote to its standard error is in the failure of its job."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
