@@ -26,7 +26,6 @@ LOCK_WITHIN = 5.0
 """Seconds that a fork waits at most for a lock: the thread that holds it may be waiting for another program."""
 
 _clients: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_abandoned: list[object] = []
 
 
 def renew_after_fork(client: Forkable) -> None:
@@ -35,8 +34,13 @@ def renew_after_fork(client: Forkable) -> None:
 
 
 def abandon(thing: object) -> None:
-    """Keep a reference to `thing` for ever, so that it is never closed: that would disturb the parent's use of it."""
-    _abandoned.append(thing)
+    """Count a reference to `thing` that nobody has, so that it is never closed: that would disturb the parent's use.
+
+    Whatever refers to it in Python is cleared when the interpreter ends, and then it would be closed, with a warning.
+    """
+    import ctypes  # only in a child that inherits something open
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 _here = threading.local()  # .held: the locks of the thread that forks

@@ -218,6 +218,12 @@ class SQLiteStorage(DurableStorage[Columns]):
             with self._read_lock:
                 self._reading.close()
 
+    def _rest(self) -> None:
+        with self._writer.commit_lock:
+            self._writing.rest()
+        with self._read_lock:
+            self._reading.rest()
+
     def _renew(self) -> None:
         self._read_lock = threading.Lock()
         self._known.clear()

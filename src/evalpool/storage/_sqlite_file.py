@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -200,14 +201,20 @@ class SQLiteFile:
     def close(self) -> None:
         """Release the file. Idempotent."""
         self._closed = True
-        self._places = []
+        self.rest()
+
+    def rest(self) -> None:
+        """Release the file until it is used again."""
+        self._places = []  # SQLite deletes the log with the last connection
         db, self._db = self._db, None
         if db is not None:
+            self._closing.detach()
             db.close()
 
     def abandon(self) -> None:
         """In a forked child: leave the parent's connection alone and open one when it is needed."""
         if self._db is not None:
+            self._closing.detach()
             abandon(self._db)
             self._db = None
 
@@ -233,9 +240,7 @@ class SQLiteFile:
         return self._db
 
     def _reopen(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
+        self.rest()
         self._db = self._open()
 
     def _state(self) -> tuple[int, ...]:
@@ -288,6 +293,10 @@ class SQLiteFile:
         except BaseException:
             db.close()
             raise
+        # Whoever drops a storage without closing it gets no ResourceWarning. At the end of the program `rest` comes
+        # after what is written then, which a finalizer may not wait for.
+        self._closing = weakref.finalize(self, db.close)
+        self._closing.atexit = False
         return db
 
     def _check_place(self) -> None:

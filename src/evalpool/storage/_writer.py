@@ -72,10 +72,18 @@ class Writer(Generic[Batch]):
         remote: the store is another process, so a commit may wait for long and a Ctrl-C cuts it off. What was cut off
             is sent again; an event that so arrives twice counts once, but for a measurement. A commit to a file is
             done to its end first.
+        rest: called at the end of the program, after the last flush of all writers.
     """
 
-    def __init__(self, commit: Callable[[list[Batch]], None], name: str, remote: bool = False) -> None:
+    def __init__(
+        self,
+        commit: Callable[[list[Batch]], None],
+        name: str,
+        remote: bool = False,
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
         self._commit = commit
+        self.rest = rest
         self._remote = remote
         self._name = name
         self._begin()
@@ -237,11 +245,14 @@ _writers: weakref.WeakSet[Writer[Any]] = weakref.WeakSet()
 
 def _flush_at_exit() -> None:
     """What was appended soon is still to be written when a program ends without closing its storage."""
-    for writer in list(_writers):
+    writers = list(_writers)
+    for writer in writers:
         try:
             writer.flush()
         except StorageError as error:
             _log.error("records are lost at the end of the program: %s", error)
+    for writer in writers:
+        writer.rest()
 
 
 atexit.register(_flush_at_exit)

@@ -55,7 +55,7 @@ class WrittenStorage(Storage, Generic[Batch]):
 
     def _begin_writing(self, name: str, *, remote: bool) -> None:
         """Make the writer; `name` and `remote` are those of `Writer`."""
-        self._writer = Writer(self._commit, name, remote=remote)
+        self._writer = Writer(self._commit, name, remote=remote, rest=self._rest)
         renew_after_fork(self)
 
     @abc.abstractmethod
@@ -76,6 +76,12 @@ class WrittenStorage(Storage, Generic[Batch]):
     @abc.abstractmethod
     def _renew(self) -> None:
         """Begin again in a forked child, without touching what the parent uses. No other thread exists then."""
+
+    def _rest(self) -> None:
+        """Release, at the end of a program that has not closed this client, what is to be closed in order.
+
+        A thread or a function registered with `atexit` may use the client even later: then it opens that again.
+        """
 
     # -- over these ------------------------------------------------------------------------------------
 
