@@ -41,7 +41,12 @@ SEARCH = """
             say("interrupted")
         else:
             say("not interrupted")
-        second = evaluator.gather("BATCH", 1, timeout=0)
+        second = []
+        while not {0, 1, 2, 3} <= {job.number for job in first + second}:
+            more = evaluator.gather("BATCH", 1, timeout=10)
+            if not more:
+                break
+            second += more
         say("kept", sorted(job.number for job in first + second if job.error is None))
         assert len({job.number for job in first + second}) == len(first + second)
     say("closed", len(evaluator.gather()), sorted(job.status.value for job in jobs))
@@ -56,7 +61,8 @@ SEARCH = """
 def test_ctrl_c_in_gather_keeps_what_had_finished(program: Start, method: str, form: str, who: str) -> None:
     search = program(SEARCH, method, form)
     search.expect("gathering")
-    search.expect("begun hang")
+    for _ in range(1 if method == "serial" else 2):  # a slow worker may begin with its first job after another's hang
+        search.expect("begun hang")
     search.tree()
     search.kill(signal.SIGINT) if who == "the program" else search.interrupt()
     search.expect("interrupted", EXIT)

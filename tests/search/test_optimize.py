@@ -317,7 +317,9 @@ def test_the_timeout_ends_the_search_and_is_lifted_afterwards() -> None:
         assert optimize(evaluator, optimizer, timeout=0.3) == []
         assert optimizer.told == []
         assert evaluator.timeout is None
-        assert evaluator.num_jobs_gathered == 2
+        # Where the machine is busy, the time may be spent before the second worker is given a job.
+        assert evaluator.num_jobs_gathered == evaluator.num_jobs_submitted == optimizer.count
+        assert 1 <= optimizer.count <= 2
 
 
 @pytest.mark.slow
