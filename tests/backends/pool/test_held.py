@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from evalpool import Evaluator, FailureKind, JobStatus, RunningJob
 from evalpool.backends._pool import _held, _pool, _prefetcher, _sockets, _wire
 from evalpool.backends._pool._held import HeldOutcomes, read_held
+from evalpool.outcomes import Worker
 from faults.programs import wait_until
 
 OUTCOMES = [(number, 1, number / 2, 0.25, 0.5) for number in range(200)]
@@ -69,6 +72,32 @@ def test_what_leaves_while_it_is_read_is_not_taken() -> None:
     held.begin()
     held.add(_wire.FAST.pack(*OUTCOMES[0]))
     assert read_held(memory) == []
+
+
+@pytest.mark.parametrize("unread", [True, False])
+@pytest.mark.parametrize("has_page", [True, False])
+def test_it_is_known_whether_a_worker_that_ended_had_begun_the_last_frame(has_page: bool, unread: bool) -> None:
+    transport = _sockets.SocketTransport()
+    worker = _prefetcher.PoolWorker(0, Worker("worker", "", 1), 0.0)
+    with contextlib.closing(transport), contextlib.ExitStack() as sockets:
+        data, its_data, control, its_control = (*socket.socketpair(), *socket.socketpair())
+        for each in (data, its_data, control, its_control):
+            sockets.enter_context(each)
+        memory = page()
+        held = HeldOutcomes(memory)
+        worker.link = _sockets.Connection(data, control, None, memory if has_page else None)
+        frame = _wire.frame(_wire.JOBS, b"some jobs")
+        assert not transport.send(worker, frame), "its setup"
+        assert not transport.send(worker, frame)
+        its_data.recv(1 << 16)
+        held.begin_frame()
+        assert not transport.left_unread(worker)
+        if unread:
+            assert not transport.send(worker, frame)
+        its_data.close()
+        assert transport.send(worker, frame), "it is refused"
+        worker.link.reader.read(drain=True)
+        assert transport.left_unread(worker) == unread
 
 
 def run(job: RunningJob) -> Any:
@@ -157,6 +186,23 @@ def test_outcomes_that_are_held_wait_for_no_long_job(
     with open(fifo, "w"):
         assert len(evaluator.gather("ALL", timeout=60)) == (10 if who == "the caller" else 20)
     assert [job.objective for job in jobs] == [float(n) for n in range(20)]
+
+
+@needs_pages
+@pytest.mark.slow
+def test_jobs_behind_outcomes_that_are_held_and_a_hang_in_c_code_go_to_an_idle_worker(
+    looked: list[int], fifo: str
+) -> None:
+    with Evaluator.create(run, "process", {"num_workers": 2}) as evaluator:
+        evaluator.submit([{"do": "hold", "x": 0.0}] * 2)
+        evaluator.gather()
+        jobs = evaluator.submit(twenty({"do": "wait in C", "fifo": fifo}))
+        assert len(evaluator.gather("BATCH", 19, timeout=60)) == 19
+        assert not jobs[10].is_done
+        with open(fifo, "w"):
+            assert evaluator.gather("ALL", timeout=60) == [jobs[10]]
+    assert [job.objective for job in jobs] == [float(n) for n in range(20)]
+    assert len(looked) > len(set(looked)), "the pool looked again, and found the same"
 
 
 @needs_pages

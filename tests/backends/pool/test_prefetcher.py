@@ -301,6 +301,27 @@ def test_jobs_behind_one_that_does_not_answer_are_taken_without_an_answer() -> N
     assert 2 in world.has(1)
 
 
+def test_jobs_are_taken_from_a_worker_that_fell_silent_after_it_was_asked() -> None:
+    world = World(4)
+    world.prefetcher.window = 4
+    world.submit(16)
+    for index in (1, 2, 3):
+        for _ in range(4):
+            world.end(index, 1.0)
+    world.balance()
+    assert world.workers[0].asked == deque([(2, 3)])
+    world.end(0)  # short jobs: it has not heard yet that it was asked
+    world.end(0)
+    world.workers[0].begin(world.now)  # this one hangs, and is among those that were asked for
+    assert world.has(0) == [8, 12]
+    world.balance()
+    world.now += 1.01 * _prefetcher.UNRESPONSIVE_AFTER
+    world.balance()
+    assert world.has(0) == [8], "what runs stays, what waits behind it goes"
+    assert world.workers[0].worker.unresponsive
+    assert world.prefetcher.balance_at is None or world.prefetcher.balance_at > world.now
+
+
 def test_the_first_in_flight_is_to_blame_and_the_others_go_elsewhere() -> None:
     world = World(2)
     world.submit(4)

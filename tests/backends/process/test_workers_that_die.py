@@ -54,6 +54,14 @@ def test_an_idle_worker_that_is_killed_costs_nothing(make: Make) -> None:
     assert objectives(evaluator) == [10.0 * n for n in range(50)]
 
 
+def test_a_job_that_is_sent_to_an_idle_worker_as_it_dies_runs_elsewhere(make: Make) -> None:
+    evaluator = make(paused, num_workers=1)
+    for count in range(1, 11):
+        settle(evaluator, 1)[0].kill()
+        evaluator.submit([{"x": n} for n in range(count)])
+        assert objectives(evaluator) == [10.0 * n for n in range(count)]
+
+
 def test_workers_that_are_killed_while_they_start_cost_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

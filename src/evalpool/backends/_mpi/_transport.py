@@ -34,7 +34,7 @@ class MessageTransport(Transport):
         self.heard_at = 0.0
         """When the last message of a rank came."""
 
-    def send(self, worker: PoolWorker, message: Pieces) -> None:
+    def send(self, worker: PoolWorker, message: Pieces) -> bool:
         if self._pool.port.watches_starts and worker.index not in self._timed:
             self._timed.add(worker.index)
             message = [*_wire.frame(TIMED, b""), *message]
@@ -42,6 +42,7 @@ class MessageTransport(Transport):
         self._crew.send(self._crew.work, data, worker.index, self._tag)
         if self._polling.dormant:
             self._polling.wake()
+        return False
 
     def tell(self, worker: PoolWorker, pieces: Pieces) -> None:
         self._crew.send(self._crew.orders, b"".join(pieces), worker.index, self._tag)

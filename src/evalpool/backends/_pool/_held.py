@@ -8,11 +8,13 @@ that is silent. What it has read there comes again by the socket; an outcome of 
 
 ::
 
-    | how often it was emptied u64 | bytes that are held u64 | outcomes (`_wire.FAST`) ... |
+    | how often it was emptied u64 | bytes that are held u64 | frames begun u64 | outcomes (`_wire.FAST`) ... |
 
 The pool reads while the worker writes. The worker sets the second number to nothing before it counts up the first, and
 only then writes anew; so what the pool copied counts if the first number is the same before and after. That needs a
 processor that shows stores, and does loads, in their order: x86 does.
+
+The third number says which jobs a worker that died had not begun.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ from evalpool.backends._pool import _lend, _wire
 if TYPE_CHECKING:
     import mmap
 
-__all__ = ["HOLD", "HeldOutcomes", "can_hold", "make_page", "open_page", "read_held"]
+__all__ = ["HOLD", "HeldOutcomes", "can_hold", "frames_begun", "make_page", "open_page", "read_held"]
 
 HOLD = 0.0002
 """Seconds for which an outcome may be held while others follow."""
 SIZE = 4096
 _NUMBER = struct.Struct("q")  # in the processor's own form: written and read as a whole
 _BYTES = _NUMBER.size  # where the number of bytes stands
-_FIRST, _STEP = 2 * _NUMBER.size, _wire.FAST.size
+_FRAMES = 2 * _NUMBER.size
+_FIRST, _STEP = 3 * _NUMBER.size, _wire.FAST.size
 _FULL = SIZE - 2 * _STEP
 
 
@@ -56,6 +59,12 @@ class HeldOutcomes:
         self._emptied = 0
         self._end = _FIRST
         self._since = 0.0
+        self._frames = 1  # the worker's setup
+
+    def begin_frame(self) -> None:
+        """The next frame of jobs begins."""
+        self._frames += 1
+        _NUMBER.pack_into(self._page, _FRAMES, self._frames)
 
     def begin(self) -> None:
         """A message of short jobs has come."""
@@ -91,6 +100,11 @@ def read_held(page: memoryview) -> list[Any]:
     if _NUMBER.unpack_from(page) != emptied:
         return []
     return list(_wire.FAST.iter_unpack(outcomes))
+
+
+def frames_begun(page: memoryview) -> int:
+    """The pool's side: how many frames on data the worker has begun, with its setup; 0 before the first job."""
+    return int(_NUMBER.unpack_from(page, _FRAMES)[0])
 
 
 def make_page() -> tuple[int, memoryview | None]:

@@ -227,8 +227,15 @@ class Pool:
                     if len(placed) >= MANY and self.prefetcher.share > 1 and not self.prefetcher.watched:
                         short = self._expect_held(sends, now)
                 for worker, messages in sends.items():
-                    for message in messages_for(messages, _wire.SHORT_JOBS if worker in short else _wire.JOBS):
-                        self.transport.send(worker, message)
+                    frames = messages_for(messages, _wire.SHORT_JOBS if worker in short else _wire.JOBS)
+                    for each in frames:
+                        refused = self.transport.send(worker, each)
+                    last = worker.places - (len(messages) if len(frames) == 1 else 1)
+                    if not refused:
+                        worker.last_frame = last
+                    else:
+                        worker.refused = min(worker.refused, last)
+                        begun = [each for each in begun if each[1] is not worker.facts]
         except BaseException as error:
             self._torn.update(sends)  # how much of it they have been sent is not known
             self.command(partial(self._guard.caught, error))
@@ -244,9 +251,9 @@ class Pool:
             for worker in short:
                 worker.short_until = worker.places
             self._look_after = LOOK[0]
-            asleep = self._look_at is None and self._lead.is_elsewhere()
+            nobody_looks = self._look_at is None
             self._look_at = now + LOOK[0] if self._look_at is None else min(self._look_at, now + LOOK[0])
-            if asleep:
+            if nobody_looks and self._lead.is_elsewhere():  # now: who begins to lead after this sees when to look
                 self.transport.wake()
         return short
 
@@ -377,6 +384,8 @@ class Pool:
         prefetcher, now = self.prefetcher, monotonic()
         if prefetcher.balance_at is not None and now < prefetcher.balance_at:
             return
+        for worker in [each for each in self.workers.values() if each.stealing]:
+            self.transport.drain(worker)  # this process may have stood still: what it has not read is no silence
         with self.lock:
             for steal in prefetcher.balance(now):
                 self._tell_steal(steal)

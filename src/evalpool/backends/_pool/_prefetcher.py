@@ -55,6 +55,7 @@ class PoolWorker:
         ready: it has started up.
         ending: its connection has ended, and its launcher does not know yet how.
         short_until: of the jobs that were sent before this place, it may hold outcomes (`_held`).
+        last_frame, refused: where the jobs of the frame that was sent last begin; of the first that reached nobody.
     """
 
     __slots__ = (
@@ -67,10 +68,12 @@ class PoolWorker:
         "idle",
         "in_flight",
         "index",
+        "last_frame",
         "link",
         "places",
         "ready",
         "refused",
+        "refused_steal",
         "short_until",
         "since",
         "stealing",
@@ -94,8 +97,9 @@ class PoolWorker:
         self.in_flight: dict[int, Any] = {}
         self.places = 0  # jobs sent so far
         self.short_until = 0
+        self.last_frame, self.refused = 0, math.inf
         self.since = now  # when its first job in flight began, as far as seen from here
-        self.refused = 0.0  # when it last had nothing to give back
+        self.refused_steal = 0.0  # when it last had nothing to give back
 
     def head(self) -> Any:
         """The attempt that runs; None if there is none."""
@@ -399,7 +403,7 @@ class Prefetcher:
         self.balance_at = None  # it was for those that do not answer; the next look at the balance says when anew
         worker.stealing = worker.unresponsive = False
         if low > high:
-            worker.refused = now  # it has begun them; ask again only after a while
+            worker.refused_steal = now  # it has begun them; ask again only after a while
         else:
             self._take_back(worker, low, high)
         self._offer(worker)
@@ -436,7 +440,7 @@ class Prefetcher:
             waiting = len(worker.in_flight) - 1
             if waiting < 1 or worker.stealing or not worker.ready:
                 continue
-            if now - max(worker.since, worker.refused) < STEAL_AFTER:
+            if now - max(worker.since, worker.refused_steal) < STEAL_AFTER:
                 self.balance_at = now + STEAL_AFTER
                 continue
             share = waiting if worker.unresponsive else max(1, waiting * idle // (idle + 1))
@@ -464,16 +468,17 @@ class Prefetcher:
         return steals
 
     def _take_from_unresponsive(self, worker: PoolWorker, now: float) -> None:
-        """A worker that has not answered for long is in C code that holds its GIL.
+        """A worker that has not answered, and has said nothing else for long, is in C code that holds its GIL.
 
-        It still runs the job it ran when it was asked, and will see the steal before it begins another one; so
-        the jobs behind can be had without its answer.
+        It runs its first job in flight and will see the steal before it begins another one: those behind can be had.
         """
         low, high, when = worker.asked
-        if now - when < UNRESPONSIVE_AFTER or worker.since > when:
-            self._look_again_at(max(when, worker.since) + UNRESPONSIVE_AFTER)
+        silent_since = max(when, worker.since)
+        if now - silent_since < UNRESPONSIVE_AFTER:
+            self._look_again_at(silent_since + UNRESPONSIVE_AFTER)
             return
-        self._take_back(worker, low, high)
+        head = worker.head()
+        self._take_back(worker, low if head is None else max(low, head.place + 1), high)
         worker.stealing, worker.unresponsive = False, True
 
     # When something went wrong.

@@ -13,7 +13,7 @@ from evalpool._clock import monotonic
 from evalpool._descriptors import can_read, make_room
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._encoding import Pickled
-from evalpool.backends._pool._held import read_held
+from evalpool.backends._pool._held import frames_begun, read_held
 from evalpool.backends._pool._transport import Pieces, Transport
 
 if TYPE_CHECKING:
@@ -33,17 +33,20 @@ class Connection:
         lender: passes descriptors of large frames, on one host; None elsewhere.
         page: where the worker holds outcomes (`_held`), on one host; None elsewhere.
         reader, control_reader: of the frames that come in.
+        out: what is on its way out on data.
+        frames: sent on data so far, without those that were refused.
     """
 
     __slots__ = (
-        "_out",
         "_told",
         "control",
         "control_reader",
         "data",
         "flush",
         "flush_control",
+        "frames",
         "lender",
+        "out",
         "page",
         "reader",
         "send",
@@ -62,10 +65,11 @@ class Connection:
             if each is not None:
                 each.setblocking(False)
         self.reader, self.control_reader = _wire.FrameReader(data), _wire.FrameReader(control)
-        self._out, self._told = _wire.Outbox(data), _wire.Outbox(control)
-        self.send = self._out.send
+        self.frames = 0
+        self.out, self._told = _wire.Outbox(data), _wire.Outbox(control)
+        self.send = self.out.send
         """Send pieces on data without blocking; False: something is left, call `flush` when the socket is writable."""
-        self.flush = self._out.flush
+        self.flush = self.out.flush
         self.tell = self._told.send
         """As `send`, on control."""
         self.flush_control = self._told.flush
@@ -104,14 +108,18 @@ class SocketTransport(Transport):
         lent = _lend.lend(*job) if self._lends and _lend.worth_it(job.payload, job.buffers) else None
         return lent or _wire.frame(job.kind, job.payload, job.buffers)
 
-    def send(self, worker: PoolWorker, message: Any) -> None:
-        link = worker.link
+    def send(self, worker: PoolWorker, message: Any) -> bool:
+        link: Connection = worker.link
         if isinstance(message, _lend.Lent):
             # A worker that is unresponsive for long has a full socket: then the frame waits in our memory for data.
             passed = link.lender is not None and _lend.pass_on(link.lender, message)
             message = message.frame if passed else _lend.copy_back(message)
         if not link.send(message):
             self._pool.command(lambda: self._await_writable(worker, link.data, self._on_data))
+        refused: bool = link.out.refused
+        if not refused:
+            link.frames += 1
+        return refused
 
     def tell(self, worker: PoolWorker, pieces: Pieces) -> None:
         link = worker.link
@@ -203,21 +211,35 @@ class SocketTransport(Transport):
                 self._pool.staff.ended(worker)
 
     def drain(self, worker: PoolWorker) -> None:
-        if worker.link is None:
+        link = worker.link
+        if link is None:
             return
-        frames = []
-        with contextlib.suppress(BlockingIOError, OSError):
-            frames = worker.link.reader.read(drain=True)
-        if frames:
-            self._pool.hearing.take(worker, frames)
+        for reader in (link.reader, link.control_reader):
+            frames = []
+            with contextlib.suppress(BlockingIOError, OSError):
+                frames = reader.read(drain=True)
+            if frames:
+                self._pool.hearing.take(worker, frames)
         self.look(worker)
+
+    def left_unread(self, worker: PoolWorker) -> bool:
+        link: Connection | None = worker.link
+        if link is None:
+            return False
+        if link.page is not None:
+            return max(1, frames_begun(link.page)) < link.frames
+        return link.data.family == socket.AF_UNIX and link.reader.was_reset
 
     def can_hold(self, worker: PoolWorker) -> bool:
         return worker.link.page is not None
 
     def look(self, worker: PoolWorker) -> None:
         link = worker.link
-        if link is not None and link.page is not None and (outcomes := read_held(link.page)):
+        if link is None or link.page is None:
+            return
+        # What was found here before is still here, and is no sign that the worker does anything.
+        outcomes = [each for each in read_held(link.page) if each[0] in worker.in_flight]
+        if outcomes:
             self._pool.hearing.take(worker, [(_wire.FAST_OUTCOME, outcomes, [])])
 
     def _on_control(self, worker: PoolWorker, mask: int) -> None:

@@ -223,31 +223,35 @@ class Staff:
         """Let go of a worker that has ended, and start another one in its place.
 
         Its first job in flight is to blame, for it runs its jobs in the order in which they were sent; the others never
-        began.
+        began. Nor did the first if the worker had not read it.
         """
         pool = self._pool
         if pool.workers.get(worker.index) is not worker:
             return
         try:
             pool.transport.look(worker)  # it writes nothing more
+            begun = self._take_jobs_of(worker)
             if not released:
                 self._release(worker)
             pool.transport.drop(worker)
-            self._take_jobs_of(worker, text)
+            for attempt in begun:
+                self._blame(attempt, worker, text)
         finally:
             if worker.ready or self._may_start_again(worker.index, text):
                 self.start(worker.index)
 
-    def _take_jobs_of(self, worker: PoolWorker, text: str) -> None:
+    def _take_jobs_of(self, worker: PoolWorker) -> list[Any]:
+        """Let others do the jobs that it had not begun; returns the attempt that it ran, if any."""
         pool = self._pool
-        with pool.lock:
+        with pool.sending, pool.lock:  # nothing is on its way there
+            unread = worker.last_frame if pool.transport.left_unread(worker) else worker.refused
             attempts = pool.prefetcher.remove(worker)
-            pool.prefetcher.unassign(attempts[1:])
+            begun = [attempt for attempt in attempts[:1] if attempt.place < unread]
+            pool.prefetcher.unassign(attempts[len(begun) :])
             last = worker.ready and not pool.prefetcher.has_ready()
         if last:
             pool.shortage.begin()
-        if attempts:
-            self._blame(attempts[0], worker, text)
+        return begun
 
     def _blame(self, attempt: Any, worker: PoolWorker, text: str) -> None:
         kind, now = FailureKind.WORKER_DIED, monotonic()

@@ -29,8 +29,11 @@ class Transport(abc.ABC):
         self._pool = pool
 
     @abc.abstractmethod
-    def send(self, worker: PoolWorker, message: Any) -> None:
-        """Send the pieces of frames, or what `message_of` made. Under the pool's lock of sending."""
+    def send(self, worker: PoolWorker, message: Any) -> bool:
+        """Send the pieces of frames, or what `message_of` made. Under the pool's lock of sending.
+
+        Returns whether it is known that the worker has ended, and reads nothing of this.
+        """
 
     @abc.abstractmethod
     def tell(self, worker: PoolWorker, pieces: Pieces) -> None:
@@ -59,7 +62,11 @@ class Transport(abc.ABC):
         """Hear nothing more of a worker whose connection has ended."""
 
     def drain(self, worker: PoolWorker) -> None:
-        """Take the last that a worker said which has ended."""
+        """Take all that a worker has said by now, which has ended or is silent."""
+
+    def left_unread(self, worker: PoolWorker) -> bool:
+        """Is it known that a worker, which has ended, had not read all that it was sent?"""
+        return False
 
     def can_hold(self, worker: PoolWorker) -> bool:
         """May a worker hold outcomes of `_wire.SHORT_JOBS`, so that several leave together?"""

@@ -72,7 +72,7 @@ def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) ->
 class FrameReader:
     """Frames from a socket, in blocking or non-blocking mode."""
 
-    __slots__ = ("_buffer", "_have", "_receive_into", "_total", "at_end")
+    __slots__ = ("_buffer", "_have", "_receive_into", "_total", "at_end", "was_reset")
 
     def __init__(self, sock: socket.socket) -> None:
         self._receive_into = sock.recv_into
@@ -80,6 +80,7 @@ class FrameReader:
         self._have = 0  # bytes in a buffer of a large frame's own
         self._total = 0  # its size; 0: none is being read
         self.at_end = False
+        self.was_reset = False  # the other side has ended; on this host: before it had read all that it was sent
 
     def read(self, drain: bool = False) -> list[Frame]:
         """Return the complete frames after one read (with `drain`, after reading all there is).
@@ -96,6 +97,7 @@ class FrameReader:
                     return frames
                 raise
             except ConnectionError:
+                self.was_reset = True
                 more = False
             if not more:
                 self.at_end = True
@@ -209,11 +211,12 @@ class Outbox:
     some hundred frames only, however small.
     """
 
-    __slots__ = ("_left", "_sock")
+    __slots__ = ("_left", "_sock", "refused")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._left: deque[memoryview] = deque()
+        self.refused = False  # the worker has ended: what was sent last reached nobody
 
     def send(self, pieces: list[bytes | memoryview]) -> bool:
         """Send without blocking; False: something is left, call `flush` when the socket is writable."""
@@ -224,6 +227,7 @@ class Outbox:
             except BlockingIOError:
                 count = 0
             except OSError:  # the worker is dead; its end is noticed otherwise
+                self.refused = True
                 return True
             if count == len(piece):
                 return True
@@ -241,6 +245,7 @@ class Outbox:
             except BlockingIOError:
                 return False
             except OSError:  # the worker is dead; its end is noticed otherwise
+                self.refused = True
                 left.clear()
                 return True
             if count == len(left[0]):

@@ -319,9 +319,12 @@ class Serving:
     def run(self) -> None:
         """Serve jobs; ends with `SystemExit`. Returns when `lent` must be filled first: then call it again."""
         task, broken, channel, turn, backlog = self._task, self._broken, self._channel, self._turn, self._backlog
+        held = channel.held
         while True:
             while backlog:
                 kind, payload, buffers = backlog.popleft()
+                if held is not None:
+                    held.begin_frame()
                 if kind == _wire.JOBS:
                     serve_batch(task, broken, payload, channel, turn)
                 elif kind == _wire.SHORT_JOBS:

@@ -31,8 +31,8 @@ class ActorTransport(SocketTransport):
     def message_of(self, job: Pickled) -> Any:
         return job if _lend.worth_it(job.payload, job.buffers) else _wire.frame(job.kind, job.payload, job.buffers)
 
-    def send(self, worker: PoolWorker, message: Any) -> None:
-        super().send(worker, self._convey(worker, message) if type(message) is Pickled else message)
+    def send(self, worker: PoolWorker, message: Any) -> bool:
+        return super().send(worker, self._convey(worker, message) if type(message) is Pickled else message)
 
     def _convey(self, worker: PoolWorker, large: Pickled) -> Any:
         """Pass a large job to a worker; return what to send on the socket for it."""
