@@ -6,22 +6,30 @@ next. The evaluator does the rest: the queue, slots, timeouts, retries, records,
     python examples/custom_backend.py
 """
 
+import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
+import psutil
+
 from evalpool import Evaluator, FailureKind, RunningJob
 from evalpool.backends import Attempt, Backend, Line, Port, RemoteCall, read_outcome
-from evalpool.outcomes import failed
+from evalpool.outcomes import Outcome, failed
 
 CHILD = """
 import os, pickle, sys
 result = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)  # what the run-function prints must not mix with its result
 call, arguments = pickle.load(sys.stdin.buffer)
+call.prepare()
+result.write(b"+")  # the job begins
+result.flush()
 result.write(call(*arguments))
 """
 
@@ -44,33 +52,60 @@ class FreshInterpreters(Backend):
             threading.Thread(target=self.attend, args=(attempt,), daemon=True).start()
 
     def attend(self, attempt: Attempt) -> None:
-        pipe = subprocess.PIPE
-        child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=pipe, stdout=pipe, stderr=pipe)
-        self.children[attempt] = child
-        if self.port.watches_starts:
-            self.port.started(attempt, None)
-        number = attempt.job.number
-        configuration = pickle.dumps((attempt.configuration, attempt.extra))
-        result, stderr = child.communicate(pickle.dumps((self.call, (number, attempt.number, configuration))))
-        del self.children[attempt]
-        self.line.forget(number, attempt.number)
-        if child.returncode == 0:
-            outcome = read_outcome(result)
-        else:
-            text = f"The interpreter ended with exit code {child.returncode}: {stderr[-500:].decode()}"
-            outcome = failed(FailureKind.WORKER_DIED, text)
+        try:
+            outcome = self.evaluate(attempt)
+        except Exception as error:  # noqa: BLE001  whatever it was, the job must end
+            outcome = failed(FailureKind.WORKER_DIED, f"No interpreter could be started: {error!r}")
+        self.line.forget(attempt.job.number, attempt.number)
         self.port.report([(attempt, outcome)])
+
+    def evaluate(self, attempt: Attempt) -> Outcome:
+        try:
+            configuration = pickle.dumps((attempt.configuration, attempt.extra))
+        except Exception as error:  # noqa: BLE001  the user's objects may raise anything
+            return failed(FailureKind.UNPICKLABLE, f"The configuration could not be pickled: {error!r}")
+        with tempfile.TemporaryFile() as call, tempfile.TemporaryFile() as stderr:
+            pickle.dump((self.call, (attempt.job.number, attempt.number, configuration)), call)
+            call.seek(0)
+            command = [sys.executable, "-c", CHILD]
+            child = subprocess.Popen(command, stdin=call, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
+            self.children[attempt] = child
+            with child:
+                assert child.stdout is not None
+                if child.stdout.read(1) and self.port.watches_starts:
+                    self.port.started(attempt, None)  # a time limit counts from here
+                result = child.stdout.read()
+            del self.children[attempt]
+            if child.returncode == 0:
+                return read_outcome(result)
+            if child.returncode == -signal.SIGKILL and self.port.asked_to_stop(attempt):
+                return self.port.forced(attempt, "its interpreter was killed")
+            stderr.seek(0)
+            text = stderr.read()[-500:].decode(errors="replace")
+            return failed(FailureKind.WORKER_DIED, f"The interpreter ended with exit code {child.returncode}: {text}")
 
     def force_stop(self, attempt: Attempt) -> bool:
         child = self.children.get(attempt)
-        if child is not None:
-            child.kill()  # `attend` sees it end and reports
-        return child is not None
+        if child is None or child.returncode is not None:
+            return False
+        kill(child)  # `evaluate` sees it end
+        return True
 
     def shutdown(self, now: bool) -> None:
         for child in list(self.children.values()):
-            child.kill()
+            kill(child)
         self.line.close()
+
+
+def kill(child: "subprocess.Popen[bytes]") -> None:
+    """Kill an interpreter and all that it has started, also in sessions of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
+        process = psutil.Process(child.pid)
+        descendants = process.children(recursive=True)
+        process.kill()
+        for descendant in descendants:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                descendant.kill()
 
 
 class FreshInterpreterEvaluator(Evaluator):

@@ -8,6 +8,7 @@ since most run-functions do not need it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -66,6 +67,14 @@ class RemoteCall:
             text = f"The result could not be pickled: {describe_exception(error, None)}"
             lost = failed(FailureKind.UNPICKLABLE, text, start=outcome.start, end=outcome.end, worker=worker)
             return pickle.dumps(lost)
+
+    def prepare(self) -> None:
+        """Import what the run-function needs, so that a time limit that counts from here does not count that.
+
+        If that fails, so does the call, and its outcome says why.
+        """
+        with contextlib.suppress(BaseException):  # raised again by the call
+            self._unpack()
 
     def _unpack(self) -> tuple[Task, _RemoteChannel, Worker]:
         known = _unpacked.get(self._digest)
