@@ -1,4 +1,4 @@
-"""Contract suites: what every backend and every storage must do, as pytest classes to bind to yours.
+"""Contract suites for authors: pytest classes that test what every backend and every storage must do.
 
 ::
 
@@ -7,7 +7,7 @@
     class TestMyBackend(EvaluatorContract):
         backend_class = MyBackend  # or evaluator_class = MyEvaluator
 
-They need pytest, which is why nothing else of evalpool imports them.
+They need pytest, so no other part of evalpool imports them.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the parts of the evaluator's contract share: how an evaluator is made, and bounded waits."""
+"""Helpers that all parts of `EvaluatorContract` share: how an evaluator is made, and bounded waits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from evalpool.evaluator._backend import Backend
 __all__ = ["BOUND", "Bench", "wait_until"]
 
 BOUND = 30.0
-"""Seconds after which a wait in a test is a hang."""
+"""Seconds after which a wait in a test counts as a hang."""
 
 
 def wait_until(condition: Callable[[], bool], bound: float = BOUND) -> None:
-    """Wait for what another thread or process brings about and nobody notifies of."""
+    """Wait until the condition is true, where another thread or process makes it true without a notification."""
     pause = threading.Event()
     end = time.monotonic() + bound
     while not condition():
@@ -30,27 +30,27 @@ def wait_until(condition: Callable[[], bool], bound: float = BOUND) -> None:
 class Bench:
     """Base of the parts of `EvaluatorContract`.
 
-    Override `evaluator_class` or `backend_class`, and `evaluator_kwargs` or the fixture `make` where more than keyword
-    arguments is needed. The other attributes say what an engine cannot do; each has its reason in the engine's
-    documentation.
+    Override `evaluator_class` or `backend_class`, and `evaluator_kwargs`, or the fixture `make` if more than keyword
+    arguments are needed. The other attributes say what an engine can do. Where it cannot, its documentation gives the
+    reason, and the tests are skipped.
     """
 
     evaluator_class: ClassVar[Any]
     backend_class: ClassVar[type[Backend] | None] = None
-    """In the place of `evaluator_class`: the engine; an evaluator class is made for it."""
+    """The engine, instead of `evaluator_class`: an evaluator class is made for it."""
     in_background: ClassVar[bool] = True
-    """Work goes on while the caller does something else."""
+    """Whether jobs run while the caller does something else."""
     pickles: ClassVar[bool] = True
-    """Configurations and results travel between processes."""
+    """Whether configurations and results are pickled, to be sent between processes."""
     survives_crashes: ClassVar[bool] = False
-    """A worker that dies costs one job."""
+    """Whether a worker that dies costs only one job."""
     kills: ClassVar[bool] = False
-    """A run-function that does not stop by itself can be stopped."""
+    """Whether a run-function that does not stop by itself can be stopped by force."""
 
     tells_exit_status: ClassVar[bool] = True
-    """Of a worker that died it is known by which signal or with which exit code; Ray does not tell its drivers."""
+    """Whether the error of a job says by which signal or with which exit code its worker died. Ray does not know it."""
     keeps_stderr: ClassVar[bool] = True
-    """The end of what a worker that died wrote to its standard error is in the failure of its job."""
+    """Whether the error of a job has the end of what its worker, which died, wrote to its standard error."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -59,12 +59,12 @@ class Bench:
             cls.evaluator_class = backend_class.evaluator_class()
 
     def evaluator_kwargs(self) -> dict[str, Any]:
-        """Arguments that every evaluator of this class is made with."""
+        """Return the arguments with which every evaluator of this class is made."""
         return {}
 
     @pytest.fixture
     def make(self) -> Iterator[Callable[..., Evaluator]]:
-        """Make evaluators that are closed when the test ends."""
+        """Return a function that makes evaluators; they are closed when the test ends."""
         made: list[Evaluator] = []
 
         def make(run_function: Any, **kwargs: Any) -> Evaluator:

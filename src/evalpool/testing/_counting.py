@@ -1,4 +1,4 @@
-"""What holds of every storage, also of one that keeps nothing: numbers, unknown ids, ends."""
+"""Tests for every storage, also for one that keeps nothing: numbers, unknown ids, closing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["CountingContract"]
 
 
 class CountingContract:
-    """What holds even for a storage that keeps nothing (`Storage.keeps`). Override the fixture `storage`."""
+    """The part of the contract for a storage that keeps nothing, too (`Storage.keeps`). Override `storage`."""
 
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:

@@ -1,4 +1,4 @@
-"""What every backend must do, as a pytest class that anyone can bind to theirs."""
+"""The contract of every backend, as a pytest class that you bind to yours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["EvaluatorContract"]
 class EvaluatorContract(LifeCycle, Results, Stopping, Options, Watching, Profiling):
     """The contract of a backend; see `evalpool.testing` for how to bind it.
 
-    Set `evaluator_class`, or `backend_class`; say with `in_background`, `pickles`, `survives_crashes` and `kills` what
-    your engine is; override `evaluator_kwargs` for arguments it needs. Tests of what it cannot do are skipped with the
-    reason.
+    Set `evaluator_class`, or `backend_class`. Set `in_background`, `pickles`, `survives_crashes`, `kills` and
+    `tells_exit_status` to what your engine can do. Override `evaluator_kwargs` if it needs arguments. Tests of what it
+    cannot do are skipped, with the reason.
     """

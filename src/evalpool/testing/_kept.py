@@ -1,4 +1,4 @@
-"""What the contracts of storages that keep what they are given have in common."""
+"""Helpers for the contracts of storages that keep their events."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["Kept", "created", "finished"]
 
 
 def created(search_id: str, number: int, owner: str | None = None, **args: Any) -> Event:
-    """A job is there."""
+    """Return the event that a job was created."""
     return Event("created", search_id, number, {"args": args, "kwargs": {}, "submit": 0.5, "owner": owner})
 
 
 def finished(search_id: str, number: int, objective: Any, **more: Any) -> Event:
-    """A job has ended."""
+    """Return the event that a job has ended."""
     data = {"status": "DONE", "objective": objective, "attempts": 1, **more}
     return Event("finished", search_id, number, data)
 
 
 class Kept:
-    """Of a storage whose word is that what it is given can be loaded."""
+    """Base of tests for a storage that keeps its events."""
 
     @pytest.fixture
     def kept(self, storage: Storage) -> Storage:
-        """The storage, whose word is that what it is given can be loaded."""
+        """The storage, which must keep its events (`Storage.keeps`)."""
         assert storage.keeps
         return storage

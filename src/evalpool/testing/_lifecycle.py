@@ -1,4 +1,4 @@
-"""The life of jobs: submitted, run, gathered, each exactly once."""
+"""Tests of the life of jobs: each is submitted, run and gathered exactly once."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class LifeCycle(Bench):
             return 1.0
 
         if not self.in_background:
-            pytest.skip("a plain function holds the only thread there is")
+            pytest.skip("this engine runs jobs in the caller's thread, which is the only one")
         evaluator = make(run)
         (job,) = evaluator.submit([{}])
         assert evaluator.gather("ALL", timeout=0.05) == []
@@ -114,15 +114,15 @@ class LifeCycle(Bench):
 
     def test_a_free_slot_is_refilled_while_the_search_does_something_else(self, make: Make) -> None:
         if not self.in_background:
-            pytest.skip("this engine has no thread but the caller's")
+            pytest.skip("this engine runs jobs in the caller's thread only")
         evaluator = make(double, num_workers=1)
         jobs = evaluator.submit([{"x": n} for n in range(6)])
-        wait_until(lambda: all(job.is_done for job in jobs))  # nobody gathers
+        wait_until(lambda: all(job.is_done for job in jobs))  # without a call of gather
         assert len(evaluator.gather()) == 6
 
     def test_a_waiting_gather_uses_no_cpu(self, make: Make) -> None:
         if not self.in_background:
-            pytest.skip("the caller's own thread does the work")
+            pytest.skip("this engine runs jobs in the caller's thread")
 
         def run(job: RunningJob) -> float:
             threading.Event().wait(job["seconds"])
@@ -130,7 +130,7 @@ class LifeCycle(Bench):
 
         evaluator = make(run)
         evaluator.submit([{"seconds": 0.0}])
-        evaluator.gather()  # the workers are up
+        evaluator.gather()  # now the workers have started
         evaluator.submit([{"seconds": 0.5}])
         used = time.process_time()
         evaluator.gather()
@@ -229,7 +229,7 @@ class LifeCycle(Bench):
             seeds.append([job.seed for job in jobs])
         assert seeds[0] == seeds[1]
         assert len(set(seeds[0])) == 8
-        # Of numpy's SeedSequence(42, spawn_key=(n,)): the same on every backend, today and tomorrow.
+        # From numpy's SeedSequence(42, spawn_key=(n,)), so they are the same on every backend and in every version.
         assert seeds[0][:2] == [2684470948, 4091952314]
 
     def test_timestamps_are_in_order_on_one_clock(self, make: Make) -> None:
@@ -276,7 +276,7 @@ class LifeCycle(Bench):
                 for n in range(first, first + 25):
                     evaluator.submit([{"x": n}])
                     gathered.extend(evaluator.gather("BATCH", size=1))
-            except BaseException as error:  # noqa: BLE001  told by the test below
+            except BaseException as error:  # noqa: BLE001  reported by the test below
                 failures.append(error)
 
         threads = [threading.Thread(target=search, args=(100 * n,)) for n in range(4)]

@@ -1,4 +1,4 @@
-"""What a `Submission` says of its job beside the configuration."""
+"""Tests of the options that a `Submission` gives to its job."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Options(Bench):
     @pytest.mark.leaves_threads
     def test_a_job_over_its_own_timeout_is_reported_and_the_others_go_on(self, make: Make) -> None:
         evaluator = make(wait_or_not, num_workers=2)
-        evaluator.submit([{"x": 0}, {"x": 0}])  # its workers have to be up, as for the evaluator's own timeout
+        evaluator.submit([{"x": 0}, {"x": 0}])  # so that its workers have started: see the test of `job_timeout`
         evaluator.gather()
         configurations = [{"x": n, "wait": {2: 4.0, 3: 1.0}.get(n, 0.0)} for n in range(12)]
         submissions = [Submission(c, job_timeout=0.5) if n == 2 else c for n, c in enumerate(configurations)]

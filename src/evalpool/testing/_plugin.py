@@ -1,4 +1,4 @@
-"""Registers the marks of the contract suites with pytest, for those who bind them; loaded by pytest's entry point."""
+"""Registers the marks of the contract suites with pytest. Pytest loads it by an entry point."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ MARKS = (
 
 
 def pytest_configure(config: Any) -> None:
-    """Hook of pytest."""
+    """Register the marks; a hook of pytest."""
     for mark in MARKS:
         config.addinivalue_line("markers", mark)

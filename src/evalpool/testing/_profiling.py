@@ -1,4 +1,4 @@
-"""`profile` on every backend: time, memory, and a limit that holds."""
+"""Tests of `profile` on every backend: time, memory, and the memory limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def allocate(job: RunningJob) -> Any:
 
     if job.get("raise"):
         raise ValueError("before allocating")
-    spike = b"x" * int(job["mb"] * MB)  # written, hence resident
+    spike = b"x" * int(job["mb"] * MB)  # written, so it is resident
     del spike
     if job.get("child"):
         import subprocess

@@ -1,4 +1,4 @@
-"""What run-functions return, raise, or do to their worker."""
+"""Tests of what run-functions return and raise, and of those that crash their worker."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Unprintable(Exception):
 
 
 class Unloadable:
-    """Can be pickled, and not be unpickled."""
+    """Can be pickled, but cannot be unpickled."""
 
     def __reduce__(self) -> Any:
         return _refuse, ()
@@ -74,7 +74,7 @@ def _refuse() -> None:
 
 
 class Refusing:
-    """Raises this as it is pickled."""
+    """Raises the given error when it is pickled."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -164,7 +164,7 @@ class Results(Bench):
                 assert "raise_something" in job.error
             else:
                 assert job.objective == 1.0
-        assert evaluator.gather() == []  # no later gather is poisoned
+        assert evaluator.gather() == []  # the exception does not come up again in a later gather
 
     def test_on_error_raise_raises_after_everything_is_recorded(self, make: Make) -> None:
         evaluator = make(raise_something, on_error="raise")
@@ -252,7 +252,7 @@ class Results(Bench):
     def test_large_arrays_travel_both_ways_unharmed(self, make: Make) -> None:
         def run(job: RunningJob) -> Any:
             array = job["array"]
-            array += 1  # its own copy, or not: the next job must not see it
+            array += 1  # whether it is a copy or not, the next job must not see the change
             return {"objective": float(array.sum()), "array": array}
 
         evaluator = make(run, num_workers=2)

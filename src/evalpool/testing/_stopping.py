@@ -1,4 +1,4 @@
-"""Cancelling, time limits, stoppers, closing: jobs that must end before they would."""
+"""Tests of jobs that must end early: by cancelling, time limits, stoppers, and closing."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Stopping(Bench):
         assert {job.objective for job in gathered} == {"F_CANCELLED"}
         assert {job.status for job in gathered} == {JobStatus.CANCELLED}
 
-    def test_cancelling_a_stranger_is_refused(self, make: Make) -> None:
+    def test_cancelling_a_job_of_another_evaluator_is_refused(self, make: Make) -> None:
         one, other = make(hang_or_not), make(hang_or_not)
         (job,) = one.submit([{}])
         with pytest.raises(ValueError, match="was not submitted to this"):
@@ -101,15 +101,16 @@ class Stopping(Bench):
     @pytest.mark.leaves_threads
     def test_a_job_over_its_timeout_is_reported_and_the_others_go_on(self, make: Make) -> None:
         evaluator = make(hang_or_not, num_workers=2, job_timeout=0.5)
-        other = Submission({}, job_timeout=BOUND)  # ends in time however busy the machine is
-        evaluator.submit([other, other])  # an engine that cannot tell when a job begins counts from its hand-over
-        evaluator.gather()  # so its workers have to be up
+        other = Submission({}, job_timeout=BOUND)  # ends in time even on a busy machine
+        # An engine that does not know when a job begins counts its time from when it was sent, so workers must be up.
+        evaluator.submit([other, other])
+        evaluator.gather()
         jobs = evaluator.submit([{"hang": 8.0} if n == 2 else other for n in range(20)])
         evaluator.gather()
         assert [job.objective for job in jobs] == ["F_timeout" if n == 2 else 1.0 for n in range(20)]
         assert jobs[2].kind is FailureKind.TIMEOUT
         assert "0.5 s" in jobs[2].error
-        # It is said to have run as long as it did: a plot of the workers shows it, not a gap.
+        # Its record says how long it ran, so that a plot of the workers shows the job, not a gap.
         assert jobs[2].metadata["timestamp_end"] - jobs[2].metadata["timestamp_start"] > 0.4
 
     @pytest.mark.slow
@@ -127,7 +128,7 @@ class Stopping(Bench):
         assert {job.objective for job in gathered} == {"F_CANCELLED"}
         assert "budget of 0.3 s" in gathered[0].error
         assert evaluator.time_left == 0.0
-        evaluator.submit([{}])  # too late: it ends without having run
+        evaluator.submit([{}])  # submitted too late, so it ends without having run
         assert [job.objective for job in evaluator.gather()] == ["F_CANCELLED"]
         evaluator.timeout = None
         assert evaluator.time_left is None
@@ -199,7 +200,7 @@ def hang_badly(job: RunningJob) -> Any:
         while True:
             pass
     if how == "gil":
-        # One call into C that never releases the interpreter lock.
+        # A call of C code that does not release the GIL.
         import re
 
         re.match(r"(a*)*b", "a" * 64)

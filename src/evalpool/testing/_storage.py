@@ -1,4 +1,4 @@
-"""What every storage must do, as a pytest class that anyone can bind to theirs.
+"""The contract of every storage, as a pytest class that you bind to yours.
 
 ::
 
@@ -10,8 +10,8 @@
             with MyStorage() as storage:
                 yield storage
 
-What a client does not promise (`Storage.shared`) is skipped with the reason. One that keeps nothing
-(`Storage.keeps`) is bound to `CountingContract`.
+Tests of what a client does not promise (`Storage.shared`) are skipped, with the reason. Bind a storage that keeps
+nothing (`Storage.keeps`) to `CountingContract` instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several clients of one log: what others finished, jobs that are lost, numbers."""
+"""Tests of several clients of one log: jobs that others finished, lost jobs, numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Clients"]
 
 
 class Clients(Kept):
-    """What clients of the same log see of each other."""
+    """Tests of what clients of the same log see of each other."""
 
     @pytest.fixture
     def peer(self, kept: Storage) -> Iterator[Storage]:

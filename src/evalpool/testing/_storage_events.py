@@ -1,4 +1,4 @@
-"""What the events that an evaluator records add up to."""
+"""Tests of the records that result from the events of an evaluator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Events"]
 
 
 class Events(Kept):
-    """The path of a job, as its events tell it."""
+    """Tests of the events of a job, from its creation to its end."""
 
     def test_the_path_of_a_job_makes_its_record(self, kept: Storage) -> None:
         search_id = kept.create_new_search()

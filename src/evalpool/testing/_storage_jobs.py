@@ -1,4 +1,4 @@
-"""Searches and jobs that are kept by hand, call by call, and the values that they hold."""
+"""Tests of searches and jobs that a program stores itself, call by call, and of the values that they may have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Colour(enum.Enum):
 
 
 class JobsByHand(Kept):
-    """What the calls that store give back to those that load."""
+    """Tests that the methods `load_*` return what the methods `store_*` were given."""
 
     def test_search_values_are_replaced_by_later_ones(self, kept: Storage) -> None:
         search_id = kept.create_new_search()

@@ -1,4 +1,4 @@
-"""Those who watch: callbacks, storages, lent resources, evaluators within evaluators."""
+"""Tests of what is beside jobs: callbacks, storages, lent resources, evaluators within evaluators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def double(job: RunningJob) -> Any:
 
 
 class Listener(Callback):
-    """Notes every hook, its job, and the thread it was called in."""
+    """Records each call of a hook, its job, and its thread."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
