@@ -101,7 +101,7 @@ def test_a_wrong_option_is_told_as_usage(arguments: list[str], said: str, capsys
 
 def test_what_fails_outside_has_another_exit_code_and_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "other.db"]) == 1
-    assert "is no SQLite database" in capsys.readouterr().err
+    assert "is not an SQLite database" in capsys.readouterr().err
     with pytest.raises(CorruptRecord):
         main(["status", "other.db", "--debug"])
 

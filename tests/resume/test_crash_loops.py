@@ -121,7 +121,7 @@ def test_only_begun_attempts_count_and_the_limit_is_an_argument(
             jobs = sorted(evaluator.gather(), key=lambda job: job.number)
     assert [job.number for job in jobs if job.objective == "F_worker_died"] == given_up
     assert [job.number for job in jobs if job.objective == 1.0] == [n for n in range(3) if n not in given_up]
-    assert jobs[0].attempt_errors[0] == "[lost] attempt 1 ran on w of h (process 7) when its evaluator was gone"
+    assert jobs[0].attempt_errors[0] == "[lost] attempt 1 ran on w of h (process 7) when its evaluator had ended"
 
 
 def _wait_until_stopped(job: RunningJob) -> float:

@@ -127,7 +127,7 @@ def test_the_oddest_configurations_and_results_come_back(durable: Storage, caplo
 def test_an_event_that_has_no_form_of_ours_is_refused_before_it_is_written(durable: Storage) -> None:
     search_id = durable.create_new_search()
     for kind, data in (("finished", {"pid": "three"}), ("lease", {"owner": "me"}), ("queued", {"attempt": 0})):
-        with pytest.raises(BadArgument, match=f"an event '{kind}' cannot hold this"):
+        with pytest.raises(BadArgument, match=f"an event '{kind}' cannot have this data"):
             durable.append([Event(kind, search_id, 0, data)])
     assert len(durable.read(None)[0]) == 1
 

@@ -226,7 +226,7 @@ def test_a_server_that_holds_something_else_is_told(
 @pytest.mark.slow
 def test_the_command_in_a_terminal_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
     store = sqlite_store(tmp_path / "store.db", [*history(), Row("search", ESCAPE, None, {"start": 1.0, "schema": 1})])
-    for ddl, code, said in [("SELECT 1", 0, "search 0"), (DDL["an endless view"], 1, "no table")]:
+    for ddl, code, said in [("SELECT 1", 0, "search 0"), (DDL["an endless view"], 1, "not a table")]:
         db = sqlite3.connect(store)
         db.executescript(ddl)
         db.close()

@@ -226,15 +226,15 @@ def test_a_malformed_record_of_someone_else_is_skipped(
     (path / "writers" / "stranger.log").write_bytes(_record(text))
     assert storage.load_all_job_ids("0") == ["0.0"]
     [warning] = _warnings(caplog)
-    assert "stranger.log, byte 0 is no record of evalpool" in warning
+    assert "stranger.log, byte 0 is not a record of evalpool" in warning
 
 
 def test_a_search_id_that_someone_else_wrote_cannot_leave_the_directory(storage: JournalStorage, path: Path) -> None:
     text = b'[1,[["search","../../evil",null,{"start":1.0,"schema":1}]]]'
     (path / "writers" / "stranger.log").write_bytes(_record(text))
-    with pytest.raises(UnknownSearch, match="numbered"):
+    with pytest.raises(UnknownSearch, match="are numbers"):
         storage.create_new_job("../../evil")
-    with pytest.raises(UnknownSearch, match="numbered"):
+    with pytest.raises(UnknownSearch, match="are numbers"):
         storage.append([Event("search", "../../evil", None, {"start": 1.0, "schema": 1})])
     assert not (path.parent / "evil").exists()
 

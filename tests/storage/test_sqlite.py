@@ -129,7 +129,7 @@ def test_the_database_of_another_program_is_refused_and_left_alone(path: Path) -
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.write_text("p:x,objective\n1,2\n")
-    with pytest.raises(CorruptRecord, match="no SQLite database"):
+    with pytest.raises(CorruptRecord, match="not an SQLite database"):
         SQLiteStorage(path)
     assert path.read_text() == "p:x,objective\n1,2\n"
 
@@ -199,7 +199,7 @@ def test_a_malformed_event_is_skipped_with_its_position_or_raised(
 def test_a_trigger_that_someone_put_into_the_file_is_refused(path: Path) -> None:
     SQLiteStorage(path).close()
     _query(path, "CREATE TRIGGER evil AFTER INSERT ON events BEGIN SELECT load_extension('/tmp/evil'); END")
-    with pytest.raises(CorruptRecord, match="the trigger 'evil' stands on its table 'events'"):
+    with pytest.raises(CorruptRecord, match="its table 'events' has the trigger 'evil'"):
         SQLiteStorage(path)
 
 

@@ -169,6 +169,6 @@ def test_a_copy_of_a_journal_without_its_links_goes_on_with_new_numbers(
             evaluator.submit([{"x": 3}, {"x": 4}])
             jobs: list[Job[float]] = evaluator.gather()
         assert [job.id for job in jobs] == ["0.3", "0.4"]
-        assert "gave number 0 of search 0 again; it goes on with 3" in caplog.text
+        assert "gave number 0 of search 0 again; the next number will be 3" in caplog.text
         assert storage.create_new_search() == "1"
         assert storage.load_all_job_ids("0") == [f"0.{number}" for number in range(5)]

@@ -45,7 +45,7 @@ class Lease:
         if self.held:
             return False
         if not self._search.begun:
-            self._search.storage._go_on_with(self._search.search_id)
+            self._search.storage._upgrade_schema(self._search.search_id)
         self.renew_now()
         self.held = True
         return True

@@ -194,7 +194,7 @@ class DurableRecorder(StorageRecorder):
         self._just_gathered: list[Job[Any]] = []
         self.unrecorded = set()
         self._lock = threading.Lock()  # held to remove numbers from `unrecorded`
-        storage._tell_losses_to(self.record_again)
+        storage._call_with_lost_jobs(self.record_again)
 
     def _note(self, event: Event) -> None:
         if not self.append_soon([event]):

@@ -1,7 +1,7 @@
-"""Events as text and back: what every store that keeps bytes writes and trusts.
+"""Encodes events as text and decodes them, for every store that keeps bytes.
 
-Reading a store someone else wrote executes nothing and believes nothing: text is JSON, and each event has the
-form of its kind, or it is `Malformed`.
+Reading a store that someone else wrote executes no code of it, and checks everything: the text must be JSON, and each
+event must have the form of its kind. Otherwise it is `Malformed`.
 """
 
 from __future__ import annotations
@@ -38,52 +38,52 @@ __all__ = [
 _log = get_logger("evalpool.storage")
 
 OnMalformed = Literal["skip", "raise"]
-"""What a client does with a record it cannot read: log it and go on, or raise `CorruptRecord`."""
+"""What a client does with a record that it cannot read: log a warning and skip it, or raise `CorruptRecord`."""
 
 _SHOWN = 3
 
 Encoded: TypeAlias = tuple[str, dict[str, Any] | None]
-"""The data of an event as text, and as who reads that text gets it; None where only reading can tell."""
+"""The data of an event as text, and the data that a reader of the text gets; None if only reading can tell."""
 
 LONGEST_ID = 200
-"""Characters of a search's id; our own are numbers."""
+"""The most characters that the id of a search may have. The ids that evalpool gives are numbers."""
 
 
 def dumps(value: Any) -> str:
-    """What `to_json` gives, for a value that `jsonable` made; three times faster for all but odd text."""
+    """Return the same as `to_json`, for a value that `jsonable` made; three times faster except for unusual text."""
     try:
         raw = pydantic_core.to_json(value)
-    except ValueError:  # half a surrogate pair, which UTF-8 cannot say
+    except ValueError:  # half a surrogate pair, which UTF-8 cannot encode
         return to_json(value)
     return raw.decode("ascii") if raw.isascii() else to_json(value)
 
 
 def loads(text: str | bytes) -> Any:
-    """What `from_json` gives, three times faster for all but odd text. Raises `ValueError`."""
+    """Return the same as `from_json`, three times faster except for unusual text. Raises `ValueError`."""
     try:
         value = pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        if "recursion limit" in str(error):  # deeper than anything `jsonable` makes, and than many readers can walk
+        if "recursion limit" in str(error):  # deeper than `jsonable` ever makes, and too deep for many readers
             raise ValueError("nested too deeply") from None
         return from_json(text)
     return unjson(value) if (b'"$float"' in text if isinstance(text, bytes) else '"$float"' in text) else value
 
 
-_new = tuple.__new__  # of a named tuple, which has an own one, in Python
+_new = tuple.__new__  # faster than that of a named tuple, which is written in Python
 
 
 class Malformed(ValueError):
-    """Text that is no event; without its position, which the reader knows."""
+    """A text is not an event. The message has no position; the reader adds it."""
 
 
 def encode(event: Event) -> Encoded:
-    """The data of the event as JSON text. Raises `NotJSON`, or `BadArgument` for data of another form."""
+    """Return the data of the event as JSON text. Raises `NotJSON`, or `BadArgument` if the data has a wrong form."""
     kind = event.kind
     data = jsonable(event.data, "" if kind in ("metadata", "value") else kind)
     try:
         checked = VALIDATORS[kind](data)
     except (ValidationError, KeyError) as error:
-        raise BadArgument(f"an event {kind!r} cannot hold this: {_reason(error)}.") from None
+        raise BadArgument(f"an event {kind!r} cannot have this data: {_reason(error)}.") from None
     text = dumps(data)
     if '"$float"' in text:
         checked = unjson(checked)
@@ -92,15 +92,15 @@ def encode(event: Event) -> Encoded:
 
 
 def encode_anyhow(event: Event) -> Encoded | None:
-    """As `encode`, for what is appended soon, by threads that have no one to tell: never raises.
+    """Encode as `encode` does, for `append_soon`, whose errors reach no caller: never raises.
 
-    What is not JSON is kept as its repr, with a warning: the rest of an outcome must not be lost for it. None,
-    with an error in the log, if it has not the form of its kind.
+    A value that is not JSON is stored as its repr, with a warning, so that the rest of an outcome is not lost. Returns
+    None, with an error in the log, if the event does not have the form of its kind.
     """
     try:
         return encode(event)
     except NotJSON as error:
-        _log.warning("job %s.%s: %s. Its repr is kept.", event.search_id, event.number, error)
+        _log.warning("job %s.%s: %s. Its repr is stored instead.", event.search_id, event.number, error)
     except BadArgument as error:
         _log.error("job %s.%s: %s", event.search_id, event.number, error)
         return None
@@ -112,9 +112,9 @@ def encode_anyhow(event: Event) -> Encoded | None:
 
 
 def decode(kind: Any, search_id: Any, number: Any, data: Any) -> Event:
-    """The event of these parts, of which each may be anything. Raises `Malformed`."""
+    """Return the event with these parts, each of which may be any value. Raises `Malformed`."""
     if not isinstance(data, str):
-        raise Malformed(f"its data is no text but {shown(data)}")
+        raise Malformed(f"its data is {shown(data)}, which is not a text")
     try:
         value = loads(data)
         return _new(Event, (kind, search_id, number, _validator(kind, search_id, number)(value), None))
@@ -123,14 +123,14 @@ def decode(kind: Any, search_id: Any, number: Any, data: Any) -> Event:
 
 
 def to_wire(events: Iterable[Event], encode: Callable[[Event], Encoded | None] = encode) -> str:
-    """A batch of events as one JSON text, for stores that keep or send whole batches."""
+    """Return a batch of events as one JSON text, for stores that keep or send whole batches."""
     encoded = [(event, one[0]) for event in events if (one := encode(event)) is not None]
     return f"[{','.join(to_items((event.kind, event.search_id, event.number, text) for event, text in encoded))}]"
 
 
 def to_items(events: Iterable[tuple[str, str, int | None, str]]) -> Iterator[str]:
-    """The text in a batch of each event, of its kind, search, number and data: that as the text that `encode` gave."""
-    ids: dict[str, str] = {}  # the texts of the searches' ids: mostly there is one
+    """Yield each event as it stands in a batch. Given are its kind, search, number and data, as `encode` encoded it."""
+    ids: dict[str, str] = {}  # the encoded ids of searches; mostly there is one
     for kind, search_id, number, data in events:
         written = ids.get(search_id) or ids.setdefault(search_id, dumps(search_id))
         yield f'["{kind}",{written},{"null" if number is None else number},{data}]'
@@ -139,10 +139,10 @@ def to_items(events: Iterable[tuple[str, str, int | None, str]]) -> Iterator[str
 def from_wire(
     items: Any, at: tuple[int, str] | None = None, report: Callable[[int, str], None] | None = None
 ) -> list[Event]:
-    """The events of a batch that `to_wire` wrote, given as JSON values. Raises `Malformed`.
+    """Return the events of a batch that `to_wire` wrote, given as JSON values. Raises `Malformed`.
 
-    With `at`, each gets its place: that, and its place in the batch. With `report`, an event that is malformed is told
-    to it, with its place in the batch and the reason, and left out: it hides no other.
+    With `at`, each event gets a position: `at`, and its index in the batch. With `report`, a malformed event is left
+    out, and `report` is called with its index in the batch and the reason; the other events are still returned.
     """
     if not isinstance(items, list):
         raise Malformed(f"a batch is a list, not {type(items).__name__}")
@@ -160,7 +160,7 @@ def from_wire(
 
 
 def is_readable(kind: str, search_id: str, number: int | None) -> bool:
-    """Whether who reads such an event takes it for one, as far as it does not depend on its data."""
+    """Whether a reader accepts an event with these fields, if its data is valid."""
     if type(number) is int and 0 <= number <= LARGEST and kind in JOB_KINDS and str.isdecimal(search_id):  # as ours are
         return len(search_id) <= LONGEST_ID
     try:
@@ -175,17 +175,17 @@ def _checked(kind: Any, search_id: Any, number: Any, data: Any, at: tuple[int, s
 
 
 def _validator(kind: Any, search_id: Any, number: Any) -> Any:
-    """What checks the data of an event of such a job. Raises `Malformed` if there can be none."""
+    """Return the function that checks the data of such an event. Raises `Malformed` if there is no such event."""
     validate = VALIDATORS.get(kind) if type(kind) is str else None
     if validate is None:
         raise Malformed(f"no kind of event is called {shown(kind)}")
-    # It stands in every id and every view, in names of files and of columns: no text that a terminal obeys.
+    # The id is part of all job ids, views, and names of files and columns, so it must hold no control characters.
     if type(search_id) is not str or not search_id.isprintable() or not 0 < len(search_id) <= LONGEST_ID:
-        raise Malformed(f"search id {shown(search_id)} is no text of at most {LONGEST_ID} printable characters")
+        raise Malformed(f"its search id {shown(search_id)} is not a text of 1 to {LONGEST_ID} printable characters")
     if (number is None) != (kind in SEARCH_KINDS):
-        raise Malformed(f"an event {kind!r} of job number {shown(number)}")
+        raise Malformed(f"an event {kind!r} cannot have the job number {shown(number)}")
     if number is not None and (type(number) is not int or not 0 <= number <= LARGEST):
-        raise Malformed(f"job number {shown(number)}")
+        raise Malformed(f"its job number is {shown(number)}, and jobs have whole numbers from 0 to {LARGEST}")
     return validate
 
 
@@ -198,7 +198,7 @@ def _reason(error: Exception) -> str:
 
 
 class Reporter:
-    """What is done about malformed records: each place is logged once, or raised each time."""
+    """Reports malformed records: logs each place once, or raises an error each time."""
 
     def __init__(self, what: OnMalformed) -> None:
         if what not in get_args(OnMalformed):
@@ -207,10 +207,10 @@ class Reporter:
         self._seen: set[str] = set()
 
     def report(self, place: str, reason: str) -> None:
-        """Tell of a malformed record at `place`. Raises `CorruptRecord` if the user chose so."""
-        message = printable(f"{place} is no record of evalpool: {reason}", LONGEST_MESSAGE)
+        """Log that the record at `place` is malformed. Raises `CorruptRecord` instead if the user chose so."""
+        message = printable(f"{place} is not a record of evalpool: {reason}", LONGEST_MESSAGE)
         if self.what == "raise":
-            raise CorruptRecord(f'{message}. Open the storage with on_malformed="skip" to go on without it.')
+            raise CorruptRecord(f'{message}. Open the storage with on_malformed="skip" to skip it.')
         if place not in self._seen:
             self._seen.add(place)
             _log.warning("%s; it is skipped.", message)

@@ -1,4 +1,4 @@
-"""Events that are about to be written, by column: each with the text of its data, and with its data as it is read."""
+"""Events that will be written, kept as columns: each with its data as text, and with its data as a reader gets it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Columns"]
 
 
 class Columns:
-    """The n-th events are the n-th of each list.
+    """A batch of events. The n-th event consists of the n-th element of each list.
 
-    A large batch waits for some time to be written, and the garbage collector looks again and again at each tuple in
-    it: with a tuple for each event, it took a third of the time of writing.
+    A large batch may wait for some time until it is written, and the garbage collector examines each tuple in it again
+    and again. With one tuple for each event, the collector took a third of the time of writing.
 
     Attributes:
-        data: as a reader gets it.
-        readable: whether each event is what a reader takes for one, so that its data need not be read to know it.
+        data: the data of each event, as a reader gets it.
+        readable: whether a reader accepts every event and gets this data, so that this client need not read it back.
     """
 
     __slots__ = ("data", "kinds", "numbers", "readable", "search_ids", "texts")
@@ -34,7 +34,10 @@ class Columns:
 
     @classmethod
     def of(cls, events: Iterable[Event], encoder: Callable[[Event], Encoded | None]) -> Columns | None:
-        """These events but those that `encoder` gives None for; None if none is left. Raises what `encoder` raises."""
+        """Return the columns of these events, without those that `encoder` returns None for; None if none is left.
+
+        Raises what `encoder` raises.
+        """
         columns = cls()
         kinds, search_ids, numbers, texts = columns.kinds, columns.search_ids, columns.numbers, columns.texts
         readable = True
@@ -60,7 +63,7 @@ class Columns:
 
     @classmethod
     def joined(cls, batches: Sequence[Columns]) -> Columns:
-        """All of these, one behind the other."""
+        """Return the events of all these batches, in this order."""
         if len(batches) == 1:
             return batches[0]
         columns = cls()
@@ -74,7 +77,10 @@ class Columns:
         return columns
 
     def group_by_job(self) -> list[int] | None:
-        """Put the events of each job together, where its first stands; return how many each has, None if one each."""
+        """Move the events of each job to the place of its first one, in their order.
+
+        Returns how many events each job has; None if each has one.
+        """
         count = len(self.kinds)
         if len(set(self.search_ids)) == 1 and len(set(self.numbers)) == count:
             return None
@@ -91,7 +97,7 @@ class Columns:
         return len(self.kinds)
 
     def fields(self, places: Iterable[Any]) -> list[Any]:
-        """The fields of all events, one behind the other, with these places."""
+        """Return the fields of all events in one flat list; `places` gives the field `at` of each."""
         fields: list[Any] = []
         for one in zip(self.kinds, self.search_ids, self.numbers, self.data, places, strict=False):
             fields += one

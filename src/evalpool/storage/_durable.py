@@ -1,4 +1,4 @@
-"""A client whose log may be set back by someone else: a file, a directory, a server. Its numbers are checked."""
+"""The base of clients whose log someone may set back: a file, a directory, a server. It checks new numbers."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ __all__ = ["DurableStorage"]
 
 Batch = TypeVar("Batch")
 
-_BIRTHS = frozenset({"created", "search"})
+_CREATIONS = frozenset({"created", "search"})
 
 _log = get_logger("evalpool.storage")
 
 
 class DurableStorage(WrittenStorage[Batch]):
-    """Gives numbers that neither this client nor its fold knows, whatever became of the store's own counter.
+    """Gives only numbers that this client has neither taken nor read, even if the counter of the store was set back.
 
-    A subclass implements `_take` beside what `WrittenStorage` asks for.
+    A subclass implements `_take` and the methods that `WrittenStorage` needs.
     """
 
     durable: ClassVar[bool] = True
 
     @abc.abstractmethod
     def _take(self, search_id: str, n: int, cap: int | None) -> int:
-        """As `reserve`, by the counter that the store keeps. `n` is a number of numbers."""
+        """Take numbers as `reserve` does, with the counter in the store. `n` was checked."""
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
         check_count(n)
-        known = self._next_known(search_id)  # before: what other threads take meanwhile lies behind
+        known = self._next_known(search_id)  # before `_take`: numbers that other threads take meanwhile are larger
         try:
             first = self._take(search_id, n, cap)
         except UnknownSearch:
             if not known:
                 raise
-            self.flush()  # or it is about to be recorded again
+            self.flush()  # the search may be about to be recorded again
             self._read_anew()
             first = self._take(search_id, n, cap)
         while first < known:
-            # Others may bring it forward at the same time: then there are gaps, but no number comes twice.
+            # Other clients may increase the counter at the same time: that leaves gaps, but gives no number twice.
             if first + n < known:
                 self._take(search_id, known - first - n, None)
             self._read_anew()
             which = f"search {search_id}" if search_id else "its searches"
-            _log.warning("%r gave number %d of %s again; it goes on with %d.", self, first, which, known)
+            _log.warning("%r gave number %d of %s again; the next number will be %d.", self, first, which, known)
             known = self._next_known(search_id)
             first = self._take(search_id, n, cap)
         self._numbers.keep_from(search_id, first + n)
@@ -67,8 +67,11 @@ class DurableStorage(WrittenStorage[Batch]):
         self._note(events)
 
     def _note(self, events: Sequence[Event]) -> None:
-        """Remember whose jobs these are, until they are read back. New jobs come together, and by no other events."""
-        if events and events[0].kind in _BIRTHS:
+        """Remember which jobs and searches this client created, until they are read back.
+
+        A batch that creates jobs begins with such an event, so the first event tells.
+        """
+        if events and events[0].kind in _CREATIONS:
             for event in events:
                 if event.kind == "created" and event.number is not None:
                     self._numbers.add(event.search_id, event.number)

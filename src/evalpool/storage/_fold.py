@@ -1,17 +1,18 @@
-"""The state of all searches as the fold of their events, in order.
+"""Computes the state of all searches: the fold of their events, in order.
 
-The rules, each once:
+The rules:
 
-- A job may be heard of before it was created (two writers of a journal are read in any order); it is listed
-  from its ``created`` on.
-- The attempt that counts is the highest that was started or queued again. What an earlier one reports comes
-  too late and is ignored; so is everything but ``gathered``, ``metadata`` and ``out`` once a job is final.
-- An event that comes twice changes nothing the second time. (``recorded`` is the exception: two equal
+- Other events of a job may be read before its ``created`` (two writers of a journal are read in any order). The job is
+  listed once ``created`` was read.
+- The attempt that counts is the one with the largest number that was started or queued again. Reports of earlier
+  attempts are ignored. Once a job is final, all events but ``gathered``, ``metadata`` and ``out`` are ignored.
+- An event that is read twice changes nothing the second time. (``recorded`` is the exception: two equal
   measurements are two measurements.)
-- Where events carry their place (`Event.at`), one that arrives late is put in its place: the events of that
-  job are folded again. All readers of a store so end in the same state, in whatever order they read.
+- If events have a position (`Event.at`), an event that is read late is inserted at its position: the events of that
+  job are folded again. So all readers of a store get the same state, whatever the order in which they read.
 
-Folding refers to the data of events and copies nothing; whoever hands out a state copies.
+The fold keeps references to the data of events and copies nothing. Code that returns parts of a state to callers copies
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def as_status(value: Any) -> JobStatus:
 
 
 class JobState:
-    """What the events of one job add up to so far. `number` is its place in its search."""
+    """The state of one job that results from the events read so far. `number` is its number in its search."""
 
     __slots__ = (
         "attempt",
@@ -67,8 +68,8 @@ class JobState:
     def __init__(self, number: int) -> None:
         self.number = number
         self.status = JobStatus.READY
-        self.attempt = 1  # the one that counts: that is on, or comes next
-        self.begun = False  # whether that one began
+        self.attempt = 1  # the number of the attempt that counts: it runs, or is the next to run
+        self.begun = False  # whether this attempt began
         self.created: dict[str, Any] | None = None
         self.by_hand: dict[str, Any] | None = None  # of `in`
         self.owner: str | None = None
@@ -81,8 +82,8 @@ class JobState:
         self.losses: list[dict[str, Any] | None] | None = (
             None  # `started` of each attempt that was claimed from its owner
         )
-        # Place, kind and data of its events in their order, where they have a place; one behind the other, for the
-        # garbage collector looks again and again at each tuple that is kept.
+        # If events have positions: position, kind and data of each event of the job, in order. The list is flat, since
+        # the garbage collector examines each tuple that is kept again and again.
         self.places: list[Any] | None = None
 
     @property
@@ -90,7 +91,7 @@ class JobState:
         return self.status in FINAL
 
     def apply(self, kind: str, data: dict[str, Any]) -> None:
-        """An event of this kind comes next."""
+        """Fold the next event, of this kind and with this data."""
         _JOB_RULES[kind](self, data)
 
     def _on_created(self, data: dict[str, Any]) -> None:
@@ -138,11 +139,11 @@ class JobState:
         attempts = data.get("attempts")
         ended = data.get("attempt") or (self.attempt if attempts is None else max(attempts, 1))
         if self.is_final and self.result is not None:
-            # The same end told again, with more to it; not the late end of an attempt that was lost.
+            # The same end is reported again, with more facts. The late end of a lost attempt is ignored.
             if data.keys() - self.result.keys() and ended >= self.attempt and not self._is_of_another(data):
                 self.result = {**data, **self.result}
             return
-        # Its owner may end a job that never began again, and then has counted fewer attempts.
+        # The owner may end a job that was queued again and did not begin; then it has counted one attempt less.
         if self._is_of_another(data) or (ended < self.attempt and "owner" not in data):
             return
         self.attempt = max(self.attempt, ended)
@@ -152,7 +153,11 @@ class JobState:
             self.status = as_status(data.get("status", JobStatus.DONE))
 
     def _is_of_another(self, data: dict[str, Any]) -> bool:
-        """Who retries a job counts attempts as does whoever takes it over for lost; only the owner tells them apart."""
+        """Whether another owner than the job's reported this.
+
+        An owner that retries a job and an owner that claims it as lost may count the same attempt, so only the name of
+        the owner shows whose report it is.
+        """
         owner = data.get("owner")
         return owner is not None and self.owner is not None and owner != self.owner
 
@@ -191,16 +196,16 @@ _JOB_RULES = {
 
 
 class SearchState:
-    """What the events of one search add up to so far.
+    """The state of one search that results from the events read so far.
 
     Attributes:
-        start: seconds since the epoch; None until its ``search`` was read.
-        jobs: by number, those not yet created included.
+        start: when it began, in seconds since the epoch; None until its event ``search`` was read.
+        jobs: the jobs by number. Jobs whose ``created`` was not read yet are included.
         unfinished: the numbers of created jobs that are not final.
         finished: the numbers of jobs in the order in which they ended, each once.
-        next_number: behind the largest number that was heard of.
-        leases: owner -> until when it lives for sure, seconds since the epoch.
-        schema: the largest that one who worked on it knew.
+        next_number: one more than the largest number that was read.
+        leases: for each owner, when its lease expires, in seconds since the epoch.
+        schema: the largest schema of all programs that have worked on the search.
         claims: how many ``queued`` were read; it grows with each job that changes its owner.
     """
 
@@ -217,7 +222,7 @@ class SearchState:
         self.jobs: dict[int, JobState] = {}
         self.unfinished: dict[int, None] = {}
         self.finished: list[int] = []
-        self.listed: set[int] = set()  # in `finished`, of those jobs whose end was once taken back
+        self.listed: set[int] = set()  # the numbers in `finished` of jobs that later turned out not to be final
         self.leases: dict[str, float] = {}
         self.next_number = 0
         self.claims = 0
@@ -255,7 +260,7 @@ class SearchState:
             self.unfinished[number] = None
 
     def _put_in_place(self, job: JobState, kind: str, data: dict[str, Any], at: Place) -> JobState:
-        """An event that comes late, or again."""
+        """Insert an event that is read late, and fold the job's events again; ignore an event that was read before."""
         places = job.places
         assert places is not None
         earlier = places[::3]
@@ -296,7 +301,7 @@ def _check_schema(found: int, what: str) -> None:
 
 
 class State:
-    """All searches of a storage; `apply` folds further events into it, all or none. One thread at a time."""
+    """The state of all searches of a storage. `apply` folds further events, all or none. One thread at a time."""
 
     __slots__ = ("searches",)
 
@@ -304,20 +309,20 @@ class State:
         self.searches: dict[str, SearchState] = {}
 
     def has_job(self, search_id: str, number: int) -> bool:
-        """Whether that job was created, as far as was read."""
+        """Whether the ``created`` of this job was read."""
         search = self.searches.get(search_id)
         job = None if search is None else search.jobs.get(number)
         return job is not None and job.created is not None
 
     def apply(self, events: Iterable[Event]) -> None:
         events = list(events)
-        for event in events:  # before anything is changed
+        for event in events:  # checked before anything is changed
             if event.kind == "search":
                 _check_schema(event.data.get("schema", 1), f"search {event.search_id}")
         self._apply(events)
 
     def apply_with_own(self, own: Sequence[Any], events: list[Event]) -> None:
-        """As `apply`, of what was written here, as the fields of events, and of what was read behind it."""
+        """Fold, as `apply`, the events that this client wrote, given as their fields, and those read after them."""
         if events and own and events[0].at is not None:
             width = len(Event._fields)
             mine = [Event(*own[start : start + width]) for start in range(0, len(own), width)]
@@ -341,7 +346,7 @@ class State:
 
 
 def fold(events: Iterable[Event]) -> State:
-    """The state that these events add up to."""
+    """Return the state that results from these events."""
     state = State()
     state.apply(events)
     return state

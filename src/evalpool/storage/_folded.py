@@ -107,7 +107,7 @@ class FoldedLog(abc.ABC):
                     record(loss.jobs)
         raise WentBack(repr(self), loss.jobs, loss.written_again)
 
-    def _tell_losses_to(self, author: Callable[[list[str]], None]) -> None:
+    def _call_with_lost_jobs(self, author: Callable[[list[str]], None]) -> None:
         """Call this bound method with the ids of jobs whose records are lost, as long as its object exists."""
         self._authors = [*(known for known in self._authors if known() is not None), weakref.WeakMethod(author)]
 

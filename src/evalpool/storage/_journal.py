@@ -1,21 +1,21 @@
-"""A storage in a directory, without locks: safe where hosts share it over a network file system.
+"""A storage in a directory that needs no locks, so hosts can share it over a network file system.
 
 ::
 
     directory/
-      evalpool-journal.json      what this directory is, and its schema
-      writers/<owner>.log        one append-only file a writer; nobody else ever writes to it
+      evalpool-journal.json      says that this directory is a journal, and its schema
+      writers/<owner>.log        an append-only file of one writer; no other process writes to it
       numbers/<search>/<first>   -> "<n>:<token>": n numbers from `first` are taken
       claims/<search>.<n>.<attempt> -> the owner that runs a lost job again
 
-What needs one winner among hosts is a symbolic link: to make one is a single operation that fails if the name
-exists, on every POSIX file system and on NFS of any version, and it carries its text with it, which a new file
-does not. (Emacs has locked files so for decades.) The links that count a search form a chain: the
-next begins where the last one ends, so numbers have no gaps and a cap is exact.
+When only one of several hosts may get something, symbolic links decide. Making a link is a single operation that fails
+if the name exists, on every POSIX file system and on every version of NFS, and the link has its text from the start,
+while a new file is empty. (Emacs has locked files in this way for decades.) The links for the numbers of a search form
+a chain: each begins where the one before ends, so numbers have no gaps and a cap is exact.
 
-Writers share no clock and no order, so each batch carries a hybrid logical clock: the wall clock in
-microseconds, but always later than all that its writer had read or written. Readers order by it; an event that is
-seen late is put in its place by the fold.
+Writers share no clock and no order. So each record has a hybrid logical clock: the wall clock in microseconds, but
+always later than all records that its writer has read or written. Readers sort by it, and the fold inserts an event
+that is read late at its position.
 """
 
 from __future__ import annotations
@@ -50,29 +50,29 @@ MARKER = "evalpool-journal.json"
 _FORMAT = "evalpool journal"
 
 LAST = 2**62
-"""What a clock may say: microseconds, a hundred thousand years. A clock that is ahead by days or years is a fault of
-its host that users have; who reads its records writes behind them, so theirs still come in their order."""
+"""The largest clock of a record, in microseconds: a hundred thousand years. Clocks of hosts may be ahead by days or
+years. A writer that has read records of such a host gives its own records later clocks, so the order stays right."""
 
 
 class _Records(NamedTuple):
-    """Of a batch: its events, how many are in each record, and the records without their clocks."""
+    """A batch: its events, the number of events in each record, and the records without their clocks."""
 
     events: Columns
-    sizes: list[int] | None  # None where there is one in each
+    sizes: list[int] | None  # None if each record has one event
     texts: list[str]
 
 
 class JournalStorage(DurableStorage[_Records]):
-    """Keeps events in files of `directory`, shared by all hosts that reach it; made if it is not there.
+    """Keeps events in files of `directory`, which all hosts that reach it can share. It is made if it does not exist.
 
-    On a local disk a commit is given to the operating system (it survives the death of the process) and flushed to
-    the disk once a second while writing goes on; on a network file system it is flushed to the
-    server each time, for until then other hosts do not see it.
+    On a local disk, a commit is handed to the operating system, so it survives the death of the process, and is flushed
+    to the disk once a second while events are written. On a network file system, each commit is flushed to the server,
+    since other hosts do not see it before.
 
     Args:
-        directory: its parent exists. Anything but a journal in it is refused.
+        directory: its parent must exist. A directory with other contents than a journal is refused.
         on_malformed: what to do about a record that cannot be read: ``"skip"`` it with a warning in the log,
-            or ``"raise"`` `CorruptRecord`. The unfinished end of a writer that died counts.
+            or ``"raise"`` `CorruptRecord`. The incomplete last record of a writer that was killed is one, too.
     """
 
     shared = Sharing.HOSTS
@@ -93,7 +93,7 @@ class JournalStorage(DurableStorage[_Records]):
         self._begin_writing(self._directory, remote=False)
 
     def _begin(self) -> None:
-        """What this process alone uses."""
+        """Make what only this process uses."""
         self._owner = new_owner()
         self._file = JournalWriter(self._path("writers"), self._owner, sync_each=self._network)
         self._read_lock = threading.Lock()
@@ -124,7 +124,7 @@ class JournalStorage(DurableStorage[_Records]):
         return events, offsets
 
     def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
-        self._place.check(self._directory)  # before a look at it, which cannot say what became of it
+        self._place.check(self._directory)  # first, as its error says what happened to the directory
         return super().reserve(search_id, n, cap)
 
     def _take(self, search_id: str, n: int, cap: int | None) -> int:
@@ -142,7 +142,7 @@ class JournalStorage(DurableStorage[_Records]):
     # -- writing ---------------------------------------------------------------------------------------
 
     def _pack(self, events: Sequence[Event], encoder: Encoder) -> _Records | None:
-        """A record for each job, so that a damaged one takes no neighbours along."""
+        """Make one record for each job, so that a damaged record concerns one job only."""
         columns = Columns.of(events, encoder)
         if columns is None:
             return None
@@ -154,7 +154,7 @@ class JournalStorage(DurableStorage[_Records]):
         return _Records(columns, sizes, [f"[{','.join(islice(left, size))}]" for size in sizes])
 
     def _commit(self, batches: list[_Records]) -> None:
-        """Each record with its own clock, in one write."""
+        """Write all records in one write, each with its own clock."""
         self._check_open()
         self._place.check(self._directory)
         records = list(chain.from_iterable(batch.texts for batch in batches))
@@ -174,7 +174,7 @@ class JournalStorage(DurableStorage[_Records]):
         return fields, {**after, name: end} if fields else after
 
     def _make_searches(self, events: Sequence[Event]) -> None:
-        """Begin the chains of new searches, so that a search can be counted as soon as it is known."""
+        """Make the directories for the numbers of new searches, before other clients can read of these searches."""
         for event in events:
             if event.kind == "search":
                 self._check_id(event.search_id)
@@ -193,17 +193,17 @@ class JournalStorage(DurableStorage[_Records]):
                 raise unavailable(error, path, "claim a lost job") from error
             if holder == owner:
                 return attempt
-            # What we know may be older than that claim: its holder took its lease before, so now we see it.
+            # The claim may be newer than what was read here. Its owner took a lease before, so read again to see it.
             search = self._search(search_id)
             job = search.jobs[number]
             if owner_lives(search, holder) or not is_lost(search, job, owner):
                 return None
-            attempt = max(attempt, job.attempt) + 1  # it died, before it could say so in the log or after
+            attempt = max(attempt, job.attempt) + 1  # its owner has ended, before or after it recorded its claim
 
     # -- reading ---------------------------------------------------------------------------------------
 
     def _events_of(self, name: str, records: list[Record]) -> list[Event]:
-        """The events of a writer's records."""
+        """Return the events of these records of one writer."""
         events: list[Event] = []
         for position, payload in records:
             try:
@@ -211,7 +211,7 @@ class JournalStorage(DurableStorage[_Records]):
                 if type(clock) is not int or not 0 <= clock <= LAST:
                     raise Malformed("a record is a list of a clock and events")
                 events += from_wire(items, (clock, name))
-            except (ValueError, TypeError):  # now with its place, and what of it can be read
+            except (ValueError, TypeError):  # decode it again: report what is malformed, and keep the rest
                 events += self._events(name, position, payload)
         return events
 
@@ -222,7 +222,7 @@ class JournalStorage(DurableStorage[_Records]):
             if not (isinstance(record, list) and len(record) == 2 and type(record[0]) is int):
                 raise Malformed("a record is a list of a clock and events")
             if not 0 <= record[0] <= LAST:
-                raise Malformed(f"its clock says {record[0]}, which no clock says")
+                raise Malformed(f"its clock is {record[0]}, and clocks are numbers from 0 to {LAST}")
             return self._unpack(record[1], place, (record[0], name))
         except ValueError as error:
             self._reporter.report(place, str(error))
@@ -234,9 +234,9 @@ class JournalStorage(DurableStorage[_Records]):
         return os.path.join(self._directory, *parts)
 
     def _check_id(self, search_id: str) -> None:
-        # It names a directory; a log that someone else wrote must not choose which.
+        # The id is the name of a directory; a log that someone else wrote must not lead us to another one.
         if not (search_id.isascii() and search_id.isdigit()):
-            raise UnknownSearch(f"search {search_id!r}: the searches of a journal are numbered.")
+            raise UnknownSearch(f"there is no search {search_id!r}: the ids of searches in a journal are numbers.")
 
     def _prepare(self) -> None:
         parent = os.path.dirname(self._directory)
@@ -247,7 +247,7 @@ class JournalStorage(DurableStorage[_Records]):
         if not self._is_ours():
             os.makedirs(self._directory, exist_ok=True)
             others = [name for name in os.listdir(self._directory) if not name.startswith(".")]
-            if others and not self._is_ours():  # or someone was faster
+            if others and not self._is_ours():  # asked again, as another process may have made it meanwhile
                 raise CorruptRecord(
                     f"{self._directory} is no journal of evalpool; it holds {', '.join(sorted(others)[:3])}. "
                     "Nothing was changed; give a new or an empty directory."
@@ -258,19 +258,19 @@ class JournalStorage(DurableStorage[_Records]):
             if not os.path.isdir(self._path(name)):
                 try:
                     os.makedirs(self._path(name), exist_ok=True)
-                except OSError as error:  # a copy that lacks empty directories can be looked at
+                except OSError as error:  # a read-only copy that lacks empty directories can still be read
                     if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                         raise
 
     def _mark(self) -> None:
-        # Complete under another name first: whoever sees the marker sees all of it.
+        # Write it under another name and rename it, so that every process that sees the marker sees all of it.
         draft = self._path(f".{uuid.uuid4().hex}")
         with open(draft, "x", encoding="ascii") as file:
             file.write(to_json({"format": _FORMAT, "schema": SCHEMA_VERSION}) + "\n")
         os.replace(draft, self._path(MARKER))
 
     def _is_ours(self) -> bool:
-        """Whether the directory is marked as a journal. Raises if by a later evalpool, or by someone else."""
+        """Whether the directory is marked as a journal. Raises if a later evalpool or another program marked it."""
         try:
             with open(self._path(MARKER), "rb") as file:
                 found = from_json(file.read())
@@ -313,7 +313,7 @@ def _open(directory: str, on_malformed: OnMalformed) -> JournalStorage:
 
 
 def _fields(batches: list[_Records], first: int, name: str) -> list[Any]:
-    """The fields of these events as they are read from that file, where the clock of the first record is `first`."""
+    """Return the fields of these events as a reader of file `name` gets them. `first` is the first record's clock."""
     fields: list[Any] = []
     for events, sizes, texts in batches:
         if sizes is None:

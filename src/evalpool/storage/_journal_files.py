@@ -1,11 +1,11 @@
-"""The files of a journal: records in lines, each with its length and checksum, appended by one writer.
+"""Reads and writes the files of a journal: one record per line, with its length and checksum, appended by one writer.
 
-A record is ``<crc32, 8 hexadecimal digits> <length> <JSON>\\n``. JSON text as we write it has no line break, so a
-reader that meets a damaged record finds the next one behind the next line break; and the file can be read with
+A record is ``<crc32, 8 hexadecimal digits> <length> <JSON>\\n``. The JSON text that evalpool writes has no line breaks,
+so after a damaged record a reader finds the next one after the next line break, and people can read the file with
 `less`.
 
-What a reader may meet at the end of a file is a record that is still being written, or that its writer never
-finished. It leaves such an end alone and looks again next time; once the writer is gone, it says so.
+At the end of a file there may be an incomplete record, which is still being written, or whose writer was killed. A
+reader leaves it and tries again at the next read. Once the writer has ended, the incomplete record is reported.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ __all__ = ["JournalReader", "JournalWriter", "Record", "file_name", "unavailable
 SUFFIX = ".log"
 
 SYNC_INTERVAL = 1.0
-"""Seconds between flushes to the disk of a local file that is being written."""
+"""Seconds between flushes to the disk of a local file, while it is written."""
 
 _LONGEST_HEAD = 32
-"""Bytes of a checksum, a length and their blanks, and more."""
+"""Bytes that surely hold a checksum, a length and the blanks after them."""
 
 ABANDONED_AFTER = 60.0
-"""Seconds without a change after which an unfinished record will not be finished."""
+"""Seconds without a change after which an incomplete record counts as abandoned."""
 
 
 def file_name(owner: str, which: int) -> str:
-    """The name of a file that this owner writes: whose it is, and the how many-th."""
+    """Return the name of a file of this owner; `which` counts its files from 0."""
     return f"{owner.replace('/', ',')}~{which}{SUFFIX}"
 
 
 def owner_of(name: str) -> str:
-    """Whose file this is."""
+    """Return the owner that writes the file with this name."""
     return name.removesuffix(SUFFIX).rpartition("~")[0].replace(",", "/")
 
 
 def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
-    """The error that says what the operating system refused, and what to do."""
+    """Return an error that says what the operating system refused, and what to do."""
     advice = {
         errno.ENOSPC: "the disk is full; free some space",
         errno.EDQUOT: "your quota is used up; free some space",
@@ -64,23 +64,23 @@ def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
 
 
 class JournalWriter:
-    """The one writer of its files, of which the first is made with the first record. One thread at a time.
+    """The only writer of its files. The first file is made with the first record. One thread at a time.
 
-    A write that failed is taken back, and that file left: a reader may have read what was in it for a moment and
-    stand behind its end, so nothing must ever be written there again. The next write makes the next file.
+    If a write fails, the file is cut back to its length before, and is never written again: a reader may already have
+    read a part of what was cut, and its cursor then points behind the end. The next write makes a new file.
     """
 
     def __init__(self, directory: str, owner: str, *, sync_each: bool) -> None:
         self._directory = directory
         self._owner = owner
-        self.which = 0  # of its files is the one that is being written
+        self.which = 0  # the number of the file that is written now
         self._sync_each = sync_each
         self._file: int | None = None
         self._end = 0
         self._synced = monotonic()
 
     def write(self, payloads: list[bytes]) -> tuple[int, int, int]:
-        """Append these records, all or none; return to which file, and where in it they begin and end.
+        """Append these records, all or none. Return the number of the file, and the offsets where they begin and end.
 
         Raises `StorageUnavailable`.
         """
@@ -101,13 +101,13 @@ class JournalWriter:
 
     @property
     def path(self) -> str:
-        """Of the file that is being written."""
+        """The path of the file that is written now."""
         return os.path.join(self._directory, file_name(self._owner, self.which))
 
     def _write_all(self, file: int, records: bytes) -> None:
         try:
             written = os.write(file, records)
-            while written < len(records):  # a disk that fills up takes a part, and refuses the rest
+            while written < len(records):  # a disk that becomes full takes a part, and refuses the rest
                 written += os.write(file, records[written:])
             now = monotonic()
             if self._sync_each or now - self._synced >= SYNC_INTERVAL:
@@ -123,7 +123,7 @@ class JournalWriter:
             raise
 
     def check_still_there(self) -> None:
-        """Raise `StorageUnavailable` if the path no longer names the file that is being written."""
+        """Raise `StorageUnavailable` if the file at the path is no longer the one that is written."""
         if self._file is not None:
             self._place.check(self._directory, self._end)
 
@@ -137,15 +137,15 @@ class JournalWriter:
 
 
 def _is_shorter(path: str, size: int, offset: int) -> CursorLost:
-    return CursorLost(f"{path} has {size} bytes, and {offset} were read.")
+    return CursorLost(f"{path} has {size} bytes, but {offset} bytes of it were read before.")
 
 
 Record = tuple[int, bytes]
-"""Where a record begins in its file, and its payload."""
+"""The offset of a record in its file, and its payload."""
 
 
 class JournalReader:
-    """Reads the records of all writers behind a cursor of offsets, one a file. One thread at a time."""
+    """Reads the records of all writers after a cursor: an offset for each file. One thread at a time."""
 
     def __init__(self, directory: str, reporter: Reporter, *, reopen: bool) -> None:
         self._directory = directory
@@ -153,29 +153,29 @@ class JournalReader:
         self._reopen = reopen
 
     def read(self, offsets: dict[str, int]) -> Iterator[tuple[str, list[Record]]]:
-        """Yield each writer with its new records, and move `offsets` behind them."""
+        """Yield the name of each file with its new records, and set `offsets` to the ends of these records."""
         try:
             names = os.listdir(self._directory)
-        except FileNotFoundError:  # a journal without a record, on a read-only place, lacks it
+        except FileNotFoundError:  # a read-only copy of a journal without records may lack this directory
             if not os.path.isdir(os.path.dirname(self._directory)):
                 raise
             names = []
         gone = sorted(offsets.keys() - names) if offsets else []
         if gone:
-            raise CursorLost(f"{self._directory} no longer holds {gone[0]}, of which records were read.")
+            raise CursorLost(f"{self._directory} no longer holds the file {gone[0]}, from which records were read.")
         for name in sorted(names):
             if not name.endswith(SUFFIX):
                 continue
             path = os.path.join(self._directory, name)
             offset = offsets.get(name, 0)
-            # A network client learns what others wrote when it opens a file, so there is no asking before.
+            # A client of a network file system sees what others wrote only once it opens the file: `stat` is too early.
             if not self._reopen and (size := os.stat(path).st_size) <= offset:
                 if size < offset:
                     raise _is_shorter(path, size, offset)
                 continue
             with open(path, "rb", buffering=0, opener=_without_waiting) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    self._reporter.report(path, "it is no regular file")
+                    self._reporter.report(path, "it is not a regular file")
                     continue
                 file.seek(offset)
                 data = file.read()
@@ -189,13 +189,13 @@ class JournalReader:
             offsets[name] = end
             if end < offset + len(data) and self._is_abandoned(name, found.st_mtime):
                 rest = offset + len(data) - end
-                self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are no whole record")
+                self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are not a complete record")
 
     def _split(self, path: str, offset: int, data: bytes) -> tuple[list[Record], int]:
-        """The whole records, and where the last of them ends."""
+        """Return the complete records, and the offset where the last of them ends."""
         records: list[Record] = []
         lines = data.split(b"\n")
-        del lines[-1]  # what follows the last line break is no whole record
+        del lines[-1]  # the text after the last line break is not a complete record
         position = offset
         try:
             for line in lines:
@@ -210,18 +210,18 @@ class JournalReader:
         return records, position
 
     def _split_damaged(self, path: str, offset: int, data: bytes) -> tuple[list[Record], int]:
-        """As `_split`, where something is not as it was written."""
+        """Do what `_split` does for data in which something is damaged."""
         records: list[Record] = []
         damaged: list[int] = []
         start = end = 0
         while (line_end := data.find(b"\n", start)) >= 0:
-            # Its line break may be what is damaged: then the next record begins behind it.
+            # The line break itself may be damaged. Then the line holds two records.
             found, length = _begins_with(data[start:line_end])
             line_end = start + length
             if found is None:
                 damaged.append(offset + start)
             else:
-                # Behind damage comes a whole record, so this is not the end that someone is still writing.
+                # A complete record follows the damage, so the damage is not a record that is still being written.
                 for position in damaged:
                     self._reporter.report(f"{path}, byte {position}", "its length or checksum is wrong")
                 damaged.clear()
@@ -235,12 +235,15 @@ class JournalReader:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file that somebody may have replaced by a pipe, to which nobody writes."""
+    """Open a file without blocking, since somebody may have replaced it by a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _begins_with(line: bytes) -> tuple[bytes | None, int]:
-    """The payload of the record that the line begins with, and where that ends; None and its end if with none."""
+    """Return the payload of the record that the line begins with, and the index of its end.
+
+    Returns None and the length of the line if it does not begin with a record.
+    """
     head = line[:_LONGEST_HEAD].split(b" ", 2)
     if len(head) == 3 and head[1].isdigit() and len(head[1]) <= 18:
         start = len(head[0]) + len(head[1]) + 2

@@ -1,4 +1,4 @@
-"""Who may have what, decided by symbolic links: numbers for jobs, and lost jobs themselves."""
+"""Decides by symbolic links which client gets numbers for jobs, and which owner gets a lost job."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["NumberChain", "claim"]
 
 
 class NumberChain:
-    """The numbers of one search: links, each named by its first number, whose text begins with how many.
+    """Takes numbers of one search. Each link is named by its first number; its text begins with how many it takes.
 
-    Thread-safe. A number costs one operation on the directory, and one more for each that others took since.
+    Thread-safe. Taking numbers costs one operation on the directory, and one more for each link that others made since.
     """
 
     def __init__(self, directory: str, search_id: str) -> None:
@@ -28,13 +28,13 @@ class NumberChain:
         self._tries = count()
 
     def take(self, n: int, cap: int | None) -> int:
-        """See `Storage.reserve`. Raises `OSError`, `FileNotFoundError` if there is no such search."""
+        """Take numbers: see `Storage.reserve`. Raises `OSError`; `FileNotFoundError` if there is no such search."""
         with self._lock:
             if self._next is None:
                 self._next = self._end_of_listing()
             while True:
                 first = self._next = check_next(self._next, n, self._directory)
-                # What others took since we looked only makes it more: so a refusal is exact as well.
+                # Numbers that others took since can only increase `first`, so the refusal is right, too.
                 if cap is not None and first + n > cap:
                     raise refuse(self._search_id, self._walk(), n, cap)
                 if n == 0:
@@ -43,7 +43,8 @@ class NumberChain:
                 try:
                     os.symlink(text, self._path(first))
                 except FileExistsError:
-                    # A network file system may repeat a request whose answer was lost, and then say "exists".
+                    # If a reply was lost, a network file system repeats the request and then reports that the link
+                    # exists, although this client made it.
                     if os.readlink(self._path(first)) != text:
                         self._next = first + self._length(first)
                         continue
@@ -51,7 +52,7 @@ class NumberChain:
                 return first
 
     def _walk(self) -> int:
-        """Where the chain ends now."""
+        """Return the number after the last link of the chain, as it is now."""
         assert self._next is not None
         while True:
             try:
@@ -77,7 +78,10 @@ class NumberChain:
 
 
 def claim(path: str, owner: str) -> str:
-    """Claim what `path` stands for, once and for all; return the owner whose it is. Raises `OSError`."""
+    """Claim the lost job that `path` stands for, unless another owner has; return the owner that has it.
+
+    Raises `OSError`.
+    """
     try:
         os.symlink(owner, path)
     except FileExistsError:

@@ -39,10 +39,10 @@ class WentBack(StorageUnavailable):
     def __init__(self, store: str, lost: list[str], written_again: int) -> None:
         self.lost = lost
         named = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
-        again = f" What was known here of {written_again} of them is written again." if written_again else ""
+        again = f" This program will write again what it knows of {written_again} of them." if written_again else ""
         super().__init__(
-            f"{store} went back in time (restored from a snapshot or a backup?): it has lost records of jobs: {named}."
-            f"{again} Their numbers are not given again. The search can go on."
+            f"{store} is in an earlier state (restored from a snapshot or a backup?): it has lost records of jobs: "
+            f"{named}.{again} New jobs will not get their numbers. The search can continue."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which file system a path is on, as far as that decides how it may be used."""
+"""Tells whether a path is on a network file system, on which SQLite is not safe and files are read differently."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NETWORK = frozenset(
 
 
 def network_file_system(path: str) -> str | None:
-    """The type of the network file system that `path` is on (or will be); None if it is on none we know of.
+    """Return the type of the network file system that `path` is on, or will be once it is made.
 
-    None too where mounts cannot be read (not Linux).
+    None if it is on no known network file system, or if mounts cannot be read (on other systems than Linux).
     """
     try:
         with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
@@ -35,14 +35,14 @@ def network_file_system(path: str) -> str | None:
         if len(fields) < 3:
             continue
         mount = _unescape(fields[1])
-        # The longest mount point above the path holds it; of equal ones the last, which covers the others.
+        # The path is on the longest mount point above it; of several at the same path, the last hides the others.
         if len(mount) >= best and (place == mount or place.startswith(mount.rstrip("/") + "/")):
             best, found = len(mount), fields[2]
     return found if found in _NETWORK else None
 
 
 def _unescape(field: str) -> str:
-    """Blank, tab, newline and backslash are octal in this file."""
+    """Return the field with its octal codes replaced: the file has them for blank, tab, newline and backslash."""
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         field = field.replace(code, char)
     return field

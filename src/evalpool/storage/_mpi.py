@@ -28,7 +28,7 @@ from evalpool.storage._written import WireStorage
 
 __all__ = ["MPIStorage"]
 
-GOODBYE = b""
+NO_MORE_REQUESTS = b""
 """The last request of a rank: it says that the rank will send no more."""
 
 
@@ -59,14 +59,14 @@ class MPIStorage(SharedMemoryStorage):
         if crew.rank == root:
             self._log = []
             server = _RootServer(crew, self._tag, self._answer, leaving=0 if has_runner() else crew.size - 1)
-            crew.at_end.append(server.wait_for_goodbyes)
+            crew.at_end.append(server.wait_for_ranks)
         else:
-            crew.at_end.append(self._road.say_goodbye)
+            crew.at_end.append(self._rank_link.send_no_more)
 
     def _begin(self, crew: Crew | None, key: str, tag: int) -> None:
         self._crew_key, self._tag = key, tag
-        self._road = _RankLink(crew, tag)
-        self._link: Any = self._road
+        self._rank_link = _RankLink(crew, tag)
+        self._link: Any = self._rank_link
         self._log: list[str] | None = None
         self._counters = Counters()
         self._begin_writing("MPIStorage", remote=True)
@@ -121,11 +121,11 @@ class _RankLink:
             reply = crew.receive(crew.logs, status)
         return read_reply(from_json(bytes(reply)))
 
-    def say_goodbye(self) -> None:
+    def send_no_more(self) -> None:
         """Tell the root that this process will send no more requests."""
         if self._crew is not None and not self._left:
             self._left = True
-            self._crew.send(self._crew.logs, GOODBYE, self._crew.root, self._tag)
+            self._crew.send(self._crew.logs, NO_MORE_REQUESTS, self._crew.root, self._tag)
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -136,15 +136,15 @@ class _RootServer:
 
     def __init__(self, crew: Crew, tag: int, answer: Callable[[dict[str, Any]], Any], leaving: int) -> None:
         self._crew, self._tag, self._answer = crew, 2 * tag, answer
-        self._leaving = leaving  # ranks that have not said goodbye
+        self._leaving = leaving  # ranks that have not announced their end
         self._all_left = threading.Event()
         self._status = crew.mpi.Status()
         self._polling = PollingBackoff(self._look, False)
         name = f"evalpool-mpi-storage-{tag}"
         self._thread = start_guarded(name, Guard("The thread that serves an MPIStorage"), self._serve)
 
-    def wait_for_goodbyes(self) -> None:
-        """Continue to answer requests until all other ranks have said goodbye; then end the thread."""
+    def wait_for_ranks(self) -> None:
+        """Continue to answer requests until all other ranks have announced their end; then end the thread."""
         if self._leaving:
             self._all_left.wait()
         self._leaving = -1
@@ -155,14 +155,14 @@ class _RootServer:
         return bool(self._crew.logs.Iprobe(self._crew.mpi.ANY_SOURCE, self._tag, self._status))
 
     def _serve(self) -> bool:
-        """Answer one request, or wait for one. Return False when all other ranks have said goodbye."""
+        """Answer one request, or wait for one. Return False when all other ranks have announced their end."""
         if self._leaving < 0:
             return False
         if not self._polling.wait():
             return True
         request = bytes(self._crew.receive(self._crew.logs, self._status))
         rank = self._status.Get_source()
-        if request == GOODBYE:
+        if request == NO_MORE_REQUESTS:
             self._leaving -= 1
             if self._leaving == 0:
                 self._all_left.set()

@@ -1,7 +1,7 @@
 """A storage in the memory of a Ray actor, for every driver and worker of its cluster.
 
-What travels and what is kept is JSON, in whole batches that the actor never looks into. It does one thing after
-another, which gives the log its order and makes numbers exact.
+Events are sent and kept as JSON, in whole batches that the actor does not parse. The actor executes one call after the
+other, so the log has one order and no number is given twice.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from evalpool.storage._written import WireStorage
 __all__ = ["RayStorage"]
 
 NAMESPACE = "evalpool"
-"""Ours alone: names of other programs' actors are elsewhere."""
+"""The Ray namespace of the actors, so that their names do not conflict with those of other programs."""
 ANSWER_WITHIN = 60.0
-"""Seconds that the actor may take; it takes a millisecond once it has started."""
+"""Seconds that the actor may take to answer. It takes a millisecond once it has started."""
 
 
 class RayStorage(WireStorage):
-    """Keeps events in a named actor; pickled, it is a client of the same one.
+    """Keeps events in a named actor. A pickled copy is a client of the same actor.
 
-    It lives until it is closed by the one who made it, or that one's process ends; with ``lifetime="detached"`` until
-    `delete`, or until the cluster ends. Other drivers attach with its `name`.
+    The actor exists until the client that made it is closed, or the process of that client ends; with
+    ``lifetime="detached"``, until `delete` is called or the cluster ends. Other drivers attach with its `name`.
 
     Args:
-        address: of the cluster; ``"auto"`` for the one that this process uses, else one that runs on this host.
-        name: of an existing storage to attach to; None makes a new one under a name of its own.
-        lifetime: ``"detached"`` lets a new one survive this process.
+        address: the cluster; ``"auto"`` for the one that this process uses, or else one that runs on this host.
+        name: the name of an existing storage to attach to; None makes a new storage with a new name.
+        lifetime: ``"detached"`` lets a new storage outlive this process.
 
     Raises:
         BackendError: there is no such cluster.
@@ -51,7 +51,8 @@ class RayStorage(WireStorage):
             raise BadArgument(f'lifetime is {lifetime!r}; give "detached", or None to end with this process.')
         if name is not None and lifetime is not None:
             raise BadArgument(
-                f"name={name!r} attaches to a storage that exists; its lifetime is its maker's to choose."
+                f"name={name!r} attaches to an existing storage, and lifetime={lifetime!r} cannot change its end; "
+                "leave lifetime out."
             )
         super().__init__()
         self._session: RayHold | None = RayHold("RayStorage", address)
@@ -68,7 +69,7 @@ class RayStorage(WireStorage):
 
     @classmethod
     def _attach(cls, name: str) -> RayStorage:
-        """A client of the storage of this name, in a process that is in the cluster already: a worker."""
+        """Return a client of the storage with this name, in a process of the cluster: a worker."""
         client = cls.__new__(cls)
         WireStorage.__init__(client)
         client._session = None
@@ -81,26 +82,27 @@ class RayStorage(WireStorage):
         self._made: Any = None
         self._searches: set[str] = {SEARCHES}
         self.name = name
-        """By which other drivers attach."""
+        """The name with which other drivers attach."""
         self._begin_writing("RayStorage", remote=True)
 
     def _create(self, lifetime: str | None) -> None:
         options = {"name": self.name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": 0, "lifetime": lifetime}
-        # Kept: an actor ends with the last handle in the process that made it.
+        # The handle is kept, since an actor ends with the last handle in the process that made it.
         self._made = self._ray.remote(_log_class()).options(**options).remote()
 
     def _find(self) -> Any:
         if not self._ray.is_initialized():
             raise StorageUnavailable(
-                f"RayStorage {self.name!r} is in a Ray cluster, and this process is in none; it reaches workers of "
-                "that cluster only. Use JournalStorage(directory) or RedisStorage(host) for others."
+                f"RayStorage {self.name!r} is in a Ray cluster, and this process belongs to no cluster. Only drivers "
+                "and workers of that cluster can use it; for other processes, use JournalStorage(directory) or "
+                "RedisStorage(host)."
             )
         try:
             return self._ray.get_actor(self.name, namespace=NAMESPACE)
         except Exception as error:
             raise StorageUnavailable(
-                f"No RayStorage is called {self.name!r} in this cluster ({type(error).__name__}: {error}). It ends "
-                'with the process that made it, unless that gave lifetime="detached".'
+                f"No RayStorage is called {self.name!r} in this cluster ({type(error).__name__}: {error}). A storage "
+                'ends with the process that made it, unless it was made with lifetime="detached".'
             ) from error
 
     # -- primitives ------------------------------------------------------------------------------------
@@ -125,13 +127,13 @@ class RayStorage(WireStorage):
         return int(first)
 
     def delete(self) -> None:
-        """End the storage and what it holds, for all its clients."""
-        with contextlib.suppress(Exception):  # gone already, as was wanted
-            if self._ray.is_initialized():  # or the call would start a new cluster
+        """End the actor and delete all that it keeps, for all clients."""
+        with contextlib.suppress(Exception):  # it has ended already
+            if self._ray.is_initialized():  # else the call would start a new cluster
                 self._ray.kill(self._actor or self._find(), no_restart=True)
 
     def close(self) -> None:
-        """Flush; end the storage if this client made it and it is not detached."""
+        """Flush, and end the storage if this client made it and it is not detached."""
         super().close()
 
     # -- the actor -------------------------------------------------------------------------------------
@@ -149,7 +151,7 @@ class RayStorage(WireStorage):
             self._session.leave()
 
     def _renew(self) -> None:
-        """Ray says itself that a forked child is no driver."""
+        """Do nothing: in a forked child, Ray itself raises an error."""
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         if self._actor is None or not self._ray.is_initialized():
@@ -173,7 +175,7 @@ def _new_name() -> str:
 
 
 def _log_class() -> type:
-    """The class of the actor, local so that it travels by value: its host needs no evalpool."""
+    """Return the class of the actor. It is local, so it is pickled by value and the actor's host needs no evalpool."""
 
     class EvalpoolStorage:
         def __init__(self) -> None:

@@ -74,7 +74,7 @@ def _loss(started: dict[str, Any] | None) -> str:
         return "[lost] it did not run: it waited when its evaluator had ended, or had been suspended"
     worker, host, pid = (started.get(key) for key in _PLACE)
     place = f" on {worker} of {host} (process {pid})" if worker is not None else ""
-    return f"[lost] attempt {started.get('attempt', 1)} ran{place} when its evaluator was gone"
+    return f"[lost] attempt {started.get('attempt', 1)} ran{place} when its evaluator had ended"
 
 
 def job_dict(job: JobState) -> dict[str, Any]:

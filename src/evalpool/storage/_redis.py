@@ -1,21 +1,21 @@
-"""A storage in a Redis server (6 or newer, or Valkey), with core commands only.
+"""A storage in a Redis server (6 or newer, or Valkey). It uses core commands only.
 
-Keys, all in one hash slot so that a cluster serves them too:
+The keys are all in one hash slot, so that a Redis cluster can serve them, too:
 
 =========================== ======================================================================
-``{evalpool}:log``          a stream; an entry holds the events of one `append`, or up to 500 of them
-``{evalpool}:counters``     a hash: the next number of each search; the searches' own under ``""``
-``{evalpool}:writers``      a hash: the last request of each writer, and what it was answered
+``{evalpool}:log``          a stream; an entry holds the events of one `append`, but at most 500
+``{evalpool}:counters``     a hash: the next job number of each search; under ``""`` that of searches
+``{evalpool}:writers``      a hash: the last request of each writer, and its answer
 ``{evalpool}:schema``       the schema version
 =========================== ======================================================================
 
-A connection that is lost after a request leaves its writer not knowing whether the request was done. So each
-request is one script with the writer's name and a number that grows: the same request, sent again after
-reconnecting, is answered from ``writers`` and not done twice.
+When a connection is lost after a request, the writer does not know whether the server executed the request. So each
+request is one script, with the writer's name and an increasing number. If the writer sends the same request again, the
+server answers from ``writers`` and does not execute it twice.
 
-What was acknowledged is there for as long as the server keeps what it acknowledges. Without ``appendonly yes`` that
-is while it runs. With it, and the usual ``appendfsync everysec``, a server that is killed may forget its last two
-seconds, for it delays writes while it flushes; with ``appendfsync always`` it forgets nothing.
+How long acknowledged events are kept depends on the server. Without ``appendonly yes``, they are lost when it ends.
+With it and the default ``appendfsync everysec``, a server that is killed may lose the last two seconds, since it delays
+writes while it flushes. With ``appendfsync always`` it loses nothing.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ __all__ = ["RedisStorage"]
 LOG, COUNTERS, WRITERS, SCHEMA = (f"{{evalpool}}:{name}" for name in ("log", "counters", "writers", "schema"))
 
 ENTRY = 500
-"""Events of one entry. An entry for each event would cost ten times as much to write and to read."""
+"""The most events in one entry. One entry for each event would cost ten times as much to write and to read."""
 
 PAGE = 1_000
-"""Entries of one reply."""
+"""The most entries in one reply."""
 
 LAST_SEQUENCE = 2**64 - 1
-"""The largest number in an entry's id, of either part."""
+"""The largest value of each of the two parts of an entry's id."""
 
 REPLY_TIMEOUT = 10.0
-"""Seconds for one reply or connection, after which the connection counts as lost."""
+"""Seconds to wait for one reply or connection, after which the connection counts as lost."""
 
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
-"""Seconds between attempts to reach the server: doubled from the first to the last."""
+"""Seconds between attempts to reach the server: each wait is twice the one before, from the first to the last."""
 
 # ARGV: writer, request, number of batches, the batches, new searches.
 _APPEND = """
@@ -75,15 +75,17 @@ redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 return 1
 """
 
-# ARGV: an entry that was read, the id behind it, how many. Returns those from there on; false if it is no longer there.
-_BEHIND = """
+# ARGV: the id of an entry that was read, the next id, a count. Returns the entries from the next id on; false if the
+# entry that was read does not exist anymore.
+_READ_AFTER = """
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
     return false
 end
 return redis.call('XRANGE', KEYS[1], ARGV[2], '+', 'COUNT', ARGV[3])
 """
 
-# ARGV: writer, request, search, n, cap or "". Returns done (0 or 1) and the first number, or false: no such search.
+# ARGV: writer, request, search, n, cap or "". Returns whether numbers were taken (0 or 1) and the first number; false
+# if there is no such search.
 _RESERVE = """
 local answered = redis.call('HGET', KEYS[2], ARGV[1])
 if answered then
@@ -116,14 +118,14 @@ class Batch(NamedTuple):
 
 
 class RedisStorage(DurableStorage[Batch]):
-    """Keeps events in a Redis server, shared by all that reach it.
+    """Keeps events in a Redis server, which all processes that reach it can share.
 
-    For results that must survive the death of the server, it has ``appendonly yes`` and ``appendfsync always``.
+    If results must survive a crash of the server, configure it with ``appendonly yes`` and ``appendfsync always``.
 
     Args:
-        host, port, db, username, password, ssl: of the server. `from_url` takes them as
+        host, port, db, username, password, ssl: how to reach the server. `from_url` takes them as
             ``redis://[user:password@]host:port/db``, ``rediss://`` (TLS) or ``unix://[:password@]/path?db=0``.
-        timeout: seconds for which a server that does not answer is tried again, before `StorageUnavailable`.
+        timeout: seconds to try again if the server does not answer, before `StorageUnavailable` is raised.
         on_malformed: what to do about an entry that cannot be read: ``"skip"`` it with a warning in the log,
             or ``"raise"`` `CorruptRecord`.
     """
@@ -147,7 +149,7 @@ class RedisStorage(DurableStorage[Batch]):
 
     @classmethod
     def from_url(cls, url: str, *, timeout: float = 30.0, on_malformed: OnMalformed = "skip") -> RedisStorage:
-        """Return a client of the server at `url`; further options of `redis.Redis.from_url` may be in it."""
+        """Return a client of the server at `url`, which may have further options of `redis.Redis.from_url`."""
         client = cls.__new__(cls)
         client._set_up(None, url, timeout, on_malformed)
         return client
@@ -170,15 +172,15 @@ class RedisStorage(DurableStorage[Batch]):
         self._begin_writing(repr(self), remote=True)
 
     def _begin(self) -> None:
-        """What this process alone uses."""
+        """Make what only this process uses."""
         self._redis = self._client()
         self._append_script = self._redis.register_script(_APPEND)
-        self._behind_script = self._redis.register_script(_BEHIND)
+        self._read_script = self._redis.register_script(_READ_AFTER)
         self._reserve_script = self._redis.register_script(_RESERVE)
         self._name = uuid.uuid4().hex
         self._requests = count(1)
         self._reserve_lock = threading.Lock()
-        self._pause = threading.Event()  # set by close: no more waiting for the server
+        self._pause = threading.Event()  # set by `close`, so that no thread waits for the server anymore
 
     # -- primitives ------------------------------------------------------------------------------------
 
@@ -188,8 +190,7 @@ class RedisStorage(DurableStorage[Batch]):
             if after is None:
                 page = self._ask(partial(self._redis.xrange, LOG, "-", "+", count=PAGE))
             else:
-                behind = partial(self._behind_script, keys=[LOG], args=[after, _following(after), PAGE])
-                found = self._ask(behind)
+                found = self._ask(partial(self._read_script, keys=[LOG], args=[after, _following(after), PAGE]))
                 if found is None:
                     raise CursorLost(f"{self!r} no longer holds entry {after.decode()}, which was read.")
                 page = [(entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in found]
@@ -205,7 +206,7 @@ class RedisStorage(DurableStorage[Batch]):
             request = [f"{self._name}:n", next(self._requests), search_id, n, "" if cap is None else cap]
             answer = self._ask(partial(self._reserve_script, keys=[COUNTERS, WRITERS], args=request))
         if answer is None:
-            self._search_known(search_id)  # raises, with the searches there are
+            self._search_known(search_id)  # raises with the ids of the searches if there is no such search
             raise UnknownSearch(f"search {search_id!r} of {self!r} has lost its counter.")
         done, first = answer
         check_next(first, n, f"{self!r}, search {search_id}")
@@ -223,7 +224,7 @@ class RedisStorage(DurableStorage[Batch]):
         return Batch(entries, searches) if entries else None
 
     def _entries(self, part: Sequence[Event], encoder: Encoder) -> list[str]:
-        """In one entry, or in several where it is too large."""
+        """Encode these events as one entry, or as several if one would be too large."""
         entry = to_wire(part, encoder)
         if entry == "[]":
             return []
@@ -237,19 +238,19 @@ class RedisStorage(DurableStorage[Batch]):
 
         try:
             found = self._redis.config_get("proto-max-bulk-len").get("proto-max-bulk-len")
-        except exceptions.RedisError:  # away, which the request itself is to say, or asking is not allowed
+        except exceptions.RedisError:  # not allowed; or the server does not answer, which the request will report
             found = None
         return (int(found) if found is not None else 512 * 1024 * 1024) - 10_000
 
     def _commit(self, batches: list[Batch]) -> None:
-        """In one request."""
+        """Write these batches in one request."""
         entries = [entry for batch in batches for entry in batch.entries]
         searches = [search_id for batch in batches for search_id in batch.searches]
         request = [self._name, next(self._requests), len(entries), *entries, *searches]
         self._ask(partial(self._append_script, keys=[LOG, COUNTERS, WRITERS], args=request))
 
     def _ask(self, request: Callable[[], Any], *, wait: float | None = None) -> Any:
-        """Do a request, again and again while the server is away, for `wait` seconds (None: the timeout)."""
+        """Send a request, again and again while the server does not answer, for `wait` seconds (None: the timeout)."""
         from redis import exceptions
 
         self._check_open()
@@ -259,7 +260,7 @@ class RedisStorage(DurableStorage[Batch]):
             try:
                 return request()
             except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-                raise StorageUnavailable(f"{self!r} refuses us ({error}): check user and password.") from error
+                raise StorageUnavailable(f"{self!r} refuses the login ({error}): check user and password.") from error
             except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
                 left = deadline - monotonic()
                 if left <= 0 or self._pause.wait(min(wait, left)):
@@ -278,7 +279,7 @@ class RedisStorage(DurableStorage[Batch]):
         found = self._ask(look, wait=wait)
         if found is None or not (found.isdigit() and len(found) < 10):
             raise CorruptRecord(
-                f"{self!r}: key {SCHEMA!r} holds {shown(found)}, which is no schema of evalpool; "
+                f"{self!r}: the key {SCHEMA!r} holds {shown(found)}, which is no schema of evalpool; "
                 "does the database belong to another program?"
             )
         if int(found) > SCHEMA_VERSION:
@@ -307,7 +308,7 @@ class RedisStorage(DurableStorage[Batch]):
             from redis.retry import Retry
         except ImportError:
             raise MissingExtra.of("RedisStorage needs the redis package", "redis") from None
-        # Its own retries could do a request twice; ours know what was done.
+        # The retries of the redis package could execute a request twice; ours cannot.
         options: dict[str, Any] = {
             "socket_timeout": REPLY_TIMEOUT,
             "socket_connect_timeout": REPLY_TIMEOUT,
@@ -324,7 +325,7 @@ class RedisStorage(DurableStorage[Batch]):
         if self._closed:
             return
         try:
-            if flushed:  # nobody will send this writer's last request again
+            if flushed:  # this writer's last request will not be sent again
                 self._ask(partial(self._redis.hdel, WRITERS, self._name, f"{self._name}:n"))
         finally:
             self._pause.set()
@@ -338,7 +339,7 @@ class RedisStorage(DurableStorage[Batch]):
         return _open, (self._server, self._url, self._timeout, self._reporter.what)
 
     def __repr__(self) -> str:
-        # Never the URL: it may hold the password.
+        # Without the URL, which may hold the password.
         at = self._redis.connection_pool.connection_kwargs
         place = at["path"] if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
         return f"<RedisStorage at {place}, database {at.get('db', 0)}>"
@@ -346,14 +347,14 @@ class RedisStorage(DurableStorage[Batch]):
 
 def _open(server: dict[str, Any] | None, url: str | None, timeout: float, on_malformed: OnMalformed) -> RedisStorage:
     client = RedisStorage.__new__(RedisStorage)
-    # A worker may start while the server restarts.
+    # Wait for the server, as a worker may start while the server restarts.
     client._set_up(server, url, timeout, on_malformed, wait=timeout)
     return client
 
 
 def _following(entry: bytes) -> str:
-    """The smallest id behind this one; ranges that exclude their start came with Redis 6.2."""
+    """Return the smallest id after this one. (Redis has ranges that exclude their start only since 6.2.)"""
     time_part, sequence = map(int, entry.split(b"-"))
     if sequence < LAST_SEQUENCE:
         return f"{time_part}-{sequence + 1}"
-    return f"{min(time_part + 1, LAST_SEQUENCE)}-0"  # behind the very last comes that one again, and is known
+    return f"{min(time_part + 1, LAST_SEQUENCE)}-0"  # after the largest possible id there is no entry to miss

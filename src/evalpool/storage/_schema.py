@@ -1,8 +1,10 @@
-"""What the data of each kind of event must look like when it comes out of a store that anyone may have written.
+"""Defines the form that the data of each kind of event must have when it is read from a store that anyone may have
+written.
 
-One validator a kind, compiled by pydantic, about a microsecond an event. Nothing is converted and nothing is
-executed: an event either has this form or is no record of ours. Fields that are not named here, and kinds of failure
-that `FailureKind` does not list, are of a later version: they are kept, for the rest of such a record is good.
+There is one validator for each kind, compiled by pydantic; it takes about a microsecond per event. Nothing is converted
+and nothing is executed: an event that does not have this form is not a record of evalpool. Fields that are not named
+here, and failure kinds that `FailureKind` does not list, come from a later version. They are kept, and the rest of the
+record is used.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ __all__ = ["VALIDATORS"]
 
 _strict = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 
-# Made of the enumerations, where these texts stand once.
+# Made from the enumerations, so that each text is defined once.
 if TYPE_CHECKING:
     _Status: TypeAlias = str
     _Final: TypeAlias = str
@@ -28,12 +30,12 @@ else:
     _Status = Literal[tuple(status.name for status in JobStatus)]
     _Final = Literal[tuple(status.name for status in JobStatus if status in FINAL)]
     _Kind = Literal[tuple(kind.value for kind in FailureKind)]
-# As far as every store, and JSON everywhere, keeps whole numbers exactly.
+# Whole numbers that every store, and every program that reads JSON, keeps exactly.
 _Number = Annotated[int, Field(ge=0, le=LARGEST)]
 _Attempt = Annotated[int, Field(ge=1, le=LARGEST)]
-# Thirty million years: differences and sums of such times are numbers still.
+# Up to thirty million years: differences and sums of such times are finite.
 _Time = Annotated[float, Field(ge=-1e15, le=1e15)]
-# A float, or a whole number that is one.
+# A float, or a whole number in the range of floats.
 _Budget: TypeAlias = Annotated[int, Field(ge=-(10**308), le=10**308)] | float
 
 
@@ -151,4 +153,4 @@ VALIDATORS: dict[str, Any] = {
     "status": _validator(_StatusOf),
     "metadata": _validator(dict[str, Any]),
 }
-"""By kind of event: a function that returns the data, or raises `pydantic.ValidationError`."""
+"""For each kind of event, a function that returns the data or raises `pydantic.ValidationError`."""

@@ -1,7 +1,7 @@
-"""A storage in this process's memory that its worker processes reach as well.
+"""A storage in the memory of this process that its worker processes can use, too.
 
-The log is kept as the JSON text that travels: a worker that reads costs its process a join, and a log of
-100 000 jobs has nothing in it that the garbage collector must look at.
+The log is kept as the JSON text that is sent to workers. So the read of a worker costs this process only the joining of
+texts, and even a log of 100 000 jobs has no objects that the garbage collector must examine.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["SharedMemoryStorage"]
 
 
 class SharedMemoryStorage(WireStorage):
-    """Keeps events in the memory of the process that made it; pickled, it is a client of that one.
+    """Keeps events in the memory of the process that made it. A pickled copy is a client of that process.
 
-    It lives until its process ends, and what it holds with it. `close` ends what serves it to others; pickled after
-    that, it is served again.
+    The events are lost when this process ends. `close` ends the server for other processes; pickling it after that
+    starts the server again.
     """
 
     shared = Sharing.PROCESSES
@@ -45,7 +45,7 @@ class SharedMemoryStorage(WireStorage):
 
     @classmethod
     def _attach(cls, address: Address, key: bytes) -> SharedMemoryStorage:
-        """A client of the storage that another process serves."""
+        """Return a client of the storage that another process serves."""
         client = cls.__new__(cls)
         WireStorage.__init__(client)
         client._log = client._server = None
@@ -89,15 +89,15 @@ class SharedMemoryStorage(WireStorage):
     # -- the wire --------------------------------------------------------------------------------------
 
     def _commit(self, batches: list[str]) -> None:
-        # One request, so that all of it is kept or none.
+        # In one request, so that all batches are kept or none.
         self._link.ask(b'{"do":"append","events":%b}' % _joined(batches).encode("ascii"))
 
     def _answer(self, request: dict[str, Any]) -> Any:
-        """In the process that holds the log: do what a client asks."""
+        """Execute a client's request, in the process that holds the log."""
         if self._log is None:
             raise StorageUnavailable("this SharedMemoryStorage is served by another process.")
         if request["do"] == "append":
-            from_wire(request["events"])  # so that no client makes the log unreadable for the others
+            from_wire(request["events"])  # checked, so that no client can make the log unreadable for others
             return self._log.append(dumps(jsonable(request["events"])))
         if request["do"] == "reserve":
             return self.reserve(request["search"], request["n"], request["cap"])
@@ -114,7 +114,7 @@ class SharedMemoryStorage(WireStorage):
             self._server = None
 
     def _renew(self) -> None:
-        """The parent goes on serving; this copy is one more client of it."""
+        """Become another client of the parent, which still serves the log."""
         address, key = self._link.address, self._link.key
         abandon(self._link)
         self._log = self._server = None
@@ -133,5 +133,5 @@ class SharedMemoryStorage(WireStorage):
 
 
 def _joined(batches: list[str]) -> str:
-    """One batch of these."""
+    """Return these batches as one batch."""
     return f"[{','.join(batch[1:-1] for batch in batches if batch != '[]')}]"

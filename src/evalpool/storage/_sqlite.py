@@ -1,13 +1,13 @@
-"""A storage in one SQLite file: the embedded default for runs to keep.
+"""A storage in one SQLite file: the embedded default for searches whose results are kept.
 
-The log is the table `events`. Whoever looks with other tools finds the view `jobs`, one row per job; its rows
-are written in the transaction of the events that changed them, from the fold of those jobs' events, so that
-the rules of `_fold` stand once. They only point to the events whose JSON the view shows.
+The log is the table `events`. For other tools there is the view `jobs`, with one row per job. Its rows are written in
+the same transaction as the events that change them, and come from the fold of the job's events, so that the rules of
+`_fold` are not written again in SQL. They only refer to the events whose JSON the view shows.
 
-Write-ahead logging lets readers go on while one process writes. ``synchronous=NORMAL`` gives each commit to the
-operating system and leaves the flush to the disk to checkpoints: what was committed survives the death of every
-process at any moment (`kill -9`), and a power failure may cost the last commits but never the file. ``FULL``
-would add a flush of the disk to every gather, for the rarer of the two.
+With write-ahead logging, processes can read while one process writes. ``synchronous=NORMAL`` hands each commit to the
+operating system and flushes to the disk at checkpoints only. Commits survive if any process is killed at any moment
+(`kill -9`). A power failure may lose the last commits, but does not damage the file. ``FULL`` would avoid that rare
+loss, but flush to the disk at every gather.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ __all__ = ["SQLiteStorage"]
 
 
 class SQLiteStorage(DurableStorage[Columns]):
-    """Keeps events in the SQLite file `path`, shared by the processes of one host; made if it is not there.
+    """Keeps events in the SQLite file `path`, which the processes of one host can share. It is made if it is missing.
 
-    Query it while a search runs::
+    You can query it while a search runs::
 
         sqlite3 results.db "SELECT job_id, objective, configuration ->> '$.lr' FROM jobs ORDER BY objective"
 
     Args:
-        path: the file. Its directory exists, on a disk of this host: network file systems do not keep the
-            locks and the shared memory that write-ahead logging needs, and are refused.
-        timeout: seconds to wait while another process writes, before `StorageUnavailable`.
+        path: the file. Its directory must exist, on a disk of this host. Network file systems do not have the locks
+            and the shared memory that write-ahead logging needs, and are refused.
+        timeout: seconds to wait while another process writes, before `StorageUnavailable` is raised.
         on_malformed: what to do about an event that cannot be read: ``"skip"`` it with a warning in the log,
             or ``"raise"`` `CorruptRecord`.
     """
@@ -72,7 +72,7 @@ class SQLiteStorage(DurableStorage[Columns]):
         self._read_lock = threading.Lock()
         self._known = KnownRows(self._earlier)
         self._own = OwnWrites()
-        self._left: tuple[Cursor, int] | None = None  # the last event of the file, and which state of it, as we left it
+        self._left: tuple[Cursor, int] | None = None  # after our last commit: its last event, and `SQLiteFile.state`
         self._begin_writing(self._path, remote=False)
 
     # -- primitives ------------------------------------------------------------------------------------
@@ -92,15 +92,15 @@ class SQLiteStorage(DurableStorage[Columns]):
         return self._own.take(after)
 
     def _rows(self, after: Cursor | None) -> list[Any]:
-        """Under the lock of reading: the rows behind the cursor."""
+        """Return the rows after the cursor. Called under the lock for reading."""
         first = 0 if after is None else after[0]
         try:
-            # From the last row that was read: a file that was set back has none in its place, or another.
+            # Begin with the last row that was read before: if the file was set back, this row is missing or different.
             rows = self._reading.events(first)
         except CorruptRecord:
             rows = self._reading.readable_events(first + 1, self._report_damage)
             if not (rows or first):
-                raise  # nothing is left
+                raise  # no event can be read
             return rows
         if after is not None:
             if not rows or _mark(rows[0]) != after:
@@ -117,11 +117,11 @@ class SQLiteStorage(DurableStorage[Columns]):
                     raise refuse(search_id, first, n, cap)
                 db.execute("UPDATE counters SET next = ? WHERE search_id = ?", (first + n, search_id))
                 return first
-        self._search_known(search_id)  # raises, with the searches there are
+        self._search_known(search_id)  # raises with the ids of the searches if there is no such search
         raise UnknownSearch(f"search {search_id!r} of {self._path} has lost its counter.")
 
     def _largest(self) -> int:
-        # Of a row, of which the rest is short. What was compiled in, or a smaller one that was set.
+        # SQLite limits the length of a row; the other columns are short.
         return self._writing.longest() - 10_000
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class SQLiteStorage(DurableStorage[Columns]):
         return Columns.of(events, encoder)
 
     def _commit(self, batches: list[Columns]) -> None:
-        """In one transaction."""
+        """Write these batches in one transaction."""
         known = self._known
         events = Columns.joined(batches)
         kinds, search_ids, numbers, texts = events.kinds, events.search_ids, events.numbers, events.texts
@@ -163,10 +163,10 @@ class SQLiteStorage(DurableStorage[Columns]):
             self._own.add(before, after, events.fields(repeat(None)))
 
     def _last_mark(self, db: Any) -> Cursor:
-        """In a transaction: the cursor behind the last event of the file."""
+        """Return the cursor after the last event of the file. Called in a transaction."""
         (last,) = db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
         if not (type(last) is int and last <= LARGEST):
-            raise CorruptRecord(f"{self._path} has an event number {shown(last)}: none can follow it.")
+            raise CorruptRecord(f"{self._path} is damaged: its last event has the number {shown(last)}.")
         if self._left is not None and self._left[0][0] == last and self._left[1] == self._writing.state:
             return self._left[0]
         try:
@@ -174,12 +174,12 @@ class SQLiteStorage(DurableStorage[Columns]):
         except sqlite3.OperationalError as error:
             if "decode to UTF-8" not in str(error):
                 raise
-            row = None  # another program wrote it: nothing that we know stands before
-        # Ours begin behind 0, where reading begins.
+            row = None  # another program wrote it, so no known event is before it
+        # Events that evalpool writes have numbers greater than 0, and reading begins there.
         return (max(last, 0), 0) if row is None or last < 0 else _mark(row)
 
     def _earlier(self, db: Any, key: tuple[str, int], last: int) -> Iterator[tuple[int, Event]]:
-        """A job's events up to that number. Its history is short, and the index leads to it."""
+        """Yield a job's events up to number `last`. This is cheap: they are few, and there is an index."""
         rows = db.execute(
             "SELECT id, kind, search_id, number, data FROM events "
             "WHERE search_id = ? AND number = ? AND id <= ? ORDER BY id",
@@ -240,7 +240,7 @@ class SQLiteStorage(DurableStorage[Columns]):
 
 
 def _mark(row: tuple[Any, ...]) -> Cursor:
-    """A row by its number, and what it says."""
+    """Return the cursor after this row: its number, and a hash of its contents."""
     return row[0], hash(row)
 
 

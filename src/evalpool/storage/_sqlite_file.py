@@ -1,8 +1,8 @@
-"""One connection to an SQLite file of ours: opening, refusing what is not ours, transactions, errors in words.
+"""One connection to an SQLite file: opens it, refuses files of other programs, runs transactions, and explains errors.
 
-A file that cannot be written can be looked at. SQLite itself cannot where it may make no shared memory beside the file:
-then the file is opened as one that does not change (and again whenever it has), or, if a writer that was killed has
-left a log beside it, a copy of both is.
+A file that cannot be written can still be read. Where SQLite may not make its shared memory beside the file, it cannot
+open the file in the usual way. Then the file is opened as immutable, and opened again whenever it has changed. If a
+writer that was killed has left a log beside the file, a copy of both is opened.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from evalpool.storage._sqlite_salvage import readable_events
 
 __all__ = ["SQLiteFile"]
 
-APPLICATION_ID = 0x65766C70  # "evlp", by which we, and `file`, know the file
+APPLICATION_ID = 0x65766C70  # "evlp"; evalpool, and the program `file`, recognise the file by it
 _POLL = 0.01
 _PAGE = 1000
-"""Rows after which we take note that a statement gets on."""
+"""Rows that are fetched at once; after each page, the count of SQLite's steps begins at 0 again."""
 
-# Numbers of events, where a column ends in _event; so that the JSON of a job stands in the file once.
+# Columns that end in _event hold numbers of events, so that the JSON of a job is in the file only once.
 _TABLES = f"""
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, search_id TEXT NOT NULL, number INTEGER, data TEXT NOT NULL
@@ -90,27 +90,27 @@ PRAGMA user_version = {SCHEMA_VERSION};
 
 
 class SQLiteFile:
-    """A connection that opens when it is first used in a process, and the first time when it is made.
+    """A connection, which is opened when the object is made, and in a forked child when it is first used.
 
-    One thread at a time. Raises `StorageUnavailable`, `CorruptRecord` or `NewerSchema`, in words.
+    One thread at a time. Raises `StorageUnavailable`, `CorruptRecord` or `NewerSchema` instead of SQLite's errors.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
         self._closed = False
-        self._places: list[Place] = []  # of the file, and of its log once there is one; those that we write
-        self._found: os.stat_result | None = None  # what the path named when the connection was last used
-        self._written: tuple[int, int] | None = None  # size and time of the file itself, when last used
-        self.state = 0  # another number whenever the file itself may be another than before
+        self._places: list[Place] = []  # of the file, and of its log once there is one, if they can be written
+        self._found: os.stat_result | None = None  # the status of the path when the connection was last used
+        self._written: tuple[int, int] | None = None  # size and time of the file without its log, when last used
+        self.state = 0  # increases whenever the file without its log may have changed
         self._steps = Steps()
-        self._looks_at: tuple[int, ...] | None = None  # the state of a file that we may not write, when it was opened
+        self._read_only: tuple[int, ...] | None = None  # if the file cannot be written: its state when it was opened
         self._db: sqlite3.Connection | None = self._open()
 
     def events(self, first: int) -> list[Any]:
-        """All rows of the events from number `first` on, in their order and of one moment."""
-        with self._in_words():
-            if self._looks_at is not None and self._looks_at != self._state():
+        """Return all rows of the events from number `first` on, in order, as they were at one moment."""
+        with self._explained():
+            if self._read_only is not None and self._read_only != self._state():
                 self._reopen()
             db = self._connection()
             try:
@@ -118,7 +118,7 @@ class SQLiteFile:
             except sqlite3.OperationalError as error:
                 if "decode to UTF-8" not in str(error):
                     raise
-            # Bytes that are no text, which only another program writes: the row is reported, not all refused.
+            # Another program wrote bytes that are not UTF-8. Replace them, so that only their row is refused later.
             try:
                 db.text_factory = lambda raw: raw.decode("utf-8", "replace")
                 return self._rows(db, first)
@@ -130,7 +130,7 @@ class SQLiteFile:
         rows: list[Any] = []
         before = first - 1
         cursor = db.execute("SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id", (first,))
-        # Each number is above the one before, else the file's pages form a circle and there is no end of them.
+        # If numbers do not increase, the links between the file's pages form a circle, which has no end.
         while page := cursor.fetchmany(_PAGE):
             for row in page:
                 number = row[0]
@@ -142,8 +142,8 @@ class SQLiteFile:
         return rows
 
     def readable_events(self, first: int, report: Callable[[str, str], None]) -> list[Any]:
-        """Of a damaged file: see `evalpool.storage._sqlite_salvage`."""
-        with self._in_words():
+        """Return the rows of a damaged file that can be read: see `evalpool.storage._sqlite_salvage`."""
+        with self._explained():
             db = self._connection()
             try:
                 db.text_factory = lambda raw: raw.decode("utf-8", "replace")
@@ -152,22 +152,22 @@ class SQLiteFile:
                 db.text_factory = str
 
     def transaction(self) -> Transaction:
-        """A transaction that may write, from its first statement on; rolled back if the block raises."""
+        """Return a context manager: a transaction with the lock for writing, rolled back if the block raises."""
         return Transaction(self)
 
     def _begin(self) -> sqlite3.Connection:
-        if self._looks_at is not None:
+        if self._read_only is not None:
             self._reopen()
-            if self._looks_at is not None:
-                raise self._unwritable("it is on a read-only place, or its directory may not be written")
+            if self._read_only is not None:
+                raise self._unwritable("its file system is read-only, or its directory cannot be written")
         db = self._connection()
         try:
-            # IMMEDIATE: a transaction that begins by reading cannot wait for the lock when it comes to write.
+            # IMMEDIATE, because a transaction that has begun by reading cannot wait for the lock for writing later.
             self._steps.begin()
             db.execute("BEGIN IMMEDIATE")
             if len(self._places) == 2:
                 self._check_again()
-            else:  # there is a log from the first transaction on, until the last connection is closed
+            else:  # the log exists from the first transaction until the last connection is closed
                 self._places = [self._place, Place(self._path + "-wal")]
         except BaseException:
             self._roll_back(db)
@@ -179,7 +179,7 @@ class SQLiteFile:
             db.execute("ROLLBACK")
 
     def _check_again(self) -> None:
-        """As `check_still_there`, with what `_connection` has just asked: to ask lets other threads go first."""
+        """Do what `check_still_there` does, with the status that `_connection` read: `stat` releases the GIL."""
         file, log = self._places
         if self._found is None:
             file.check(self._path)
@@ -188,13 +188,13 @@ class SQLiteFile:
         log.check(self._path)
 
     def longest(self) -> int:
-        """Bytes that a row may have."""
+        """Return the most bytes that a row may have."""
         limit = getattr(self._connection(), "getlimit", None)
-        # Python 3.10 cannot ask: as SQLite is compiled, if nobody chose otherwise. 0 is SQLITE_LIMIT_LENGTH.
+        # Python 3.10 cannot ask for the limit; this is SQLite's default. 0 is SQLITE_LIMIT_LENGTH.
         return 1_000_000_000 if limit is None else int(limit(0))
 
     def check_still_there(self) -> None:
-        """Raise `StorageUnavailable` if the path no longer names the file that this connection has written to."""
+        """Raise `StorageUnavailable` if the file at the path is no longer the one that this connection wrote to."""
         for place in self._places:
             place.check(self._path)
 
@@ -212,7 +212,7 @@ class SQLiteFile:
             db.close()
 
     def abandon(self) -> None:
-        """In a forked child: leave the parent's connection alone and open one when it is needed."""
+        """In a forked child: do not use the parent's connection; a new one is opened when it is needed."""
         if self._db is not None:
             self._closing.detach()
             abandon(self._db)
@@ -227,13 +227,13 @@ class SQLiteFile:
             self._db = self._open()
         try:
             found = self._found = os.stat(self._path)
-        except OSError:  # for the check of places to say
+        except OSError:  # the check of places will report it
             self._found = None
             return self._db
         written = (found.st_size, found.st_mtime_ns)
         if written != self._written:
-            # By a checkpoint, or by someone who copied a backup over it. SQLite asks its log whether the pages that it
-            # keeps in memory are still those of the file, and the log does not know of the copy.
+            # A checkpoint changed the file, or someone copied a backup over it. SQLite finds out from its log whether
+            # the pages that it keeps in memory are still valid, and the log does not show the copy.
             self._written = written
             self.state += 1
             self._db.execute("PRAGMA shrink_memory")
@@ -244,25 +244,25 @@ class SQLiteFile:
         self._db = self._open()
 
     def _state(self) -> tuple[int, ...]:
-        """What changes when somebody writes to the file."""
+        """Return values that change when somebody writes to the file or its log."""
         found = [os.stat(path) if os.path.exists(path) else None for path in (self._path, self._path + "-wal")]
         return tuple(part for one in found if one is not None for part in (one.st_ino, one.st_size, one.st_mtime_ns))
 
     def _open(self) -> sqlite3.Connection:
         self._check_place()
         self.state += 1
-        with self._in_words():
-            self._looks_at = None
+        with self._explained():
+            self._read_only = None
             try:
                 db = self._connect(self._path)
             except sqlite3.OperationalError as error:
                 if not (_is_unwritable(str(error)) and os.path.exists(self._path) and os.path.getsize(self._path)):
                     raise
-                return self._open_to_look()
+                return self._open_read_only()
             self._places, self._place = [], Place(self._path)
             return db
 
-    def _open_to_look(self) -> sqlite3.Connection:
+    def _open_read_only(self) -> sqlite3.Connection:
         state = self._state()
         log = self._path + "-wal"
         if os.path.exists(log) and os.path.getsize(log):
@@ -270,19 +270,19 @@ class SQLiteFile:
                 copy = os.path.join(directory, "copy.db")
                 shutil.copyfile(self._path, copy)
                 shutil.copyfile(log, copy + "-wal")
-                db = self._connect(copy)  # which has read the log; from here on the files need no names
+                db = self._connect(copy)  # this reads the log; the copies may then be removed
         else:
             db = self._connect(f"file:{quote(self._path)}?immutable=1", is_uri=True)
-        self._looks_at = state
+        self._read_only = state
         return db
 
     def _connect(self, path: str, is_uri: bool = False) -> sqlite3.Connection:
-        # Autocommit (None), for our own BEGIN; used by many threads, one at a time.
+        # Autocommit (None), since we write BEGIN ourselves. Many threads use the connection, one at a time.
         db = sqlite3.connect(path, timeout=self._timeout, isolation_level=None, check_same_thread=False, uri=is_uri)
         try:
-            # A schema that someone else wrote runs no function that has effects.
+            # A schema that someone else wrote must not call functions with side effects.
             db.execute("PRAGMA trusted_schema = OFF")
-            # One transaction, so that what it looks at is of one moment: another may be making the tables.
+            # In one transaction, since another process may be making the tables.
             db.execute("BEGIN")
             is_ours = self._is_ours(db)
             db.execute("COMMIT")
@@ -300,8 +300,8 @@ class SQLiteFile:
         return db
 
     def _check_place(self) -> None:
-        # Nothing here may open the file: closing it again would release every lock that this process holds on
-        # it through SQLite (POSIX locks are the process's, not the descriptor's), and updates would be lost.
+        # This must not open the file: closing it again would release every lock that this process has on it through
+        # SQLite (POSIX locks belong to the process, not to the descriptor), and updates would be lost.
         directory = os.path.dirname(self._path)
         if not os.path.isdir(directory):
             raise StorageUnavailable(f"{self._path}: there is no directory {directory}; make it first.")
@@ -310,16 +310,16 @@ class SQLiteFile:
         network = network_file_system(self._path)
         if network is not None:
             raise StorageUnavailable(
-                f"{self._path} is on a network file system ({network}), which does not keep the locks and the "
+                f"{self._path} is on a network file system ({network}), which does not have the locks and the "
                 "shared memory that SQLite needs. Use JournalStorage(directory) there, or a local disk."
             )
 
     def _is_ours(self, db: sqlite3.Connection) -> bool:
-        """Whether the file holds our tables already; False if it is new. Raises if it is someone else's."""
+        """Whether the file has our tables already; False if it is new. Raises if it belongs to another program."""
         (application,) = db.execute("PRAGMA application_id").fetchone()
         if application == APPLICATION_ID:
             (schema,) = db.execute("PRAGMA user_version").fetchone()
-            if schema > SCHEMA_VERSION:  # first: a later one may have other tables
+            if schema > SCHEMA_VERSION:  # checked first, as a later schema may have other tables
                 raise NewerSchema(
                     f"{self._path} was written by a later evalpool: schema {schema}, and this one knows "
                     f"{SCHEMA_VERSION}. Upgrade evalpool to use it."
@@ -338,7 +338,7 @@ class SQLiteFile:
         self._use_wal(db)
         db.execute("BEGIN IMMEDIATE")
         try:
-            if not self._is_ours(db):  # or someone was faster
+            if not self._is_ours(db):  # asked again, as another process may have made the tables meanwhile
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
             db.execute("COMMIT")
@@ -348,8 +348,8 @@ class SQLiteFile:
             raise
 
     def _use_wal(self, db: sqlite3.Connection) -> None:
-        # Two processes that change the mode at once do not wait for each other as everywhere else: SQLite
-        # says "locked" at once, so the waiting is done here.
+        # When two processes change the mode at the same time, SQLite reports "locked" at once and does not wait, as it
+        # does for other statements. So the loop here waits.
         deadline = monotonic() + self._timeout
         pause = threading.Event()
         while True:
@@ -369,16 +369,18 @@ class SQLiteFile:
     # -- errors ----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
+        """Raise a `StorageError` with an explanation instead of an error of SQLite."""
         try:
             yield
-        except WORDLESS as error:
-            raise self.in_words(error) from _cause(error)
+        except SQLITE_ERRORS as error:
+            raise self.explained(error) from _cause(error)
 
-    def in_words(self, error: sqlite3.Error | UnicodeDecodeError) -> StorageError:
+    def explained(self, error: sqlite3.Error | UnicodeDecodeError) -> StorageError:
+        """Return a `StorageError` that says what happened, and what to do."""
         text = str(error)
         if "not a database" in text:
-            return CorruptRecord(f"{self._path} is no SQLite database. {_ELSEWHERE}")
+            return CorruptRecord(f"{self._path} is not an SQLite database. {_ELSEWHERE}")
         if "malformed" in text or isinstance(error, UnicodeDecodeError):
             return CorruptRecord(
                 f"{self._path} is damaged: SQLite says {text!r}. `sqlite3 {self._path} .recover` may help."
@@ -389,9 +391,11 @@ class SQLiteFile:
                 "that holds it, or give a longer timeout."
             )
         if "not authorized" in text or "prohibited" in text:
-            return CorruptRecord(f"{self._path} has got views or triggers in the place of our tables: {text}.")
+            return CorruptRecord(
+                f"another program has put views or triggers in place of evalpool's tables in {self._path}: {text}."
+            )
         if text == "interrupted":
-            return CorruptRecord(f"{self._path} is damaged: a look at it found no end.")
+            return CorruptRecord(f"{self._path} is damaged: reading it did not end, so it was stopped.")
         if "full" in text:
             return StorageUnavailable(f"the disk of {self._path} is full; free some space.")
         if _is_unwritable(text):
@@ -403,7 +407,7 @@ class SQLiteFile:
 
 
 class Transaction:
-    """`SQLiteFile.transaction`; a class, since a generator for each would take longer than to begin and to commit."""
+    """See `SQLiteFile.transaction`. A class, since making a generator would take longer than BEGIN and COMMIT."""
 
     __slots__ = ("_db", "_file")
 
@@ -413,8 +417,8 @@ class Transaction:
     def __enter__(self) -> sqlite3.Connection:
         try:
             self._db = self._file._begin()
-        except WORDLESS as error:
-            raise self._file.in_words(error) from _cause(error)
+        except SQLITE_ERRORS as error:
+            raise self._file.explained(error) from _cause(error)
         return self._db
 
     def __exit__(self, kind: Any, raised: BaseException | None, trace: Any) -> None:
@@ -423,19 +427,19 @@ class Transaction:
                 if raised is None:
                     self._db.execute("COMMIT")
             finally:
-                self._file._roll_back(self._db)  # what was not committed
-            if isinstance(raised, WORDLESS):
+                self._file._roll_back(self._db)  # unless it was committed
+            if isinstance(raised, SQLITE_ERRORS):
                 raise raised
-        except WORDLESS as error:
-            raise self._file.in_words(error) from _cause(error)
+        except SQLITE_ERRORS as error:
+            raise self._file.explained(error) from _cause(error)
 
 
-WORDLESS = (sqlite3.Error, UnicodeDecodeError)
-"""What the module raises: SQLite quotes names of the file, which may be no text."""
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""The errors that `sqlite3` raises. SQLite's messages quote names in the file, which may not be valid UTF-8."""
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """A traceback shows the cause as it is, and the terminal obeys it."""
+    """Return the error as a cause; None if its text has control characters, which a traceback would print."""
     return error if str(error).isprintable() else None
 
 

@@ -1,10 +1,10 @@
-"""The rows of the view `jobs`: each is the fold of its job's events, kept from one commit to the next.
+"""Computes the rows of the view `jobs`: each is the fold of its job's events, which is kept between commits.
 
-A job is written to about four times, and each time its row is what all of its events add up to. To ask the file for
-those before costs more than to write the new one; so the folds of the jobs that were written last stay here. They
-hold as long as nobody else writes: then the last event of the file is the one that this client wrote last.
+A job has about four events, and at each of them its row is computed from all of its events. Reading the earlier events
+from the file would cost more than writing the new one. So the folds of the jobs that were written last are kept. They
+are valid as long as no other client writes: the last event of the file is then the one that this client wrote last.
 
-Of a job that waits nothing is known but that it was created, so little is kept of it; many may wait.
+Of a waiting job only the creation is known, so little is kept of it, since many jobs may wait.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from evalpool.storage._folded import Cursor
 __all__ = ["JobRow", "KnownRows"]
 
 Key = tuple[str, int]
-"""A search, and the number of a job in it."""
+"""The id of a search, and the number of a job in it."""
 
 MOST = 20_000
-"""Jobs whose folds are kept, of a few hundred bytes each beside what their events hold. Those that were gathered are
-not: hardly any event comes behind that."""
+"""The most jobs whose folds are kept; each takes a few hundred bytes beside the data of its events. Gathered jobs are
+not kept, as they hardly ever have further events."""
 
 MOST_WAITING = 200_000
-"""Jobs of which it is kept that they were created, in two hundred bytes each."""
+"""The most waiting jobs of which the creation is kept; each takes two hundred bytes."""
 
 
 class JobRow:
-    """What the events of one job add up to, and which of them the columns point to."""
+    """The fold of the events of one job, and the numbers of the events that the columns refer to."""
 
     __slots__ = ("created", "finished", "given", "job", "key", "num_events", "stored")
 
@@ -46,17 +46,17 @@ class JobRow:
 
     @classmethod
     def of_created(cls, key: Key, number: int, owner: str | None) -> JobRow:
-        """Of a job of which nothing happened but its ``created`` of that number."""
+        """Return the row of a job that has only one event: its ``created``, with this number."""
         row = cls(key)
         row.add(number, "created", {"owner": owner})
         return row
 
     def is_waiting(self) -> bool:
-        """Whether nothing happened but its ``created``."""
+        """Whether ``created`` is the only event of the job."""
         return self.num_events == 1 and self.created is not None
 
     def add(self, number: int, kind: str, data: dict[str, Any]) -> None:
-        """The job's next event, and its number in the file."""
+        """Fold the job's next event, which has this number in the file."""
         self.num_events += 1
         job = self.job
         job.apply(kind, data)
@@ -67,10 +67,10 @@ class JobRow:
         elif job.out is data:
             self.stored = number
         if self.finished is None and job.result is not None:
-            self.finished = number  # the end that counts; later ones only add to it
+            self.finished = number  # the first end counts; later ones only add facts
 
     def columns(self) -> tuple[Any, ...]:
-        """Of the table `job_rows`."""
+        """Return the values for the columns of the table `job_rows`."""
         job = self.job
         gathered = (job.gathered or job.result or {}).get("timestamp_gather")
         attempts = job.attempt if job.begun else job.attempt - 1
@@ -81,7 +81,7 @@ class JobRow:
 
 
 class KnownRows:
-    """The rows of jobs that were written last. By one thread at a time.
+    """Keeps the rows of the jobs that were written last. One thread at a time.
 
     Args:
         earlier: reads the events of a job from the file, with their numbers, up to the last one before a commit.
@@ -91,21 +91,21 @@ class KnownRows:
         self._earlier = earlier
         self._rows: dict[Key, JobRow] = {}
         self._waiting: dict[Key, tuple[int, str | None]] = {}  # the number of its ``created``, and its owner
-        self._at: Cursor | None = None  # the last event of the file, as we left it
+        self._at: Cursor | None = None  # the last event of the file after our last commit
 
     def clear(self) -> None:
-        """Nothing is known: a commit failed, or this is another process."""
+        """Forget all rows: a commit failed, or this is another process."""
         self._rows.clear()
         self._waiting.clear()
         self._at = None
 
     def begin(self, at: Cursor) -> None:
-        """A commit begins where `at` is the last event of the file."""
+        """Begin a commit when `at` is the last event of the file; forget all rows if another client has written."""
         if self._at != at:
             self.clear()
 
     def add(self, db: Any, events: Columns, last: int) -> Iterable[JobRow]:
-        """Fold the events of a commit, which stand behind `last`; returns the rows that they change, each once."""
+        """Fold the events of a commit, whose numbers follow `last`. Return the rows that they change, each once."""
         changed: dict[Key, JobRow] = {}
         rows = self._rows
         columns = zip(events.search_ids, events.numbers, events.kinds, events.data, strict=True)
@@ -130,7 +130,7 @@ class KnownRows:
         return changed.values()
 
     def end(self, changed: Iterable[JobRow], at: Cursor) -> None:
-        """The commit is done, and `at` is its last event."""
+        """End a commit that succeeded; `at` is its last event."""
         rows, waiting = self._rows, self._waiting
         for row in changed:
             if row.job.gathered is not None:

@@ -1,7 +1,8 @@
-"""Reading an SQLite file of ours that is damaged: all but the events that stand on damaged pages.
+"""Reads a damaged SQLite file of evalpool: all events but those on damaged pages.
 
-SQLite ends a query at the first damaged page that it meets. So a range of events is read forwards up to the damage and
-backwards down to it, and what lies between is divided, until the parts are single events that cannot be read.
+SQLite ends a query at the first damaged page that it finds. So a range of events is read forwards until the damage, and
+backwards until the damage. The range between is divided, again and again, until only single events that cannot be read
+are left.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["readable_events"]
 _RANGE = "SELECT id, kind, search_id, number, data FROM events WHERE id BETWEEN ? AND ? ORDER BY id"
 _LAST = (
     "SELECT max(id) FROM events",
-    # Where the end of the table is damaged, what else has numbers of events.
+    # If the end of the table is damaged, the index and the other table still have numbers of events.
     "SELECT max(id) FROM events INDEXED BY events_of_job WHERE number IS NOT NULL",
     "SELECT max(max(coalesce(created_event, 0), coalesce(finished_event, 0))) FROM job_rows",
 )
@@ -29,7 +30,7 @@ _JOBS = (
 )
 
 _DIVISIONS = 10_000
-"""How often a damaged range is divided before the rest of it is given up: enough for hundreds of pages."""
+"""How often damaged ranges are divided before the rest counts as damaged: enough for hundreds of pages."""
 
 Row = tuple[Any, ...]
 
@@ -37,9 +38,10 @@ Row = tuple[Any, ...]
 def readable_events(
     db: sqlite3.Connection, first: int, report: Callable[[str, str], None], begin: Callable[[], None]
 ) -> list[Row]:
-    """The rows of events from number `first` on that can be read. What cannot is told to `report`: where, and why.
+    """Return the rows of all events from number `first` on that can be read.
 
     Args:
+        report: called with the place of each event that cannot be read, and the reason.
         begin: called before each statement.
     """
 
@@ -63,7 +65,7 @@ def readable_events(
         rows, _ = rows_of(f"{_RANGE} DESC", low, high)
         found += rows
         high = rows[-1][0] - 1 if rows else high
-        if low > high:  # all is there: the damage that SQLite met lies behind
+        if low > high:  # all events of the range were read; the damage is beyond it
             continue
         if low == high or divisions == _DIVISIONS:
             damaged.append((low, high))
@@ -80,12 +82,12 @@ def readable_events(
 
 
 def _rows(db: sqlite3.Connection, statement: str, values: tuple[int, ...]) -> tuple[list[Row], bool]:
-    """The rows up to the damage, and whether there is none."""
+    """Return the rows before the first damage, and whether there is no damage."""
     rows: list[Row] = []
     numbered = statement.startswith(_RANGE)
     try:
         for row in db.execute(statement, values):
-            # Pages that follow each other in a circle have no end.
+            # The links between damaged pages may form a circle, which would have no end.
             if numbered and (type(row[0]) is not int or (rows and not _comes_next(statement, rows[-1][0], row[0]))):
                 return rows, False
             rows.append(row)
@@ -101,7 +103,7 @@ def _comes_next(statement: str, before: int, number: int) -> bool:
 
 
 def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges that follow each other as one."""
+    """Return the ranges, with adjacent ones joined."""
     joined: list[tuple[int, int]] = []
     for low, high in ranges:
         if joined and joined[-1][1] == low - 1:
@@ -112,9 +114,9 @@ def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _with_searches(rows: list[Row]) -> list[Row]:
-    """With a beginning for each search whose own is damaged: its jobs are there, and are to be found.
+    """Return the rows, with a new event ``search`` for each search whose own is damaged, so that its jobs are found.
 
-    It began about when its first lease did; where there is none its times count from the epoch.
+    Its start is about that of its first lease; if there is none, its times count from the epoch.
     """
     begun = {row[2] for row in rows if row[1] == "search"}
     begins: dict[str, float] = {}

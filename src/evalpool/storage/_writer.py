@@ -1,20 +1,21 @@
-"""Group commit: many callers, one commit at a time, none of whose batches is written alone for long.
+"""Group commit: batches of many callers are written together, in one commit at a time.
 
 ::
 
-    append       ──► queue ──► whoever gets the commit lock writes all that is queued, and the others find
-                               their batch done
-    append_soon  ──► queue ──► the writer thread does so; nobody waits
+    append       ──► queue ──► the thread that gets the commit lock writes all queued batches, and the other
+                               threads find theirs written
+    append_soon  ──► queue ──► the writer thread writes them; the caller does not wait
 
-While one commit is on its way to the disk the next batches gather, so that the busier a store is the fewer
-commits a batch costs. The thread lives while there is something to write and a little longer.
+While one commit is written, the next batches are queued, so a busy store needs fewer commits per batch. The thread runs
+while there is something to write, and a little longer.
 
-A commit that fails fails whoever waits for it. What nobody waits for stays queued, in order and before
-anything newer, and is tried again until it is written: a full disk or a lost server loses no outcome.
+If a commit fails, the callers that wait for it get the error. Batches that no caller waits for stay in the queue, in
+order and before newer ones, and are tried again until they are written. So a full disk or a lost server loses no
+outcome.
 
-A commit that raises something else than a `StorageError` has met what nobody foresaw, maybe in one of its batches. So
-these are then written one by one, and the one that raises again and again is given up and told: it would keep back all
-that come behind it.
+If a commit raises something else than a `StorageError`, the cause is unknown and may be one of its batches. The batches
+are then written one by one. A batch that raises such an error again and again is dropped, with an error in the log,
+since the batches after it could not be written otherwise.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ Batch = TypeVar("Batch")
 _log = get_logger("evalpool.storage")
 
 IDLE = 1.0
-"""Seconds that the thread waits for more before it ends."""
+"""Seconds that the thread waits for more batches before it ends."""
 
-GIVEN_UP = 3
-"""So many times a batch may raise, by itself, what nobody foresaw."""
+MOST_FAILURES = 3
+"""A batch is dropped when it, written alone, has raised an unexpected error this many times."""
 
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
-"""Seconds between attempts to write what is kept back: doubled from the first to the last."""
+"""Seconds between attempts to write: each wait is twice the one before, from the first to the last."""
 
 
-class _Unforeseen(StorageError):
+class _Unexpected(StorageError):
     """A commit raised something else than a `StorageError`."""
 
 
@@ -60,7 +61,7 @@ class _Pending(Generic[Batch]):
         self.waited_for = waited_for
         self.done = False
         self.error: StorageError | None = None
-        self.failures = 0  # by itself, with an error that nobody foresaw
+        self.failures = 0  # how often it raised an unexpected error when it was written alone
 
 
 class Writer(Generic[Batch]):
@@ -92,8 +93,8 @@ class Writer(Generic[Batch]):
     def _begin(self) -> None:
         self.commit_lock = threading.RLock()
         self._queue: deque[_Pending[Batch]] = deque()
-        # Taken by itself, never through the condition: that one is entered in Python, where a Ctrl-C may come between
-        # the taking of the lock and the `with` that would release it.
+        # Use `with self._lock`, never `with self._work`: the condition's `__enter__` is Python code, in which a Ctrl-C
+        # may come after the lock was taken and before `with` can release it.
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
@@ -101,11 +102,11 @@ class Writer(Generic[Batch]):
         self._guard = Guard(f"The thread that writes to {self._name}", self._pause)
 
     def after_fork(self) -> None:
-        """In a forked child: what is queued is the parent's to write."""
+        """In a forked child: begin with an empty queue, as the parent writes what is queued."""
         self._begin()
 
     def append(self, batch: Batch) -> None:
-        """Commit the batch, after what was queued before. Raises what prevented it; then it is not kept."""
+        """Commit the batch, after those queued before. Raises the error that prevented it; then it is not kept."""
         entry = _Pending(batch, True)
         with self._lock:
             self._queue.append(entry)
@@ -116,28 +117,28 @@ class Writer(Generic[Batch]):
             raise entry.error
 
     def append_soon(self, batch: Batch) -> None:
-        """Queue the batch for the thread. Never waits for the disk, never raises."""
+        """Queue the batch for the thread. Never waits for the store, never raises."""
         with defer_signals(), self._lock:
             self._queue.append(_Pending(batch, False))
             if self._thread is None:
                 self._retry = FIRST_RETRY
                 try:
                     self._thread = start_guarded(f"evalpool-writer {self._name}", self._guard, self._turn)
-                except RuntimeError as error:  # the system gives no more threads: the next call, or `flush`, sees to it
+                except RuntimeError as error:  # no more threads can be started; the next call or `flush` tries again
                     _log.warning("Records wait to be written to %s: %s", self._name, error)
             self._work.notify()
 
     def flush(self) -> None:
-        """Wait until the queue is committed. Raises what prevents it; the queue is then still kept."""
+        """Wait until the queue is committed. Raises the error that prevents it; the queue is then still kept."""
         with self.commit_lock:
             error = self._drain()
-            while isinstance(error, _Unforeseen):  # `GIVEN_UP` times a batch, which keeps back those behind it
+            while isinstance(error, _Unexpected):  # at most `MOST_FAILURES` times for each batch, which is then dropped
                 error = self._drain()
             if error is not None:
                 raise error
 
     def close(self) -> None:
-        """Flush, and end the thread. Raises what prevents the flush; then what is queued is lost."""
+        """Flush, and end the thread. Raises the error that prevents the flush; then the queue is lost."""
         try:
             self.flush()
         finally:
@@ -149,28 +150,28 @@ class Writer(Generic[Batch]):
                 thread.join()
 
     def _drain(self) -> StorageError | None:
-        """Commit all that is queued. Under the commit lock. Returns what prevented it."""
-        with defer_signals():  # between the commit and the end of its queue, else it would be committed twice
+        """Commit all queued batches. Called under the commit lock. Returns the error that prevented it, or None."""
+        with defer_signals():  # an interrupt between the commit and `popleft` would have batches committed twice
             with self._lock:
                 entries = list(self._queue)
             if not entries:
                 return None
             through, error = self._commit_all(entries)
             with self._lock:
-                # Only this thread takes from the queue; others have appended behind what was committed.
+                # Only this thread takes from the queue; others have appended after the batches that were committed.
                 for entry in entries:
                     self._queue.popleft()
                     entry.done = True
-                behind = entries[through:]
-                for entry in behind:
+                rest = entries[through:]
+                for entry in rest:
                     entry.error = error
-                self._queue.extendleft(entry for entry in reversed(behind) if not entry.waited_for)
+                self._queue.extendleft(entry for entry in reversed(rest) if not entry.waited_for)
                 kept = len(self._queue)
-        self._tell(error, kept)
+        self._log_changes(error, kept)
         return error
 
     def _commit_all(self, entries: list[_Pending[Batch]]) -> tuple[int, StorageError | None]:
-        """How many of them are dealt with, and what prevents the others."""
+        """Commit these entries. Return how many are committed or dropped, and the error that prevents the others."""
         try:
             self._commit_some(entries)
         except StorageError as error:
@@ -188,32 +189,32 @@ class Writer(Generic[Batch]):
             except Exception as error:
                 if from_a_handler(error):
                     raise
-                entry.error = _Unforeseen(f"{self._name} could not write: {type(error).__name__}: {error}")
+                entry.error = _Unexpected(f"{self._name} could not write: {type(error).__name__}: {error}")
                 entry.error.__cause__ = error
                 entry.failures += 1
                 if not entry.waited_for:
-                    if entry.failures < GIVEN_UP:
+                    if entry.failures < MOST_FAILURES:
                         return place, entry.error
                     _log.error("%s could not write in %d attempts; these records are lost: %.1000r",
-                               self._name, GIVEN_UP, entry.batch, exc_info=error)  # fmt: skip
+                               self._name, MOST_FAILURES, entry.batch, exc_info=error)  # fmt: skip
         return len(entries), None
 
     def _commit_some(self, entries: list[_Pending[Batch]]) -> None:
         with allow_signals() if self._remote else nullcontext():
             self._commit([entry.batch for entry in entries])
 
-    def _tell(self, error: StorageError | None, kept: int) -> None:
-        """Once when writing begins to fail with something to keep, once when it works again."""
+    def _log_changes(self, error: StorageError | None, kept: int) -> None:
+        """Log once when writing begins to fail and records are kept, and once when it works again."""
         if error is None and self._failing:
             self._failing = False
-            _log.warning("%s takes records again; all that was kept back is written.", self._name)
+            _log.warning("%s takes records again; all that were kept in memory are written.", self._name)
         elif error is not None and kept and not self._failing:
             self._failing = True
             text = str(error).rstrip(".")
-            _log.error("%s. Records are kept in memory and written when it is possible.", text)
+            _log.error("%s. Records are kept in memory and will be written when this is possible.", text)
 
     def _turn(self) -> bool:
-        """Wait for something to write, and write it; False at the thread's end."""
+        """Wait for batches and write them. Return False when the thread is to end."""
         me = threading.current_thread()
         with self._lock:
             if self._thread is me and not self._queue:
@@ -232,10 +233,10 @@ class Writer(Generic[Batch]):
         return True
 
     def _pause(self, error: BaseException) -> None:
-        """The thread could not write: not at once again."""
+        """Wait before the next attempt, after the thread could not write."""
         me = threading.current_thread()
         with self._lock:
-            # Whoever appends meanwhile notifies; more events do not make a full disk emptier.
+            # A call of `append_soon` wakes the thread, but new batches are no reason to try again earlier.
             self._work.wait_for(lambda: self._thread is not me, self._retry)
         self._retry = min(2 * self._retry, LAST_RETRY)
 
@@ -244,13 +245,13 @@ _writers: weakref.WeakSet[Writer[Any]] = weakref.WeakSet()
 
 
 def _flush_at_exit() -> None:
-    """What was appended soon is still to be written when a program ends without closing its storage."""
+    """Write all queued batches when a program ends without closing its storage."""
     writers = list(_writers)
     for writer in writers:
         try:
             writer.flush()
         except StorageError as error:
-            _log.error("records are lost at the end of the program: %s", error)
+            _log.error("Records are lost at the end of the program: %s", error)
     for writer in writers:
         writer.rest()
 
