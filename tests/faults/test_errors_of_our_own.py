@@ -122,7 +122,7 @@ def in_the_threads_of(evaluator: ProcessPoolEvaluator, fault: Fault) -> None:
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.stress)])
 def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault], None], every: int) -> None:
     fault = Fault(
-        Pool._turn, Pool._tell_evaluator, Pool._place_unassigned, Pool._see_to_returned, Pool._balance, Pool.run,
+        Pool._turn, Pool._tell_evaluator, Pool._place_unassigned, Pool._cancel_returned, Pool._balance, Pool.run,
         Pool._send, Pool._look, Pool._expect_held, Hearing.take, Hearing._take_other, Hearing._take_record,
         Prefetcher.balance, Prefetcher.give_back, Prefetcher._learn, Prefetcher._offer, Prefetcher.assign,
         Prefetcher.end, Prefetcher._next, Prefetcher._room,

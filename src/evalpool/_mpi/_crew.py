@@ -37,7 +37,7 @@ CREW = 0
 """The tag of messages about evaluators; each contains an evaluator's tag. On `orders`: the evaluator is closed (for
 `CREW` itself: all are, and the rank ends its serving). On `work`, to the root: the rank is done with a closed one."""
 TAG = struct.Struct("<q")
-FAREWELL = 3.0
+LAST_MESSAGES_WITHIN = 3.0
 """Seconds that the root's process waits at its end for ranks that still run a job of a closed evaluator."""
 
 PIECE = 1 << 26
@@ -240,7 +240,7 @@ class Crew:
             busy: the ranks that are known to run a job of it.
         """
         self._owing.update((rank, tag) for rank in busy)
-        self._hear_farewells(CREW)  # of evaluators that were closed before
+        self._read_last_messages(CREW)  # of evaluators that were closed before
         for rank in self.others:
             self.send(self.orders, TAG.pack(tag), rank, CREW)
 
@@ -254,19 +254,19 @@ class Crew:
             self.at_end.pop()()
         if self.rank != self.root or not self._owing:
             return
-        PollingBackoff(lambda: self._hear_farewells(self.mpi.ANY_TAG), False).wait(FAREWELL)
+        PollingBackoff(lambda: self._read_last_messages(self.mpi.ANY_TAG), False).wait(LAST_MESSAGES_WITHIN)
         if self._owing:
             ranks = sorted({rank for rank, _ in self._owing})
             logger.error(
                 "Rank(s) %s still run a job %s s after the evaluator was closed and cannot be interrupted; all ranks "
                 'are ended by force. Use isolation="process" to avoid this.',
                 ", ".join(map(str, ranks)),
-                FAREWELL,
+                LAST_MESSAGES_WITHIN,
             )
             sys.stdout.flush()
             self.mpi.COMM_WORLD.Abort(self.exit_code)
 
-    def _hear_farewells(self, tags: int) -> bool:
+    def _read_last_messages(self, tags: int) -> bool:
         """Take the last messages of ranks whose evaluator was closed. Returns whether all have come."""
         status = self.mpi.Status()
         while self.work.Iprobe(self.mpi.ANY_SOURCE, tags, status):

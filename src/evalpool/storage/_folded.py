@@ -35,7 +35,7 @@ class FoldedLog(abc.ABC):
     def __init__(self) -> None:
         self._state = State()
         self._cursor: Cursor | None = None
-        self._torn = False  # an interrupt came while events were folded, so the state is incomplete
+        self._incomplete = False  # an interrupt came while events were folded, so the state is incomplete
         self._fold_lock = threading.RLock()
         self._numbers = KnownNumbers()  # that this client took, for stores that could give them again
         self._authors: list[weakref.WeakMethod[Callable[[list[str]], None]]] = []  # who can write lost jobs again
@@ -63,10 +63,10 @@ class FoldedLog(abc.ABC):
         fold, the same events cannot be folded again, since one may have been applied in part. The next call then reads
         the whole log again.
         """
-        if self._torn:
+        if self._incomplete:
             self._state = State()
             self._cursor = None
-            self._torn = False
+            self._incomplete = False
         committed = dict(self._numbers.last)
         cursor = self._cursor
         try:
@@ -76,13 +76,13 @@ class FoldedLog(abc.ABC):
             self._read_anew()
             return self._state
         if own or events:
-            self._torn = True
+            self._incomplete = True
             if own:
                 self._state.apply_with_own(own, events)
             else:
                 self._state.apply(events)
         self._cursor = cursor
-        self._torn = False
+        self._incomplete = False
         for search_id, number in committed.items():
             if not self._state.has_job(search_id, number):
                 self._read_anew()
@@ -97,7 +97,7 @@ class FoldedLog(abc.ABC):
             now = fold(events)
             self._numbers.keep_from(SEARCHES, _next_search(before))
             loss = compare(before, now, self._numbers)
-            self._state, self._cursor, self._torn = now, cursor, False
+            self._state, self._cursor, self._incomplete = now, cursor, False
             if not loss.jobs:
                 return
             if loss.again:

@@ -210,7 +210,7 @@ def test_without_a_free_file_the_job_says_so_and_the_next_one_is_right(tmp_path:
     said = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False)
     assert said.returncode == 0, said.stderr
     first, second = said.stdout.splitlines()
-    assert first.startswith("FAILED F_unpicklable The result could not be taken over from the worker: ")
+    assert first.startswith("FAILED F_unpicklable The result could not be read from shared memory: ")
     assert "too many files open" in first
     assert second == "DONE 1.0 2000000"
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 64

@@ -214,7 +214,7 @@ def test_what_a_launcher_raises_costs_no_job_of_another_worker(spoilt: str, capl
     assert kinds == {x: timeout if x == 2 else died if x % 3 == 1 else None for x in range(12)}
     errors = [job.error or "" for job in jobs if job.kind is died]
     expected = {"": "It ended.", "sentence": "Faulty.describe_end returned None", "release": "It ended."}
-    assert all(expected.get(spoilt, "Faulty could not see to the end of worker") in error for error in errors)
+    assert all(expected.get(spoilt, "Faulty could not handle the end of worker") in error for error in errors)
     assert "error of its own" not in caplog.text
     assert ("spoilt" in caplog.text) == (spoilt not in ("", "sentence"))
 

@@ -439,7 +439,7 @@ class Jobs(RuleBasedStateMachine):
     def expect_nothing(self, choice: int) -> None:
         worker = self.world.workers[self.worker(choice)]
         if worker.begin(self.world.now) is not None:
-            self.world.tell(self.world.prefetcher.expect_nothing_of(worker.worker, self.world.now))
+            self.world.tell(self.world.prefetcher.mark_unresponsive(worker.worker, self.world.now))
 
     @precondition(lambda self: self.world.workers)
     @rule(choice=st.integers(0, 3))

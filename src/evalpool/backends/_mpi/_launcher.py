@@ -75,28 +75,28 @@ class RankLauncher(Launcher):
             return True
         # A job in the rank itself is interrupted, unless it is in C code that holds the GIL. The request to steal back
         # is sent first, so that the rank does not begin the next job after this one.
-        self._pool.expect_nothing_of(worker)
+        self._pool.mark_unresponsive(worker)
         self._transport.tell(worker, force)
         if self._all_unresponsive():
-            self._pool.port.after(self._patient_for(), self._pool.command, self._lose_hope)
+            self._pool.port.after(self._answer_within(), self._pool.command, self._give_up_if_silent)
         return False
 
     def _all_unresponsive(self) -> bool:
         return all(worker.unresponsive for worker in self._pool.workers.values())
 
-    def _patient_for(self) -> float:
+    def _answer_within(self) -> float:
         """Return for how many seconds jobs wait for ranks that are all unresponsive."""
         attempts = [each for worker in self._pool.workers.values() for each in worker.in_flight.values()]
         return max([GIVE_UP_AFTER, *(attempt.timeout or 0.0 for attempt in attempts)])
 
-    def _lose_hope(self) -> None:
+    def _give_up_if_silent(self) -> None:
         """Give up the waiting jobs if no rank has sent anything for long, so that no caller waits for ever."""
         with self._pool.lock:
-            if not self._all_unresponsive() or self._transport.heard_at > monotonic() - self._patient_for():
+            if not self._all_unresponsive() or self._transport.heard_at > monotonic() - self._answer_within():
                 return
             ranks = ", ".join(map(str, self._pool.workers))
         self._pool.broken = (
-            f"All ranks that run jobs ({ranks}) run jobs that were asked to stop {self._patient_for():.0f} s ago and "
+            f"All ranks that run jobs ({ranks}) run jobs that were asked to stop {self._answer_within():.0f} s ago and "
             'cannot be interrupted: C code that does not return. With isolation="process" such a job can be killed.'
         )
         logger.error("%s Jobs that wait for a rank fail until one answers.", self._pool.broken)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTORS", "Child", "child"]
 
 DESCRIPTORS = 17
-"""More than starting a worker takes for a moment; five stay: three sockets, its standard error, its end."""
+"""Free descriptors that starting a worker needs at most. Five stay open: three sockets, its standard error, and one
+that shows its end."""
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -50,11 +51,13 @@ class Child(NamedTuple):
 
 @contextlib.contextmanager
 def child(worker: PoolWorker, threads: int) -> Iterator[Child]:
-    """Inside, start it; then `worker` is linked to it, and its ends of the sockets are closed here.
+    """Yield how to start a worker. The block starts it; after that, `worker` is connected to it.
+
+    The child's ends of the sockets are closed here after the block.
 
     Args:
-        worker: of the pool.
-        threads: of BLAS and OpenMP in it, unless the user's environment says otherwise.
+        worker: the pool's worker that is to be started.
+        threads: the number of threads of BLAS and OpenMP in it, unless the user's environment sets them.
     """
     with sockets(threads) as (each, connection):
         yield each
@@ -63,7 +66,7 @@ def child(worker: PoolWorker, threads: int) -> Iterator[Child]:
 
 @contextlib.contextmanager
 def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
-    """As `child`, for whoever speaks with it without a pool."""
+    """Yield how to start a child, and the connection to it. For users of a child without a pool."""
     make_room(DESCRIPTORS)
     environment = {name: str(threads) for name in THREAD_VARIABLES}
     environment.update(child_environment())
@@ -86,4 +89,4 @@ def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         files = [fd for fd in (its_data, its_control, its_lender, its_page) if fd >= 0]
         yield Child([sys.executable, *flags, "-c", boot], environment, files), Connection(data, control, lender, page)
-        ours.pop_all()  # from here on whoever has the connection closes them
+        ours.pop_all()  # the owner of the connection closes them from now on

@@ -1,4 +1,4 @@
-"""Jobs as bytes for a worker, and outcomes out of its frames."""
+"""Encodes jobs as bytes for a worker, and reads outcomes from its frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TUPLE = frozenset({tuple})
 
 
 class Pickled(NamedTuple):
-    """A job that was encoded by itself. Once: a value may pickle one time only (a token, an iterator)."""
+    """A job that was encoded by itself. It is encoded only once, as some values can be pickled only once (a token)."""
 
     kind: int
     job: tuple[int, int]  # its number and attempt
@@ -29,7 +29,7 @@ class Pickled(NamedTuple):
 
 
 def encode(attempt: Any) -> Any:
-    """A tuple that goes into a batch; or a `Pickled`, for a job whose pickle may fail or hold large arrays."""
+    """Return a tuple for a batch, or a `Pickled` if pickling the job may fail or it may have large arrays."""
     configuration, extra = attempt.configuration, attempt.extra
     number = attempt.job.number
     if not extra and _PLAIN.issuperset(map(type, configuration.values())):
@@ -40,7 +40,7 @@ def encode(attempt: Any) -> Any:
 
 
 def messages_for(jobs: list[Any], kind: int = _wire.JOBS) -> list[Any]:
-    """What a worker is to be sent, in this order: jobs that follow each other as tuples share a frame, of this kind."""
+    """Return the messages for these jobs, in order. Consecutive jobs that are tuples share a frame of this kind."""
     if _TUPLE.issuperset(map(type, jobs)):
         return [_wire.frame(kind, pickle.dumps(jobs, 5))]
     messages: list[Any] = []
@@ -53,7 +53,7 @@ def messages_for(jobs: list[Any], kind: int = _wire.JOBS) -> list[Any]:
 
 
 def load_outcome(kind: int, payload: Any, buffers: list[memoryview], worker: Worker, since: float) -> Outcome:
-    """The outcome in a worker's frame; a result that cannot be unpickled is a failure of a job begun at `since`."""
+    """Return the outcome in a worker's frame. If the result cannot be unpickled, the job, begun at `since`, fails."""
     if kind == _wire.FAST_OUTCOME:
         ((_, _, objective, start, end),) = payload
         return Outcome(DONE, objective, None, None, None, None, start, end, worker)

@@ -86,7 +86,7 @@ class Hearing:
             try:
                 kind, payload, buffers = self._pool.transport.borrow(worker, payload)
             except OSError as error:
-                text = f"The result could not be taken over from the worker: {error}"
+                text = f"The result could not be read from shared memory: {error}"
                 now = monotonic()
                 return failed(FailureKind.UNPICKLABLE, text, start=worker.since, end=now, worker=worker.facts)
         return load_outcome(kind, payload, buffers, worker.facts, worker.since)

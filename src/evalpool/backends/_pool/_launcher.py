@@ -112,7 +112,7 @@ class Launcher(abc.ABC):
     def conclude(self, worker: PoolWorker) -> str | None:
         """After the connection to a worker has closed: make sure that the worker ends, and return how it ended.
 
-        None if that is not known yet: then the launcher calls ``pool.staff.bury(worker, text)`` later.
+        None if that is not known yet: then the launcher calls ``pool.staff.replace(worker, text)`` later.
         """
         self.kill(worker)  # perhaps it has only closed its connection
         text: Any = self.describe_end(worker)

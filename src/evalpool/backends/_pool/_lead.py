@@ -1,10 +1,10 @@
-"""Who does the supervisor's I/O: the thread that waits for results, if there is one, else the supervisor's own.
+"""Decides which thread does the I/O of a pool: a caller that waits for results, or else the I/O thread.
 
-A result that is read by the I/O thread costs a second switch of threads until the search has it, and the
-switch is dearer than all else that is done for a short job. So a caller that waits in `gather` *leads*: it
-reads the workers' channels itself. When it goes away to think, work must go on: then it arms a timer, and the
-I/O thread takes over if the caller has not come back by then. The idea is the leader/followers pattern (D. C.
-Schmidt et al., "Leader/Followers", PLoP 2000); the timer is what makes short absences free.
+If the I/O thread reads a result, the search gets it after one more switch of threads, which costs more than all else
+that is done for a short job. So a caller that waits in `gather` *leads*: it reads the workers' channels itself. When it
+stops waiting, for example to compute the next proposal, jobs must go on. So it sets a timer, and the I/O thread takes
+over if no caller leads when the timer expires. This is the leader/followers pattern (D. C. Schmidt et al.,
+"Leader/Followers", PLoP 2000). Because of the timer, short absences of the caller cost nothing.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from evalpool.backends._pool._timer import Timer
 __all__ = ["Lead"]
 
 ABSENCE = 0.001
-"""Seconds that the workers may be left alone, at the least; at the most they are twice as long, and have `PREFETCH`
-seconds of work in flight. A search that thinks for longer pays one switch of threads."""
+"""The least seconds during which no thread reads from the workers after a caller has left; at most, it is twice as
+long. Meanwhile workers have `PREFETCH` seconds of work in flight. A longer think time costs one switch of threads."""
 
 
 class Lead:
-    """The right to do the I/O, passed between one I/O thread and the callers that wait."""
+    """The right to do the I/O. It passes between the I/O thread and the callers that wait.
+
+    Methods of the first part are called by the I/O thread, those of the second part by callers.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake  # the thread that does the I/O now
-        self._right = threading.Lock()
-        self._leading = threading.Lock()
-        self._following = False  # the I/O thread has the right
-        self.wanted = False  # a caller wants to lead: the I/O thread hands over
-        self.leader: int | None = None
+        self._wake = wake  # wakes the thread that does the I/O now
+        self._right = threading.Lock()  # held by the thread that does the I/O
+        self._leading = threading.Lock()  # held by the caller that leads or is about to
+        self._following = False  # whether the I/O thread has the right
+        self.wanted = False  # whether a caller wants to lead, so that the I/O thread must hand over the right
+        self.leader: int | None = None  # the id of the thread of the caller that leads
         self._armed_until = 0.0
         try:
             self._timer: Timer | None = Timer()
@@ -39,13 +42,13 @@ class Lead:
             self._timer = None
 
     def is_elsewhere(self) -> bool:
-        """Does another thread than this one do the I/O now?"""
+        """Whether another thread than this one does the I/O now."""
         return self._following or self.leader not in (None, threading.get_ident())
 
     # The I/O thread.
 
     def follow(self) -> None:
-        """Wait until no caller leads; then the I/O thread has the right. At once if it has it."""
+        """Wait until no caller leads, and take the right. Returns at once if the I/O thread has it already."""
         while not self._following:
             self._following = self._right.acquire(blocking=False)
             if not self._following:
@@ -60,7 +63,7 @@ class Lead:
             self._timer.wait()
 
     def give_up(self) -> None:
-        """The I/O thread ends."""
+        """Release the right when the I/O thread ends."""
         if self._following:
             self._following = False
             self._right.release()
@@ -68,7 +71,7 @@ class Lead:
     # A caller.
 
     def take(self) -> bool:
-        """Get the right; False if another caller has it, or this system cannot pass it on."""
+        """Take the right. Returns False if another caller has it, or if this system has no timers."""
         if self._timer is None or not self._leading.acquire(blocking=False):
             return False
         self.wanted = True
@@ -79,24 +82,25 @@ class Lead:
         return True
 
     def give_back_if_leading(self) -> None:
-        """As `give_back`, in a thread that may not lead (any more)."""
+        """Call `give_back` if this thread leads."""
         if self.leader == threading.get_ident():
             self.give_back()
 
     def give_back(self) -> None:
-        """Go away: the I/O thread takes over after `ABSENCE`, unless a caller leads again by then."""
+        """Stop leading. The I/O thread takes over after `ABSENCE`, unless a caller leads again by then."""
         self.leader = None
         self.wanted = False
         self._right.release()
         due = monotonic() + ABSENCE
         if due > self._armed_until:
-            # For twice as long, so that one who comes and goes arms it once in a while, and it never wakes anybody.
+            # For twice as long, so that a caller that leads again and again sets the timer rarely, and it does not
+            # expire.
             assert self._timer is not None
             self._armed_until = due + ABSENCE
             self._timer.arm(2 * ABSENCE)
         self._leading.release()
 
     def close(self) -> None:
-        """Called by the I/O thread at its end."""
+        """Close the timer. Called by the I/O thread when it ends."""
         if self._timer is not None:
             self._timer.close()

@@ -1,12 +1,12 @@
-"""Large arrays to another process of this machine: through memory that both see, not through a socket.
+"""Sends large arrays to another process of this host through shared memory, not through a socket.
 
-The sender writes payload and buffers into a file in memory without a name (`memfd_create`) and passes its descriptor
-over a socket of its own (`SCM_RIGHTS`); a small frame on data says how to read it. The receiver maps it, so what a
-socket copies four times, chunk by chunk, is copied once. Nobody has to tidy up: the memory is freed with the last
-mapping, also when a process is killed, and it is in no directory whose size somebody limited (as of /dev/shm in
-containers). Where the system has no such files, frames go through the socket.
+The sender writes payload and buffers into a file in memory that has no name (`memfd_create`), and passes its descriptor
+over a separate socket (`SCM_RIGHTS`). A small frame on the data socket says how to read it. The receiver maps the file,
+so data that a socket would copy four times, in chunks, is copied once. Nothing must be cleaned up: the memory is freed
+with the last mapping, even if a process is killed. It is not in a directory with a limited size (such as /dev/shm in
+containers). Where the system has no such files, frames are sent through the socket.
 
-The mapping is private: what a receiver writes into its array is seen by nobody else, as in its own memory.
+The mapping is private: no other process sees what a receiver writes into its array.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from evalpool.backends._pool import _wire
 __all__ = ["LEAST", "Lent", "borrow", "can_lend", "copy_back", "lend", "mapped", "pass_on", "worth_it"]
 
 LEAST = 1 << 18
-"""Bytes from which on this is quicker than the socket, as measured (`benchmarks/bench_payload.py --sizes`)."""
+"""The least bytes for which this is faster than the socket, as measured by `benchmarks/bench_payload.py --sizes`."""
 
 _HEAD = struct.Struct("<qiBH")
-"""As `_wire.JOB`, then the frame's kind and how many buffers it has."""
+"""The fields of `_wire.JOB`, then the frame's kind and its number of buffers."""
 _ALIGNMENT = 64
 _DESCRIPTOR = struct.Struct("i")
 
 
 class Lent:
-    """A frame whose content is in memory: its descriptor, closed with this object, and what to send for it."""
+    """A frame whose content is in memory: its descriptor, closed with this object, and the small frame to send."""
 
     __slots__ = ("__weakref__", "_close", "fd", "frame")
 
@@ -41,26 +41,26 @@ class Lent:
         self._close = weakref.finalize(self, os.close, fd)
 
     def close(self) -> None:
-        """Let go of it on this side. Idempotent."""
+        """Close the descriptor in this process. Idempotent."""
         self._close()
 
 
 def can_lend() -> bool:
-    """Has this system what it takes?"""
+    """Whether this system has files in memory, and can pass descriptors."""
     return hasattr(os, "memfd_create") and hasattr(socket, "SCM_RIGHTS")
 
 
 def worth_it(payload: bytes, buffers: list[memoryview]) -> bool:
-    """Is it large enough?"""
+    """Whether the frame is large enough for this to be faster than the socket."""
     return len(payload) + sum(buffer.nbytes for buffer in buffers) >= LEAST
 
 
 def lend(kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Lent | None:
-    """Put a frame into memory; None if the system refuses (it has no memory, or we have too many files).
+    """Write a frame into memory. Returns None if the system refuses: there is no memory, or too many files are open.
 
     Args:
-        kind, payload, buffers: of the frame.
-        job: the number and attempt that it is about, for who cannot take it.
+        kind, payload, buffers: the parts of the frame.
+        job: number and attempt of its job, which a receiver needs if it cannot map the memory.
     """
     try:
         fd = os.memfd_create("evalpool")
@@ -81,26 +81,26 @@ def lend(kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryvi
 
 
 def pass_on(lender: socket.socket, lent: Lent) -> bool:
-    """Pass the descriptor, before the frame is sent. False if the socket takes no more (see `copy_back`)."""
+    """Pass the descriptor; call it before the frame is sent. False if the socket is full (see `copy_back`)."""
     try:
         lender.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(lent.fd))])
     except BlockingIOError:
         return False
-    except OSError:  # the other side is gone; its end is noticed otherwise
+    except OSError:  # the other process has ended, which is noticed in another way
         return True
     return True
 
 
 def copy_back(lent: Lent) -> list[bytes | memoryview]:
-    """The pieces that go through the socket instead."""
+    """Return the pieces of the whole frame, to be sent through the socket instead."""
     kind, payload, buffers = _map(lent.fd, memoryview(lent.frame[0])[_wire.HEADER.size :])
     return _wire.frame(kind, bytes(payload), buffers)
 
 
 def borrow(lender: socket.socket, head: memoryview) -> _wire.Frame:
-    """The frame that a `LENT` frame with this payload stands for; the payload begins as `_wire.JOB`.
+    """Return the frame that a `LENT` frame with this payload refers to; the payload begins with `_wire.JOB`.
 
-    The descriptor is there: it was passed first. Raises `OSError` if it cannot be taken or mapped.
+    The descriptor has arrived already, as it is passed first. Raises `OSError` if it cannot be received or mapped.
     """
     _, ancillary, _, _ = lender.recvmsg(1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in ancillary:
@@ -123,7 +123,7 @@ def _map(fd: int, head: memoryview) -> _wire.Frame:
 
 
 def _places(sizes: list[int]) -> list[tuple[int, int]]:
-    """Where each piece begins and ends."""
+    """Return where each piece begins and ends, in bytes."""
     places, at = [], 0
     for size in sizes:
         places.append((at, at + size))
@@ -132,11 +132,12 @@ def _places(sizes: list[int]) -> list[tuple[int, int]]:
 
 
 def mapped(fd: int, size: int, shared: bool = False) -> memoryview:
-    """The file's memory, until the last view on it is gone; with `shared` as others write it.
+    """Return the file's memory, mapped until the last view on it is freed; with `shared`, changes by others are seen.
 
-    Not by Python's `mmap`, which keeps a descriptor open for each: a thousand results would be a thousand files.
+    Python's `mmap` is not used, as it keeps a descriptor open for each mapping: a thousand results would need a
+    thousand open files.
     """
-    import ctypes  # here and below: a worker that is sent nothing large starts some milliseconds sooner
+    import ctypes  # here and below, not at the top: workers that get no large data start some milliseconds sooner
     import mmap
 
     libc = _libc()

@@ -1,14 +1,14 @@
-"""Workers that run jobs elsewhere: the pool that processes, Ray's actors, MPI ranks and other launchers' workers share.
+"""A pool of workers that run jobs elsewhere: child processes, actors of Ray, MPI ranks, or workers of other launchers.
 
-It joins three parts: a `Prefetcher` says which worker gets which job, a `Transport` carries the bytes, a `Launcher`
-starts and ends the workers. Here are the locks, the thread, and who leads.
+It joins three parts: a `Prefetcher` decides which worker gets which job, a `Transport` carries the bytes, a `Launcher`
+starts and ends the workers. This module has the locks, the I/O thread, and the loop of the thread that leads.
 
-Jobs are assigned by whichever thread has them. One lock guards the assignment, never a call into the evaluator. A
-second one is held while jobs are assigned, encoded and sent, so that they leave in the order in which they were
+The thread that has a job assigns it. One lock guards the assignment; it is never held during a call of the evaluator. A
+second lock is held while jobs are assigned, encoded and sent, so that they are sent in the order in which they were
 assigned.
 
-One thread does the I/O for all workers: the caller that waits for results, if there is one, else our own (see
-`_lead`). It goes from turn to turn: poll, take what came, do commands, report.
+One thread does the I/O for all workers: a caller that waits for results, if there is one, or else the pool's I/O thread
+(see `_lead`). It works in turns: poll, read frames, do commands, report.
 """
 
 from __future__ import annotations
@@ -48,12 +48,13 @@ logger = get_logger()
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 STOP_WITHIN = 10.0
-"""Seconds that the end of the I/O thread may take beside the ends of workers."""
+"""Seconds that the end of the I/O thread may take, beside the time for the ends of workers."""
 LOOK = 0.002, 0.064
-"""Seconds until the pool looks for outcomes that a silent worker holds, at first and at the most: each time twice."""
+"""Seconds until the pool reads outcomes that a silent worker holds, the first and the longest wait: each is twice the
+one before."""
 MANY = 12
-"""Jobs in a message from which on their outcomes are held, so that several leave together. Of fewer, as in a search
-loop, the first comes back sooner, and the search goes on while the worker does the others."""
+"""The least number of jobs in one message whose outcomes a worker holds, to send several together. With fewer jobs, as
+in a search loop, the first outcome is sent at once, and the search continues while the worker runs the others."""
 BEFORE_IT_RAN = "cancelled before it ran"
 
 
@@ -61,16 +62,16 @@ class Pool:
     """The workers of one evaluator, and the thread that does their I/O.
 
     Args:
-        port: of the evaluator.
-        launcher, transport: of its workers.
-        name: of the thread.
-        setup: what each worker is sent first: a message of the transport's; None if it gets that another way.
+        port: the evaluator's port.
+        launcher, transport: start the workers, and carry frames to them and back.
+        name: the name of the I/O thread.
+        setup: the message of the transport that each worker is sent first; None if it is set up in another way.
 
     Attributes:
-        lock: guards the prefetcher, and what is told to workers.
-        sending: guards the order of jobs on their way to workers; taken before `lock`, where both are.
-        broken: why no worker can be had, if none can.
-        reports: attempts that have ended, and how; told to the evaluator at the end of the turn.
+        lock: guards the prefetcher, and the small frames that `tell` sends.
+        sending: guards the order in which jobs are sent to workers; taken before `lock` if both are needed.
+        broken: why there can be no workers; empty as long as there can.
+        reports: attempts that have ended, with their outcomes; reported to the evaluator at the end of the turn.
     """
 
     def __init__(self, port: Port, launcher: Launcher, transport: Transport, name: str, setup: Any = None) -> None:
@@ -84,11 +85,11 @@ class Pool:
         self.staff = Staff(self, port.num_workers)
         self.hearing = Hearing(self)
         self.shortage = Shortage(self)
-        self._look_at: float | None = None  # for outcomes that workers hold; set under the lock
+        self._look_at: float | None = None  # when to read outcomes that workers hold; set under the lock
         self._look_after = LOOK[0]
         self._commands: deque[Callable[[], Any]] = deque()
-        self._torn: set[PoolWorker] = set()  # workers with whom something went wrong
-        self._guard = Guard("The thread that hears workers", self._mend, self._give_up_all)
+        self._uncertain: set[PoolWorker] = set()  # workers that an error concerned: what they were sent is not known
+        self._guard = Guard("The thread that does the I/O of workers", self._recover, self._fail_all)
         self._lead = Lead(transport.wake)
         self._thread = guarded_thread(name, self._guard, self._run)
         transport.open(self)
@@ -96,10 +97,10 @@ class Pool:
         _pools.add(self)
         self._thread.start()
 
-    # From the evaluator's threads.
+    # Called by the evaluator's threads.
 
     def run(self, attempts: list[Attempt]) -> None:
-        """Send jobs to workers with room; unpicklable ones are reported at once."""
+        """Send jobs to workers that have room. A job that cannot be pickled is reported at once."""
         if self.broken:
             self.port.report([(each, failed(FailureKind.WORKER_DIED, self.broken)) for each in attempts])
             return
@@ -117,7 +118,7 @@ class Pool:
         self._send(self.prefetcher.assign, placed)
 
     def ask_to_stop(self, attempt: Attempt) -> None:
-        """Tell the worker that has the job; one that has not begun it gives it back."""
+        """Ask the worker that has the job to stop it, or to give it back if it has not begun it."""
         with self.lock:
             worker = self.prefetcher.find(attempt)
             if worker is not None:
@@ -126,7 +127,7 @@ class Pool:
                 self._tell_steal(Steal(worker, attempt.place, attempt.place))
 
     def force_stop(self, attempt: Attempt) -> bool:
-        """Stop the job that runs by force, if this engine can. One that waits behind another is just given up."""
+        """Stop a running job by force, if this engine can. A job that waits behind another one ends at once."""
         with self.lock:
             worker = self.prefetcher.find(attempt)
             if worker is not None and worker.may_hold():  # then it is not known which one runs
@@ -144,7 +145,7 @@ class Pool:
         return True
 
     def _look_and_stop(self, worker: PoolWorker, attempt: Attempt) -> None:
-        """As `force_stop`, by whoever does the I/O."""
+        """Do what `force_stop` does, in the thread that does the I/O, once the held outcomes were read."""
         self.transport.drain(worker)
         with self.lock:
             waits = self.prefetcher.forget(attempt)
@@ -155,21 +156,21 @@ class Pool:
         elif worker.head() is attempt:
             self.launcher.force_stop(worker, attempt)
 
-    def expect_nothing_of(self, worker: PoolWorker) -> None:
-        """Under the lock: its job does not stop and cannot be stopped."""
-        for steal in self.prefetcher.expect_nothing_of(worker, monotonic()):
+    def mark_unresponsive(self, worker: PoolWorker) -> None:
+        """Note that the worker's job does not stop and cannot be stopped. Called under the lock."""
+        for steal in self.prefetcher.mark_unresponsive(worker, monotonic()):
             self._tell_steal(steal)
         self.transport.wake()
 
     def wait(self, turn: Turn) -> bool:
-        """Do the I/O in this thread until the jobs are there for which it waits; False if another thread does it."""
-        with defer_signals():  # what has been read from a worker is nowhere else
+        """Do the I/O in this thread until the jobs that it waits for have ended. False if another thread does it."""
+        with defer_signals():  # an interrupt would lose what was just read from a worker
             if self.stopping or not self._lead.take():
                 return False
             watcher, watchers = self._wake_leader, turn.watchers
             try:
                 while True:
-                    watchers.append(watcher)  # while this thread may sleep: what it reads itself wakes nobody
+                    watchers.append(watcher)  # only while this thread may sleep, so that its own reports wake nobody
                     try:
                         if turn.done() or self.stopping:
                             break
@@ -190,7 +191,7 @@ class Pool:
         return True
 
     def _wake_leader(self) -> None:
-        """A job ended by other means than a worker's word: the caller that leads does not see that by itself."""
+        """Wake the caller that leads when a job has ended in another way than by a frame of a worker."""
         if self._lead.leader != threading.get_ident():
             self.transport.wake()
 
@@ -198,25 +199,25 @@ class Pool:
         """End all workers and the I/O thread; busy workers are killed at once."""
         if not self.stopping:
             self.command(self.staff.begin_to_stop)
-        # A handler of a signal may close the evaluator while its thread leads: then there is nobody else to do it.
+        # If a signal handler closes the evaluator while its thread leads, no other thread can take the lead otherwise.
         self._lead.give_back_if_leading()
         if self._thread is not threading.current_thread():
             self._thread.join(STOP_WITHIN + self.launcher.exit_timeout)
 
     def command(self, action: Callable[[], Any]) -> None:
-        """Have something done by whoever does the I/O. Any thread."""
+        """Let the thread that does the I/O do something. Any thread."""
         self._commands.append(action)
         self.transport.wake()
 
-    # Jobs on their way.
+    # Sending jobs.
 
     def _message_of(self, attempt: Attempt) -> Any:
-        """Of one that was encoded before."""
+        """Return the message for an attempt that was encoded before."""
         source = attempt.source
         return source if type(source) is tuple else self.transport.message_of(source)
 
     def _send(self, assign: Callable[..., Any], placed: list[Placed]) -> None:
-        """Assign jobs, encode them and send them; no lock is held."""
+        """Assign jobs, encode them and send them. Called without a lock."""
         sends: dict[PoolWorker, list[Any]] = {}
         short: list[PoolWorker] = []
         try:
@@ -237,14 +238,14 @@ class Pool:
                         worker.refused = min(worker.refused, last)
                         begun = [each for each in begun if each[1] is not worker.facts]
         except BaseException as error:
-            self._torn.update(sends)  # how much of it they have been sent is not known
+            self._uncertain.update(sends)  # it is not known how much of it was sent
             self.command(partial(self._guard.caught, error))
             raise
         for attempt, facts in begun:
             self.port.started(attempt, facts)
 
     def _expect_held(self, sends: dict[PoolWorker, list[Any]], now: float) -> list[PoolWorker]:
-        """Under the lock: those of these workers that may hold outcomes; somebody looks for them after a while."""
+        """Return those workers that may hold outcomes, and plan to read what they hold. Called under the lock."""
         can_hold = self.transport.can_hold
         short = [worker for worker, messages in sends.items() if len(messages) >= MANY and can_hold(worker)]
         if short:
@@ -258,7 +259,7 @@ class Pool:
         return short
 
     def _look(self) -> None:
-        """Take what silent workers hold: a job that was thought to be short takes long."""
+        """Read the outcomes that silent workers hold, since one of their short jobs may take long."""
         if self._look_at is None or (now := monotonic()) < self._look_at:
             return
         with self.lock:
@@ -269,7 +270,7 @@ class Pool:
             self.transport.look(worker)
 
     def _place_unassigned(self) -> None:
-        """Give jobs that wait here to workers that have room by now."""
+        """Send jobs without a worker to workers that have room now."""
         prefetcher = self.prefetcher
         with self.lock:
             if not (self.broken or prefetcher.has_room(monotonic())):
@@ -283,25 +284,25 @@ class Pool:
         placed = [(attempt, self._message_of(attempt) if message is None else message) for attempt, message in waiting]
         self._send(prefetcher.assign_again, placed)
 
-    def _see_to_returned(self) -> None:
-        """Jobs that came back from a worker: those that were to stop have done so."""
+    def _cancel_returned(self) -> None:
+        """End those of the jobs that workers gave back which were asked to stop."""
         with self.lock:
             stopped = [each for each in self.prefetcher.take_returned() if self.port.asked_to_stop(each)]
             stopped = [each for each in stopped if self.prefetcher.forget(each)]
         self.reports += [(each, failed(FailureKind.CANCELLED, BEFORE_IT_RAN)) for each in stopped]
 
     def _tell_steal(self, steal: Steal) -> None:
-        """Under the lock."""
+        """Send a request to steal back. Called under the lock."""
         self.transport.tell(steal.worker, _wire.frame(_wire.STEAL_BACK, _wire.RANGE.pack(steal.low, steal.high)))
 
-    # Whoever does the I/O.
+    # Called by the thread that does the I/O.
 
     def _run(self) -> bool:
-        """The I/O thread, from its first to its last act."""
+        """Do all that the I/O thread does, from its beginning to its end."""
         self.command(self.staff.start_all)
         self._serve()
         last = (
-            self._lead.give_up,  # a caller may have come to wait just now: it sees that the pool has stopped
+            self._lead.give_up,  # a caller that has just begun to wait then sees that the pool has stopped
             self.staff.end_all,
             self.launcher.close,
             self._do_commands,
@@ -312,11 +313,11 @@ class Pool:
             try:
                 act()
             except BaseException:
-                logger.exception("The end of %s's workers did not go as it should.", self.port.name)
+                logger.exception("An error came up while the workers of %s were ended.", self.port.name)
         return False
 
     def _serve(self) -> None:
-        """Be the I/O thread until the end: whenever no caller leads."""
+        """Do the I/O whenever no caller leads, until the pool stops."""
         lead = self._lead
         self.shortage.begin()
         while not self.stopping:
@@ -332,7 +333,7 @@ class Pool:
                     lead.give_up()
 
     def _rest(self, timeout: float | None) -> float | None:
-        """How long to wait at the most: until `timeout`, or the next look at the balance or for what workers hold."""
+        """Return how many seconds to wait at most: `timeout`, or until `_balance` or `_look` has something to do."""
         for when in (self.prefetcher.balance_at, self._look_at):
             if when is not None:
                 rest = max(0.0, when - monotonic())
@@ -340,7 +341,7 @@ class Pool:
         return timeout
 
     def _turn(self, events: Any) -> None:
-        """Take what came, and do what follows on it."""
+        """Read the frames that came, do commands, and report."""
         self.transport.handle(events)
         while True:
             try:
@@ -352,24 +353,24 @@ class Pool:
                 if not self.prefetcher.is_calm():
                     self._balance()
                 return
-            except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+            except BaseException as error:  # noqa: BLE001  a fault of evalpool, which the leading caller cannot handle
                 if not self.went_wrong(None, error):
                     return
 
     def _do_commands(self) -> None:
-        for _ in range(len(self._commands)):  # what they command in turn waits for the next turn
+        for _ in range(len(self._commands)):  # commands that these commands add wait for the next turn
             self._commands.popleft()()
 
     def report(self, attempt: Attempt, outcome: Outcome) -> None:
-        """An attempt has ended."""
+        """Note that an attempt has ended; it is reported at the end of the turn."""
         self.reports.append((attempt, outcome))
 
     def _tell_evaluator(self) -> None:
-        """Report what was read in this turn, in one go: one lock and one look for the next jobs."""
+        """Report all outcomes of this turn together, so that the evaluator takes its lock and finds jobs only once."""
         prefetcher, port = self.prefetcher, self.port
         if prefetcher.returned:
-            self._see_to_returned()
-        if prefetcher.unassigned:  # they were dispatched before those that a report lets follow
+            self._cancel_returned()
+        if prefetcher.unassigned:  # first, since they were dispatched before the jobs that follow a report
             self._place_unassigned()
         if prefetcher.slots:
             port.add_slots(prefetcher.take_slots())
@@ -390,55 +391,60 @@ class Pool:
             for steal in prefetcher.balance(now):
                 self._tell_steal(steal)
         if prefetcher.returned:
-            self._see_to_returned()
+            self._cancel_returned()
         if prefetcher.unassigned:
             self._place_unassigned()
-        if self.reports:  # nothing may happen for long that would begin another turn
+        if self.reports:  # now, since the next turn may begin much later
             self._tell_evaluator()
 
-    # When something goes wrong.
+    # After an error of evalpool itself.
 
     def went_wrong(self, worker: PoolWorker | None, error: BaseException) -> bool:
-        """Whoever does the I/O met an error of our own, with this worker if it is known; returns whether to go on.
+        """Handle an unexpected error in the thread that does the I/O. Return whether the I/O continues.
 
-        What is no `Exception` is the caller's where a caller leads (an interrupt that was not deferred).
+        If a caller leads, an error that is no `Exception` (an interrupt that was not deferred) is raised to it.
+
+        Args:
+            worker: the worker that the error concerns; None if it is not known.
         """
         if worker is not None:
-            self._torn.add(worker)
+            self._uncertain.add(worker)
         go_on = self._guard.caught(error)
         if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
             raise error
         return go_on
 
-    def _mend(self, error: BaseException) -> None:
-        """Make whole what an error has torn: the workers concerned, the queues, the slots, jobs that are nowhere."""
-        torn, self._torn = self._torn, set()
-        for worker in torn:
+    def _recover(self, error: BaseException) -> None:
+        """Make the state consistent after an error: replace workers it concerned, make queues and slots anew, and end
+        jobs that no worker has."""
+        uncertain, self._uncertain = self._uncertain, set()
+        for worker in uncertain:
             if self.workers.get(worker.index) is worker:
-                self.staff.discard(worker, f"evalpool could not go on with this worker.\n{describe(error)}")
+                text = f"evalpool gave this worker up after an error of its own.\n{describe(error)}"
+                self.staff.discard(worker, text)
         with self.lock:
             self.prefetcher.rebuild()
             capacity = self.prefetcher.capacity()
         if self.broken:
             capacity += self.port.num_workers
         self.port.lost(self._has, capacity, error)
-        self.transport.wake()  # what is to be reported now waits for no worker's word
+        self.transport.wake()  # the outcomes must be reported even if no worker sends anything
 
     def _has(self) -> set[int]:
-        """The numbers of the jobs that are somewhere here."""
+        """Return the numbers of all jobs that the pool has."""
         with self.lock:
             return self.prefetcher.numbers().union(attempt.job.number for attempt, _ in self.reports)
 
-    def _give_up_all(self, error: BaseException) -> None:
-        """This cannot go on: all jobs end with the reason, now and from now on."""
-        self.broken = f"evalpool cannot go on with these workers.\n{describe(error)}"
+    def _fail_all(self, error: BaseException) -> None:
+        """Let all jobs fail with the reason, now and later, as the pool cannot continue."""
+        self.broken = f"evalpool gave up all these workers after repeated errors of its own.\n{describe(error)}"
         with self.lock:
             self.prefetcher.clear()
             self.reports = []
         self.port.lost(set, self.port.num_workers, error)
 
     def after_fork(self) -> None:
-        """In a forked child of this process: give up everything, without ending any of it."""
+        """In a forked child: close this process's copies of everything, without ending the parent's workers."""
         self.launcher.close_in_fork()
         self.transport.close_in_fork()
 

@@ -1,16 +1,16 @@
-"""Which worker has which jobs: assigned, prefetched, stolen back. Without threads, locks, clocks and I/O.
+"""Keeps which worker has which jobs: assigned, prefetched, stolen back. It has no threads, locks, clocks or I/O.
 
-Several jobs are in flight per worker, so that it never waits for us, and more the shorter they are: as many
-as fill `PREFETCH` seconds by the longest recent duration. A job that was prefetched by a worker which then turns out
-to be busy for long is stolen back and given to an idle one. Blame stays with one job: a worker runs its jobs in
-the order in which they were sent, so the first in flight is the one that runs.
+Several jobs are in flight per worker, so that it never waits for the next one; the shorter the jobs, the more: as many
+as fill `PREFETCH` seconds if each takes the longest recent duration. If a worker with prefetched jobs is busy with a
+long one, they are stolen back and given to an idle worker. If a worker dies, only one job fails: a worker runs its jobs
+in the order in which they were sent, so the first in flight is the one that ran.
 
-Jobs that take less time than to wake a process are not spread over all workers: the one that was heard last is given a
-few of them at a time, and finds the next ones before it falls asleep. If one of them takes long after all, those behind
-it are stolen back.
+Jobs that take less time than waking a process are not spread over all workers: the worker that sent something last gets
+a few of them at a time, and finds the next ones before it falls asleep. If one of them takes long, those behind it are
+stolen back.
 
-Each method says in what it returns what is to be sent or told; `now` is the time in seconds of one monotonic clock. Its
-owner calls it under one lock (`_pool`).
+The methods return what must be sent or reported. `now` is the time in seconds of one monotonic clock. The pool calls
+all methods under one lock (`_pool`).
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from evalpool.outcomes import Outcome, Worker
 __all__ = ["Placed", "PoolWorker", "Prefetcher", "Steal"]
 
 LEAST_IN_FLIGHT = 2
-"""One runs, one waits in the worker: measured 1.6 to 2.6 times the rate of one alone; a third adds little."""
+"""One job runs and one waits in the worker: 1.6 to 2.6 times as many jobs per second as with one, as measured. A third
+one adds little."""
 MOST_IN_FLIGHT = 256
 PREFETCH = 0.002
 """Seconds of work that may be in flight per worker."""
 WAKE = 40e-6
-"""Seconds of work that a worker is given of short jobs before another one gets the next: as long as it takes to wake
-that, on both sides. In a search loop with jobs of no duration it takes a third of the time of all processes."""
+"""Seconds of work in short jobs that one worker gets before another worker gets the next: as long as waking the other
+one takes, in both processes. In a search loop with jobs of no duration, this saves a third of the CPU time."""
 OVERHEAD = 5e-6
-"""Seconds that a job takes beside its run-function, at the least."""
+"""The least seconds that a job takes beside its run-function."""
 UNRESPONSIVE_AFTER = 0.25
-"""Seconds without an answer to a steal after which a worker is called unresponsive."""
+"""Seconds without an answer to a request to steal back, after which a worker counts as unresponsive."""
 STUCK_AFTER = 0.02
-"""A worker busy with one job for so long prefetches one job and no more."""
+"""Seconds that a worker runs one job, after which it prefetches only one job."""
 STEAL_AFTER = 0.002
-"""From a worker busy with one job for so long, the jobs behind it are stolen back for idle workers."""
+"""Seconds that a worker runs one job, after which the jobs behind it are stolen back for idle workers."""
 
 
 class PoolWorker:
@@ -47,15 +48,15 @@ class PoolWorker:
 
     Attributes:
         index: its place among the workers, from 0.
-        facts: its name, host and process id, as a job's metadata says them.
-        elsewhere: it is on another host, with a clock of its own.
-        handle: by what its launcher knows it.
-        link: by what its transport reaches it; None: not yet.
+        facts: its name, host and process id, for the metadata of jobs.
+        elsewhere: whether it is on another host, which has another clock.
+        handle: the launcher's object for it.
+        link: the transport's connection to it; None as long as there is none.
         in_flight: the attempts it has been sent, by job number, in the order of sending.
-        ready: it has started up.
-        ending: its connection has ended, and its launcher does not know yet how.
-        short_until: of the jobs that were sent before this place, it may hold outcomes (`_held`).
-        last_frame, refused: where the jobs of the frame that was sent last begin; of the first that reached nobody.
+        ready: whether it has started.
+        ending: whether its connection has ended, and its launcher does not know yet how.
+        short_until: it may hold outcomes (`_held`) of jobs whose place is less than this.
+        last_frame, refused: places of the first job in the frame sent last, and of the first that reached nobody.
     """
 
     __slots__ = (
@@ -88,31 +89,31 @@ class PoolWorker:
         self.handle: Any = None
         self.link: Any = None
         self.ready = self.ending = False
-        self.held = False  # it is about to go, and is sent nothing more
-        self.with_room = False  # it stands in the queue of workers with room
-        self.idle = False  # it stands in the queue of workers without a job
-        self.stealing = False  # an answer to a steal is due
-        self.unresponsive = False  # it has not answered for long
-        self.asked = (0, 0, 0.0)  # for which range, and when
+        self.held = False  # it is about to end, and gets no more jobs
+        self.with_room = False  # whether it is in the queue of workers with room
+        self.idle = False  # whether it is in the queue of workers without a job
+        self.stealing = False  # whether it has not yet answered a request to steal back
+        self.unresponsive = False  # whether it has not answered for long
+        self.asked = (0, 0, 0.0)  # the range of the last request to steal back, and its time
         self.in_flight: dict[int, Any] = {}
-        self.places = 0  # jobs sent so far
+        self.places = 0  # number of jobs sent so far
         self.short_until = 0
         self.last_frame, self.refused = 0, math.inf
-        self.since = now  # when its first job in flight began, as far as seen from here
-        self.refused_steal = 0.0  # when it last had nothing to give back
+        self.since = now  # when its first job in flight began, as far as the pool knows
+        self.refused_steal = 0.0  # when it last answered that it had no job to give back
 
     def head(self) -> Any:
-        """The attempt that runs; None if there is none."""
+        """Return the attempt that runs; None if there is none."""
         return next(iter(self.in_flight.values()), None)
 
     def may_hold(self) -> bool:
-        """May it have outcomes that it has not sent? Not if it has begun the last of its short jobs, or a later one."""
+        """Whether it may have outcomes that it has not sent: unless all its short jobs have ended."""
         head = self.head()
         return head is not None and head.place < self.short_until
 
 
 class Steal(NamedTuple):
-    """A request to a worker: give back the jobs of these places that have not begun."""
+    """A request to a worker to give back those of the jobs with these places that it has not begun."""
 
     worker: Any
     low: int
@@ -120,21 +121,21 @@ class Steal(NamedTuple):
 
 
 Placed = tuple[Any, Any]
-"""An attempt, and what is to be sent of it."""
+"""An attempt, and the message to send for it."""
 
 
 class Prefetcher:
     """The jobs in flight of one pool.
 
     Attributes:
-        watched: somebody asks when jobs begin; may turn True later.
-        workers: by index.
-        unassigned: by job number: those without a worker that has room, and what is to be sent; None if that is to be
-            made anew.
-        slots: the change of the pool's slots since `take_slots`.
-        balance_at: when `balance` has something to look at again; None: not by the clock alone.
-        returned: attempts that became unassigned again since somebody last looked; each may have to stop.
-        waits_for_answer: all jobs behind one that does not stop are wanted back, and there is no answer yet.
+        watched: whether the evaluator needs to know when jobs begin; may become True later.
+        workers: the workers by index.
+        unassigned: by job number, attempts for which no worker has room, and the messages for them; None if a message
+            must be made again.
+        slots: the change of the pool's number of slots since `take_slots`.
+        balance_at: when `balance` has something to do again; None if that does not depend on the time alone.
+        returned: attempts that became unassigned again since `take_returned`; some may have been asked to stop.
+        waits_for_answer: whether all jobs behind one that does not stop were asked back, and there is no answer yet.
     """
 
     def __init__(self, watched: bool = False) -> None:
@@ -145,34 +146,34 @@ class Prefetcher:
         self.balance_at: float | None = None
         self.waits_for_answer = False
         self.window = LEAST_IN_FLIGHT
-        self.share = 1  # jobs that one worker is given before it is another one's turn
-        self._awake: Any = None  # the worker that was heard last
-        self.idle: deque[Any] = deque()  # workers without a job, and some that had none and have one now
+        self.share = 1  # jobs that one worker gets before another worker gets the next
+        self._awake: Any = None  # the worker that sent something last
+        self.idle: deque[Any] = deque()  # workers without a job; some that got one since are removed later
         self._with_room: deque[Any] = deque()
         self._duration = 0.0  # of recent jobs: rises at once, falls slowly
-        self._recent = 0.0  # the same, for `share`: falls faster, since one that is too large wakes workers for nothing
+        self._recent = 0.0  # the same for `share`; falls faster, since a value too large wakes workers without need
         self.watched = watched
 
-    # Workers come and go.
+    # Adding and removing workers.
 
     def add(self, worker: PoolWorker) -> None:
-        """There is a worker; it takes jobs after `start_up`."""
+        """Add a worker. It gets jobs after `start_up`."""
         self.workers[worker.index] = worker
 
     def start_up(self, worker: PoolWorker) -> None:
-        """A worker is ready for jobs."""
+        """Note that a worker is ready for jobs."""
         if not worker.ready:
             worker.ready = True
             self.slots += self.window
             self._offer(worker)
 
     def hold(self, worker: PoolWorker) -> None:
-        """A worker is about to go: it is sent nothing more."""
+        """Give no more jobs to a worker that is about to end."""
         self._take_from_queues(worker)
         worker.held = True
 
     def remove(self, worker: PoolWorker) -> list[Any]:
-        """A worker is gone; returns the attempts it had, the one that ran first."""
+        """Remove a worker that has ended. Return the attempts it had; the first one ran."""
         del self.workers[worker.index]
         self._take_from_queues(worker)
         if worker.ready:
@@ -180,7 +181,7 @@ class Prefetcher:
         return self.empty(worker)
 
     def empty(self, worker: PoolWorker) -> list[Any]:
-        """What a worker has been sent is in doubt; returns the attempts it had, the one that ran first."""
+        """Take all attempts from a worker, since what it was sent is not known. Return them; the first one ran."""
         attempts = list(worker.in_flight.values())
         worker.in_flight.clear()
         return attempts
@@ -194,30 +195,30 @@ class Prefetcher:
             self._awake = None
 
     def has_ready(self) -> bool:
-        """Is there a worker that takes jobs?"""
+        """Whether any worker is ready for jobs."""
         return any(worker.ready for worker in self.workers.values())
 
     # Slots.
 
     def capacity(self) -> int:
-        """The slots that all workers have together."""
+        """Return the number of slots of all workers."""
         return self.window * sum(bool(worker.ready) for worker in self.workers.values())
 
     def take_slots(self) -> int:
-        """The change of slots since the last call."""
+        """Return the change of the number of slots since the last call."""
         change, self.slots = self.slots, 0
         return change
 
     # Assignment.
 
     def assign(self, jobs: Iterable[Placed], now: float, sends: dict[Any, list[Any]]) -> list[tuple[Any, Worker]]:
-        """Give jobs to idle workers first, then evenly; those without a worker become unassigned.
+        """Give jobs to idle workers first, then evenly. Jobs for which no worker has room become unassigned.
 
         Args:
-            sends: gets, by worker, what it is to be sent, in this order.
+            sends: the messages for each worker are added to it, in order.
 
         Returns:
-            The attempts that begin at once, and where; empty if nobody asks.
+            The attempts that begin at once, with their workers; empty unless `watched`.
         """
         begun: list[tuple[Any, Worker]] = []
         left = 0
@@ -242,9 +243,9 @@ class Prefetcher:
         return begun
 
     def _next(self, now: float) -> tuple[Any, int]:
-        """The worker that is given the next job, and how many until it is another one's turn; None: all are full.
+        """Return the worker that gets the next job, and how many jobs it gets in a row; None if no worker has room.
 
-        A job is put behind another one only if no worker is idle, or if they are shorter than it takes to wake one.
+        A job is put behind another one only if no worker is idle, or if the jobs are shorter than waking a worker.
         """
         share = self.share
         if share > 1:
@@ -267,7 +268,7 @@ class Prefetcher:
         return None, 0
 
     def _room(self, worker: PoolWorker, now: float) -> int:
-        """How many more jobs a worker takes. One that is busy with a long job prefetches one and no more."""
+        """Return how many more jobs a worker takes. If it is busy with a long job, it prefetches only one."""
         if not worker.ready or worker.unresponsive:
             return 0
         count = len(worker.in_flight)
@@ -276,14 +277,14 @@ class Prefetcher:
         return self.window - count
 
     def _first_idle(self) -> Any:
-        """A worker without a job, or None."""
+        """Return a worker without a job, or None."""
         idle = self.idle
         while idle and idle[0].in_flight:
             idle.popleft().idle = False
         return idle[0] if idle else None
 
     def _offer(self, worker: PoolWorker) -> None:
-        """A worker has room again."""
+        """Put a worker into the queues again, if it has room."""
         if not worker.ready or worker.held:
             return
         count = len(worker.in_flight)
@@ -295,14 +296,14 @@ class Prefetcher:
             self.idle.append(worker)
 
     def has_room(self, now: float) -> bool:
-        """Would `assign` find a worker for a job?"""
+        """Whether `assign` would find a worker for a job."""
         with_room = self._with_room
         while with_room and self._room(with_room[0], now) <= 0:
             with_room.popleft().with_room = False
         return bool(with_room) or self._first_idle() is not None
 
     def assign_again(self, jobs: Iterable[Placed], now: float, sends: dict[Any, list[Any]]) -> list[tuple[Any, Worker]]:
-        """As `assign`, those of these jobs that are unassigned; the others have been forgotten meanwhile."""
+        """Assign those jobs that are still unassigned, as `assign` does; the others were forgotten meanwhile."""
         unassigned = self.unassigned
         still = []
         for placed in jobs:
@@ -314,13 +315,13 @@ class Prefetcher:
         return self.assign(still, now, sends)
 
     def unassign(self, attempts: Iterable[Any]) -> None:
-        """Attempts that have not begun wait for another worker."""
+        """Let attempts that have not begun wait for another worker."""
         for attempt in attempts:
             self.unassigned[attempt.job.number] = attempt, None
             self.returned.append(attempt)
 
     def take_returned(self) -> list[Any]:
-        """`returned`, which is empty then."""
+        """Return `returned`, and make it empty."""
         returned, self.returned = self.returned, []
         return returned
 
@@ -329,15 +330,15 @@ class Prefetcher:
     def end(
         self, worker: PoolWorker, ended: list[tuple[int, int, Outcome]], longest: float, now: float
     ) -> tuple[list[tuple[Any, Outcome]], Any]:
-        """Jobs have ended.
+        """Note that jobs of a worker have ended.
 
         Args:
             ended: job number, attempt and outcome of each, in the order of their ends.
-            longest: seconds that the longest took.
+            longest: seconds that the longest of them took.
 
         Returns:
-            Attempts with their outcomes, without those that were not the worker's any more; and the attempt that begins
-            now, None if there is none or nobody asks.
+            The attempts with their outcomes, except those that the worker no longer had; and the attempt that begins
+            now, None if there is none, or unless `watched`.
         """
         in_flight = worker.in_flight
         reports = []
@@ -360,7 +361,7 @@ class Prefetcher:
         self._recent = recent = max(longest, 0.7 * self._recent)
         self.share = int(WAKE / (recent + OVERHEAD)) or 1
         wanted = min(MOST_IN_FLIGHT, LEAST_IN_FLIGHT + int(PREFETCH / (self._duration + OVERHEAD)))
-        # In steps of two, so that it does not change at every turn.
+        # In steps by a factor of two, so that it does not change at every turn.
         if wanted >= 2 * self.window or 2 * wanted <= self.window:
             ready = sum(worker.ready for worker in self.workers.values())
             self.slots += (wanted - self.window) * ready
@@ -369,7 +370,7 @@ class Prefetcher:
                 self._offer(worker)
 
     def find(self, attempt: Any) -> Any:
-        """The worker that has an attempt; None if none has."""
+        """Return the worker that has an attempt; None if none has it."""
         number = attempt.job.number
         for worker in self.workers.values():
             if worker.in_flight.get(number) is attempt:
@@ -377,9 +378,9 @@ class Prefetcher:
         return None
 
     def forget(self, attempt: Any) -> bool:
-        """Forget an attempt that does not run: unassigned, or behind another one in a worker that does not answer.
+        """Forget an attempt that does not run: it is unassigned, or waits in a worker behind another one.
 
-        A late outcome finds nobody who waits for it. False if it is not here, or runs.
+        If its outcome still comes, it is ignored. Returns False if the attempt runs, or is not in this pool.
         """
         number = attempt.job.number
         placed = self.unassigned.get(number)
@@ -393,17 +394,17 @@ class Prefetcher:
         return True
 
     def numbers(self) -> set[int]:
-        """Of the jobs that are somewhere here."""
+        """Return the numbers of all jobs that are unassigned or in flight."""
         return {number for worker in self.workers.values() for number in worker.in_flight}.union(self.unassigned)
 
     # Stealing back.
 
     def give_back(self, worker: PoolWorker, low: int, high: int, now: float) -> None:
-        """A worker has answered: the jobs of this range it had not begun. It is empty if low > high."""
-        self.balance_at = None  # it was for those that do not answer; the next look at the balance says when anew
+        """Take back the jobs of this range, which a worker has answered that it has not begun; none if low > high."""
+        self.balance_at = None  # it was set for workers that do not answer; the next call of `balance` sets it again
         worker.stealing = worker.unresponsive = False
         if low > high:
-            worker.refused_steal = now  # it has begun them; ask again only after a while
+            worker.refused_steal = now  # it has begun them, so ask again only after a while
         else:
             self._take_back(worker, low, high)
         self._offer(worker)
@@ -415,7 +416,7 @@ class Prefetcher:
         self.unassign(attempts)
 
     def balance(self, now: float) -> list[Steal]:
-        """What is to be stolen back: jobs that wait behind a long one while another worker is idle."""
+        """Return the requests to steal back jobs that wait behind a long one while another worker is idle."""
         if self.balance_at is not None and now < self.balance_at:
             return []
         self.balance_at = None
@@ -426,10 +427,10 @@ class Prefetcher:
         return [] if self._first_idle() is None else self._steal_for_the_idle(now)
 
     def is_calm(self) -> bool:
-        """Has `balance` nothing to do, whatever the time? Then it need not be called, and `balance_at` is None."""
+        """Whether `balance` has nothing to do at any time. Then it need not be called, and `balance_at` is None."""
         if self.idle or self.waits_for_answer:
             return False
-        self.balance_at = None  # it is over: a moment that has passed would let nobody rest
+        self.balance_at = None  # a time in the past would make the I/O thread poll without waiting
         return True
 
     def _steal_for_the_idle(self, now: float) -> list[Steal]:
@@ -458,9 +459,12 @@ class Prefetcher:
     def _look_again_at(self, when: float) -> None:
         self.balance_at = min(self.balance_at or math.inf, when)
 
-    def expect_nothing_of(self, worker: PoolWorker, now: float) -> list[Steal]:
-        """Its job does not stop and cannot be stopped. Jobs behind it go elsewhere, also if all others are busy, and
-        until it says something nothing more is sent there."""
+    def mark_unresponsive(self, worker: PoolWorker, now: float) -> list[Steal]:
+        """Note that the job of a worker does not stop and cannot be stopped.
+
+        Returns requests to steal back the jobs behind it, even if all other workers are busy. The worker gets no more
+        jobs until it sends something.
+        """
         worker.unresponsive = True
         waiting = len(worker.in_flight) - 1
         steals = [self._steal(worker, waiting, now)] if waiting > 0 and not worker.stealing else []
@@ -468,9 +472,9 @@ class Prefetcher:
         return steals
 
     def _take_from_unresponsive(self, worker: PoolWorker, now: float) -> None:
-        """A worker that has not answered, and has said nothing else for long, is in C code that holds its GIL.
+        """Take back the jobs of a worker that has sent nothing for long: it runs C code that holds its GIL.
 
-        It runs its first job in flight and will see the steal before it begins another one: those behind can be had.
+        It runs its first job in flight, and reads the request before it begins another one: the others can be taken.
         """
         low, high, when = worker.asked
         silent_since = max(when, worker.since)
@@ -481,10 +485,10 @@ class Prefetcher:
         self._take_back(worker, low if head is None else max(low, head.place + 1), high)
         worker.stealing, worker.unresponsive = False, True
 
-    # When something went wrong.
+    # After an error.
 
     def rebuild(self) -> None:
-        """Make the queues anew from what the workers have; `capacity` says the slots."""
+        """Make the queues again from the jobs that the workers have. `capacity` then returns the number of slots."""
         self.balance_at = self._awake = None
         self._with_room.clear()
         self.idle.clear()
@@ -494,7 +498,7 @@ class Prefetcher:
             self._offer(worker)
 
     def clear(self) -> None:
-        """All jobs are given up."""
+        """Forget all jobs."""
         self.unassigned.clear()
         for worker in self.workers.values():
             worker.in_flight.clear()

@@ -29,12 +29,13 @@ class Connection:
     """The sockets of one worker.
 
     Attributes:
-        data, control: jobs and outcomes; what must be heard while a job runs.
-        lender: passes descriptors of large frames, on one host; None elsewhere.
-        page: where the worker holds outcomes (`_held`), on one host; None elsewhere.
-        reader, control_reader: of the frames that come in.
-        out: what is on its way out on data.
-        frames: sent on data so far, without those that were refused.
+        data: carries jobs and outcomes.
+        control: carries requests that the worker must read while a job runs.
+        lender: passes descriptors of large frames to a worker of this host; None for others.
+        page: memory in which a worker of this host holds outcomes (`_held`); None for others.
+        reader, control_reader: read frames from these sockets.
+        out: bytes that are still to be sent on `data`.
+        frames: number of frames sent on `data` so far, without those that were refused.
     """
 
     __slots__ = (
@@ -68,19 +69,19 @@ class Connection:
         self.frames = 0
         self.out, self._told = _wire.Outbox(data), _wire.Outbox(control)
         self.send = self.out.send
-        """Send pieces on data without blocking; False: something is left, call `flush` when the socket is writable."""
+        """Send pieces on `data` without blocking. False if some are left: call `flush` when the socket is writable."""
         self.flush = self.out.flush
         self.tell = self._told.send
-        """As `send`, on control."""
+        """The same as `send`, on `control`."""
         self.flush_control = self._told.flush
 
     def hang_up(self) -> None:
-        """Let a worker that has no job end by itself: it reads the end of data. Its own end shows on control."""
-        with contextlib.suppress(OSError):  # it has just ended
+        """Let a worker without a job end: it reads the end of `data`. `control` then shows when it has ended."""
+        with contextlib.suppress(OSError):  # the worker has ended already
             self.data.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of all sockets."""
+        """Close all sockets."""
         for each in (self.data, self.control, self.lender):
             if each is not None:
                 each.close()
@@ -88,9 +89,9 @@ class Connection:
 
 
 class SocketTransport(Transport):
-    """Selects on the sockets of all workers, and on files that their launcher watches beside them.
+    """Waits for the sockets of all workers, and for further files that their launcher adds with `watch`.
 
-    Large frames to and from workers of this host go through memory that both see (`_lend`).
+    Large frames to and from workers of this host go through shared memory (`_lend`).
     """
 
     def __init__(self) -> None:
@@ -102,7 +103,7 @@ class SocketTransport(Transport):
         self._selector.register(self._wake_in, READ, (self._woken, None))
         self._lends = _lend.can_lend()
 
-    # Out.
+    # Sending.
 
     def message_of(self, job: Pickled) -> Any:
         lent = _lend.lend(*job) if self._lends and _lend.worth_it(job.payload, job.buffers) else None
@@ -111,7 +112,7 @@ class SocketTransport(Transport):
     def send(self, worker: PoolWorker, message: Any) -> bool:
         link: Connection = worker.link
         if isinstance(message, _lend.Lent):
-            # A worker that is unresponsive for long has a full socket: then the frame waits in our memory for data.
+            # The socket of a worker that is unresponsive for long is full. Then the whole frame waits in this process.
             passed = link.lender is not None and _lend.pass_on(link.lender, message)
             message = message.frame if passed else _lend.copy_back(message)
         if not link.send(message):
@@ -128,10 +129,10 @@ class SocketTransport(Transport):
 
     def _await_writable(self, worker: PoolWorker, sock: socket.socket, action: Callable[..., None]) -> None:
         if self._pool.workers.get(worker.index) is worker:
-            with contextlib.suppress(KeyError):  # its end has been seen meanwhile
+            with contextlib.suppress(KeyError):  # its end was noticed meanwhile
                 self._selector.modify(sock, READ | WRITE, (action, worker))
 
-    # What is watched.
+    # Watched files.
 
     def add(self, worker: PoolWorker) -> None:
         """Begin to read what a worker sends."""
@@ -143,7 +144,7 @@ class SocketTransport(Transport):
         self._selector.register(file, READ, (action, worker))
 
     def unwatch(self, *files: Any) -> None:
-        """No longer. None is no file."""
+        """Stop watching these files; None is ignored."""
         for file in files:
             if file is not None:
                 with contextlib.suppress(KeyError, ValueError):
@@ -159,7 +160,7 @@ class SocketTransport(Transport):
             worker.link.close()
 
     def wake(self) -> None:
-        # A full pipe has woken it already; a closed one has nobody left to wake.
+        # If the pipe is full, `poll` returns anyway; if it is closed, no thread polls any more.
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._wake_out, b"x")
 
@@ -177,7 +178,7 @@ class SocketTransport(Transport):
             if worker.link is not None:
                 worker.link.close()
 
-    # In.
+    # Receiving.
 
     def poll(self, timeout: float | None) -> Events:
         return self._selector.select(timeout)
@@ -190,7 +191,7 @@ class SocketTransport(Transport):
             if worker is None or workers.get(worker.index) is worker:
                 try:
                     action(worker, mask)
-                except BaseException as error:  # noqa: BLE001  ours; the caller that leads could do nothing about it
+                except BaseException as error:  # noqa: BLE001  a fault of evalpool, which the leading caller cannot handle
                     pool.went_wrong(worker, error)
 
     def _on_data(self, worker: PoolWorker, mask: int) -> None:
@@ -265,9 +266,9 @@ class SocketTransport(Transport):
 
 
 def wait_for_hang_up(workers: Iterable[PoolWorker], within: float) -> list[PoolWorker]:
-    """Wait, at most so many seconds, until workers that were dismissed have ended. Returns those that have not.
+    """Wait at most `within` seconds until workers have ended for which `hang_up` was called.
 
-    What they said last is dropped: they had no job.
+    Returns the workers that have not ended. Frames that they still send are ignored, as they had no job.
     """
     deadline = monotonic() + within
     alive = {worker.link.control.fileno(): worker for worker in workers if worker.link is not None}

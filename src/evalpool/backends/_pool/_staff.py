@@ -1,7 +1,7 @@
-"""The workers of a pool as they come and go: started, heard to end, replaced, given up.
+"""Starts the workers of a pool, notices their ends, and replaces them.
 
-A worker that ends is replaced. One that ends before it was ready counts as a failed start: after a few in a row its
-place is given up, and when no place is left the pool is broken, so that jobs fail instead of waiting for ever.
+A worker that ends is replaced. A worker that ends before it was ready counts as a failed start. After a few of these in
+a row, its place is given up; if all places are given up, the pool is broken, and jobs fail instead of waiting for ever.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ __all__ = ["Staff"]
 logger = get_logger()
 
 FAILED_STARTS = 3
-"""Attempts in a row that end before the worker is ready: then another one is pointless."""
+"""The number of failed starts in a row after which no other one is tried."""
 NEXT_START = 0.2
-"""Seconds until the next attempt where the system refused to start a worker (no memory, no file descriptors)."""
+"""Seconds until the next attempt if the system refused to start a worker (no memory, no file descriptors)."""
 KILLED_WITHIN = 2.0
 """Seconds that killed workers may take to end when the pool is closed."""
 
 
 class Staff:
-    """Of one pool; used by whoever does its I/O."""
+    """The workers of one pool. Only the thread that does the pool's I/O calls it."""
 
     def __init__(self, pool: Pool, count: int) -> None:
         self._pool = pool
         self._launcher = pool.launcher
-        self.count = count  # that are wanted
-        self._failed: Counter[int] = Counter()  # starts in a row, by place, or in 0 where all workers are alike
-        self._given_up = 0  # places
-        self._reason = ""  # why the last of them was given up, as the log has it
-        self._aside: dict[PoolWorker, threading.Thread] = {}  # who see to the end of workers
+        self.count = count  # how many workers there should be
+        self._failed: Counter[int] = Counter()  # failed starts in a row, by place; at 0 if all workers are alike
+        self._given_up = 0  # number of places that were given up
+        self._reason = ""  # why the last of them was given up, as it was logged
+        self._aside: dict[PoolWorker, threading.Thread] = {}  # threads that handle the ends of workers
 
     def _ask(self, act: Callable[[PoolWorker], str | None], worker: PoolWorker, to: str) -> str | None:
-        """Have the launcher see to one worker: what it raises is said, and concerns no other worker.
+        """Call a method of the launcher for one worker. An error is logged, and concerns no other worker.
 
         Returns:
-            What `act` returns, or what it raised, as a text for the job that the worker ran.
+            What `act` returns, or its error as a text for the job that the worker ran.
         """
         try:
             return act(worker)
-        except Exception as error:  # noqa: BLE001  code of whoever wrote the launcher
+        except Exception as error:  # noqa: BLE001  the launcher may be code of another package
             text = f"{type(self._launcher).__name__} could not {to} worker {worker.index}.\n{describe(error)}"
             logger.error(text)
             return text
 
     def _have_killed(self, worker: PoolWorker) -> str | None:
         def kill(worker: PoolWorker) -> None:
-            self._launcher.kill(worker)  # what it may return counts for nothing
+            self._launcher.kill(worker)  # whatever it returns is ignored
 
-        if worker in self._aside:  # it was; who knows whose its process id is by now
+        if worker in self._aside:  # it has ended, and its process id may belong to another process now
             return None
         return self._ask(kill, worker, "kill")
 
@@ -79,7 +79,7 @@ class Staff:
             self._do_aside(worker, self._have_released)
 
     def _do_aside(self, worker: PoolWorker, act: Callable[[PoolWorker], None]) -> None:
-        """Do what may wait for a worker's end in a thread of its own."""
+        """Do something that may wait for a worker's end, in a separate thread."""
         acts = [act]
 
         def turn() -> bool:
@@ -89,18 +89,18 @@ class Staff:
                 del self._aside[worker]
             return worker in self._aside
 
-        guard = Guard(f"The thread that sees to the end of worker {worker.index}")
+        guard = Guard(f"The thread that handles the end of worker {worker.index}")
         self._aside[worker] = thread = guarded_thread("evalpool-end", guard, turn)
         thread.start()
 
-    # Beginnings.
+    # Starts.
 
     def start_all(self) -> None:
         """Start all workers."""
         self._start_next(list(self._launcher.indices(self.count))[::-1])
 
     def _start_next(self, indices: list[int]) -> None:
-        """One, then the next as a command: whoever does the I/O sees meanwhile to those that are up."""
+        """Start one worker, and the next one as a command, so that frames of started workers are read in between."""
         if indices:
             self.start(indices.pop())
             self._pool.command(partial(self._start_next, indices))
@@ -121,13 +121,13 @@ class Staff:
         except NoMoreWorkers as error:
             self._clean_up_failed(worker)
             self.give_up(f"No {self._launcher.what} can be started:", str(error))
-        except Exception as error:  # noqa: BLE001  counted as a failed start, and said
+        except Exception as error:  # noqa: BLE001  counted as a failed start, and logged
             self._clean_up_failed(worker)
             if self._may_start_again(index, self._launcher.describe_failed_start(error)):
                 pool.port.after(NEXT_START, pool.command, partial(self.start, index))
 
     def _clean_up_failed(self, worker: PoolWorker) -> None:
-        """It could not be started."""
+        """Remove a worker that could not be started."""
         pool = self._pool
         with pool.lock:
             pool.prefetcher.remove(worker)
@@ -137,7 +137,7 @@ class Staff:
         pool.transport.drop(worker)
 
     def connected(self, worker: PoolWorker) -> None:
-        """A worker can be spoken to: send it what it needs, and listen."""
+        """Send a worker its setup and begin to read from it, once there is a connection."""
         pool = self._pool
         pool.transport.add(worker)
         if pool.setup is not None:
@@ -151,7 +151,7 @@ class Staff:
             self._pool.command(partial(self._kill, worker))
 
     def started_up(self, worker: PoolWorker) -> None:
-        """A worker is ready for jobs."""
+        """Note that a worker is ready for jobs."""
         pool = self._pool
         self._failed.pop(self._place_of(worker.index), None)
         with pool.lock:
@@ -164,46 +164,46 @@ class Staff:
     # Ends.
 
     def _kill(self, worker: PoolWorker) -> None:
-        """If it cannot be killed, nothing is expected of it any more, and another one takes its place."""
+        """Kill a worker. If it cannot be killed, replace it at once."""
         if self._pool.workers.get(worker.index) is worker:
             text = self._have_killed(worker)
             if text is not None:
-                self.bury(worker, text)
+                self.replace(worker, text)
             else:
                 self._expect_end(worker)
 
     def _expect_end(self, worker: PoolWorker) -> None:
-        """A worker was killed."""
+        """Abandon a worker that was killed if it does not end in time."""
         self._pool.port.after(self._launcher.end_timeout, self._pool.command, partial(self._abandon, worker))
 
     def _abandon(self, worker: PoolWorker) -> None:
-        """Give up on a worker that has not ended, though it was killed."""
+        """Replace a worker that has not ended, although it was killed."""
         if self._pool.workers.get(worker.index) is worker:
             text = (
                 f"Worker {worker.index} ({worker.facts.name}, process {worker.facts.pid} on {worker.facts.host}) did "
                 f"not end within {self._launcher.end_timeout:g} s after {type(self._launcher).__name__}.kill, and is "
-                "abandoned: what it runs may go on."
+                "abandoned: its job may still run."
             )
             logger.error(text)
-            self.bury(worker, text)
+            self.replace(worker, text)
 
     def kill_at(self, worker: PoolWorker, attempt: Any) -> None:
-        """Kill a worker if it still runs this attempt: it may have said meanwhile that it ended, and run another."""
+        """Kill a worker if it still runs this attempt. The attempt may have ended, and the worker may run another."""
         if self._pool.workers.get(worker.index) is worker:
             self._pool.transport.drain(worker)
             if worker.head() is attempt:
                 self._kill(worker)
 
     def ended(self, worker: PoolWorker) -> None:
-        """The connection to a worker has ended, or the worker itself."""
+        """Handle the end of a worker, or of the connection to it."""
         if worker.ending or self._pool.workers.get(worker.index) is not worker:
             return
         pool = self._pool
         pool.transport.drain(worker)
         aside = self._launcher.ends_aside
-        text = None if aside else self._ask(self._launcher.conclude, worker, "see to the end of")
+        text = None if aside else self._ask(self._launcher.conclude, worker, "handle the end of")
         if text is not None:
-            self.bury(worker, text)
+            self.replace(worker, text)
             return
         worker.ending = True
         pool.transport.hold(worker)
@@ -214,22 +214,22 @@ class Staff:
             self._expect_end(worker)
 
     def _conclude_aside(self, worker: PoolWorker) -> None:
-        text = self._ask(self._launcher.conclude, worker, "see to the end of")
+        text = self._ask(self._launcher.conclude, worker, "handle the end of")
         if text is not None:
             self._have_released(worker)
-            self._pool.command(partial(self.bury, worker, text, released=True))
+            self._pool.command(partial(self.replace, worker, text, released=True))
 
-    def bury(self, worker: PoolWorker, text: str, released: bool = False) -> None:
-        """Let go of a worker that has ended, and start another one in its place.
+    def replace(self, worker: PoolWorker, text: str, released: bool = False) -> None:
+        """Remove a worker that has ended, and start another one in its place.
 
-        Its first job in flight is to blame, for it runs its jobs in the order in which they were sent; the others never
-        began. Nor did the first if the worker had not read it.
+        Its first job in flight fails with `text`: workers run jobs in the order in which they were sent, so it is the
+        one that ran. The other jobs did not begin, nor did the first if the worker had not read it.
         """
         pool = self._pool
         if pool.workers.get(worker.index) is not worker:
             return
         try:
-            pool.transport.look(worker)  # it writes nothing more
+            pool.transport.look(worker)  # read the outcomes that it held; it writes no more
             begun = self._take_jobs_of(worker)
             if not released:
                 self._release(worker)
@@ -258,10 +258,10 @@ class Staff:
         self._pool.report(attempt, failed(kind, text, start=worker.since, end=now, worker=worker.facts))
 
     def discard(self, worker: PoolWorker, text: str) -> None:
-        """What a worker has been sent or has said is in doubt: its job ends with this text, and it is replaced."""
+        """Fail the job of a worker with this text, and replace it, since what was sent to or by it is not known."""
         if self._launcher.kills:
             self._have_killed(worker)
-            self.bury(worker, text)
+            self.replace(worker, text)
             return
         with self._pool.lock:
             attempts = self._pool.prefetcher.empty(worker)
@@ -269,7 +269,7 @@ class Staff:
             self._blame(attempt, worker, text)
 
     def _may_start_again(self, index: int, text: str) -> bool:
-        """A worker ended before it was ready."""
+        """Count a failed start of a worker. Return whether to start it again; if not, give its place up."""
         if self._pool.stopping or self._pool.broken:
             return False
         place = self._place_of(index)
@@ -286,35 +286,35 @@ class Staff:
         return False
 
     def _unless_said(self, text: str) -> str:
-        """A reason, which may be a traceback, or where the log has it."""
+        """Return the reason, which may be a long traceback, or a sentence if it is the one that was logged last."""
         if self._reason == text:
             return "The reason is the same as before."
         self._reason = text
         return text
 
     def give_up(self, what: str, reason: str) -> None:
-        """Workers cannot be started: say so once, and fail jobs instead of letting them wait for ever."""
+        """Log, once, that workers cannot be started, and let jobs fail instead of waiting for ever."""
         pool = self._pool
         if not pool.broken:
             pool.broken = f"{what} {reason}"
             logger.error("%s %s", what, self._unless_said(reason))
-            pool.prefetcher.slots += self.count  # the jobs come here to be reported
+            pool.prefetcher.slots += self.count  # so that jobs are handed over, and then reported as failed
 
     def resize(self, count: int) -> None:
-        """There is room for so many workers now. Those whose place is gone end by themselves."""
+        """Use `count` workers from now on. The launcher ends those beyond this number."""
         pool = self._pool
         self.count = count
         pool.port.set_workers(max(1, count))
         for worker in list(pool.workers.values()):
-            if len(pool.workers) > count and worker.link is None:  # it waits for a place that is gone
+            if len(pool.workers) > count and worker.link is None:  # it waits for a place that is gone now
                 self._clean_up_failed(worker)
         for index in self._launcher.indices(count):
             self.start(index)
 
-    # The end of all.
+    # The end of the pool.
 
     def begin_to_stop(self) -> None:
-        """Let workers end that have no job, and kill the others."""
+        """Let the workers without a job end, and kill the others."""
         pool = self._pool
         pool.stopping = True
         for worker in list(pool.workers.values()):
@@ -328,7 +328,7 @@ class Staff:
         return worker.ready and not worker.in_flight and not worker.ending and worker.link is not None
 
     def end_all(self) -> None:
-        """Wait, bounded, until all workers have ended."""
+        """Wait until all workers have ended, for a limited time."""
         pool, launcher = self._pool, self._launcher
         if not launcher.kills:
             return

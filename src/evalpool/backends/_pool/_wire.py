@@ -1,11 +1,11 @@
-"""The frames between supervisor and worker, over stream sockets.
+"""The frames between a pool and its workers, over stream sockets.
 
 ::
 
     | payload length u64 | buffers u16 | kind u8 | buffer lengths u64 ... | payload | buffers ... |
 
-A payload is a pickle; large buffers (numpy arrays) travel behind it out of band (PEP 574), so that neither
-side copies them into or out of the pickle. A single job's outcome that is one float needs no pickle at all.
+A payload is a pickle. Large buffers (numpy arrays) follow it out of band (PEP 574), so that they are not copied into
+the pickle or out of it. An outcome that is only a float is packed without a pickle.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ __all__ = ["Frame", "FrameReader", "dump", "frame", "load"]
 HEADER = struct.Struct("<QHB")
 LENGTH = struct.Struct("<Q")
 JOB = struct.Struct("<qi")
-"""A job's number and attempt, before its pickle: so that a pickle that cannot be loaded has a name."""
+"""A job's number and attempt, before its pickle, so that they are known even if the pickle cannot be loaded."""
 FAST = struct.Struct("<qiddd")
-"""Number, attempt, objective, start and end of a job that returned a float only. One frame may have several."""
+"""Number, attempt, objective, start and end of a job that returned only a float. One frame may have several."""
 FAST_FRAME = struct.Struct("<QHBqiddd")
-"""The same with the head of its frame: one call for the commonest message of all."""
+"""The same with the head of its frame, so that the most frequent message is packed in one call."""
 RANGE = struct.Struct("<qq")
 PID = struct.Struct("<q")
-"""A worker's process id, before the name of its host: where it says that it has started up."""
+"""A worker's process id, before the name of its host, in the frame `STARTED_UP`."""
 DECISION = struct.Struct("<qiq?")
-"""Number, attempt, count of records seen, and whether to stop."""
+"""Number, attempt, number of records that the stopper has seen, and whether to stop."""
 
 # To the worker, on data.
 SETUP, JOBS, ONE_JOB = 1, 2, 3
 STORED_JOB = 4
-"""As `ONE_JOB`, with buffers that reach the worker by another way than the socket."""
+"""The same as `ONE_JOB`, with buffers that reach the worker in another way than through the socket."""
 LENT = 5
-"""Both ways: a frame that is in memory, not in the socket (`_lend`)."""
+"""In both directions: a frame that is in shared memory, not in the socket (`_lend`)."""
 SHORT_JOBS = 6
-"""As `JOBS`; their outcomes may leave together (`_held`)."""
-# To the supervisor, on data.
+"""The same as `JOBS`; the worker may send their outcomes together (`_held`)."""
+# To the pool, on data.
 STARTED_UP, OUTCOME, FAST_OUTCOME, RECORD, BROKEN, LOG = 10, 11, 12, 13, 14, 15
 # To the worker, on control.
 STOP, STEAL_BACK, DECIDED = 20, 21, 22
-# To the supervisor, on control.
+# To the pool, on control.
 GIVEN_BACK = 30
 
 CHUNK = 1 << 18
-"""Bytes per read; a frame above this is read into a buffer of its own, which its arrays then use."""
+"""Bytes per read. A larger frame is read into a separate buffer, which its arrays then use."""
 
 _of_thread = threading.local()
-"""What a thread reads into, whichever socket: allocating it costs more than a read, and one for each socket would be
-half a megabyte for each worker."""
+"""Has the buffer that a thread reads into from all sockets: allocating a buffer costs more than a read, and one for
+each socket would take half a megabyte for each worker."""
 
 Frame = tuple[int, Any, list[memoryview]]
-"""Kind, payload (a memoryview), buffers. `FAST_OUTCOME`s that follow each other, or came in one frame, are one, whose
-payload is a list of what `FAST` has."""
+"""Kind, payload (a memoryview), buffers. Consecutive `FAST_OUTCOME` frames are read as one frame, whose payload is a
+list of tuples of the fields of `FAST`."""
 
 
 def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) -> list[bytes | memoryview]:
-    """The pieces of one frame, to be sent one after the other."""
+    """Return the pieces of one frame, to be sent one after the other."""
     if not buffers:
         return [HEADER.pack(len(payload), 0, kind) + payload]
     lengths = b"".join(LENGTH.pack(buffer.nbytes) for buffer in buffers)
@@ -70,23 +70,23 @@ def frame(kind: int, payload: bytes, buffers: list[memoryview] | None = None) ->
 
 
 class FrameReader:
-    """Frames from a socket, in blocking or non-blocking mode."""
+    """Reads frames from a socket, in blocking or non-blocking mode."""
 
     __slots__ = ("_buffer", "_have", "_receive_into", "_total", "at_end", "was_reset")
 
     def __init__(self, sock: socket.socket) -> None:
         self._receive_into = sock.recv_into
         self._buffer = bytearray()  # the frame that is not yet complete
-        self._have = 0  # bytes in a buffer of a large frame's own
-        self._total = 0  # its size; 0: none is being read
+        self._have = 0  # bytes that were read of a large frame
+        self._total = 0  # the size of the large frame that is being read; 0 if there is none
         self.at_end = False
         self.was_reset = False  # the other side has ended; on this host: before it had read all that it was sent
 
     def read(self, drain: bool = False) -> list[Frame]:
-        """Return the complete frames after one read (with `drain`, after reading all there is).
+        """Return the complete frames after one read; with `drain`, after reading until nothing is left.
 
-        Raises BlockingIOError in non-blocking mode when there is nothing. At the end of the stream `at_end` is
-        set and what was complete is returned.
+        Raises BlockingIOError in non-blocking mode if there is nothing to read. At the end of the stream, sets `at_end`
+        and returns the complete frames.
         """
         frames: list[Frame] = []
         while True:
@@ -145,7 +145,7 @@ class FrameReader:
 
     @staticmethod
     def _frame_size(view: memoryview) -> int:
-        """The whole size of the frame that begins here; 0 if its head is not yet there."""
+        """Return the whole size of the frame that begins here, in bytes; 0 if its head is not complete."""
         if len(view) < HEADER.size:
             return 0
         length, count, _ = HEADER.unpack_from(view)
@@ -192,7 +192,7 @@ class FrameReader:
 
     @staticmethod
     def _parse_fast(view: memoryview, position: int, frames: list[Frame]) -> int:
-        """Append the `FAST_OUTCOME`s that stand here, as one frame; return where the next one begins."""
+        """Append the consecutive `FAST_OUTCOME` frames from here on as one frame; return where the next begins."""
         outcomes = []
         size = FAST_FRAME.size
         whole = view[position : position + (len(view) - position) // size * size]
@@ -205,10 +205,10 @@ class FrameReader:
 
 
 class Outbox:
-    """What is on its way into a non-blocking socket, in order. Guarded by its owner's lock.
+    """Bytes to be sent to a non-blocking socket, in order. Guarded by its owner's lock.
 
-    Control needs one as much as data does: a worker that is unresponsive in C code reads neither, and a socket holds
-    some hundred frames only, however small.
+    Both sockets need one: a worker in C code that holds the GIL reads neither, and a socket takes only some hundred
+    frames, even if they are small.
     """
 
     __slots__ = ("_left", "_sock", "refused")
@@ -219,8 +219,8 @@ class Outbox:
         self.refused = False  # the worker has ended: what was sent last reached nobody
 
     def send(self, pieces: list[bytes | memoryview]) -> bool:
-        """Send without blocking; False: something is left, call `flush` when the socket is writable."""
-        if len(pieces) == 1 and not self._left:  # the common case: one small frame, and room for it
+        """Send without blocking. False if something is left: call `flush` when the socket is writable."""
+        if len(pieces) == 1 and not self._left:  # the common case: one small frame, and the socket takes it
             piece = pieces[0]
             try:
                 count = self._sock.send(piece)
@@ -237,7 +237,7 @@ class Outbox:
         return self.flush()
 
     def flush(self) -> bool:
-        """Send what is left; True if nothing is."""
+        """Send what is left. True if nothing is left then."""
         left = self._left
         while left:
             try:
@@ -256,11 +256,11 @@ class Outbox:
 
 
 FAST_HEAD = HEADER.pack(FAST.size, 0, FAST_OUTCOME)
-"""The head of the frame of one."""
+"""The head of the frame of one fast outcome."""
 
 
 def fast_outcome(number: int, attempt: int, objective: float, start: float, end: float) -> bytes:
-    """The frame of a job that returned a float and nothing else."""
+    """Return the frame for a job that returned only a float."""
     return FAST_FRAME.pack(FAST.size, 0, FAST_OUTCOME, number, attempt, objective, start, end)
 
 

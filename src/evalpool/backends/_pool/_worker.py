@@ -1,8 +1,8 @@
-"""What runs in a worker process.
+"""The code of a worker process.
 
 The main thread reads jobs, calls the run-function and sends each outcome at once, or several of short jobs together. A
-second thread sleeps on the control socket: it takes requests to stop, hands back jobs that have not begun, and ends the
-process and its children when the supervisor is gone. This module imports little: a worker's start is a user's wait.
+second thread waits for the control socket: it takes requests to stop, gives back jobs that have not begun, and ends the
+process and its children when the pool's process has ended. This module imports little, as users wait for workers.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ __all__ = ["ClaimTurn", "Serving", "WorkerChannel", "main", "send_outcome", "ser
 
 
 LONG = 0.001
-"""Seconds; a job above this may have kept the control thread from hearing something."""
+"""Seconds. A job that takes longer may have kept the control thread from reading a request (by holding the GIL)."""
 
 
 class WorkerChannel(abc.ABC):
-    """The channel of the running job in a worker; how bytes go out is the engine's."""
+    """The channel of the running job in a worker. Subclasses send the bytes, each engine in its own way."""
 
     def __init__(self, decides: bool, storage: Any, advice: str) -> None:
-        self._decides = decides  # the evaluator has a stopper: each record is answered
+        self._decides = decides  # whether the evaluator has a stopper, so that each record is answered
         self._storage, self._advice = storage, advice
-        self.pickled_storage: bytes | None = None  # opened at the first need: most run-functions have none
+        self.pickled_storage: bytes | None = None  # opened when it is first used: most run-functions do not use it
         self._changed = threading.Condition()
         self._stops: set[tuple[int, int]] = set()
-        self._requests: set[tuple[int, int]] = set()  # those that are no advice of a stopper
+        self._requests: set[tuple[int, int]] = set()  # requests to stop that did not come from a stopper
         self._sent: dict[tuple[int, int], int] = {}
         self._answered: dict[tuple[int, int], int] = {}
         self.gone = False
 
     @abc.abstractmethod
     def send(self, pieces: list[bytes | memoryview]) -> None:
-        """Send a frame. Run-functions may record from threads of their own."""
+        """Send a frame. Thread-safe, as run-functions may record from their own threads."""
 
     @abc.abstractmethod
     def send_bytes(self, data: bytes) -> None:
-        """Send a frame that is one piece."""
+        """Send a frame that consists of one piece."""
 
     def send_fast(self, outcome: bytes) -> None:
-        """Send the outcome of a job that returned a float and nothing else, as `_wire.FAST` packs it."""
+        """Send the outcome of a job that returned only a float, packed by `_wire.FAST`."""
         self.send_bytes(_wire.FAST_HEAD + outcome)
 
     def together(self) -> AbstractContextManager[None]:
-        """Inside, outcomes of short jobs may leave together, where the engine can do that."""
+        """Return a context in which outcomes of short jobs may be sent together, if the engine can do that."""
         return contextlib.nullcontext()
 
     def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
@@ -81,7 +81,7 @@ class WorkerChannel(abc.ABC):
     def stopped(self, number: int, attempt: int) -> bool:
         key = number, attempt
         if self._decides and key in self._sent:
-            self._wait_for_decision(key)  # on what was just recorded: waiting for it makes runs repeatable
+            self._wait_for_decision(key)  # about the last record; waiting for it makes runs repeatable
         return key in self._stops
 
     def _wait_for_decision(self, key: tuple[int, int]) -> None:
@@ -129,7 +129,7 @@ class WorkerChannel(abc.ABC):
 
 
 class SocketChannel(WorkerChannel):
-    """Records go out on data, requests to stop come in on control."""
+    """A channel that sends records on the data socket; requests to stop come on the control socket."""
 
     def __init__(
         self, data: socket.socket, decides: bool, storage: Any, advice: str, lender: socket.socket | None = None
@@ -139,7 +139,7 @@ class SocketChannel(WorkerChannel):
         self._lender = lender
         self._lock = threading.Lock()
         self.held: HeldOutcomes | None = None
-        self._holds = False  # the jobs of one message are short, and their outcomes leave together
+        self._holds = False  # whether the current jobs are short, so that their outcomes may be sent together
 
     def send(self, pieces: list[bytes | memoryview]) -> None:
         with self._lock:
@@ -159,7 +159,7 @@ class SocketChannel(WorkerChannel):
                 self._send_held()
 
     def _send_held(self) -> None:
-        """Under the lock: what is held goes first."""
+        """Send the outcomes that are held, before anything else is sent. Called under the lock."""
         held = self.held
         if self._holds and held is not None and (frame := held.frame()):
             self._data.sendall(frame)
@@ -193,23 +193,23 @@ class SocketChannel(WorkerChannel):
 
 
 class ClaimTurn:
-    """Which job is next: the main thread claims it, the control thread may give back those not yet claimed.
+    """Decides between two threads: the main thread claims the next job, the control thread gives back later ones.
 
-    Jobs are counted in the order in which they were sent, on both sides alike.
+    The worker and the pool count jobs in the same way, in the order in which they were sent.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next = 0
         self._claimed = 0.0
-        self.catch_up: Callable[[], None] | None = None  # hear of steals that the control thread could not hear
+        self.catch_up: Callable[[], None] | None = None  # reads requests that the control thread could not read
         self._given_back: deque[tuple[int, int]] = deque()
 
     def claim(self) -> bool:
-        """The next job begins; False: it has been given back.
+        """Claim the next job. Returns False if it was given back.
 
-        While the job before it held the GIL (C code), we may have been asked to give this one back, and the pool may
-        have given it to another worker without waiting for an answer: so after a long job we look ourselves.
+        While the job before held the GIL (C code), the pool may have asked for this one, and given it to another worker
+        without waiting for an answer. So after a long job, the main thread reads the requests itself.
         """
         now = monotonic()
         if now - self._claimed > LONG and self.catch_up is not None:
@@ -221,7 +221,7 @@ class ClaimTurn:
             return not self._given_back or not any(low <= count <= high for low, high in self._given_back)
 
     def give_back(self, low: int, high: int) -> tuple[int, int]:
-        """Do not begin the jobs of a range that have not begun; returns which those are (none if low > high)."""
+        """Give back the jobs of a range that have not begun. Return their range; it is empty if low > high."""
         with self._lock:
             low = max(low, self._next)
             while self._given_back and self._given_back[0][1] < self._next:
@@ -232,14 +232,14 @@ class ClaimTurn:
 
 
 def main(data_fd: int, control_fd: int, lender_fd: int, page_fd: int) -> None:
-    """Serve jobs until the supervisor closes the channel."""
+    """Run jobs until the pool closes the data socket."""
     _prepare()
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
     lender = socket.socket(fileno=lender_fd) if lender_fd >= 0 else None
     for each in (data, control, lender):
         if each is not None:
-            each.set_inheritable(False)  # not for the programs that a run-function starts, which may live on
+            each.set_inheritable(False)  # programs that a run-function starts may outlive this process
     held = open_page(page_fd)
     reader = _wire.FrameReader(data)
     backlog = deque(_read(reader))
@@ -258,11 +258,11 @@ def main(data_fd: int, control_fd: int, lender_fd: int, page_fd: int) -> None:
     finally:
         serving.release()
         if lender is not None and not setup.get("lends"):
-            lender.close()  # nobody else knows it, so it would be found unclosed when the interpreter ends
+            lender.close()  # else the interpreter would warn at its end that the socket was not closed
 
 
 class Serving:
-    """A worker's life: what it was set up with, and the jobs that it has read."""
+    """Runs jobs in a worker: has its setup, and the jobs that were read and have not run yet."""
 
     def __init__(
         self,
@@ -278,10 +278,10 @@ class Serving:
         self._channel = channel = self._open_channel(data, setup, lends)
         self._turn = ClaimTurn()
         self._reader, self._backlog = reader, backlog
-        self.lent: deque[list[Any]] = deque()  # buffers that came by another way, for the next `STORED_JOB`s
+        self.lent: deque[list[Any]] = deque()  # the buffers for the next `STORED_JOB` frames
         listener = _ControlReader(control, channel, self._turn)
         self._turn.catch_up = listener.catch_up
-        start_guarded("evalpool-control", Guard("The thread that hears requests to stop", _end), listener.turn)
+        start_guarded("evalpool-control", Guard("The thread that reads requests to stop", _end), listener.turn)
         if setup.get("levels") is not None:
             from evalpool.backends._pool._logs import forward
 
@@ -292,10 +292,10 @@ class Serving:
             adopt(setup["origin"], ours=True)
             self._task = pickle.loads(setup["task"], buffers=setup.get("buffers"))
             channel.pickled_storage = setup["storage"]
-        except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported per job
+        except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported for each job
             self._broken = describe_exception(error, error.__traceback__)
         gc.collect()
-        gc.freeze()  # what was imported stays: later collections need not look at it
+        gc.freeze()  # imported objects stay, so later collections need not examine them
         here = _wire.PID.pack(os.getpid()) + socket.gethostname().encode()
         channel.send(_wire.frame(_wire.STARTED_UP, here))
 
@@ -303,21 +303,21 @@ class Serving:
         return SocketChannel(data, setup["decides"], None, setup["advice"], lender)
 
     def _borrow(self, head: memoryview) -> _wire.Frame:
-        """The frame that a `LENT` one stands for. Raises `OSError`."""
+        """Return the frame that a `LENT` frame refers to. Raises `OSError`."""
         assert self._lender is not None
         return _lend.borrow(self._lender, head)
 
     def hold_in(self, held: HeldOutcomes | None) -> None:
-        """Where outcomes of short jobs are held, so that several leave together; None: nowhere."""
+        """Hold the outcomes of short jobs in `held`, to send several together; None to send each by itself."""
         self._channel.held = held
 
     def release(self) -> None:
-        """At the end: release what the run-function holds, such as the helpers of `profile`."""
+        """Release what the run-function uses, such as the helper processes of `profile`. Called at the end."""
         if self._task is not None:
             release(self._task.run_function)
 
     def run(self) -> None:
-        """Serve jobs; ends with `SystemExit`. Returns when `lent` must be filled first: then call it again."""
+        """Run jobs; ends with `SystemExit`. Returns if buffers are missing in `lent`: add them and call it again."""
         task, broken, channel, turn, backlog = self._task, self._broken, self._channel, self._turn, self._backlog
         held = channel.held
         while True:
@@ -345,13 +345,16 @@ class Serving:
             backlog.extend(_read(self._reader))
 
     def _serve_lent(self, head: memoryview) -> None:
-        """Do a job whose frame is in memory; it is taken over in any case, as the next one comes behind it."""
+        """Run a job whose frame is in shared memory.
+
+        Its descriptor is received even if the job was given back, since that of the next job comes after it.
+        """
         number, attempt = _wire.JOB.unpack_from(head)
         problem = ""
         try:
             _, payload, buffers = self._borrow(head)
         except OSError as error:
-            problem = f"The configuration could not be taken over by the worker: {error}"
+            problem = f"The worker could not read the configuration from shared memory: {error}"
         if not self._turn.claim():
             return
         if problem:
@@ -361,7 +364,7 @@ class Serving:
 
 
 def _leave_to_the_search(number: int, frame: Any) -> None:
-    """A handler, not SIG_IGN, which programs that a job starts would inherit."""
+    """Ignore a signal that the search handles. SIG_IGN would be inherited by programs that a job starts."""
 
 
 def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
@@ -374,7 +377,7 @@ def _read(reader: _wire.FrameReader) -> list[_wire.Frame]:
 
 
 def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: WorkerChannel, turn: ClaimTurn) -> None:
-    """Do several short jobs that came in one frame."""
+    """Run several jobs that came in one frame."""
     jobs = pickle.loads(payload)
     jobs.reverse()
     while jobs:
@@ -386,7 +389,7 @@ def serve_batch(task: Task | None, broken: str, payload: memoryview, channel: Wo
 def serve_pickled(
     task: Task | None, broken: str, payload: memoryview, buffers: list[memoryview], channel: WorkerChannel
 ) -> None:
-    """Do a job whose configuration may refuse to be unpickled."""
+    """Run a job whose configuration may raise when it is unpickled."""
     number, attempt = _wire.JOB.unpack_from(payload)
     try:
         configuration, extra = _wire.load(payload[_wire.JOB.size :], buffers)
@@ -417,7 +420,7 @@ def _serve(
 
 
 def send_outcome(number: int, attempt: int, outcome: Outcome, channel: WorkerChannel) -> None:
-    """Send how a job ended; a result that cannot be pickled is a failure."""
+    """Send the outcome of a job. If its result cannot be pickled, the job fails."""
     _, objective, output, metadata, _, kind, start, end, _, stopped_early = outcome
     if type(objective) is float and output is None and metadata is None and kind is None and not stopped_early:
         channel.send_fast(_wire.FAST.pack(number, attempt, objective, start or 0.0, end or 0.0))
@@ -433,7 +436,7 @@ def send_outcome(number: int, attempt: int, outcome: Outcome, channel: WorkerCha
 
 
 def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
-    # Enums by their values: pickled by reference they would triple the size of the message.
+    # Enums are sent as their values: pickled as enums, they would triple the size of the message.
     kind = outcome.kind
     return (
         outcome.status.value,
@@ -446,7 +449,7 @@ def _to_wire(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def _end(error: BaseException | None = None) -> NoReturn:
-    """End this worker and all that it has started, at once."""
+    """End this worker and all processes that it has started, at once."""
     try:
         for pid in descendants(os.getpid()):  # also those in sessions of their own
             with contextlib.suppress(OSError):
@@ -458,7 +461,7 @@ def _end(error: BaseException | None = None) -> NoReturn:
 
 
 class _ControlReader:
-    """What comes in on control: read by a thread that sleeps there, or by the main thread between two jobs."""
+    """Reads the control socket, in the control thread, or in the main thread between two jobs."""
 
     def __init__(self, control: socket.socket, channel: WorkerChannel, turn: ClaimTurn) -> None:
         self._control, self._channel, self._turn = control, channel, turn
@@ -470,12 +473,12 @@ class _ControlReader:
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Do what has been asked by now."""
+        """Do all that the pool has asked for until now."""
         with self._lock:
             while can_read(self._control):
                 self._take(self._reader.read())
                 if self._reader.at_end:
-                    # The supervisor is gone, or wants us gone: a run-function that is busy has had its grace.
+                    # The pool's process has ended, or it ends this worker, and a busy run-function has had its grace.
                     self._channel.gone = True
                     _end()
 
@@ -491,7 +494,7 @@ class _ControlReader:
 
 
 def _prepare() -> None:
-    """Say where a crash happened, and let what a job prints appear when it prints it."""
+    """Let Python print where a crash happened, and let output of jobs appear at once."""
     import faulthandler
 
     faulthandler.enable()

@@ -163,12 +163,12 @@ class ActorLauncher(Launcher):
     def conclude(self, worker: PoolWorker) -> str | None:
         if worker.handle.why:
             return self.describe_end(worker)
-        bury = partial(self._bury, worker)
-        self._pool.port.after(REASON_WITHIN, self._pool.command, bury)
+        replace = partial(self._replace, worker)
+        self._pool.port.after(REASON_WITHIN, self._pool.command, replace)
         return None
 
-    def _bury(self, worker: PoolWorker) -> None:
-        self._pool.staff.bury(worker, self.describe_end(worker))
+    def _replace(self, worker: PoolWorker) -> None:
+        self._pool.staff.replace(worker, self.describe_end(worker))
 
     def _on_call(self, worker: PoolWorker, future: Any) -> None:
         """Handle the end of a call: if it failed, the actor has ended."""
@@ -179,7 +179,7 @@ class ActorLauncher(Launcher):
             worker.handle.why = _reason(error)
         if not worker.ending:
             self._pool.transport.drain(worker)
-        self._bury(worker)
+        self._replace(worker)
 
     def describe_end(self, worker: PoolWorker) -> str:
         facts, actor = worker.facts, worker.handle
