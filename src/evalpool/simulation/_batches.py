@@ -57,36 +57,36 @@ class BatchCoordinator(Coordinator):
     def _pump(self) -> None:
         """Do nothing: no caller of a batch ever waits."""
 
-    def call(self, member: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
+    def call(self, caller: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
         with Entered(self):
-            if self._goes_on(member):
-                call = self._start(member, overhead, wall, self._key_of(fields))
-                checkpoint = self._kernel.resumed(member.job)
+            if self._goes_on(caller):
+                call = self._start(caller, overhead, wall, self._key_of(fields))
+                checkpoint = self._kernel.resumed(caller.job)
                 if call is not None:
-                    member.deliver(Begun(call.seed, checkpoint.fidelity if checkpoint is not None else None))
+                    caller.deliver(Begun(call.seed, checkpoint.fidelity if checkpoint is not None else None))
 
-    def started(self, member: Caller, overhead: float, wall: float) -> None:
+    def started(self, caller: Caller, overhead: float, wall: float) -> None:
         with Entered(self):
-            if self._failure is None and not self._is_over() and member.job != NOTHING:
-                self._start(member, overhead, wall, None)
+            if self._failure is None and not self._is_over() and caller.job != NOTHING:
+                self._start(caller, overhead, wall, None)
 
-    def finish(self, member: Caller, overhead: float | None, wall: float, result: Result) -> None:
+    def finish(self, caller: Caller, overhead: float | None, wall: float, result: Result) -> None:
         with Entered(self):
-            if not self._goes_on(member):
+            if not self._goes_on(caller):
                 return
-            call = self._under_way if overhead is None else self._start(member, overhead, wall, None)
+            call = self._under_way if overhead is None else self._start(caller, overhead, wall, None)
             if call is None:
                 return
-            job, member.job = member.job, NOTHING  # the caller gets its reply below, also if this ends the run
+            job, caller.job = caller.job, NOTHING  # the caller gets its reply below, also if this ends the run
             self._end(job, call, result)
             charged = self._kernel.charged(job)
             if self._is_over():
-                member.deliver(Released(charged, 0, True))
+                caller.deliver(Released(charged, 0, True))
             else:
-                self._think(member, self._kernel.num_submitted)
-                member.deliver(Released(charged, member.seed, False))
+                self._think(caller, self._kernel.num_submitted)
+                caller.deliver(Released(charged, caller.seed, False))
 
-    def _start(self, member: Caller, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
+    def _start(self, caller: Caller, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
         """Run the virtual workers until this job starts. If that is too late, reply `Over` and return None."""
         kernel = self._kernel
         if self._filled == 0:
@@ -96,7 +96,7 @@ class BatchCoordinator(Coordinator):
                 kernel.over = "max_time"
             else:
                 kernel.advance(self._after)
-        call = Call(member, overhead, wall, member.seed)
+        call = Call(caller, overhead, wall, caller.seed)
         call.before, call.after, call.key = self._before, self._after, key
         if kernel.over is None:
             job = kernel.submit(*key) if key is not None else kernel.submit()
@@ -106,8 +106,8 @@ class BatchCoordinator(Coordinator):
                 pass
         if kernel.over is not None:
             self._close_batch()
-            member.job = NOTHING
-            member.deliver(Over())
+            caller.job = NOTHING
+            caller.deliver(Over())
             return None
         kernel.start()
         checkpoint = kernel.resumed(job)
@@ -143,19 +143,19 @@ class BatchCoordinator(Coordinator):
         if self._is_over():
             self._end_run()
 
-    def _depart(self, member: Caller, clean: bool, evaluating: bool) -> None:
-        if not self._places.leave(member):
+    def _depart(self, caller: Caller, clean: bool, evaluating: bool) -> None:
+        if not self._places.leave(caller):
             return
         if self._failure is not None or self._is_over():
             return
-        text = f"The caller of a batch ({member.name}) {'left' if clean else 'died'}"
+        text = f"The caller of a batch ({caller.name}) {'left' if clean else 'died'}"
         unfinished = self._under_way is not None or evaluating
         if self.settings.on_lost == "raise" and (unfinished or not clean):
             self._break(MemberLost(f"{text}. The run was stopped because on_lost is 'raise'."))
             return
         if self._under_way is not None:
             failure = Result(math.nan, True, failure_text("F_worker_died", text))
-            self._end(member.job, self._under_way, failure)
+            self._end(caller.job, self._under_way, failure)
         self._close_batch()
         if not self._is_over():
-            self._places.vacant.add(member.worker)
+            self._places.vacant.add(caller.worker)

@@ -45,10 +45,10 @@ class Caller:
 class Call:
     """One evaluation, from its announcement, or else from its result, until it is released."""
 
-    __slots__ = ("after", "before", "key", "member", "overhead", "result", "resumed", "seed", "waits_since", "wall")
+    __slots__ = ("after", "before", "caller", "key", "overhead", "result", "resumed", "seed", "waits_since", "wall")
 
-    def __init__(self, member: Caller | None, overhead: float, wall: float, seed: int) -> None:
-        self.member = member  # None if it has died
+    def __init__(self, caller: Caller | None, overhead: float, wall: float, seed: int) -> None:
+        self.caller = caller  # None if it has died
         self.overhead = overhead
         self.wall = wall
         self.seed = seed

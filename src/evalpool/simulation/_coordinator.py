@@ -96,7 +96,7 @@ class Coordinator:
 
     # What callers do.
 
-    def join(self, member: Caller, worker: int | None = None) -> None:
+    def join(self, caller: Caller, worker: int | None = None) -> None:
         """Let a caller join the run; the reply is `Joined` or `Over`.
 
         Raises:
@@ -106,22 +106,22 @@ class Coordinator:
         with Entered(self):
             self._check()
             if self._is_over():
-                member.deliver(Over())
+                caller.deliver(Over())
                 return
-            member.worker = self._places.choose(member, worker, self.settings.n_workers)
-            if member.worker in self._places.orphaned:
-                self._places.orphaned.discard(member.worker)
-                self._places.successors[member.worker] = member
+            caller.worker = self._places.choose(caller, worker, self.settings.n_workers)
+            if caller.worker in self._places.orphaned:
+                self._places.orphaned.discard(caller.worker)
+                self._places.successors[caller.worker] = caller
                 return
-            self._places.members[member.worker] = member
-            if member.worker in self._places.reserved:
-                job = self._places.reserved.pop(member.worker)
+            self._places.callers[caller.worker] = caller
+            if caller.worker in self._places.reserved:
+                job = self._places.reserved.pop(caller.worker)
             else:
-                self._places.vacant.discard(member.worker)
-                job = self._arrive(member.worker)
-            self._welcome(member, job)
+                self._places.vacant.discard(caller.worker)
+                job = self._arrive(caller.worker)
+            self._welcome(caller, job)
 
-    def call(self, member: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
+    def call(self, caller: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
         """Take a caller's question whether it may evaluate; the reply is `Begun` or `Over`.
 
         Args:
@@ -134,33 +134,33 @@ class Coordinator:
             BadArgument: a field is wrong; the call has no effect, and the caller's decision continues.
         """
         with Entered(self):
-            if not self._goes_on(member):
+            if not self._goes_on(caller):
                 return
-            call = Call(member, overhead, wall, member.seed)
+            call = Call(caller, overhead, wall, caller.seed)
             call.key = self._key_of(fields)
-            self._accept(call, member)
-            self._waiting.add(member.job, call)
+            self._accept(call, caller)
+            self._waiting.add(caller.job, call)
 
-    def started(self, member: Caller, overhead: float, wall: float) -> None:
+    def started(self, caller: Caller, overhead: float, wall: float) -> None:
         """Hear that a caller has decided and begins to evaluate; there is no reply."""
         with Entered(self):
-            if self._failure is None and not self._is_over() and member.job != NOTHING:
-                self._accept(Call(member, overhead, wall, member.seed), member)
+            if self._failure is None and not self._is_over() and caller.job != NOTHING:
+                self._accept(Call(caller, overhead, wall, caller.seed), caller)
 
-    def finish(self, member: Caller, overhead: float | None, wall: float, result: Result) -> None:
+    def finish(self, caller: Caller, overhead: float | None, wall: float, result: Result) -> None:
         """Take the result of an evaluation; the reply is `Released` at its virtual end, or `Over`.
 
         Args:
             overhead: of the decision; None if `call` or `started` gave it before.
         """
         with Entered(self):
-            if not self._goes_on(member):
+            if not self._goes_on(caller):
                 return
-            job = member.job
+            job = caller.job
             if overhead is not None:
-                call = Call(member, overhead, wall, member.seed)
+                call = Call(caller, overhead, wall, caller.seed)
                 call.result = result
-                self._accept(call, member)
+                self._accept(call, caller)
                 self._waiting.add(job, call)
                 return
             call = self._calls[job]
@@ -169,12 +169,12 @@ class Coordinator:
             if job not in self._held:
                 self._finish(job, call)
 
-    def leave(self, member: Caller, *, clean: bool, evaluating: bool = False) -> None:
+    def leave(self, caller: Caller, *, clean: bool, evaluating: bool = False) -> None:
         """Hear that a caller has left (`clean`) or died; `evaluating` if its objective was running then.
 
         It may be called in a destructor: if another thread holds the lock, that thread handles the departure.
         """
-        self._departed.append((member, clean, evaluating))
+        self._departed.append((caller, clean, evaluating))
         self.handle_departures()
 
     def tick(self) -> None:
@@ -223,11 +223,11 @@ class Coordinator:
         if self._failure is not None:
             raise again(self._failure)
 
-    def _goes_on(self, member: Caller) -> bool:
+    def _goes_on(self, caller: Caller) -> bool:
         """Whether this caller may call. If not, it gets its reply here."""
         self._check()
-        if self._is_over() or member.job == NOTHING:
-            member.deliver(Over())
+        if self._is_over() or caller.job == NOTHING:
+            caller.deliver(Over())
             return False
         return True
 
@@ -238,24 +238,24 @@ class Coordinator:
             return None
         return fields["key"], check_fidelity(fields["fidelity"])
 
-    def _welcome(self, member: Caller, job: int) -> None:
+    def _welcome(self, caller: Caller, job: int) -> None:
         """Begin the first decision of a caller."""
         if job == NOTHING:
-            member.deliver(Over())
+            caller.deliver(Over())
         else:
-            self._think(member, job)
+            self._think(caller, job)
             first = self._begins_with_the_run(job)
             if first and self.began is not None:
-                member.thinks_since = self.began
-            member.deliver(Joined(member.worker, member.seed, self._places.brought[member.worker], first))
+                caller.thinks_since = self.began
+            caller.deliver(Joined(caller.worker, caller.seed, self._places.brought[caller.worker], first))
 
     def _begins_with_the_run(self, job: int) -> bool:
         """Whether this is the first job of a caller that all others wait for from the start."""
         return job < self.settings.num_callers
 
-    def _think(self, member: Caller, job: int) -> None:
-        member.job, member.seed = job, self._seed_of(job)
-        member.thinks_since = monotonic()
+    def _think(self, caller: Caller, job: int) -> None:
+        caller.job, caller.seed = job, self._seed_of(job)
+        caller.thinks_since = monotonic()
 
     def _reserve(self, worker: int) -> None:
         """Reserve a place in virtual time for the caller of this worker, which all others wait for."""
@@ -267,9 +267,9 @@ class Coordinator:
         """Return the number of the first job of a caller that becomes this worker now."""
         return self._callers.arrive(worker)
 
-    def _accept(self, call: Call, member: Caller) -> None:
-        self._calls[member.job] = self._held[member.job] = call
-        self._places.brought[member.worker] += 1
+    def _accept(self, call: Call, caller: Caller) -> None:
+        self._calls[caller.job] = self._held[caller.job] = call
+        self._places.brought[caller.worker] += 1
 
     def run_pump(self) -> None:
         """Do everything that is possible now, and handle the departures of callers."""
@@ -354,8 +354,8 @@ class Coordinator:
 
     def _censor(self, job: int, call: Call) -> None:
         """End the run for a caller whose job will end too late to be reported."""
-        if call.member is not None:
-            call.member.job = NOTHING
+        if call.caller is not None:
+            call.caller.job = NOTHING
         self._waiting.answer(job, call, Over())
 
     def _passes_in_time(self) -> bool:
@@ -371,7 +371,7 @@ class Coordinator:
             return False
         end, job = blocker
         worker = self._kernel.worker_of(job)
-        thinker = self._places.members.get(worker)
+        thinker = self._places.callers.get(worker)
         since = thinker.thinks_since if thinker is not None else self.began if self._begins_with_the_run(job) else None
         if since is None:
             return False  # its caller has not joined yet
@@ -387,19 +387,19 @@ class Coordinator:
     def _complete(self, job: int) -> None:
         """Log a released job, and reply to its caller."""
         call = self._calls.pop(job)
-        charged, worker, member = self._kernel.charged(job), self._kernel.worker_of(job), call.member
+        charged, worker, caller = self._kernel.charged(job), self._kernel.worker_of(job), call.caller
         self._log.write(self._line(job, call))
         if self._is_over():
             self._end_run((job, call, charged))
-        elif member is None:
+        elif caller is None:
             self._inherit(worker)
         else:
-            turn = member.job = self._callers.turn(worker)
+            turn = caller.job = self._callers.turn(worker)
             if turn == NOTHING:
                 self._waiting.answer(job, call, Released(charged, 0, True))
             else:
-                self._think(member, turn)
-                self._waiting.answer(job, call, Released(charged, member.seed, False))
+                self._think(caller, turn)
+                self._waiting.answer(job, call, Released(charged, caller.seed, False))
 
     def _inherit(self, worker: int) -> None:
         """Give a worker to its next caller, after the last job of its dead caller has ended."""
@@ -431,28 +431,28 @@ class Coordinator:
             successor.deliver(Over())
         if last is not None:
             job, call, charged = last
-            if call.member is not None:
-                call.member.job = NOTHING
+            if call.caller is not None:
+                call.caller.job = NOTHING
             self._waiting.answer(job, call, Released(charged, 0, True))
         for job, call in list(self._waiting.calls.items()):
-            if call.member is not None:
-                call.member.job = NOTHING
+            if call.caller is not None:
+                call.caller.job = NOTHING
             self._waiting.answer(job, call, Over())
-        for member in self._places.members.values():
-            if member.job != NOTHING:
-                member.job = NOTHING
-                member.deliver(Over())  # a notice that its next call will see
+        for caller in self._places.callers.values():
+            if caller.job != NOTHING:
+                caller.job = NOTHING
+                caller.deliver(Over())  # a notice that its next call will see
 
-    def _depart(self, member: Caller, clean: bool, evaluating: bool) -> None:
+    def _depart(self, caller: Caller, clean: bool, evaluating: bool) -> None:
         """Handle the departure of a caller. Its unfinished job is treated as `on_lost` says; a result is kept."""
-        if not self._places.leave(member):
+        if not self._places.leave(caller):
             return
-        if self._failure is not None or self._is_over() or member.job == NOTHING:
+        if self._failure is not None or self._is_over() or caller.job == NOTHING:
             return
-        job, call = member.job, self._calls.get(member.job)
+        job, call = caller.job, self._calls.get(caller.job)
         unfinished = call.result is None if call is not None else evaluating
         doing = "while its objective ran" if unfinished else "between calls" if call is None else "while it waited"
-        text = f"Worker {member.worker} ({member.name}) {'left' if clean else 'died'} {doing}"
+        text = f"Worker {caller.worker} ({caller.name}) {'left' if clean else 'died'} {doing}"
         if self.settings.on_lost == "raise" and (unfinished or not clean):
             self._break(MemberLost(f"{text}. The run was stopped because on_lost is 'raise'."))
             return
@@ -460,22 +460,22 @@ class Coordinator:
             logger.warning("%s; the others continue because on_lost is %r.", text, self.settings.on_lost)
         self._waiting.calls.pop(job, None)
         if not unfinished and call is not None:
-            call.member = None  # it completes at its virtual end; there is no caller to reply to
-            self._places.orphaned.add(member.worker)
+            call.caller = None  # it completes at its virtual end; there is no caller to reply to
+            self._places.orphaned.add(caller.worker)
         elif unfinished and self.settings.on_lost == "fail":
             self._fail(job, call, text)
         else:
             for calls in (self._calls, self._held, self._to_claim):
                 calls.pop(job, None)
             self._callers.cancel(job)
-            self._places.vacant.add(member.worker)
+            self._places.vacant.add(caller.worker)
 
     def _fail(self, job: int, call: Call | None, text: str) -> None:
         """Make the job of a dead caller a failure with runtime 0, since its real runtime cannot be known."""
         if call is None:
             call = self._calls[job] = self._held[job] = Call(None, 0.0, 0.0, self._seed_of(job))
         self._places.orphaned.add(self._kernel.worker_of(job))
-        call.member = None
+        call.caller = None
         call.result = Result(math.nan, True, failure_text("F_worker_died", text))
         if job not in self._held:
             self._to_claim.pop(job, None)
@@ -490,9 +490,9 @@ class Coordinator:
         if not quietly:
             logger.error("%s", error)
         waiting = list(self._waiting.calls.items())
-        told = {call.member for _, call in waiting}
+        told = {call.caller for _, call in waiting}
         for job, call in waiting:
             self._waiting.answer(job, call, again(error))
-        for member in self._places.everybody():
-            if member not in told:
-                member.deliver(again(self._failure))
+        for caller in self._places.everybody():
+            if caller not in told:
+                caller.deliver(again(self._failure))

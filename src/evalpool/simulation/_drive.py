@@ -41,7 +41,8 @@ def drive(
     """
     if not kernel._plain or kernel.num_submitted or kernel._queue or kernel.clock:
         raise SimulationError("drive needs a new kernel, without continual_max_fidel and job_timeout.")
-    trace, ends, idle, since, fates = kernel._trace, kernel._ends, kernel._idle, kernel._since, kernel._fates
+    trace, ends, idle, since = kernel._trace, kernel._ends, kernel._idle, kernel._since
+    end_statuses = kernel._end_statuses
     workers, starts, charges = trace.worker.append, trace.start.append, trace.charged.append
     max_submits, max_time = kernel._max_submits, kernel._max_time
     tells_from, serial = kernel._tells_from, kernel._serial
@@ -88,7 +89,7 @@ def drive(
             else:
                 since[worker] = end
                 idle.append(worker)
-            if fates:
+            if end_statuses:
                 kernel._settle(job)
             told += 1
             left -= 1
@@ -109,11 +110,11 @@ def _charged(kernel: Kernel, job: int, runtime: Any) -> float:
     """Return the runtime of a job that starts, as `finish` would charge it."""
     seconds = check_runtime(runtime)
     if isinstance(seconds, str):
-        kernel._fates[job] = FAILED
+        kernel._end_statuses[job] = FAILED
         return kernel.failure_runtime
     return seconds
 
 
 def fail(kernel: Kernel, job: int) -> None:
     """Make the job that `drive` runs now a failure; it occupies its worker like any other job."""
-    kernel._fates[job] = FAILED
+    kernel._end_statuses[job] = FAILED

@@ -122,8 +122,8 @@ class Kernel:
         "_checkpoints",
         "_claims",
         "_decided",
+        "_end_statuses",
         "_ends",
-        "_fates",
         "_idle",
         "_limits",
         "_marks",
@@ -214,7 +214,7 @@ class Kernel:
         self._asked: dict[int, tuple[str, int]] = {}  # queued jobs -> configuration and fidelity
         self._claims: dict[int, tuple[str, int, Checkpoint | None]] = {}  # the same for open jobs, and what they resume
         self._unknown: dict[str, dict[int, int]] = {}  # the same by configuration: job -> fidelity
-        self._fates: dict[int, str] = {}  # of running jobs that will not be DONE
+        self._end_statuses: dict[int, str] = {}  # of running jobs that will not be DONE
         self._stale: dict[int, int] = {}  # ended jobs -> how many of their entries are still in `_ends`
         self._stopping: set[int] = set()  # jobs that were stopped and are yet to be released
         self._marks: dict[int, int] = {}  # running jobs -> their marks in `_ends`
@@ -264,11 +264,11 @@ class Kernel:
         self._trace.charged[job] = charged
         end = start + charged
         if retry:
-            self._fates[job] = RETRY
+            self._end_statuses[job] = RETRY
             if claim is not None:
                 self._asked[job] = claim[:2]
         elif failed:
-            self._fates[job] = FAILED
+            self._end_statuses[job] = FAILED
         elif claim is not None and self.max_fidelity is not None and claim[1] < self.max_fidelity:
             assert not isinstance(total, str)
             inherited = seed if resumed is None else resumed.seed
@@ -345,7 +345,7 @@ class Kernel:
         """Return the queued job that `start` would start now. `NOTHING` if none can start; `WAIT` if a real result must
         come first, because the job may resume a running one.
         """
-        job = self._queue.first(self._trace.fates)
+        job = self._queue.first(self._trace.statuses)
         if job is None or not self._idle or self.over:
             return NOTHING
         alone = self._queue.alone
@@ -419,10 +419,10 @@ class Kernel:
         """
         trace = self._trace
         start, worker = trace.start[job], trace.worker[job]
-        if job in trace.fates or job in trace.ended:
+        if job in trace.statuses or job in trace.ended:
             return False
         if math.isnan(start):
-            trace.fates[job] = CANCELLED
+            trace.statuses[job] = CANCELLED
             self._asked.pop(job, None)
             return True
         if self._open.pop(job, None) is not None:
@@ -434,9 +434,9 @@ class Kernel:
             return False
         end = max(self.clock, start)  # with parallel sampling it may lie in the future
         self._stopping.add(job)
-        self._fates.pop(job, None)
+        self._end_statuses.pop(job, None)
         if status != DONE:
-            self._fates[job] = status
+            self._end_statuses[job] = status
         trace.charged[job], trace.ended[job] = end - start, end
         heappush(self._ends, (end, job, worker))
         return True
@@ -592,7 +592,7 @@ class Kernel:
             "open": list(self._open.items()),
             "asked": [[job, *asked] for job, asked in self._asked.items()],
             "claims": [[job, *claim] for job, claim in self._claims.items()],
-            "fates": list(self._fates.items()),
+            "fates": list(self._end_statuses.items()),
             "stale": list(self._stale.items()),
             "stopping": sorted(self._stopping),
             "marks": list(self._marks.items()),
@@ -620,7 +620,8 @@ class Kernel:
         for job, key, fidelity, resumed in state["claims"]:
             kernel._claims[job] = (key, fidelity, None if resumed is None else Checkpoint(*resumed))
             kernel._unknown.setdefault(key, {})[job] = fidelity
-        kernel._fates, kernel._stale, kernel._marks = dict(state["fates"]), dict(state["stale"]), dict(state["marks"])
+        kernel._end_statuses = dict(state["fates"])
+        kernel._stale, kernel._marks = dict(state["stale"]), dict(state["marks"])
         kernel._stopping = set(state["stopping"])
         kernel._starts = [(start, job) for start, job in state["starts"]]
         kernel._checkpoints.restore(state["checkpoints"])
@@ -647,7 +648,7 @@ class Kernel:
     def _rows(self) -> Iterator[TraceRow]:
         live = {self._job_of(rank) for _, rank, worker in self._ends if worker >= 0 and rank not in self._stale}
         live.update(self._open, self._queue, self._stopping)
-        return self._trace.rows(live - self._trace.fates.keys(), self._unused(), self.over)
+        return self._trace.rows(live - self._trace.statuses.keys(), self._unused(), self.over)
 
     def _rank(self, job: int) -> int:
         """Return what orders equal ends: the submission number."""
@@ -715,7 +716,7 @@ class Kernel:
             return MARK
         self._since[worker] = end
         job = self._freed(rank, worker)
-        if self._fates and self._settle(job):
+        if self._end_statuses and self._settle(job):
             self.marked = job
             return RETRIED
         self._stopping.discard(job)
@@ -736,8 +737,8 @@ class Kernel:
 
     def _settle(self, job: int) -> bool:
         """Set the status of a job that ends and may not be DONE; True if it is queued again."""
-        fate = self._fates.pop(job, None)
-        if fate == RETRY:
+        status = self._end_statuses.pop(job, None)
+        if status == RETRY:
             trace = self._trace
             trace.worker[job], trace.start[job], trace.charged[job] = -1, NAN, NAN
             trace.submit[job] = self.clock
@@ -745,8 +746,8 @@ class Kernel:
             self._queue.append_again(job)
             self.marked = job
             return True
-        if fate is not None:
-            self._trace.fates[job] = fate
+        if status is not None:
+            self._trace.statuses[job] = status
         return False
 
     def _drop_stale(self) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    reserved ── joins ──► member ── leaves ──► vacant ── joins ──► member
+    reserved ── joins ──► caller ── leaves ──► vacant ── joins ──► caller
                             │                                        ▲
                             └─ dies ─► orphaned until its job ends ──┘  a successor waits for that
 """
@@ -21,17 +21,17 @@ __all__ = ["Places"]
 class Places:
     """The workers of a run, and their callers. Under the coordinator's lock."""
 
-    __slots__ = ("brought", "members", "orphaned", "reserved", "successors", "vacant")
+    __slots__ = ("brought", "callers", "orphaned", "reserved", "successors", "vacant")
 
     def __init__(self, num_callers: int) -> None:
-        self.members: dict[int, Caller] = {}
+        self.callers: dict[int, Caller] = {}
         self.brought = [0] * num_callers  # by worker, the number of its evaluations
         self.reserved: dict[int, int] = {}  # workers whose caller has not come yet -> the number of their first job
         self.vacant: set[int] = set()  # workers whose caller has left; no caller waits for them
         self.orphaned: set[int] = set()  # workers whose caller has died, until their job has ended
         self.successors: dict[int, Caller] = {}  # callers that wait to take over an orphaned worker
 
-    def choose(self, member: Caller, worker: int | None, num_workers: int) -> int:
+    def choose(self, caller: Caller, worker: int | None, num_workers: int) -> int:
         """Return the worker for a new caller: the one it asks for, or the first free one.
 
         Raises:
@@ -41,15 +41,15 @@ class Places:
             free = self.reserved or self.vacant or self.orphaned
             if not free:
                 raise TooManyCallers(
-                    f"There is one caller too many: {member.name} calls an objective with n_workers={num_workers}, "
+                    f"There is one caller too many: {caller.name} calls an objective with n_workers={num_workers}, "
                     f"which has that many callers already: {self._names()}. Set n_workers to the number of threads or "
                     "processes that call it."
                 )
             return min(free)
         if worker not in self.reserved and worker not in self.vacant and worker not in self.orphaned:
-            taken = self.members.get(worker) or self.successors[worker]
+            taken = self.callers.get(worker) or self.successors[worker]
             raise TooManyCallers(
-                f"Worker {worker} is {taken.name} already; {member.name} needs a worker_index of its own."
+                f"Worker {worker} is {taken.name} already; {caller.name} needs a worker_index of its own."
             )
         return worker
 
@@ -60,26 +60,26 @@ class Places:
         if successor is None:
             self.vacant.add(worker)
         else:
-            self.members[worker] = successor
+            self.callers[worker] = successor
         return successor
 
-    def leave(self, member: Caller) -> bool:
+    def leave(self, caller: Caller) -> bool:
         """Remove a caller; False if it was no worker: it was refused, had left already, or was a waiting successor."""
-        if self.successors.get(member.worker) is member:
-            del self.successors[member.worker]
-            self.orphaned.add(member.worker)
-        if self.members.get(member.worker) is not member:
+        if self.successors.get(caller.worker) is caller:
+            del self.successors[caller.worker]
+            self.orphaned.add(caller.worker)
+        if self.callers.get(caller.worker) is not caller:
             return False
-        del self.members[member.worker]
+        del self.callers[caller.worker]
         return True
 
     def all_have_gone(self) -> bool:
         """Whether there were callers and all have left."""
-        return bool(self.vacant) and not self.members and not self.successors
+        return bool(self.vacant) and not self.callers and not self.successors
 
     def everybody(self) -> Iterator[Caller]:
         """Yield all callers, including successors that wait to take over a worker."""
-        yield from self.members.values()
+        yield from self.callers.values()
         yield from self.successors.values()
 
     def awaited(self, now: float, waiting: Mapping[int, Call], calls: Mapping[int, Call]) -> str:
@@ -92,16 +92,16 @@ class Places:
         reasons = []
         if self.reserved:
             which = ", ".join(map(str, sorted(self.reserved)))
-            reasons.append(f"worker {which} of {len(self.brought)} never came, {len(self.members)} did")
-        for worker, member in sorted(self.members.items()):
-            if member.job in waiting or member.job == NOTHING:
+            reasons.append(f"worker {which} of {len(self.brought)} never came, {len(self.callers)} did")
+        for worker, caller in sorted(self.callers.items()):
+            if caller.job in waiting or caller.job == NOTHING:
                 continue
-            if member.job in calls:
-                reasons.append(f"worker {worker} ({member.name}) is still evaluating")
+            if caller.job in calls:
+                reasons.append(f"worker {worker} ({caller.name}) is still evaluating")
             else:
-                thinks = now - member.thinks_since
-                reasons.append(f"worker {worker} ({member.name}) has brought no result for {thinks:.1f} s")
+                thinks = now - caller.thinks_since
+                reasons.append(f"worker {worker} ({caller.name}) has brought no result for {thinks:.1f} s")
         return "; ".join(reasons) or "no caller is missing"
 
     def _names(self) -> str:
-        return "; ".join(f"worker {worker} is {member.name}" for worker, member in sorted(self.members.items()))
+        return "; ".join(f"worker {worker} is {caller.name}" for worker, caller in sorted(self.callers.items()))

@@ -73,18 +73,18 @@ class Presence:
 class _CallerSocket:
     """One caller's socket."""
 
-    __slots__ = ("_presence", "channel", "member")
+    __slots__ = ("_presence", "caller", "channel")
 
     def __init__(self, channel: CallerChannel, presence: Presence) -> None:
         self._presence = presence
         self.channel = channel
-        self.member: Caller | None = None
+        self.caller: Caller | None = None
 
     def join(self, content: bytes, coordinator: Coordinator) -> None:
         who = from_json(content)
         coordinator.settings.agree(who["settings"])
-        self.member = Caller(who["name"], self.deliver)
-        coordinator.join(self.member, who["worker"])
+        self.caller = Caller(who["name"], self.deliver)
+        coordinator.join(self.caller, who["worker"])
 
     def deliver(self, reply: Reply) -> None:
         """Send a reply; under the coordinator's lock. If the caller has died, reading its socket will show that."""
@@ -101,8 +101,8 @@ class _CallerSocket:
                     self.channel.send(Kind.OVER)
                 else:
                     self.refuse(Kind.LOST, reply)
-                if self.member is not None and self.member.worker >= 0:
-                    self._presence.flags[self._presence.noticed(self.member.worker)] = 1
+                if self.caller is not None and self.caller.worker >= 0:
+                    self._presence.flags[self._presence.noticed(self.caller.worker)] = 1
         except OSError:
             return
 
@@ -249,25 +249,25 @@ class CoordinatorServer:
             except BadArgument as error:
                 connection.refuse(Kind.WRONG, error)
             except EvalpoolError as error:
-                refused = connection.member is None or connection.member.worker < 0
+                refused = connection.caller is None or connection.caller.worker < 0
                 connection.refuse(Kind.REFUSED if refused else Kind.LOST, error)
             except (ValueError, KeyError, TypeError):  # not a valid frame
                 self._drop(connection, clean=False)
                 return
 
     def _answer(self, connection: _CallerSocket, kind: int, content: bytes) -> None:
-        member = connection.member
-        if kind == RESULT and member is not None:
-            self._coordinator.finish(member, *protocol.unpack_result(content))
-        elif kind == Kind.JOIN and member is None:
+        caller = connection.caller
+        if kind == RESULT and caller is not None:
+            self._coordinator.finish(caller, *protocol.unpack_result(content))
+        elif kind == Kind.JOIN and caller is None:
             connection.join(content, self._coordinator)
-        elif member is None:
+        elif caller is None:
             raise SimulationError("The caller has not joined this run.")
         elif kind == Kind.STARTED:
-            self._coordinator.started(member, *from_json(content))
+            self._coordinator.started(caller, *from_json(content))
         elif kind == Kind.CALL:
             overhead, wall, fields = from_json(content)
-            self._coordinator.call(member, overhead, wall, fields)
+            self._coordinator.call(caller, overhead, wall, fields)
         else:
             raise ValueError(kind)
 
@@ -276,11 +276,11 @@ class CoordinatorServer:
         self._poller.remove(connection.channel.socket)
         del self._connections[handle]
         connection.channel.close()
-        member = connection.member
-        if member is not None and member.worker >= 0:
-            evaluating = bool(self._presence.flags[member.worker])
-            self._presence.flags[member.worker] = 0
-            self._coordinator.leave(member, clean=clean, evaluating=evaluating)
+        caller = connection.caller
+        if caller is not None and caller.worker >= 0:
+            evaluating = bool(self._presence.flags[caller.worker])
+            self._presence.flags[caller.worker] = 0
+            self._coordinator.leave(caller, clean=clean, evaluating=evaluating)
 
 
 class _Poller:

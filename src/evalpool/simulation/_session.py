@@ -103,8 +103,8 @@ class ThreadSession:
         self._lost: MemberLost | None = None
         self._evaluating = False
         self.closed = False
-        self.member = Caller(who_am_i(), self._deliver, self._wake)
-        coordinator.join(self.member, worker)
+        self.caller = Caller(who_am_i(), self._deliver, self._wake)
+        coordinator.join(self.caller, worker)
         joined = self._reply()
         self.over = isinstance(joined, Over)
         place = Joined(0, 0, 0, False) if isinstance(joined, Over) else joined
@@ -145,18 +145,18 @@ class ThreadSession:
             self.over = True
 
     def call(self, overhead: float, wall: float, fields: dict[str, Any]) -> Begun | Over:
-        self._coordinator.call(self.member, overhead, wall, fields)
+        self._coordinator.call(self.caller, overhead, wall, fields)
         reply: Begun | Over = self._reply()
         return reply
 
     def started(self, overhead: float, wall: float) -> None:
-        self._coordinator.started(self.member, overhead, wall)
+        self._coordinator.started(self.caller, overhead, wall)
 
     def evaluating(self, flag: int) -> None:
         self._evaluating = bool(flag)
 
     def finish(self, overhead: float | None, wall: float, result: Result) -> Released | Over:
-        self._coordinator.finish(self.member, overhead, wall, result)
+        self._coordinator.finish(self.caller, overhead, wall, result)
         self._evaluating = False
         reply: Released | Over = self._reply()
         return reply
@@ -164,7 +164,7 @@ class ThreadSession:
     def close(self) -> None:
         if not self.closed and self.pid == os.getpid():
             self.closed = True
-            self._coordinator.leave(self.member, clean=True, evaluating=self._evaluating)
+            self._coordinator.leave(self.caller, clean=True, evaluating=self._evaluating)
 
 
 class SocketSession:

@@ -52,11 +52,11 @@ class Trace:
         charged: by job; NaN if it is not known yet.
         submit: by job, only where it differs from the start.
         ended: by job, only where the end is not the sum of start and charge, because the job was stopped.
-        fates: by job, the status of those that have ended and are not DONE.
+        statuses: by job, the status of those that have ended and are not DONE.
         resumed: by job, the fidelity of the checkpoint that it continued.
     """
 
-    __slots__ = ("charged", "ended", "fates", "resumed", "start", "submit", "worker")
+    __slots__ = ("charged", "ended", "resumed", "start", "statuses", "submit", "worker")
 
     def __init__(self) -> None:
         self.worker: list[int] = []
@@ -64,7 +64,7 @@ class Trace:
         self.charged: list[float] = []
         self.submit: dict[int, float] = {}
         self.ended: dict[int, float] = {}
-        self.fates: dict[int, str] = {}
+        self.statuses: dict[int, str] = {}
         self.resumed: dict[int, int] = {}
 
     def end(self, job: int) -> float:
@@ -89,7 +89,7 @@ class Trace:
             if job in live:
                 status = left or ("RUNNING" if ran else "READY")
             else:
-                status = self.fates.get(job, DONE)
+                status = self.statuses.get(job, DONE)
             reported = ended and status != LOST
             yield TraceRow(
                 job,
@@ -109,7 +109,7 @@ class Trace:
             "charged": [None if math.isnan(value) else value for value in self.charged],
             "submit": list(self.submit.items()),
             "ended": list(self.ended.items()),
-            "fates": list(self.fates.items()),
+            "fates": list(self.statuses.items()),
             "resumed": list(self.resumed.items()),
         }
 
@@ -117,8 +117,8 @@ class Trace:
         self.worker = list(state["worker"])
         self.start = [math.nan if value is None else value for value in state["start"]]
         self.charged = [math.nan if value is None else value for value in state["charged"]]
-        for name in ("submit", "ended", "fates", "resumed"):
-            setattr(self, name, {int(job): value for job, value in state[name]})
+        for key, name in (("submit", "submit"), ("ended", "ended"), ("fates", "statuses"), ("resumed", "resumed")):
+            setattr(self, name, {int(job): value for job, value in state[key]})
 
 
 def digest(rows: Iterator[TraceRow]) -> str:

@@ -146,7 +146,7 @@ class CallerKernel(Kernel):
             raise SimulationError(f"Job {job} has ended or its runtime is known; it cannot be cancelled.")
         self._unclaim(job)
         if job not in self._blank:
-            self._trace.fates[job] = LOST
+            self._trace.statuses[job] = LOST
 
     def idle_since(self, worker: int) -> float:
         """Return when a worker last became idle."""

@@ -44,15 +44,15 @@ class WaitingCalls:
         """Reply to the call, if it waits."""
         if self.calls.pop(job, None) is not None:
             call.waits_since = None
-            if call.member is not None:
-                call.member.deliver(reply)
+            if call.caller is not None:
+                call.caller.deliver(reply)
 
     def let_pass_at(self, moment: float) -> None:
         """Time alone lets somebody pass at this moment of the monotonic clock: one of the callers is to look then."""
         self.wake_at = moment
         for call in self.calls.values():
-            if call.member is not None:
-                call.member.wake()
+            if call.caller is not None:
+                call.caller.wake()
                 break
 
     def deadline(self) -> float:
