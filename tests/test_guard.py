@@ -44,7 +44,7 @@ def rude_logging(monkeypatch: pytest.MonkeyPatch) -> Any:
     logger.removeFilter(refuse)
 
 
-def test_a_loop_goes_on_after_a_turn_that_raised_and_mends_what_it_tore() -> None:
+def test_a_loop_goes_on_after_a_turn_that_raised_and_repairs_the_state() -> None:
     mended: list[BaseException] = []
     turns = iter([True, ValueError("the second"), True, SystemExit(3), False])
 
@@ -71,7 +71,7 @@ def test_a_loop_in_which_every_turn_raises_is_given_up_once() -> None:
     assert [str(error) for error in given_up] == ["for ever"]
 
 
-def test_a_loop_that_cannot_be_mended_is_given_up() -> None:
+def test_a_loop_whose_state_cannot_be_repaired_is_given_up() -> None:
     given_up: list[BaseException] = []
 
     def mend(error: BaseException) -> None:
@@ -85,7 +85,7 @@ def test_a_loop_that_cannot_be_mended_is_given_up() -> None:
 
 
 def test_saying_something_raises_nothing_whatever_filters_and_streams_do(rude_logging: None) -> None:
-    get_logger().error("%s", "said in vain")
+    get_logger().error("%s", "not shown")
     assert Guard("A loop").caught(Unprintable())
 
 

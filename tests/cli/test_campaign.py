@@ -66,7 +66,7 @@ def test_many_looks_see_what_one_look_sees(
     assert sum(summary["jobs"].values()) - summary["jobs"]["all"] == summary["jobs"]["all"] == len(jobs)
 
 
-def test_an_end_that_is_withdrawn_is_not_counted() -> None:
+def test_an_end_that_is_undone_is_not_counted() -> None:
     storage = MemoryStorage()
     storage.create_new_search(start=0.0)
     watcher = Watcher(storage)

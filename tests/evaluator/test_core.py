@@ -207,7 +207,7 @@ def test_a_job_whose_outcome_cannot_be_taken_ends_all_the_same(caplog: pytest.Lo
 def test_an_engine_that_went_wrong_says_which_jobs_it_has_and_the_others_fail() -> None:
     world = World(3)
     world.submit(4)
-    world.core.lost(lambda: {1}, 2, OSError("torn"))
+    world.core.lost(lambda: {1}, 2, OSError("broken"))
     assert world.gathered() == [0, 2]
     assert "by an error of its own" in (world.jobs[0].error or "")
     assert world.engine.calls == [[0, 1, 2], [3]]

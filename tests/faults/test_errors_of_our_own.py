@@ -1,7 +1,7 @@
 """An error of our own, at whatever line of the loops that see to workers: gather ends, and every job has an outcome.
 
 Each line of these functions in turn raises once, in whichever thread comes to it, while jobs run. What the jobs end as
-depends on what was torn; that they end, and that the jobs after them are done, does not.
+depends on what the error left inconsistent; that they end, and that the jobs after them are done, does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who connects to evalpool: the proof, and what strangers can take. Sockets of this host only."""
+"""Who connects to evalpool: the proof, and what unknown clients can use up. Sockets of this host only."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def listening() -> Iterator[Listening]:
 both = pytest.mark.parametrize("where", ["local", "port"])
 
 
-def stranger(address: Any) -> socket.socket:
+def unknown_client(address: Any) -> socket.socket:
     """Connected, and says nothing."""
     sock = reach(address, socket.SOCK_STREAM, BOUND)
     sock.settimeout(BOUND)
@@ -136,7 +136,7 @@ def test_the_key_is_not_on_the_wire_and_a_proof_is_good_once() -> None:
     ids=["too long", "a gigabyte promised", "another protocol"],
 )
 def test_what_is_no_proof_ends_the_connection(listening: Listening, where: str, nonsense: bytes) -> None:
-    with stranger(listening.address(where)) as sock:
+    with unknown_client(listening.address(where)) as sock:
         with contextlib.suppress(OSError):  # it has heard enough
             sock.sendall(nonsense)
         read_to_end(sock)
@@ -146,7 +146,7 @@ def test_what_is_no_proof_ends_the_connection(listening: Listening, where: str, 
 
 @both
 def test_a_proof_may_come_byte_by_byte(listening: Listening, where: str) -> None:
-    with stranger(listening.address(where)) as sock:
+    with unknown_client(listening.address(where)) as sock:
         challenge = sock.recv(8 + 32)
         sent, expected = _proof.answer(listening.key, challenge, {"slow": True})
         for n in range(len(sent)):
@@ -161,7 +161,7 @@ def test_many_silent_connections_keep_nobody_out_and_hold_few_descriptors(listen
     before = len(os.listdir("/proc/self/fd"))
     with ExitStack() as silent:
         for _ in range(3 * _listener.MOST):
-            silent.enter_context(stranger(address))
+            silent.enter_context(unknown_client(address))
         for n in range(5):
             with connect(address, listening.key, {"n": n}):
                 assert listening.hello_of_next() == {"n": n}
@@ -170,7 +170,7 @@ def test_many_silent_connections_keep_nobody_out_and_hold_few_descriptors(listen
 
 def test_who_stays_silent_is_closed_in_time(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_listener, "WITHIN", 0.05)
-    with stranger(listening.local) as sock:
+    with unknown_client(listening.local) as sock:
         assert read_to_end(sock).startswith(b"evalpool")  # and then the end
 
 
@@ -227,9 +227,9 @@ def test_nobody_can_connect_to_a_closed_listener() -> None:
 
 
 @pytest.mark.slow
-def test_a_forked_child_lets_go_of_the_listener_and_its_parent_goes_on(listening: Listening) -> None:
+def test_a_forked_child_closes_the_listener_and_its_parent_still_listens(listening: Listening) -> None:
     here, there = socket.socketpair()
-    with stranger(listening.local), here, there:
+    with unknown_client(listening.local), here, there:
         pid = os.fork()
         if pid == 0:
             there.sendall(str(polls()).encode())

@@ -88,7 +88,7 @@ WAVES = st.lists(st.tuples(st.integers(1, 5), st.lists(JOBS, min_size=1, max_siz
 
 
 def at_times(waves: list[tuple[int, list[Given]]]) -> list[tuple[int, list[Given]]]:
-    """The first wave at 0, each other so many seconds behind the one before."""
+    """Return the waves by their times: the first at 0, each other one its given seconds after the one before."""
     times: list[tuple[int, list[Given]]] = []
     now = 0
     for index, (gap, wave) in enumerate(waves):

@@ -677,13 +677,13 @@ def test_who_does_not_know_the_key_is_refused_and_the_key_is_for_this_user_alone
         address = json.loads(contact.read_text())["address"]
         with pytest.raises(ProofFailed, match="does not accept our proof"):
             connect(address, b"x" * 32, packets=True)
-        with closing(reach(address, kind_of(address, True), BOUND)) as stranger:
-            stranger.settimeout(BOUND)
-            stranger.recv(100)
+        with closing(reach(address, kind_of(address, True), BOUND)) as client:
+            client.settimeout(BOUND)
+            client.recv(100)
             with suppress(OSError):
                 for _ in range(1000):  # 60 MB, if somebody took them
-                    stranger.sendall(b"\xf0\xff\xff\xff\x02" + b"A" * 60_000)
-                pytest.fail("what a stranger sends is read without end")
+                    client.sendall(b"\xf0\xff\xff\xff\x02" + b"A" * 60_000)
+                pytest.fail("what an unknown client sends is read without end")
         victim.kill()
         assert not contact.parent.joinpath("nothing").exists()
     assert not contact.exists()

@@ -1,4 +1,4 @@
-"""Stores as a stranger would write them: a search like any other, some of whose fields hold what nobody expects."""
+"""Stores as a hostile program would write them: of a usual search, some fields have values that no reader expects."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_a_final_job_stays_final_and_is_listed_once(events: list[Event]) -> None
         assert list(search.unfinished) == ([] if job.is_final else [0])
 
 
-def test_an_end_that_turns_out_to_be_too_late_is_withdrawn_and_listed_once() -> None:
+def test_an_end_that_turns_out_to_be_too_late_is_undone_and_listed_once() -> None:
     created = _event("created", owner="a")._replace(at=(1, "a", 0))
     queued = _event("queued", attempt=2, owner="b")._replace(at=(2, "b", 0))
     late = _event("finished", attempts=1, objective=1.0)._replace(at=(3, "a", 1))

@@ -95,12 +95,12 @@ def test_a_journal_cut_at_any_byte_of_its_last_three_records_is_read_up_to_there
         with JournalStorage(path) as storage:
             assert _outs(storage) == [float(n) for n in range(whole)]
             assert _outs(storage) == [float(n) for n in range(whole)]
-        torn = cut not in ends
-        assert len(_warnings(caplog)) == torn
-        assert not torn or "its last" in _warnings(caplog)[0]
+        incomplete = cut not in ends
+        assert len(_warnings(caplog)) == incomplete
+        assert not incomplete or "its last" in _warnings(caplog)[0]
 
 
-def test_a_journal_with_a_torn_end_goes_on(written: Path, path: Path) -> None:
+def test_a_journal_with_an_incomplete_end_can_be_continued(written: Path, path: Path) -> None:
     written.write_bytes(written.read_bytes()[:-7])
     with JournalStorage(path) as storage:
         number = storage.reserve("0", 1)
@@ -110,7 +110,7 @@ def test_a_journal_with_a_torn_end_goes_on(written: Path, path: Path) -> None:
         assert _outs(storage) == [0.0, 1.0, 2.0, 3.0, "new"]
 
 
-def test_whoever_asks_for_it_gets_a_torn_end_as_an_error(written: Path, path: Path) -> None:
+def test_whoever_asks_for_it_gets_an_incomplete_end_as_an_error(written: Path, path: Path) -> None:
     written.write_bytes(written.read_bytes()[:-7])
     with JournalStorage(path, on_malformed="raise") as storage:
         with pytest.raises(CorruptRecord, match=rf"{re.escape(written.name)}, byte \d+ .*on_malformed=\"skip\""):
@@ -174,7 +174,7 @@ def test_a_malformed_event_hides_no_other_of_its_record(
 ) -> None:
     storage.create_new_search()
     events = b'[1,[["created","0",0,{}],["created","0",1,{"submit":[1]}],7,["later","0",1,{}],["created","0",2,{}]]]'
-    (path / "writers" / "stranger.log").write_bytes(_record(events))
+    (path / "writers" / "other.log").write_bytes(_record(events))
     assert storage.load_all_job_ids("0") == ["0.0", "0.2"]
     assert [re.findall(r"event (\d)", warning) for warning in _warnings(caplog)] == [["1"], ["2"], ["3"]]
 
@@ -223,15 +223,15 @@ def test_a_malformed_record_of_someone_else_is_skipped(
     storage: JournalStorage, path: Path, text: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage.create_new_job(storage.create_new_search())
-    (path / "writers" / "stranger.log").write_bytes(_record(text))
+    (path / "writers" / "other.log").write_bytes(_record(text))
     assert storage.load_all_job_ids("0") == ["0.0"]
     [warning] = _warnings(caplog)
-    assert "stranger.log, byte 0 is not a record of evalpool" in warning
+    assert "other.log, byte 0 is not a record of evalpool" in warning
 
 
 def test_a_search_id_that_someone_else_wrote_cannot_leave_the_directory(storage: JournalStorage, path: Path) -> None:
     text = b'[1,[["search","../../evil",null,{"start":1.0,"schema":1}]]]'
-    (path / "writers" / "stranger.log").write_bytes(_record(text))
+    (path / "writers" / "other.log").write_bytes(_record(text))
     with pytest.raises(UnknownSearch, match="are numbers"):
         storage.create_new_job("../../evil")
     with pytest.raises(UnknownSearch, match="are numbers"):

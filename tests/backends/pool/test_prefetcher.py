@@ -129,7 +129,7 @@ class World:
     # Workers.
 
     def end(self, index: int, seconds: float = 0.0) -> int | None:
-        """The job that runs ends, after so many seconds; its number."""
+        """End the job that runs, after `seconds`; return its number."""
         pretended = self.workers[index]
         attempt = pretended.begin(self.now)
         if attempt is None:
@@ -436,7 +436,7 @@ class Jobs(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.workers)
     @rule(choice=st.integers(0, 3))
-    def expect_nothing(self, choice: int) -> None:
+    def mark_unresponsive(self, choice: int) -> None:
         worker = self.world.workers[self.worker(choice)]
         if worker.begin(self.world.now) is not None:
             self.world.tell(self.world.prefetcher.mark_unresponsive(worker.worker, self.world.now))

@@ -4,8 +4,8 @@ Each difference to the core is a method here:
 
 - the files of `_files` exist while the run goes on: its programs look at them (`after_evaluation`, `simulate`);
 - `ask_and_tell` takes a directory that is there already: its programs are run again without clearing up (`_core_of`);
-- a call that was evaluating when others gave up on the run returns its results: only who waited in vain is told at
-  once, the others at their next call (`__call__`);
+- a call that was evaluating when others gave up on the run returns its results: only callers that wait
+  then get the error at once, the others at their next call (`__call__`);
 - `tell` gets ``fidels={}`` where there are none (`_Told`);
 - three errors begin with the words by which its programs recognise them (`_said_as_there`).
 """

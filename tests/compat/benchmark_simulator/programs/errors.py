@@ -86,7 +86,7 @@ first = threading.Event()
 
 def worker(number):
     if number == 0:
-        attempt("waits in vain", wrapper, {"x": 1, "runtime": 9.0})
+        attempt("is never released", wrapper, {"x": 1, "runtime": 9.0})
         first.wait()
         attempt("and then", wrapper, {"x": 1})
     else:

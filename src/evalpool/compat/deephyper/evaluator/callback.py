@@ -156,8 +156,8 @@ class SearchEarlyStopping(Callback):
 class CSVLoggerCallback(Callback):
     """Keeps a table of all gathered jobs in a CSV file, with deephyper's columns, whole after every gather.
 
-    Columns that come later are added. Texts are written as they are: a table that strangers' texts may be in is better
-    made by `evalpool.callbacks.CSVLoggerCallback`, which writes formulas of spreadsheets so that they are none.
+    Columns that come later are added. Texts are written as they are. If texts may come from people you do not
+    trust, use `evalpool.callbacks.CSVLoggerCallback`, which changes texts that spreadsheets would take for formulas.
 
     Args:
         path: the file; its directory must exist.

@@ -1,4 +1,4 @@
-"""Strangers of this host who connect to what a search listens on, and say nothing or nonsense: the search goes on."""
+"""Unknown processes of this host connect to the sockets of a search, and send nothing or nonsense: it continues."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def listening_sockets() -> set[str]:
 
 
 @contextmanager
-def strangers(addresses: set[str]) -> Iterator[None]:
-    """Many who are silent, and one who sends what is no proof and never ends."""
+def unknown_clients(addresses: set[str]) -> Iterator[None]:
+    """Connect many clients that are silent, and one that sends no proof and does not stop sending."""
     with ExitStack() as stack:
         for address in addresses:
             for _ in range(MANY):
@@ -52,7 +52,7 @@ def record_twice(job: RunningJob) -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="only Linux shows the names of sockets")
-def test_workers_of_another_pool_record_while_strangers_hold_connections() -> None:
+def test_workers_of_another_pool_record_while_unknown_processes_hold_connections() -> None:
     before = listening_sockets()
     context = multiprocessing.get_context("spawn")
     with (
@@ -63,22 +63,22 @@ def test_workers_of_another_pool_record_while_strangers_hold_connections() -> No
         (first,) = evaluator.gather("BATCH", 1, timeout=BOUND)
         new = listening_sockets() - before
         assert new
-        with strangers(new):
+        with unknown_clients(new):
             evaluator.submit([{"x": n} for n in range(1, 9)])
             jobs = evaluator.gather("BATCH", 8, timeout=BOUND)
         assert [job.objective for job in [first, *jobs]] == [2.0] * 9
 
 
 @pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="only Linux shows the names of sockets")
-def test_a_storage_in_memory_serves_its_clients_while_strangers_hold_connections() -> None:
+def test_a_storage_in_memory_serves_its_clients_while_unknown_processes_hold_connections() -> None:
     before = listening_sockets()
     files = len(os.listdir("/proc/self/fd"))
     with SharedMemoryStorage() as storage:
         new = listening_sockets() - before
         assert len(new) == 1
-        with strangers(new):
+        with unknown_clients(new):
             with pickle.loads(pickle.dumps(storage)) as client:
                 assert client.create_new_search() == "0"
-            ours = len(os.listdir("/proc/self/fd")) - files - (MANY + 1)  # the strangers are in this process, too
+            ours = len(os.listdir("/proc/self/fd")) - files - (MANY + 1)  # the unknown clients are in this process, too
             assert ours <= _listener.MOST + 8
         assert storage.create_new_search() == "1"
