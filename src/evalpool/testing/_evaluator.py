@@ -15,7 +15,7 @@ __all__ = ["EvaluatorContract"]
 class EvaluatorContract(LifeCycle, Results, Stopping, Options, Watching, Profiling):
     """The contract of a backend; see `evalpool.testing` for how to bind it.
 
-    Set `evaluator_class`, or `backend_class`. Set `in_background`, `pickles`, `survives_crashes`, `kills` and
-    `tells_exit_status` to what your engine can do. Override `evaluator_kwargs` if it needs arguments. Tests of what it
-    cannot do are skipped, with the reason.
+    Set `evaluator_class`, or `backend_class`. Set `in_background`, `pickles`, `survives_crashes`, `kills`,
+    `tells_exit_status` and `keeps_stderr` to what your engine does. Override `evaluator_kwargs` if it needs arguments.
+    Tests of what it cannot do are skipped, with the reason.
     """
