@@ -378,10 +378,7 @@ class Prefetcher:
         return None
 
     def forget(self, attempt: Any) -> bool:
-        """Forget an attempt that does not run: it is unassigned, or waits in a worker behind another one.
-
-        If its outcome still comes, it is ignored. Returns False if the attempt runs, or is not in this pool.
-        """
+        """Forget an attempt that does not run. A late outcome is ignored. False if it runs, or is not in this pool."""
         number = attempt.job.number
         placed = self.unassigned.get(number)
         if placed is not None and placed[0] is attempt:
@@ -460,11 +457,8 @@ class Prefetcher:
         self.balance_at = min(self.balance_at or math.inf, when)
 
     def mark_unresponsive(self, worker: PoolWorker, now: float) -> list[Steal]:
-        """Note that the job of a worker does not stop and cannot be stopped.
-
-        Returns requests to steal back the jobs behind it, even if all other workers are busy. The worker gets no more
-        jobs until it sends something.
-        """
+        """Note that the job of a worker does not stop and cannot be stopped: it gets no more jobs until it sends
+        something. Returns requests to steal back the jobs behind it, even if all other workers are busy."""
         worker.unresponsive = True
         waiting = len(worker.in_flight) - 1
         steals = [self._steal(worker, waiting, now)] if waiting > 0 and not worker.stealing else []

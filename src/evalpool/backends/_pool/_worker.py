@@ -345,10 +345,7 @@ class Serving:
             backlog.extend(_read(self._reader))
 
     def _serve_lent(self, head: memoryview) -> None:
-        """Run a job whose frame is in shared memory.
-
-        Its descriptor is received even if the job was given back, since that of the next job comes after it.
-        """
+        """Run a job whose frame is in shared memory. Its descriptor is received even if the job was given back."""
         number, attempt = _wire.JOB.unpack_from(head)
         problem = ""
         try:
