@@ -39,6 +39,8 @@ CREW = 0
 TAG = struct.Struct("<q")
 LAST_MESSAGES_WITHIN = 3.0
 """Seconds that the root's process waits at its end for ranks that still run a job of a closed evaluator."""
+READ_WITHIN = 1.0
+"""Seconds in which the launcher reads the reason of an abort, if the machine is busy."""
 
 PIECE = 1 << 26
 """Bytes. A message of exactly this size continues in the next one from the same sender with the same tag; a shorter one
@@ -211,6 +213,8 @@ class Crew:
         """End all ranks at once and print the reason. For errors after which another rank would wait for ever."""
         self.is_aborting = True
         self.tell(reason)
+        # The launcher hears of the abort by another way, and ends without what it has not read by then.
+        PollingBackoff(lambda: _unread(2) == 0, False).wait(READ_WITHIN)
         self.mpi.COMM_WORLD.Abort(code)
 
     def tell(self, reason: str) -> None:
@@ -275,6 +279,19 @@ class Crew:
             if tag == CREW:
                 self._owing.discard((rank, TAG.unpack(data)[0]))
         return not self._owing
+
+
+def _unread(fd: int) -> int:
+    """How many bytes of a pipe its reader has not read; 0 for anything else."""
+    if sys.platform == "win32":
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _watch_finalize(mpi: Any) -> None:

@@ -132,6 +132,13 @@ def cluster() -> Iterator[Any]:
     end_common()
 
 
+@pytest.fixture(scope="module")
+def fresh_cluster() -> None:
+    """For tests that count free CPUs: Ray was seen to keep one, on a busy machine, that earlier tests had used."""
+    end_common()
+    start_common()
+
+
 _common: list[Any] = []
 
 

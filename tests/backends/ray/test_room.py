@@ -10,7 +10,7 @@ import pytest
 from evalpool import BadArgument, RayEvaluator, RunningJob
 from evalpool.testing._bench import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh_cluster")]
 
 
 def double(job: RunningJob) -> float:
