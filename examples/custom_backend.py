@@ -15,7 +15,9 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
+import cloudpickle
 import psutil
 
 from evalpool import Evaluator, FailureKind, RunningJob
@@ -42,10 +44,10 @@ class FreshInterpreters(Backend):
 
     def start(self, port: Port) -> None:
         self.port = port
+        self.children: dict[Attempt, subprocess.Popen[bytes]] = {}
         self.line = Line(port)  # the connection over which a job records, and asks whether to stop
         setup = port.setup()  # the run-function and its keyword arguments, pickled once
         self.call = RemoteCall(setup.task, setup.storage, setup.advice, self.line.address, setup.origin)
-        self.children: dict[Attempt, subprocess.Popen[bytes]] = {}
 
     def run(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
@@ -54,16 +56,16 @@ class FreshInterpreters(Backend):
     def attend(self, attempt: Attempt) -> None:
         try:
             outcome = self.evaluate(attempt)
-        except Exception as error:  # noqa: BLE001  whatever it was, the job must end
-            outcome = failed(FailureKind.WORKER_DIED, f"No interpreter could be started: {error!r}")
+        except BaseException:  # noqa: BLE001  whatever it was, the job must end
+            outcome = failed(FailureKind.WORKER_DIED, f"No interpreter could be started: {traceback.format_exc()}")
         self.line.forget(attempt.job.number, attempt.number)
         self.port.report([(attempt, outcome)])
 
     def evaluate(self, attempt: Attempt) -> Outcome:
         try:
-            configuration = pickle.dumps((attempt.configuration, attempt.extra))
-        except Exception as error:  # noqa: BLE001  the user's objects may raise anything
-            return failed(FailureKind.UNPICKLABLE, f"The configuration could not be pickled: {error!r}")
+            configuration = cloudpickle.dumps((attempt.configuration, attempt.extra))
+        except BaseException:  # noqa: BLE001  the user's objects may raise anything
+            return failed(FailureKind.UNPICKLABLE, f"The configuration could not be pickled: {traceback.format_exc()}")
         with tempfile.TemporaryFile() as call, tempfile.TemporaryFile() as stderr:
             pickle.dump((self.call, (attempt.job.number, attempt.number, configuration)), call)
             call.seek(0)
