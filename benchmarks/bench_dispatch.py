@@ -14,7 +14,6 @@ import argparse
 import concurrent.futures as futures
 import contextlib
 import gc
-import itertools
 import logging
 import tempfile
 import time
@@ -180,22 +179,14 @@ def joblib_bulk(count: int) -> float:
         return count / (time.perf_counter() - start)
 
 
-def kept_bytes(method: str, count: int, way: str, **kwargs: Any) -> float:
-    """What stays in memory of each job whose `Job` the caller has dropped.
-
-    In a search loop with eight in flight; or of jobs that one call of `gather` returned, with no later call.
-    """
+def kept_bytes(method: str, count: int, **kwargs: Any) -> float:
+    """What stays in memory of each job whose `Job` the caller has dropped."""
     with warm(method, **kwargs) as evaluator:
         gc.collect()
         tracemalloc.start()
         before, _ = tracemalloc.get_traced_memory()
-        left = configurations(count)
-        done = 0
-        evaluator.submit(list(itertools.islice(left, 8 if way == "loop" else count)))
-        while done < count:
-            gathered = len(evaluator.gather("BATCH", 1) if way == "loop" else evaluator.gather())
-            done += gathered
-            evaluator.submit(list(itertools.islice(left, gathered)))
+        evaluator.submit(list(configurations(count)))
+        assert len(evaluator.gather()) == count
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -245,11 +236,9 @@ def main() -> None:
         for method in ("serial", "thread"):
             print(f"\ndeephyper {method}, loop of 300 jobs: {deephyper_loop(method, 300):,.0f} jobs/s")
     print(f"\nbusy workers while the search thinks: process {busy('process'):.3f}, thread {busy('thread'):.3f}")
-    nothing = kept_bytes("process", count, "loop", storage=NullStorage())
-    kept = [kept_bytes("process", count, way) for way in ("loop", "bulk")]
+    kept = kept_bytes("process", count, storage=NullStorage()), kept_bytes("process", count)
     print(
-        f"\nbytes kept of a job that was dropped: {nothing:.1f} with NullStorage; in the default storage {kept[0]:.0f} "
-        f"after a loop, {kept[1]:.0f} of {count:,} jobs of one gather before the next call"
+        f"\nbytes kept of a job that was dropped: {kept[0]:.1f} with NullStorage, {kept[1]:.0f} in the default storage"
     )
     print(f"\nCPU of a gather that waits 2 s: {waiting_cpu():.4f} s")
 

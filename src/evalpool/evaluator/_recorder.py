@@ -111,9 +111,9 @@ class OwnRecorder(Recorder):
         storage.serve(events)
         self._append = storage.append
         self._events = events
-        self.created = storage.take_created  # type: ignore[method-assign]
-        self.created_again = storage.take_created  # type: ignore[method-assign]
-        self.gathered = storage.take_finished  # type: ignore[method-assign]
+        self.created = storage.take_created  # type: ignore[assignment,method-assign]
+        self.created_again = storage.take_created  # type: ignore[assignment,method-assign]
+        self.gathered = storage.take_finished  # type: ignore[assignment,method-assign]
 
     def recorded(self, job: Job[Any], budget: float, objective: Any) -> None:
         self._append([self._events.recorded(job, budget, objective)])
