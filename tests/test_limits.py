@@ -25,6 +25,8 @@ LONG_FILES = {
     "simulation/_kernel.py": "the rules of virtual time are one thing, and are read together",
 }
 """Files that may be longer, and why."""
+SHORTER_FILES = {"evaluator/_evaluator.py": 450}
+"""The facade passes everything to its parts: what makes it longer belongs into one of them."""
 
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -62,7 +64,7 @@ def above_the_limits() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, text, tree in trees():
         lines = text.count("\n")
-        if lines > LINES_OF_A_FILE and name not in LONG_FILES:
+        if lines > SHORTER_FILES.get(name, LINES_OF_A_FILE) and name not in LONG_FILES:
             found.setdefault(name, []).append(f"{lines} lines")
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and len(methods_of(node)) > METHODS_OF_A_CLASS:

@@ -70,8 +70,7 @@ class Evaluator(Creation, SearchView):
         num_workers: how many jobs run at the same time; -1 for one per usable CPU.
         callbacks: watchers, called in the caller's thread.
         run_function_kwargs: keyword arguments for every call, sent once per worker.
-        storage: where records are kept; or its URL, such as ``"sqlite:///results.db"``, for a client that is opened
-            and closed with the evaluator; None keeps them in memory.
+        storage: where records are kept, or its URL (``"sqlite:///results.db"``); None keeps them in memory.
         search_id: an existing search of `storage` to continue; ``"latest"`` for its last one.
         job_timeout: seconds that one job may run; then it ends as ``F_timeout``. A `Submission` may set another limit.
         retries: how often a job is run again if its worker died or it raised; a `Retries` sets a number for each.
@@ -91,15 +90,9 @@ class Evaluator(Creation, SearchView):
     backend_class: ClassVar[type[Backend] | None] = None
 
     # Set by the subclasses that the decorators make.
-
-    _resources: Resources | None = None
-    """What is lent to jobs while they run (`queued`)."""
-
-    _timeline: Timeline | None = None
-    """Simulated time (`simulated`)."""
-
-    _membership: Membership | None = None
-    """Who else works on this search (`distributed`)."""
+    _resources: Resources | None = None  # what is lent to jobs while they run (`queued`)
+    _timeline: Timeline | None = None  # simulated time (`simulated`)
+    _membership: Membership | None = None  # who else works on this search (`distributed`)
 
     def __init__(
         self,
@@ -185,8 +178,8 @@ class Evaluator(Creation, SearchView):
         cls = type(self)
         if cls.backend_class is None:
             raise BadArgument(
-                f"{cls.__name__} has no engine. Make an evaluator by a method's name, as in Evaluator.create(run, "
-                "method='thread'); in a class of your own, set backend_class to its engine."
+                f"{cls.__name__} has no engine. Use Evaluator.create(run, method='thread'), or another method; in a "
+                "class of your own, set backend_class to its engine."
             )
         if own:
             _settings.check_keywords(cls, own)
@@ -248,8 +241,7 @@ class Evaluator(Creation, SearchView):
             EvaluatorClosed: after `close`.
             KeyboardInterrupt: either all have been submitted, and `gather` returns them, or none has.
             MaximumJobsSpawnReached: more than `set_maximum_num_jobs_submitted` allows; none has been submitted.
-            NotJSON: the storage cannot keep a configuration; the message says where the value is. None has been
-                submitted.
+            NotJSON: the storage cannot keep a value, whose place the message says; none has been submitted.
             StorageUnavailable: the storage cannot record them; none has been submitted.
         """
         return self._submit(configurations, self._core.inbox)
@@ -315,9 +307,7 @@ class Evaluator(Creation, SearchView):
         Args:
             max_lost: a job during which `max_lost` evaluators ended is given up as ``F_worker_died``, because it may
                 have ended them. Before that it gets a last attempt, during which no other job runs. Suspended jobs are
-                not lost. None: no limit. There is no limit either where a job that ends its process cannot end the
-                evaluator: on workers that are processes (``process``, ``ray``, ``mpicomm`` with isolation, an executor
-                of processes).
+                not lost. None: no limit, as where workers are processes, so that no job can end the evaluator.
 
         Returns:
             How many jobs were queued again; 0 on a search that this evaluator began.
@@ -374,10 +364,9 @@ class Evaluator(Creation, SearchView):
     def suspend(self) -> list[Job[Any]]:
         """As `close`, but leave the unfinished jobs to be resumed; returns them.
 
-        Running jobs are stopped as by `close`. The storage is not told of the end of running or waiting jobs, and their
-        lease is given up, so any program can `resume` them at once. Here they are CANCELLED, of the kind SUSPENDED,
-        and callbacks do not hear of them. With a storage that ends with the program, and in simulated time, this
-        is the same as `close`.
+        Running jobs are stopped as by `close`. Neither their end nor that of waiting jobs is recorded, and the lease is
+        given up, so any program can `resume` them at once. Here they are CANCELLED, of the kind SUSPENDED, and no
+        callback hears of them. With a storage that ends with the program, and in simulated time, it is `close`.
         """
         self._suspend_on_close()
         return self.close()
@@ -390,9 +379,8 @@ class Evaluator(Creation, SearchView):
     def close(self) -> list[Job[Any]]:
         """Stop everything and release the workers; returns the unfinished jobs, CANCELLED.
 
-        Jobs that had finished and were not gathered are recorded, and a later `gather` still returns them. Waits at
-        most a quarter of a second for running jobs that notice the request, then stops them by force. A second call
-        does nothing.
+        Jobs that had finished and were not gathered are recorded, and a later `gather` still returns them. Running jobs
+        have a quarter of a second to notice the request, then they are stopped by force. A second call does nothing.
         """
         core = self._core
         held_back = self._timeline.close() if self._timeline is not None else []
