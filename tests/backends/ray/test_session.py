@@ -120,7 +120,7 @@ def test_a_ray_that_the_user_shuts_down_fails_what_runs_and_is_not_started_again
         ray.shutdown()
         evaluator.submit([{"x": 1}, {"x": 2}])
         assert {job.objective for job in evaluator.gather()} == {"F_worker_died"}
-    with pytest.raises(StorageUnavailable, match="this process is in none"):
+    with pytest.raises(StorageUnavailable, match="this process belongs to no cluster"):
         storage.create_new_search()
     storage.close()
     assert not ray.is_initialized()
