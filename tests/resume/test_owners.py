@@ -41,7 +41,7 @@ def test_the_jobs_of_a_living_owner_are_left_to_it_and_those_of_a_killed_one_run
                 (n, 2.0, JobStatus.DONE) for n in range(3)
             ]
             assert [job.attempts for job in jobs] == [2, 2, 2]
-            assert all("was gone" in job.attempt_errors[0] for job in jobs[:2])
+            assert all("had ended" in job.attempt_errors[0] for job in jobs[:2])
             assert "it waited when its evaluator had ended" in jobs[2].attempt_errors[0]
             assert not any("restored" in job.metadata for job in jobs)
             assert evaluator.resume() == 0
