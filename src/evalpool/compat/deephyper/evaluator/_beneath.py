@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import evalpool
+from evalpool._clock import monotonic
 from evalpool.compat.deephyper.evaluator._jobs import Jobs, hearing
 from evalpool.compat.deephyper.evaluator._running_job import adapted, as_objective, as_task
 from evalpool.errors import BadArgument
@@ -87,7 +87,7 @@ class Beneath:
         self.evaluator.set_maximum_num_jobs_submitted(self._cap)
         if self._budget is not None:
             seconds, since = self._budget
-            self.evaluator.timeout = max(seconds - (time.monotonic() - since), 1e-6)
+            self.evaluator.timeout = max(seconds - (monotonic() - since), 1e-6)
 
     def ready(self, settings: Settings, num_out: int) -> Any:
         """The evaluator, with these settings.
@@ -135,7 +135,7 @@ class Beneath:
 
     def set_budget(self, seconds: float | None) -> None:
         """Begin a time budget, or lift it."""
-        self._budget = None if seconds is None else (seconds, time.monotonic())
+        self._budget = None if seconds is None else (seconds, monotonic())
         if self.evaluator is not None:
             self.evaluator.timeout = seconds
 

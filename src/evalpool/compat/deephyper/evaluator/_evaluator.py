@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import evalpool
+from evalpool._clock import monotonic
 from evalpool.compat.deephyper.evaluator._beneath import Beneath, Settings
 from evalpool.compat.deephyper.evaluator._job import HPOJob, Job
 from evalpool.compat.deephyper.evaluator._jobs import Jobs
@@ -87,7 +88,7 @@ class Evaluator(abc.ABC):
         self.search: Any = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.sem: asyncio.Semaphore | None = None
-        self.timestamp = time.monotonic()
+        self.timestamp = monotonic()
         self.num_objective: int | None = None
         self.maximum_num_jobs_submitted = -1
         self._num_jobs_offset = 0
@@ -227,7 +228,7 @@ class Evaluator(abc.ABC):
 
     @timeout.setter
     def timeout(self, value: float | None) -> None:
-        self._timeout, self._time_timeout_set = value, time.monotonic()
+        self._timeout, self._time_timeout_set = value, monotonic()
         self._beneath.set_budget(value)
 
     @property
@@ -235,7 +236,7 @@ class Evaluator(abc.ABC):
         """Seconds left of the time budget, below 0 when it is over; None without one."""
         if self._timeout is None or self._time_timeout_set is None:
             return None
-        return self._timeout - (time.monotonic() - self._time_timeout_set)
+        return self._timeout - (monotonic() - self._time_timeout_set)
 
     def set_maximum_num_jobs_submitted(self, maximum_num_jobs_submitted: int) -> None:
         """Cap the jobs that are out or will be submitted, from now on; below 1: no cap. Exact over all clients."""
