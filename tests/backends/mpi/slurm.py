@@ -39,6 +39,7 @@ SelectTypeParameters=CR_Core
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 MpiDefault=pmi2
 ReturnToService=2
+KillWait=1
 SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=10000
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from evalpool.storage import JournalStorage
@@ -104,5 +108,43 @@ def test_a_job_script_of_the_page_suspends_when_told_and_goes_on_when_submitted_
     (tmp_path / "go-on").touch()
     second = slurm.submit(script, *options, "--time=5", "--signal=USR1@1", **environment)
     wait_until(slurm, second, tmp_path)
+    with JournalStorage(tmp_path / "results") as storage:
+        assert [record.status.value for record in storage.records("0")] == ["DONE"] * 8, said(tmp_path)
+
+
+@pytest.fixture
+def ray_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for Ray, short enough for names of sockets; daemons that Slurm does not reach end with the test."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        yield Path(folder)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("RAY_TMPDIR") == folder:
+                    process.kill()
+                    process.wait(10)
+
+
+def test_the_job_script_for_ray_works_though_its_user_has_a_token_from_elsewhere(
+    slurm: Slurm, tmp_path: Path, ray_folder: Path
+) -> None:
+    """On one node, so that the step for the other nodes is left out."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    text = re.sub(r"srun --nodes=\$\(\(.*?&\n", "", script_of("Slurm and Ray"), flags=re.DOTALL)
+    text = text.replace("6379", str(port))
+    text = text.replace("--head ", "--head --node-ip-address=127.0.0.1 --include-dashboard=false ")
+    (tmp_path / "job.sh").write_text(text)
+    (tmp_path / "search.py").write_text(search_of_the_page().replace('"go-on"', repr(str(tmp_path / "go-on"))))
+    (tmp_path / "go-on").touch()
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0123456789abcdef0123456789abcdef")
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{slurm.environment['PATH']}",
+        "RAY_TMPDIR": str(ray_folder),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray listens on loopback only
+    }
+    job = slurm.submit(tmp_path / "job.sh", "--nodes=1", "--time=5", "--signal=USR1@1", **environment)
+    wait_until(slurm, job, tmp_path)
     with JournalStorage(tmp_path / "results") as storage:
         assert [record.status.value for record in storage.records("0")] == ["DONE"] * 8, said(tmp_path)
