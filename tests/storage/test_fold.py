@@ -52,6 +52,7 @@ def _picture(state: State) -> Any:
             search.start,
             search.values,
             sorted(search.unfinished),
+            search.num_created,
             sorted(n for n, job in search.jobs.items() if job.is_final),
             {n: (_facts(job), job_record(search_id, job)) for n, job in search.jobs.items()},
         )
@@ -87,6 +88,18 @@ def test_events_with_a_place_may_come_twice(events: list[Event], data: st.DataOb
     placed = [event._replace(at=(clock, "w", 0)) for clock, event in enumerate(events)]
     again = data.draw(st.lists(st.sampled_from(placed), max_size=5)) if placed else []
     assert _picture(fold([*placed, *again])) == _picture(fold(placed))
+
+
+@given(
+    st.lists(st.tuples(JOB_EVENTS, st.integers(0, 2)), max_size=12), st.randoms(use_true_random=False), st.booleans()
+)
+def test_created_jobs_are_counted_however_their_events_come(events: Any, rng: Any, placed: bool) -> None:
+    moved = [event._replace(number=n) for event, n in events if event.number is not None]
+    if placed:
+        moved = [event._replace(at=(at, "w", at)) for at, event in enumerate(moved)]
+        rng.shuffle(moved)
+    state = fold([SEARCH, *moved])
+    assert state.searches["0"].num_created == sum(job.created is not None for job in state.searches["0"].jobs.values())
 
 
 @given(st.lists(JOB_EVENTS, max_size=12), st.data())

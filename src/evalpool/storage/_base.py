@@ -228,6 +228,11 @@ class Storage(FoldedLog):
         with self._fold_lock:
             return [f"{search_id}.{job.number}" for job in self._jobs(search_id)]
 
+    def count_jobs(self, search_id: str) -> int:
+        """Return how many jobs the search has, of all clients. Costs what is new since the last read."""
+        with self._fold_lock:
+            return self._search(search_id).num_created
+
     def load_search(self, search_id: str) -> dict[str, dict[str, Any]]:
         """Return every job of the search by its id, each in the form that `load_job` returns."""
         with self._fold_lock:

@@ -201,6 +201,7 @@ class SearchState:
     Attributes:
         start: when it began, in seconds since the epoch; None until its event ``search`` was read.
         jobs: the jobs by number. Jobs whose ``created`` was not read yet are included.
+        num_created: how many of them have been created.
         unfinished: the numbers of created jobs that are not final.
         finished: the numbers of jobs in the order in which they ended, each once.
         next_number: one more than the largest number that was read.
@@ -210,8 +211,8 @@ class SearchState:
     """
 
     __slots__ = (
-        "claims", "finished", "jobs", "leases", "listed", "next_number", "schema", "start", "unfinished",
-        "value_places", "values",
+        "claims", "finished", "jobs", "leases", "listed", "next_number", "num_created", "schema", "start",
+        "unfinished", "value_places", "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -225,6 +226,7 @@ class SearchState:
         self.listed: set[int] = set()  # the numbers in `finished` of jobs that later turned out not to be final
         self.leases: dict[str, float] = {}
         self.next_number = 0
+        self.num_created = 0
         self.claims = 0
 
     def apply_job(self, kind: str, number: int, data: dict[str, Any], at: Place | None) -> None:
@@ -234,6 +236,8 @@ class SearchState:
             if number >= self.next_number:
                 self.next_number = number + 1
         was_final = job.status in FINAL
+        if kind == "created" and job.created is None:
+            self.num_created += 1
         if at is None:
             _JOB_RULES[kind](job, data)
         else:

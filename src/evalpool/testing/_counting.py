@@ -52,6 +52,7 @@ class CountingContract:
         for use in (
             storage.load_search,
             storage.load_all_job_ids,
+            storage.count_jobs,
             storage.records,
             storage.search_start,
             storage.create_new_job,

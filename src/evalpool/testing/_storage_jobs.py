@@ -48,6 +48,7 @@ class JobsByHand(Kept):
         assert [kept.create_new_job(first) for _ in range(2)] == ["0.0", "0.1"]
         assert kept.create_new_job(second) == "1.0"
         assert kept.load_all_job_ids(first) == ["0.0", "0.1"]
+        assert (kept.count_jobs(first), kept.count_jobs(second)) == (2, 1)
         assert list(kept.load_search(second)) == ["1.0"]
 
     def test_a_job_kept_by_hand_comes_back(self, kept: Storage) -> None:

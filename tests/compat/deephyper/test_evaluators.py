@@ -374,6 +374,7 @@ def test_jobs_of_others_count_until_they_have_ended() -> None:
     local, others = other.gather("ALL")
     assert (local, sorted(job.output for job in others)) == ([], [1, 2])
     assert other.num_jobs_submitted == other.num_jobs_gathered == 3
+    assert other.gather("ALL") == [], "others' jobs come back once"
     one.close()
     other.close()
 

@@ -202,7 +202,7 @@ class Evaluator(abc.ABC):
     def num_jobs_submitted(self) -> int:
         """Jobs of the search, others' too, since `set_maximum_num_jobs_submitted`. Of a given storage it counts all."""
         if self._own_storage is None and self._storage.keeps:
-            return len(self._storage.load_all_job_ids(self._search_id)) - self._num_jobs_offset
+            return int(self._storage.count_jobs(self._search_id)) - self._num_jobs_offset
         return len(self.job_id_submitted) + self.num_jobs_gathered
 
     @property
@@ -244,9 +244,8 @@ class Evaluator(abc.ABC):
         self._num_jobs_offset = len(self.job_id_gathered)
         cap = None
         if maximum_num_jobs_submitted > 0:
-            numbers = [int(job_id.rpartition(".")[2]) for job_id in self._storage.load_all_job_ids(self._search_id)]
-            taken = max(numbers, default=len(self.jobs) - 1) + 1
-            cap = max(taken, len(self.jobs)) + maximum_num_jobs_submitted - len(self.job_id_submitted)
+            taken = self._storage.reserve(self._search_id, 0)  # the next number, over all clients
+            cap = taken + maximum_num_jobs_submitted - len(self.job_id_submitted)
         self._beneath.set_cap(cap)
 
     # Jobs.

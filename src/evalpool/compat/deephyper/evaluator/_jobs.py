@@ -32,6 +32,7 @@ class Jobs:
         self._out: dict[str, Job] = {}
         self._foreign: dict[str, Job] = {}
         self._settled: set[str] = set()
+        self._known: set[str] = set()  # ids of jobs that were launched here, or given back to the caller
         self.all: list[Job] = []
         self.submitted: list[str] = []
         self.gathered: list[str] = []
@@ -44,6 +45,7 @@ class Jobs:
             job = self._out[core.id] = self._made(core, self._evaluator.run_function)
             self.all.append(job)
             self.submitted.append(job.id)
+            self._known.add(job.id)
         return job
 
     def cores_out(self) -> list[evalpool.Job[Any]]:
@@ -74,11 +76,9 @@ class Jobs:
 
     def foreign(self, cores: Iterable[evalpool.Job[Any]]) -> list[Job]:
         """Jobs that other clients finished. Those of this evaluator, before it was opened anew, are none."""
-        cores = list(cores)
-        known = {*self.gathered, *self.submitted} - set(self._foreign) if cores else set()
         found = []
         for core in cores:
-            if core.id not in known:
+            if core.id not in self._known:
                 job = self._foreign.get(core.id)
                 if job is None:
                     job = self._foreign[core.id] = self._made(core, None)
@@ -91,6 +91,7 @@ class Jobs:
         jobs = self.foreign(cores)
         for job in jobs:
             self._foreign.pop(job.id)
+            self._known.add(job.id)
             self.gathered.append(job.id)
         return jobs
 
