@@ -280,6 +280,25 @@ def test_results_of_a_run_that_goes_on_are_those_so_far(tmp_path: Path) -> None:
 # Failures.
 
 
+def test_a_subclass_may_follow_a_run_and_reads_only_what_is_new(tmp_path: Path) -> None:
+    with make(tmp_path, n_evals=4) as wrapper:
+        log = Path(wrapper.dir_name, "completions.jsonl")
+        for number in range(3):
+            wrapper({"runtime": 1.0 + number, "x": number})
+            assert wrapper.completed_after(number).results["loss"] == [number]
+        assert wrapper.completed_after(3).results == {"loss": [], "cumtime": [], "index": []}
+        whole = log.read_bytes()
+        with log.open("ab") as file:
+            file.write(b'{"job":9')  # a line that is being written
+        assert wrapper.completed_after(1).results["cumtime"] == [3.0, 6.0]
+        log.write_bytes(whole)
+        wrapper({"runtime": 4.0, "x": 3})
+        new = wrapper.completed_after(2)
+        assert (new.results["loss"], new.is_over) == ([2, 3], True)
+        assert new.decisions == {"before_sample": [3.0, 6.0], "after_sample": [3.0, 6.0], "worker_index": [0, 0]}
+        assert pickle.loads(pickle.dumps(wrapper)).completed_after(2) == new, "a copy reads the log itself"
+
+
 def test_what_the_objective_raises_is_raised_in_its_caller_and_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     def objective(eval_config: dict[str, Any], fidels: Any, seed: Any) -> dict[str, float]:
         if eval_config["x"] == 1001:

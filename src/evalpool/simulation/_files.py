@@ -20,9 +20,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evalpool._files import replacing
 from evalpool._json import from_json, to_json, unjson
@@ -34,6 +35,8 @@ __all__ = [
     "SAMPLES",
     "CompletionLog",
     "LogColumns",
+    "LogReader",
+    "Progress",
     "column_files",
     "completion",
     "how_it_ended",
@@ -129,8 +132,27 @@ class CompletionLog:
             self._file = -1
 
 
+class Progress(NamedTuple):
+    """What has been completed since some completion.
+
+    Attributes:
+        results: their columns in ``results.json``.
+        decisions: the begin, end and worker of the decision of each.
+        states: the content of ``state_cache.json`` as it is now; not to be changed.
+        is_over: has the run ended?
+    """
+
+    results: dict[str, list[Any]]
+    decisions: dict[str, list[Any]]
+    states: dict[str, list[list[Any]]]
+    is_over: bool
+
+
 class LogColumns:
     """The contents of the log, as columns.
+
+    Args:
+        header: the first line of the log.
 
     Attributes:
         settings: of the run, as JSON.
@@ -138,10 +160,9 @@ class LogColumns:
         over: which limit ended the run; None if it has not ended.
     """
 
-    def __init__(self, lines: Iterator[dict[str, Any]]) -> None:
-        header = next(lines, None)
-        if header is None or "settings" not in header:
-            raise CorruptRecord(f"The log {LOG} has no first line with the settings of the run.")
+    def __init__(self, header: dict[str, Any]) -> None:
+        if "settings" not in header:
+            raise CorruptRecord(_NO_HEADER)
         self.settings: dict[str, Any] = header["settings"]
         self.seed: int = header["seed"]
         self.over: str | None = None
@@ -159,6 +180,9 @@ class LogColumns:
         self.states: dict[str, list[list[Any]]] = {}
         self._left_by: dict[int, tuple[str, list[Any]]] = {}
         self._samples: list[tuple[int, float, float, int]] = []
+
+    def add(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Take the lines that follow."""
         for line in lines:
             if "over" in line:
                 self.over = line["over"]
@@ -177,12 +201,13 @@ class LogColumns:
     @property
     def samples(self) -> dict[str, list[Any]]:
         """The begin, end and worker of each decision, in the order of submission."""
-        ordered = sorted(self._samples)
-        return {
-            "before_sample": [before for _, before, _, _ in ordered],
-            "after_sample": [after for _, _, after, _ in ordered],
-            "worker_index": [worker for *_, worker in ordered],
-        }
+        return _decisions(sorted(self._samples))
+
+    def after(self, number: int) -> Progress:
+        """What was completed after the first `number` completions."""
+        results = {key: values[number:] for key, values in self.results.items()}
+        samples = self._samples[number : len(self.results["cumtime"])]  # behind them are those of no completion
+        return Progress(results, _decisions(samples), self.states, self.over is not None)
 
     def _completed(self, line: dict[str, Any]) -> None:
         end, worker, values, results = line["end"], line["worker"], line["values"], self.results
@@ -236,29 +261,75 @@ class LogColumns:
         return fidelity
 
 
+def _decisions(samples: list[tuple[int, float, float, int]]) -> dict[str, list[Any]]:
+    return {
+        "before_sample": [before for _, before, _, _ in samples],
+        "after_sample": [after for _, _, after, _ in samples],
+        "worker_index": [worker for *_, worker in samples],
+    }
+
+
+_NO_HEADER = f"The log {LOG} has no first line with the settings of the run."
+
+
+class LogReader:
+    """Reads a log that grows; each time only what is new. Thread-safe; a copy in another process reads it anew."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._size = self._number = 0  # bytes and lines that have been read
+        self._columns: LogColumns | None = None
+        self._lock = threading.Lock()
+
+    def after(self, number: int) -> Progress:
+        """What was completed after the first `number` completions. Raises what `columns` does."""
+        with self._lock:
+            return self._read().after(number)
+
+    def columns(self) -> LogColumns:
+        """The whole log, as far as it has been written.
+
+        Raises:
+            SimulationError: there is no log.
+            CorruptRecord: the file is not a valid log.
+        """
+        with self._lock:
+            return self._read()
+
+    def _read(self) -> LogColumns:
+        path = Path(self._directory, LOG)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise SimulationError(f"No run has begun in {self._directory}: it has no {LOG}.") from None
+        with file:
+            file.seek(self._size)
+            is_complete = True
+            while is_complete and (lines := list(itertools.islice(file, BLOCK))):
+                is_complete = lines[-1].endswith(b"\n")
+                if not is_complete:
+                    lines.pop()  # it is being written, or its writer died
+                self._take(lines, path)
+        if self._columns is None:
+            raise CorruptRecord(_NO_HEADER)
+        return self._columns
+
+    def _take(self, lines: list[bytes], path: Path) -> None:
+        values = _values(lines, self._number, path)
+        if self._columns is None and values:
+            self._columns = LogColumns(values.pop(0))
+        if self._columns is not None:
+            self._columns.add(values)
+        self._number += len(lines)
+        self._size += sum(map(len, lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LogReader, (self._directory,)
+
+
 def read_columns(directory: str) -> LogColumns:
-    """Read the log, as far as it has been written. Costs its size.
-
-    Raises:
-        SimulationError: there is no log.
-        CorruptRecord: the file is not a valid log.
-    """
-    return LogColumns(_lines(directory))
-
-
-def _lines(directory: str) -> Iterator[dict[str, Any]]:
-    path = Path(directory, LOG)
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise SimulationError(f"No run has begun in {directory}: it has no {LOG}.") from None
-    with file:
-        number = 0
-        while lines := list(itertools.islice(file, BLOCK)):
-            if not lines[-1].endswith(b"\n"):
-                lines.pop()  # an incomplete line: it is being written, or its writer died
-            yield from _values(lines, number, path)
-            number += len(lines)
+    """Read the log, as far as it has been written. Costs its size. Raises what `LogReader.columns` does."""
+    return LogReader(directory).columns()
 
 
 def _values(lines: list[bytes], number: int, path: Path) -> list[dict[str, Any]]:

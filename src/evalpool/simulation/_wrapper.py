@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from evalpool._clock import perf_counter
 from evalpool.errors import RunExists, SimulationError, WrongMode
 from evalpool.simulation._callers import Run
-from evalpool.simulation._files import RESULTS, SAMPLES, column_files, how_it_ended, publish
+from evalpool.simulation._files import RESULTS, SAMPLES, LogReader, Progress, column_files, how_it_ended, publish
 from evalpool.simulation._host import Host
 from evalpool.simulation._interface import ObjectiveFuncType
 from evalpool.simulation._objective import Objective
@@ -165,6 +165,7 @@ class ObjectiveFuncWrapper:
         self._n_actual_evals_in_opt = n_actual_evals_in_opt
         self._dir_name = directory_of(save_dir_name, tmp_dir)
         self._path = os.path.abspath(self._dir_name)
+        self._log = LogReader(self._path)
         self._run: Run | None = None
         self._loop: AskTellRun | None = None
         self._begin(options)
@@ -259,6 +260,21 @@ class ObjectiveFuncWrapper:
             SimulationError: no run has begun in this directory.
         """
         return column_files(self._path)
+
+    def completed_after(self, number: int) -> Progress:
+        """Return what the column files would have beyond the first `number` completions. Writes nothing.
+
+        For subclasses that keep files of their own. May be called from any thread and process. Costs what is new since
+        the last call in this process, and what is returned.
+
+        Returns:
+            The columns `results` of these completions, and `decisions`, the decision of each; `states` as they are now;
+            and `is_over`, whether the run has ended.
+
+        Raises:
+            SimulationError: no run has begun in this directory.
+        """
+        return self._log.after(number)
 
     def _column_file(self, name: str) -> Any:
         if how_it_ended(self._path) is None:

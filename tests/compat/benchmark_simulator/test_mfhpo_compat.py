@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pickle
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,70 @@ def test_the_files_exist_from_the_start_and_grow_with_each_call(tmp_path: Path) 
     assert not list(directory.glob(".*")) + list(directory.parent.glob(".*")), (
         "nothing is left of how they are replaced"
     )
+
+
+def test_a_call_adds_to_the_files_and_does_not_write_them_anew(tmp_path: Path) -> None:
+    class Counting(ObjectiveFuncWrapper):
+        whole = 0
+
+        def column_files(self) -> dict[str, dict[str, Any]]:
+            self.whole += 1
+            return super().column_files()
+
+    settings = {"n_evals": 400, "n_actual_evals_in_opt": 401, "tmp_dir": str(tmp_path), "overhead": "none"}
+    with Counting(objective, save_dir_name="run", n_workers=1, **settings) as wrapper:
+        for number in range(400):
+            wrapper({"x": number / 3})
+            if number % 40 == 39:
+                results = json.loads(Path(wrapper.result_file_path).read_text())
+                assert results["loss"] == [n / 3 for n in range(number + 1)]
+                assert results["cumtime"] == [float(n) for n in range(1, number + 2)]
+                for name in ("sampled_time.json", "timenow.json"):
+                    decisions = json.loads(Path(wrapper.dir_name, name).read_text())
+                    assert decisions["after_sample"] == [float(n) for n in range(number + 1)]
+                ends = json.loads(Path(wrapper.dir_name, "simulated_cumtime.json").read_text())
+                assert ends == {"0": float(number + 1)}
+        wrapper({"x": 0})
+        assert wrapper.whole < 10
+        assert "  " not in Path(wrapper.result_file_path).read_text(), "at the end no blanks are left"
+
+
+def test_columns_that_come_later_and_states_are_in_the_files_of_the_run(tmp_path: Path) -> None:
+    settings = {"fidel_keys": ["epoch"], "continual_max_fidel": 9, "store_config": True, "seed": 1}
+    with make(tmp_path, n_evals=9, **settings) as wrapper:
+        for number, (config, epoch) in enumerate([("a", 3), ("b", 3), ("b", 9), ("c", 3), ("d", 3), ("c", 9)]):
+            wrapper({"x": 1, "kind": config, **({"late": 1} if number else {})}, fidels={"epoch": epoch})
+            results = json.loads(Path(wrapper.result_file_path).read_text())
+            assert set(map(len, results.values())) == {number + 1}
+            states = json.loads(Path(wrapper.dir_name, "state_cache.json").read_text())
+            assert states == wrapper.column_files()["state_cache.json"]
+        assert results["late"] == [None, 1, 1, 1, 1, 1]
+        assert results["prev_fidel"] == [0, 0, 3, 0, 0, 3]
+        assert len(states) == 2
+
+
+@pytest.mark.parametrize("left", ["{}", "", "[0, fal", "before"])
+def test_a_caller_that_is_killed_while_it_writes_leaves_no_wrong_files(left: str, tmp_path: Path) -> None:
+    with make(tmp_path, n_evals=9) as wrapper:
+        written = Path(wrapper.dir_name, "evalpool", "written.json")
+        for number in range(6):
+            before = written.read_text() if number else ""
+            wrapper({"x": number})
+            written.write_text(before if left == "before" else left)  # what it would have told is lost
+            assert json.loads(Path(wrapper.result_file_path).read_text())["loss"] == list(range(number + 1))
+        assert wrapper.get_results()["loss"] == list(range(6))
+
+
+def test_files_that_a_program_removes_do_not_come_back(tmp_path: Path) -> None:
+    with make(tmp_path, n_evals=9) as wrapper:
+        wrapper({"x": 1})
+        Path(wrapper.result_file_path).unlink()
+        wrapper({"x": 2})
+        assert not Path(wrapper.result_file_path).exists()
+        assert len(json.loads(Path(wrapper.optimizer_overhead_file_path).read_text())["after_sample"]) == 2
+        shutil.rmtree(wrapper.dir_name)
+        wrapper({"x": 3})
+        assert not Path(wrapper.dir_name).exists()
 
 
 def test_a_simulated_optimiser_leaves_its_files_at_the_end(tmp_path: Path) -> None:

@@ -120,12 +120,12 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
 
     def get_results(self) -> dict[str, list[Any]]:
         """The columns of ``results.json``: those so far. The worker's is ``worker_index``, as in later releases."""
-        self._publish()
+        self._publish_whole()
         return _files.read(self._file(_SharedDataFileNames.result))
 
     def get_optimizer_overhead(self) -> dict[str, list[Any]]:
         """``before_sample``, ``after_sample`` and ``worker_index`` of each decision."""
-        self._publish()
+        self._publish_whole()
         return _files.read(self._file(_SharedDataFileNames.sampled_time))
 
     def after_evaluation(self) -> None:
@@ -136,7 +136,7 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
         with _said_as_there():
             super().simulate(_Told(opt) if complete else opt)
         _files.begin(os.path.dirname(self._core))
-        self._publish()
+        self._publish_whole()
 
     def __call__(
         self,
@@ -161,13 +161,15 @@ class ObjectiveFuncWrapper(simulation.ObjectiveFuncWrapper):
         return os.path.join(os.path.dirname(self._core), which.value)
 
     def _publish(self) -> None:
-        """Write the files until they hold all that had happened when they were written.
-
-        So the last of several callers that write them at the same time leaves the newest.
-        """
-        while (size := _files.log_size(self._core)) not in (0, self._published):
-            _files.publish(os.path.dirname(self._core), self.column_files())
+        """Bring the files up to date, if something has happened since this wrapper did."""
+        size = _files.log_size(self._core)
+        if size not in (0, self._published):
+            _files.publish(os.path.dirname(self._core), self._core, self)
             self._published = size
+
+    def _publish_whole(self) -> None:
+        if _files.log_size(self._core):
+            _files.publish(os.path.dirname(self._core), self._core, self, whole=True)
 
 
 class _Remembering:
