@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +21,28 @@ class Unprintable(Exception):
         raise RuntimeError("not even this")
 
 
+class Rude:
+    """A standard error that raises."""
+
+    def write(self, text: str) -> int:
+        raise ValueError("this stream is closed")
+
+    def flush(self) -> None:
+        raise ValueError("this stream is closed")
+
+    def fileno(self) -> int:
+        raise RuntimeError("no file")
+
+
 @pytest.fixture
-def rude_logging(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A program whose filter raises at every record, and whose standard error raises, too."""
-
-    class Rude:
-        def write(self, text: str) -> int:
-            raise ValueError("this stream is closed")
-
-        def flush(self) -> None:
-            raise ValueError("this stream is closed")
-
-        def fileno(self) -> int:
-            raise RuntimeError("no file")
+def refusing_filter() -> Iterator[None]:
+    """A program whose filter raises at every record."""
 
     def refuse(record: logging.LogRecord) -> bool:
         raise AttributeError("'LogRecord' object has no attribute 'run_id'")
 
     logger = logging.getLogger("evalpool")
     logger.addFilter(refuse)
-    monkeypatch.setattr(sys, "stderr", Rude())
     yield
     logger.removeFilter(refuse)
 
@@ -84,7 +87,9 @@ def test_a_loop_whose_state_cannot_be_repaired_is_given_up() -> None:
     assert [str(error) for error in given_up] == ["the first"]
 
 
-def test_saying_something_raises_nothing_whatever_filters_and_streams_do(rude_logging: None) -> None:
+@pytest.mark.usefixtures("refusing_filter")
+def test_saying_something_raises_nothing_whatever_filters_and_streams_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Rude())  # here: pytest puts in its own between a fixture and its test
     get_logger().error("%s", "not shown")
     assert Guard("A loop").caught(Unprintable())
 
