@@ -1,4 +1,4 @@
-"""Loops of our own go on whatever a turn of them raises, and what we log raises nothing."""
+"""Loops of our own go on whatever a turn of them raises, single acts are done once, and what we log raises nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import evalpool
-from evalpool._guard import TOO_MANY, Guard, describe, start_guarded
+from evalpool._guard import TOO_MANY, Guard, describe, guarded_act, start_guarded
 from evalpool._log import get_logger
 
 
@@ -48,7 +48,7 @@ def refusing_filter() -> Iterator[None]:
 
 
 def test_a_loop_goes_on_after_a_turn_that_raised_and_repairs_the_state() -> None:
-    mended: list[BaseException] = []
+    repaired: list[BaseException] = []
     turns = iter([True, ValueError("the second"), True, SystemExit(3), False])
 
     def turn() -> bool:
@@ -57,34 +57,50 @@ def test_a_loop_goes_on_after_a_turn_that_raised_and_repairs_the_state() -> None
             raise what
         return what
 
-    start_guarded("a-loop", Guard("A loop", mended.append), turn).join(10)
-    assert [repr(error) for error in mended] == ["ValueError('the second')", "SystemExit(3)"]
+    start_guarded("a-loop", Guard("A loop", repaired.append), turn).join(10)
+    assert [repr(error) for error in repaired] == ["ValueError('the second')", "SystemExit(3)"]
     assert next(turns, "over") == "over"
 
 
 def test_a_loop_in_which_every_turn_raises_is_given_up_once() -> None:
-    mended: list[BaseException] = []
+    repaired: list[BaseException] = []
     given_up: list[BaseException] = []
 
     def turn() -> bool:
         raise OSError("for ever")
 
-    Guard("A loop", mended.append, given_up.append).loop(turn)
-    assert len(mended) == TOO_MANY + 1
+    Guard("A loop", repaired.append, given_up.append).loop(turn)
+    assert len(repaired) == TOO_MANY + 1
     assert [str(error) for error in given_up] == ["for ever"]
 
 
 def test_a_loop_whose_state_cannot_be_repaired_is_given_up() -> None:
     given_up: list[BaseException] = []
 
-    def mend(error: BaseException) -> None:
+    def repair(error: BaseException) -> None:
         raise RuntimeError("worse")
 
     def turn() -> bool:
         raise OSError("the first")
 
-    Guard("A loop", mend, given_up.append).loop(turn)
+    Guard("A loop", repair, given_up.append).loop(turn)
     assert [str(error) for error in given_up] == ["the first"]
+
+
+def test_a_single_act_is_done_once_whatever_it_raises(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    def act() -> None:
+        done.append(1)
+        raise SystemExit(3)
+
+    thread = guarded_act("an-act", "The thread of an act", act)
+    thread.start()
+    thread.join(10)
+    assert done == [1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "The thread of an act met an unexpected error, and ends."
+    ]
 
 
 @pytest.mark.usefixtures("refusing_filter")
@@ -119,4 +135,4 @@ def test_every_thread_of_ours_is_made_by_the_guard() -> None:
         named = [(call.lineno, ast.unparse(call.func)) for call in calls]
         threads = ("threading.Thread", "Thread", "threading.Timer", "_thread.start_new_thread")
         found += [f"{path.relative_to(source)}:{line}" for line, name in named if name in threads]
-    assert not found, "use evalpool._guard.start_guarded or guarded_thread"
+    assert not found, "use evalpool._guard.start_guarded, guarded_thread or guarded_act"

@@ -7,13 +7,15 @@ all of its jobs.
 
 ::
 
-    guard = Guard("The thread that reads workers", mend, give_up)
+    guard = Guard("The thread that reads workers", repair, give_up)
     guard.loop(turn)                     calls turn() until it returns False
 
     try:                                 the same, for a loop of another form
         ...
     except Exception as error:
         continues = guard.caught(error)
+
+A thread for a single act needs no guard of that kind, as nothing is repeated: `guarded_act`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import Any
 from evalpool._clock import monotonic
 from evalpool._log import get_logger
 
-__all__ = ["Guard", "describe", "guarded_thread", "start_guarded"]
+__all__ = ["Guard", "describe", "guarded_act", "guarded_thread", "start_guarded"]
 
 logger = get_logger()
 
@@ -43,13 +45,13 @@ class Guard:
 
     Args:
         name: of the loop, for the log.
-        mend: called with the error, in the loop's thread; repairs the state.
+        repair: called with the error, in the loop's thread; makes the state consistent again.
         give_up: called once, with the error, if the loop cannot continue; ends everything that waits for it. Without
             it the loop always continues; for turns that are independent of each other.
     """
 
-    def __init__(self, name: str, mend: Answer | None = None, give_up: Answer | None = None) -> None:
-        self._name, self._mend, self._give_up = name, mend, give_up
+    def __init__(self, name: str, repair: Answer | None = None, give_up: Answer | None = None) -> None:
+        self._name, self._repair, self._give_up = name, repair, give_up
         self._failures, self._last = 0, 0.0
         self._given_up = False
 
@@ -61,8 +63,8 @@ class Guard:
         self._failures = self._failures + 1 if now - self._last < APART else 1
         self._last = now
         logger.error("%s met an unexpected error, and continues.", self._name, exc_info=error)
-        mended = self._tried(self._mend, error)
-        if self._give_up is None or (mended and self._failures <= TOO_MANY):
+        repaired = self._tried(self._repair, error)
+        if self._give_up is None or (repaired and self._failures <= TOO_MANY):
             return True
         logger.error("%s cannot continue after %d such errors in a row.", self._name, self._failures)
         self._given_up = True
@@ -93,7 +95,7 @@ class Guard:
 def guarded_thread(name: str, guard: Guard, turn: Callable[[], Any]) -> threading.Thread:
     """Return a daemon thread that will call `turn` under `guard` until it returns False.
 
-    All our threads are made here.
+    All our threads are made in this module.
     """
     return threading.Thread(target=guard.loop, args=(turn,), name=name, daemon=True)
 
@@ -103,6 +105,22 @@ def start_guarded(name: str, guard: Guard, turn: Callable[[], Any]) -> threading
     thread = guarded_thread(name, guard, turn)
     thread.start()
     return thread
+
+
+def guarded_act(name: str, title: str, act: Callable[[], Any]) -> threading.Thread:
+    """Return a daemon thread that will call `act` once. An error that it raises is logged.
+
+    Args:
+        title: of the thread, for the log.
+    """
+
+    def once() -> None:
+        try:
+            act()
+        except BaseException as error:  # no caller could catch it in this thread
+            logger.error("%s met an unexpected error, and ends.", title, exc_info=error)
+
+    return threading.Thread(target=once, name=name, daemon=True)
 
 
 def describe(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from evalpool._guard import Guard, start_guarded
+from evalpool._guard import guarded_act
 from evalpool._launchers import as_no_rank
 from evalpool._patched import refuse_if_patched
 from evalpool.errors import BackendError, BadArgument, MissingExtra
@@ -107,14 +107,15 @@ class _LastingThread:
     def __init__(self, call: Callable[[], None]) -> None:
         self._made: Future[None] = Future()
         self._over = threading.Event()
-        self._thread = start_guarded("evalpool-ray", Guard("The thread that started Ray"), partial(self._run, call))
+        self._thread = guarded_act("evalpool-ray", "The thread that started Ray", partial(self._run, call))
+        self._thread.start()
         try:
             self._made.result()
         except BaseException:
             self.end()
             raise
 
-    def _run(self, call: Callable[[], None]) -> bool:
+    def _run(self, call: Callable[[], None]) -> None:
         try:
             call()
         except BaseException as error:  # noqa: BLE001  raised in the thread that waits
@@ -122,7 +123,6 @@ class _LastingThread:
         else:
             self._made.set_result(None)
         self._over.wait()
-        return False
 
     def end(self) -> None:
         self._over.set()

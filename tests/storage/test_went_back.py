@@ -1,4 +1,4 @@
-"""Stores that go back in time while they are used: a restored snapshot or backup, a copy that lacks something."""
+"""Stores that return to an earlier state while used: a restored snapshot or backup, a copy that lacks something."""
 
 import logging
 import shutil

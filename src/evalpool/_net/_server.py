@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from evalpool._fork import Order, at_fork
-from evalpool._guard import Guard, guarded_thread
+from evalpool._guard import guarded_act
 from evalpool._log import get_logger
 from evalpool._net._listener import Listener, Peer
 from evalpool._net._sockets import listen_locally
@@ -39,7 +39,6 @@ class AnswerServer:
 
     def __init__(self, answer: Callable[[bytes], bytes], name: str) -> None:
         self._answer, self._name = answer, name
-        self._guard = Guard("A thread that answers other programs")
         self._lock = threading.Lock()
         self._served: dict[Connection, threading.Thread] = {}
         listening, self.address = listen_locally()
@@ -49,7 +48,7 @@ class AnswerServer:
 
     def _take(self, peer: Peer) -> None:
         connection = Connection(peer.socket.detach())
-        thread = guarded_thread(self._name, self._guard, partial(self._serve, connection))
+        thread = guarded_act(self._name, "A thread that answers other programs", partial(self._serve, connection))
         with self._lock:
             self._served[connection] = thread
             try:
@@ -59,16 +58,15 @@ class AnswerServer:
                 connection.close()
                 raise
 
-    def _serve(self, connection: Connection) -> bool:
-        """Answer one peer until it closes the connection, or an answer raises, which closes it. Returns False."""
+    def _serve(self, connection: Connection) -> None:
+        """Answer one peer until it closes the connection, or an answer raises, which closes it."""
         try:
             while True:
                 connection.send_bytes(self._answer(connection.recv_bytes()))
         except (OSError, EOFError):
-            return False  # the peer or we have closed the connection
+            return  # the peer or we have closed the connection
         except Exception:
             logger.exception("A question to evalpool could not be answered; the connection is closed.")
-            return False
         finally:
             with self._lock:  # `close` must not shut down another connection that gets this descriptor next
                 self._served.pop(connection, None)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from evalpool._clock import lead, monotonic
-from evalpool._guard import Guard, start_guarded
+from evalpool._guard import guarded_act
 from evalpool._interrupts import SLICE, allow_signals, defer_signals
 
 __all__ = ["TurningLoop"]
@@ -127,14 +127,15 @@ class TurningLoop:
             return
         raised: list[BaseException] = []
 
-        def beside() -> bool:
+        def beside() -> None:
             try:
                 call()
             except BaseException as error:  # noqa: BLE001  it is raised again in the calling thread
                 raised.append(error)
-            return False
 
-        start_guarded("evalpool-serial-loop", Guard("The thread of the event loop"), beside).join()
+        thread = guarded_act("evalpool-serial-loop", "The thread of the event loop", beside)
+        thread.start()
+        thread.join()
         if raised:
             raise raised[0]
 

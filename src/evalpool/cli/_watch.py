@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool._guard import Guard, guarded_thread
+from evalpool._guard import guarded_act
 from evalpool._log import get_logger
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._display import Display, display_on
@@ -71,8 +71,7 @@ class LiveView:
         self._interval = interval
         self._display = display_on(plain, sys.stderr if file is None else file)
         self._over = threading.Event()
-        self._has_ended = False
-        self._thread = guarded_thread("evalpool-live", Guard("The live view"), self._work)
+        self._thread = guarded_act("evalpool-live", "The live view", self._work)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,10 +84,7 @@ class LiveView:
         with self._opened:
             self._thread.join()
 
-    def _work(self) -> bool:
-        if self._has_ended:  # called again, because closing the display raised
-            return False
-        self._has_ended = True
+    def _work(self) -> None:
         try:
             while not self._over.wait(self._interval):
                 if self._follower.look():
@@ -100,7 +96,6 @@ class LiveView:
             logger.warning("The live view ends: %s", error, exc_info=None if foreseen else error)
         finally:
             self._display.close()
-        return False
 
 
 def watch(

@@ -16,7 +16,7 @@ from typing import Any
 
 from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
-from evalpool._guard import Guard, start_guarded
+from evalpool._guard import guarded_act
 from evalpool._json import from_json, to_json
 from evalpool._log import get_logger
 from evalpool._net._connect import connect
@@ -156,7 +156,9 @@ class _CoordinatorService:
             if self._thread is None and self._server is not None:
                 assert self._presence is not None
                 serve = partial(_serve, self._server, self._presence)
-                self._thread = start_guarded("evalpool-coordinator", Guard("The coordinator"), serve)
+                thread = guarded_act("evalpool-coordinator", "The coordinator", serve)
+                thread.start()
+                self._thread = thread
 
     def close(self) -> None:
         """End the run for all callers. A second call does nothing, and neither does a call in a forked child."""
@@ -181,7 +183,7 @@ class _CoordinatorService:
             self._server.abandon()
 
 
-def _serve(server: CoordinatorServer, presence: Presence) -> bool:
+def _serve(server: CoordinatorServer, presence: Presence) -> None:
     try:
         server.run()
     except Exception:
@@ -189,7 +191,6 @@ def _serve(server: CoordinatorServer, presence: Presence) -> bool:
     finally:
         server.close()
         presence.close()
-    return False
 
 
 _services: weakref.WeakSet[_CoordinatorService] = weakref.WeakSet()

@@ -219,6 +219,58 @@ def test_what_a_launcher_raises_costs_no_job_of_another_worker(spoilt: str, capl
     assert ("spoilt" in caplog.text) == (spoilt not in ("", "sentence"))
 
 
+def test_an_end_is_handled_although_the_system_gives_no_thread_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "evalpool-end":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def run(job: Any) -> float:
+        import os
+
+        if job["x"] == 1:
+            os._exit(3)
+        return 1.0
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pool_evaluator(Faulty)(run, spoilt="", num_workers=1) as evaluator:
+        evaluator.submit([{"x": x} for x in range(4)])
+        jobs = evaluator.gather("ALL", timeout=BOUND)
+    assert {job.args["x"]: (job.error or "").strip() for job in jobs if job.kind} == {1: "It ended."}
+    assert len(jobs) == 4
+
+
+class Patient(Faulty):
+    """Learns how a worker ended only after the pool has asked for it; it tells the pool, unless it forgets to."""
+
+    ends_aside = False
+    end_timeout = 0.5
+
+    def conclude(self, worker: Any) -> None:
+        if not self.spoilt:
+            text = f"It ended with exit code {worker.handle.wait(10)}."
+            threading.Thread(target=self.has_ended, args=(worker, text)).start()
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_launcher_may_say_later_how_a_worker_ended(forgets: bool) -> None:
+    def run(job: Any) -> float:
+        import os
+
+        if job["x"] == 1:
+            os._exit(3)
+        return 1.0
+
+    with pool_evaluator(Patient)(run, spoilt="conclude" if forgets else "", num_workers=2) as evaluator:
+        evaluator.submit([{"x": x} for x in range(6)])
+        jobs = evaluator.gather("ALL", timeout=BOUND)
+    assert len(jobs) == 6
+    (error,) = [job.error or "" for job in jobs if job.kind]
+    assert ("is abandoned" if forgets else "It ended with exit code 3.") in error
+
+
 class WithNamesOfOurs(Launcher):
     """Keeps a pool of its own, under the most natural name."""
 

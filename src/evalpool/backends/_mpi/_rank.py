@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from evalpool._clock import perf_counter
-from evalpool._guard import Guard, guarded_thread
+from evalpool._guard import guarded_act
 from evalpool._mpi._crew import CREW, TAG, Crew, Posted, has_runner
 from evalpool._mpi._polling import PollingBackoff
 from evalpool.backends._mpi._exits import exits_that_tell
@@ -253,7 +253,7 @@ class Rank:
         An error that would end only this rank ends all ranks, with a message, because the root would wait for it.
         """
         self._over.clear()
-        listener = guarded_thread("evalpool-mpi-orders", Guard("The thread that hears orders"), self._listen)
+        listener = guarded_act("evalpool-mpi-orders", "The thread that hears orders", self._listen)
         with self._signals(), exits_that_tell(self.crew, self._describe_exit):
             self.is_serving = True
             listener.start()
@@ -322,12 +322,11 @@ class Rank:
 
     # Orders.
 
-    def _listen(self) -> bool:
+    def _listen(self) -> None:
         try:
             self._obey_orders()
         except BaseException as error:  # noqa: BLE001  a rank without this thread would never end
             self._give_up(error)
-        return False
 
     def _obey_orders(self) -> None:
         interrupted = 0.0

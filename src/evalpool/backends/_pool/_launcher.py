@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._guard import describe
@@ -100,6 +101,10 @@ class Launcher(abc.ABC):
         """Kill a process of this host, its group and all its descendants. It must not have been waited for yet."""
         kill_tree(pid)
 
+    def has_ended(self, worker: PoolWorker, text: str) -> None:
+        """Tell the pool how a worker ended, if `conclude` returned None. In any thread."""
+        self.__pool.command(partial(self.__pool.staff.replace, worker, text))
+
     @classmethod
     def evaluator_class(cls) -> Any:
         """Return the class of evaluators with such workers, which an entry point of ``evalpool.launchers`` gives."""
@@ -112,7 +117,8 @@ class Launcher(abc.ABC):
     def conclude(self, worker: PoolWorker) -> str | None:
         """After the connection to a worker has closed: make sure that the worker ends, and return how it ended.
 
-        None if that is not known yet: then the launcher calls ``pool.staff.replace(worker, text)`` later.
+        None if that is not known yet: then the launcher calls `has_ended` later. If it does not within `end_timeout`,
+        the worker is abandoned.
         """
         self.kill(worker)  # perhaps it has only closed its connection
         text: Any = self.describe_end(worker)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
-from evalpool._guard import Guard, describe, guarded_thread
+from evalpool._guard import describe, guarded_act
 from evalpool._log import get_logger
 from evalpool.backends._pool._ends import tell_of_cut
 from evalpool.backends._pool._launcher import NoMoreWorkers
@@ -80,18 +80,19 @@ class Staff:
 
     def _do_aside(self, worker: PoolWorker, act: Callable[[PoolWorker], None]) -> None:
         """Do something that may wait for a worker's end, in a separate thread."""
-        acts = [act]
 
-        def turn() -> bool:
-            if acts:
-                acts.pop()(worker)
-            else:
+        def act_and_leave() -> None:
+            try:
+                act(worker)
+            finally:
                 del self._aside[worker]
-            return worker in self._aside
 
-        guard = Guard(f"The thread that handles the end of worker {worker.index}")
-        self._aside[worker] = thread = guarded_thread("evalpool-end", guard, turn)
-        thread.start()
+        title = f"The thread that handles the end of worker {worker.index}"
+        self._aside[worker] = thread = guarded_act("evalpool-end", title, act_and_leave)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads: better here, late, than never
+            act_and_leave()
 
     # Starts.
 
@@ -211,7 +212,7 @@ class Staff:
             pool.prefetcher.hold(worker)
         if aside:
             self._do_aside(worker, self._conclude_aside)
-            self._expect_end(worker)
+        self._expect_end(worker)
 
     def _conclude_aside(self, worker: PoolWorker) -> None:
         text = self._ask(self._launcher.conclude, worker, "handle the end of")

@@ -168,7 +168,7 @@ class ActorLauncher(Launcher):
         return None
 
     def _replace(self, worker: PoolWorker) -> None:
-        self._pool.staff.replace(worker, self.describe_end(worker))
+        self.has_ended(worker, self.describe_end(worker))
 
     def _on_call(self, worker: PoolWorker, future: Any) -> None:
         """Handle the end of a call: if it failed, the actor has ended."""
