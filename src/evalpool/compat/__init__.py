@@ -2,7 +2,7 @@
 
 ::
 
-    evalpool.compat.deephyper             deephyper 0.13: `evaluator`, `evaluator.callback`, `evaluator.storage`
+    evalpool.compat.deephyper             deephyper 0.13: `evaluator`, and its `callback`, `storage` and `mpi`
     evalpool.compat.benchmark_simulator   mfhpo-simulator 1.2.1 to 1.5
 
 The room stands on public names of evalpool alone, and nothing stands on it. What programs of another system rely on,

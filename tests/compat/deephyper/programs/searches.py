@@ -96,7 +96,7 @@ def on(function, use, **kwargs):
     if method not in ("mpicomm", "ray"):
         kwargs["num_workers"] = 1
     if method == "ray":
-        kwargs.update(num_cpus=1, num_workers=1)
+        kwargs.update(num_cpus=1, num_workers=1, password="secret", include_dashboard=False)
     with Evaluator.create(function, method=method, method_kwargs=kwargs) as evaluator:
         if evaluator.is_master:
             use(evaluator)
@@ -175,5 +175,11 @@ if __name__ == "__main__":
     for stopper in (ConstantStopper(10, 4), SuccessiveHalvingStopper(10), MedianStopper(10, min_competing=2)):
         on(stepwise, lambda e, s=stopper: show(type(s).__name__, search(stopper=s).search(e, max_evals=7)))
     two_searches()
-    if world == "evalpool":  # there it ends the search
+    if world == "evalpool":  # there the one ends the search, and of the other the second call ends at once
+
+        def after_budget(evaluator):
+            search().search(evaluator, timeout=0.01)
+            return len(search().search(evaluator, max_evals=3, max_evals_strict=True))
+
         on(raising, lambda e: print(set(search().search(e, 9)["objective"]) == {1.0, "F_ZeroDivisionError"}))
+        on(single, lambda e: print(after_budget(e)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -81,7 +82,9 @@ class LokyEvaluator(ProcessPoolEvaluator):
 
 
 class RayEvaluator(Engine):
-    """On a Ray cluster: the one that this process uses, the one at `address`, or a new one; it is left running.
+    """On a Ray cluster: the one that this process uses, the one at `address`, or as `ray.init` finds or makes one.
+
+    With `num_cpus` or `num_gpus`, and no address, it is a new one. The cluster is left running.
 
     Args:
         password: of the cluster, for `ray.init`.
@@ -120,7 +123,10 @@ class RayEvaluator(Engine):
             "include_dashboard": include_dashboard,
         }
         if not ray.is_initialized():
-            ray.init(**{**(ray_kwargs or {}), **{key: value for key, value in given.items() if value is not None}})
+            settings = {**(ray_kwargs or {}), **{key: value for key, value in given.items() if value is not None}}
+            if num_cpus is not None or num_gpus is not None:  # not of a cluster that somebody else has on this host
+                settings.setdefault("address", os.environ.get("RAY_ADDRESS") or "local")
+            ray.init(**settings)
         offered = ray.cluster_resources()
         self.num_cpus = int(offered.get("CPU", 0)) if num_cpus is None else num_cpus
         self.num_gpus = int(offered.get("GPU", 0)) if num_gpus is None else num_gpus
