@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evalpool._checks import as_float
 from evalpool._text import brief
-from evalpool.jobs._hypervolume import Front, hypervolume
 from evalpool.outcomes import JobStatus
 
 if TYPE_CHECKING:
+    from evalpool.jobs._hypervolume import Front
     from evalpool.jobs._job import Job
 
 __all__ = ["Incumbent", "is_evaluation"]
@@ -45,8 +43,8 @@ class Incumbent:
         """The largest objective, or the smallest; None before the first and with several objectives."""
         self.best_job: str | None = None
         """Its id."""
-        self.front = Front()
-        self._worst: Any = None
+        self._front: Front | None = None  # from the first job with several objectives on: it needs numpy
+        self._worst: tuple[float, ...] | None = None
         self._hypervolume: float | None = None
 
     def take(self, job: Job[Any]) -> bool:
@@ -75,14 +73,17 @@ class Incumbent:
         return False  # the value of a general task is neither good nor bad
 
     def _take_several(self, objective: tuple[float, ...]) -> bool:
-        if self._worst is None:
-            self._worst = np.asarray(objective, dtype=float)
+        if self._worst is None or self._front is None:
+            from evalpool.jobs._hypervolume import Front
+
+            self._front, self._worst = Front(), objective
         elif len(objective) != len(self._worst):
             return False  # another number of objectives than before: not comparable
-        if (self._worst > objective).any():
-            self._worst = np.minimum(self._worst, objective)
+        worst = tuple(map(min, self._worst, objective))
+        if worst != self._worst:
+            self._worst = worst
             self._hypervolume = None
-        if not self.front.add(objective):
+        if not self._front.add(objective):
             return False
         self._hypervolume = None
         return True
@@ -93,18 +94,20 @@ class Incumbent:
 
         It is computed again if the front changed, which is slow with more than three objectives.
         """
-        if self._worst is None:
+        if self._worst is None or self._front is None:
             return None
         if self._hypervolume is None:
-            self._hypervolume = hypervolume(self.front.points, self._worst)
+            from evalpool.jobs._hypervolume import hypervolume
+
+            self._hypervolume = hypervolume(self._front.points, self._worst)
         return self._hypervolume
 
     def summary(self) -> dict[str, str]:
         """The best so far as name -> text: the objective, the hypervolume, or the size of the front."""
         if self.best is not None:
             return {"best": brief(self.best)}
-        if self._worst is None:
+        if self._worst is None or self._front is None:
             return {}
         if len(self._worst) <= MAX_SHOWN_OBJECTIVES:
             return {"hypervolume": f"{self.hypervolume:.5g}"}
-        return {"front": f"{len(self.front.points)} points"}
+        return {"front": f"{len(self._front.points)} points"}

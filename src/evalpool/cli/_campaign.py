@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 from collections import Counter, deque
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalpool._clock import unix_time
@@ -96,27 +97,29 @@ class Campaign:
         if self._incumbent.minimize is not self.minimizes:
             self._count_again()  # the direction was recorded after the first jobs
             return
+        jobs, wanted, known, counts = self._search.jobs, self._wanted, self._known, self._counts
         for number in numbers:
-            job = self._search.jobs[number]
-            if job.created is None or (self._wanted and not job_options(job).is_tagged(self._wanted)):
+            job = jobs[number]
+            if job.created is None or (wanted and not job_options(job).is_tagged(wanted)):
                 continue
-            before = self._known.get(number)
+            before = known.get(number)
             if before is not None and before in _FINAL and job.status not in _FINAL:
                 # Its end is taken back, which only a journal does, and rarely: count all again.
                 self._count_again()
                 return
-            if before is not job.status:
+            status = job.status
+            if before is not status:
                 if before is not None:
-                    self._counts[before] -= 1
-                else:
+                    counts[before] -= 1
+                elif job.created.get("options"):
                     self._count_tags(job)
-                self._counts[job.status] += 1
-                self._known[number] = job.status
-            if job.status in _FINAL:
+                counts[status] += 1
+                known[number] = status
+            if status in _FINAL:
                 self._running.pop(number, None)
                 if before not in _FINAL:
                     self._end(job)
-            elif job.status in _RUNS and job.started is not None:
+            elif status in _RUNS and job.started is not None:
                 self._running[number] = job
             else:
                 self._running.pop(number, None)
@@ -136,7 +139,8 @@ class Campaign:
         end, start, worker = result.get("timestamp_end"), result.get("timestamp_start"), lane(job)
         if end is not None:
             self._ends.append(end)
-            self._last_end = max(self._last_end, end)
+            if end > self._last_end:
+                self._last_end = end
         if start is not None and (self._first_start is None or start < self._first_start):
             self._first_start = start
         if worker is not None:
@@ -308,13 +312,15 @@ class Watcher:
     Args:
         storage: what to follow.
         tags: only jobs that have all of these count.
+        summaries_only: only the summaries of campaigns are wanted. Then the first look is faster; `record` lacks times.
 
     Attributes:
         campaigns: by search, oldest first.
     """
 
-    def __init__(self, storage: Storage | Awaited, tags: Iterable[str] = ()) -> None:
+    def __init__(self, storage: Storage | Awaited, tags: Iterable[str] = (), *, summaries_only: bool = False) -> None:
         self._storage = storage
+        self._summaries_only = summaries_only
         self._tags = tuple(tags)
         self._state = State()
         self._cursor: Cursor | None = None
@@ -341,7 +347,10 @@ class Watcher:
         if self._partly_updated:
             self._state, self._cursor, self.campaigns = State(), None, {}
             self._partly_updated = False
-        events, cursor = self._storage.read(self._cursor)
+        if self._summaries_only and self._cursor is None and isinstance(self._storage, Storage):
+            events, cursor = self._storage.read_without_details()
+        else:
+            events, cursor = self._storage.read(self._cursor)
         self._partly_updated = True
         try:
             self._state.apply(events)  # all of them or none: what it refuses it will refuse again
@@ -408,10 +417,19 @@ def ended_of(search_id: str, job: JobState) -> Ended:
 
 def lane(job: JobState) -> str | None:
     """The worker that runs a job, or ran it; the virtual one where time is simulated."""
-    result = job.result or {}
-    virtual = (result.get("metadata") or {}).get("virtual_worker")
-    worker = result.get("worker") or (job.started or {}).get("worker")
-    name = lane_of(worker, virtual if isinstance(virtual, int) else None)
+    result, virtual = job.result or {}, None
+    if metadata := result.get("metadata"):
+        virtual = metadata.get("virtual_worker")
+        virtual = virtual if isinstance(virtual, int) else None
+    worker = result.get("worker")
+    if not worker and job.started is not None:
+        worker = job.started.get("worker")
+    return None if worker is None and virtual is None else _name_of_lane(worker, virtual)
+
+
+@lru_cache(1000)
+def _name_of_lane(worker: str | None, virtual: int | None) -> str | None:
+    name = lane_of(worker, virtual)
     return None if name is None else printable(name, LONGEST_NAME)
 
 

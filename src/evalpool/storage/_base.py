@@ -99,6 +99,14 @@ class Storage(FoldedLog):
 
     # -- what a client may override --------------------------------------------------------------------
 
+    def read_without_details(self) -> tuple[list[Event], Cursor]:
+        """Return, as `read(None)`, all events, or only those that tell how jobs were configured and how they ended.
+
+        A client may leave out when jobs were gathered, and the starts of jobs whose ends say as much: a look at the
+        state of a search needs neither. By default this is `read` itself.
+        """
+        return self.read(None)
+
     def append_soon(self, events: Sequence[Event]) -> None:
         """Append like `append`, but return at once and never raise. `flush` waits for it and raises errors.
 

@@ -127,7 +127,8 @@ def _raw_out(job: JobState) -> Any:
 def job_objective(job: JobState) -> Any:
     """Return a copy of the job's objective, several numbers as a tuple; None if there is none yet."""
     if job.result is not None and "objective" in job.result:
-        return as_objective(job.result["objective"])
+        objective = job.result["objective"]
+        return objective if type(objective) is float else as_objective(objective)
     if job.out is None:
         return None
     out = job.out["out"]

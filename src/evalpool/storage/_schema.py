@@ -17,7 +17,7 @@ from typing_extensions import NotRequired, TypedDict
 from evalpool.outcomes import FINAL, FailureKind, JobStatus
 from evalpool.storage._events import LARGEST
 
-__all__ = ["VALIDATORS"]
+__all__ = ["TEXT_VALIDATORS", "VALIDATORS"]
 
 _strict = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 
@@ -134,23 +134,27 @@ class _StatusOf(TypedDict):
     status: _Status
 
 
-def _validator(form: Any) -> Any:
-    return TypeAdapter(form).validator.validate_python
-
-
-VALIDATORS: dict[str, Any] = {
-    "search": _validator(_SearchFacts),
-    "lease": _validator(_LeaseFacts),
-    "value": _validator(dict[str, Any]),
-    "created": _validator(_Created),
-    "in": _validator(_In),
-    "started": _validator(_Started),
-    "recorded": _validator(_Recorded),
-    "finished": _validator(_Finished),
-    "queued": _validator(_Queued),
-    "gathered": _validator(_Gathered),
-    "out": _validator(_Out),
-    "status": _validator(_StatusOf),
-    "metadata": _validator(dict[str, Any]),
+_FORMS: dict[str, Any] = {
+    "search": _SearchFacts,
+    "lease": _LeaseFacts,
+    "value": dict[str, Any],
+    "created": _Created,
+    "in": _In,
+    "started": _Started,
+    "recorded": _Recorded,
+    "finished": _Finished,
+    "queued": _Queued,
+    "gathered": _Gathered,
+    "out": _Out,
+    "status": _StatusOf,
+    "metadata": dict[str, Any],
 }
+_COMPILED = {kind: TypeAdapter(form).validator for kind, form in _FORMS.items()}
+
+VALIDATORS: dict[str, Any] = {kind: compiled.validate_python for kind, compiled in _COMPILED.items()}
 """For each kind of event, a function that returns the data or raises `pydantic.ValidationError`."""
+
+TEXT_VALIDATORS: dict[str, Any] = {kind: compiled.validate_json for kind, compiled in _COMPILED.items()}
+"""For each kind of event, a function that takes the data as JSON text, in the time of parsing it.
+
+It accepts NaN and Infinity as values of any type, and refuses text that is not valid UTF-16."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, repeat
 from typing import Any
 
@@ -23,7 +23,7 @@ from evalpool._checks import is_real
 from evalpool._text import shown
 from evalpool.errors import BadArgument, CorruptRecord, UnknownSearch
 from evalpool.storage._base import Cursor, Sharing, path_of
-from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode
+from evalpool.storage._codec import Malformed, OnMalformed, Reporter, decode, decode_rows
 from evalpool.storage._columns import Columns
 from evalpool.storage._counters import check_next, refuse
 from evalpool.storage._durable import DurableStorage
@@ -78,35 +78,42 @@ class SQLiteStorage(DurableStorage[Columns]):
     # -- primitives ------------------------------------------------------------------------------------
 
     def read(self, after: Cursor | None) -> tuple[list[Event], Cursor]:
+        return self._read(after)
+
+    def read_without_details(self) -> tuple[list[Event], Cursor]:
+        return self._read(None, details=False)
+
+    def _read(self, after: Cursor | None, details: bool = True) -> tuple[list[Event], Cursor]:
+        malformed: list[tuple[Any, Malformed]] = []
         with self._read_lock:
-            rows = self._rows(after)
-        events: list[Event] = []
-        for row in rows:
-            try:
-                events.append(decode(row[1], row[2], row[3], row[4]))
-            except Malformed as error:
-                self._report(row, error)
-        return events, _mark(rows[-1]) if rows else after
+            events, last = self._events(after, details, lambda *found: malformed.append(found))
+        for row, error in malformed:
+            self._report(row, error)
+        return events, after if last is None else _mark(last)
 
     def _take_own(self, after: Cursor) -> tuple[list[Any], Cursor]:
         return self._own.take(after)
 
-    def _rows(self, after: Cursor | None) -> list[Any]:
-        """Return the rows after the cursor. Called under the lock for reading."""
+    def _events(
+        self, after: Cursor | None, details: bool, report: Callable[[Any, Malformed], None]
+    ) -> tuple[list[Event], Any | None]:
+        """Return the events after the cursor, and the row of the last one. Called under the lock for reading."""
         first = 0 if after is None else after[0]
+
+        def decoded(rows: list[Any]) -> list[Event]:
+            return decode_rows(rows, report)
+
         try:
             # Begin with the last row that was read before: if the file was set back, this row is missing or different.
-            rows = self._reading.events(first)
+            at_first, last, events = self._reading.events(first, decoded, details)
         except CorruptRecord:
             rows = self._reading.readable_events(first + 1, self._report_damage)
             if not (rows or first):
                 raise  # no event can be read
-            return rows
-        if after is not None:
-            if not rows or _mark(rows[0]) != after:
-                raise CursorLost(f"{self._path} no longer holds event {first} as it was read.")
-            del rows[0]
-        return rows
+            return decoded(rows), rows[-1] if rows else None
+        if after is not None and (at_first is None or _mark(at_first) != after):
+            raise CursorLost(f"{self._path} no longer holds event {first} as it was read.")
+        return events, last
 
     def _take(self, search_id: str, n: int, cap: int | None) -> int:
         with self._writer.commit_lock, self._writing.transaction() as db:

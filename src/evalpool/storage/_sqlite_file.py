@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from evalpool._clock import monotonic
@@ -88,6 +88,23 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
+# Of a job that has ended in its first attempt, and whose end says where it ran, the start adds nothing to status, end,
+# failure or worker. Its row shows this, which was written in one transaction with the end.
+_DETAILS = """(
+    event.id < (SELECT max(id) FROM events)
+    AND (
+        event.kind = 'gathered'
+        OR event.kind = 'started' AND EXISTS (
+            SELECT 1 FROM job_rows AS job JOIN events AS finished ON finished.id = job.finished_event
+            WHERE job.search_id = event.search_id AND job.number = event.number AND job.attempts = 1
+                AND job.finished_event > event.id AND instr(finished.data, '"worker":"')
+        )
+    )
+)"""
+
+
+Item = TypeVar("Item")
+
 
 class SQLiteFile:
     """A connection, which is opened when the object is made, and in a forked child when it is first used.
@@ -107,29 +124,46 @@ class SQLiteFile:
         self._read_only: tuple[int, ...] | None = None  # if the file cannot be written: its state when it was opened
         self._db: sqlite3.Connection | None = self._open()
 
-    def events(self, first: int) -> list[Any]:
-        """Return all rows of the events from number `first` on, in order, as they were at one moment."""
+    def events(
+        self, first: int, decode: Callable[[list[Any]], list[Item]], details: bool = True
+    ) -> tuple[Any | None, Any | None, list[Item]]:
+        """Read the events from number `first` on, in order, as they were at one moment.
+
+        Returns the row of `first`, if that is not 0; the last row; and what `decode` made of those after `first`.
+
+        Args:
+            decode: turns some rows into what is kept of them. Called before the next rows are read, so that millions of
+                rows never stand in memory together.
+            details: whether also those are read that `Storage.read_without_details` leaves out. The last always is.
+        """
         with self._explained():
             if self._read_only is not None and self._read_only != self._state():
                 self._reopen()
             db = self._connection()
             try:
-                return self._rows(db, first)
+                return self._events(db, first, decode, details)
             except sqlite3.OperationalError as error:
                 if "decode to UTF-8" not in str(error):
                     raise
             # Another program wrote bytes that are not UTF-8. Replace them, so that only their row is refused later.
             try:
                 db.text_factory = lambda raw: raw.decode("utf-8", "replace")
-                return self._rows(db, first)
+                return self._events(db, first, decode, details)
             finally:
                 db.text_factory = str
 
-    def _rows(self, db: sqlite3.Connection, first: int) -> list[Any]:
+    def _events(
+        self, db: sqlite3.Connection, first: int, decode: Callable[[list[Any]], list[Item]], details: bool
+    ) -> tuple[Any | None, Any | None, list[Item]]:
         self._steps.begin()
-        rows: list[Any] = []
+        items: list[Item] = []
+        at_first = last = None
         before = first - 1
-        cursor = db.execute("SELECT id, kind, search_id, number, data FROM events WHERE id >= ? ORDER BY id", (first,))
+        left_out = "" if details else f"AND NOT {_DETAILS}"
+        cursor = db.execute(
+            f"SELECT id, kind, search_id, number, data FROM events AS event WHERE id >= ? {left_out} ORDER BY id",
+            (first,),
+        )
         # If numbers do not increase, the links between the file's pages form a circle, which has no end.
         while page := cursor.fetchmany(_PAGE):
             for row in page:
@@ -137,9 +171,12 @@ class SQLiteFile:
                 if type(number) is not int or number <= before:
                     raise CorruptRecord(f"{self._path} is damaged: event {shown(number)} follows event {before}.")
                 before = number
-            rows += page
+            last = page[-1]
+            if first and page[0][0] == first:
+                at_first = page.pop(0)
+            items += decode(page)
             self._steps.begin()
-        return rows
+        return at_first, last, items
 
     def readable_events(self, first: int, report: Callable[[str, str], None]) -> list[Any]:
         """Return the rows of a damaged file that can be read: see `evalpool.storage._sqlite_salvage`."""

@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
     from evalpool.cli._stores import open_to_read, search_of
 
     with open_to_read(arguments.store) as storage:
-        watcher = Watcher(storage, arguments.tag)
+        watcher = Watcher(storage, arguments.tag, summaries_only=True)
         watcher.look()
         wanted = arguments.search_id
         campaign = watcher.latest() if wanted is None else watcher.campaigns.get(wanted)
