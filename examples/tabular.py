@@ -1,8 +1,8 @@
 """Compare searches with up to 512 workers in seconds: simulated time on a table of real training runs.
 
 The table holds the error of a neural network on scikit-learn's images of digits, and the time of its training, for 360
-configurations at 1, 3, 9 and 27 epochs (digits_table/make.py made it). Three searches look for the smallest error on 1,
-8, 64 and 512 virtual workers, as if each training had really been done:
+configurations at 1, 3, 9 and 27 epochs (digits_table/make.py made it; it comes with evalpool). Three searches look for
+the smallest error on 1, 8, 64 and 512 virtual workers, as if each training had really been done:
 
     random search         27 epochs each
     TPE                   of Optuna; 27 epochs each
@@ -17,50 +17,29 @@ The picture is written to tabular.png. Needs: pip install "evalpool[optuna,plot]
 
 import argparse
 import bisect
-import csv
 import heapq
 import itertools
 import time
-from pathlib import Path
 from typing import Any
 
 import optuna
 from matplotlib.figure import Figure
 
-from evalpool import OptunaOptimizer, RandomSearch, RunningJob, simulate
+from evalpool import OptunaOptimizer, RandomSearch, simulate
 from evalpool.analysis import performance_over_time, plot_performance_over_time
+from evalpool.benchmarks import Benchmark, load
 from evalpool.simulation import SimulationResult
 
 RUNGS = (1, 3, 9, 27)
-TABLE = Path(__file__).parent / "digits_table" / "digits.csv"
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
-NAMES = ("units", "rate", "batch", "penalty")
 
 
-def read_table() -> dict[tuple[float, ...], tuple[float, float]]:
-    """Configuration and epochs -> the share of wrongly classified images, and seconds from scratch."""
-    with TABLE.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return {(*(row[name] for name in NAMES), row["epochs"]): (row["error"], row["seconds"]) for row in rows}
-
-
-class Training:
-    """The run-function: looks up the result of a training, and how long it took."""
-
-    def __init__(self) -> None:
-        self.table = read_table()
-        self.space = {name: sorted({key[place] for key in self.table}) for place, name in enumerate(NAMES)}
-
-    def __call__(self, job: RunningJob) -> dict[str, float]:
-        key = (*(job[name] for name in NAMES), job.get("epochs", RUNGS[-1]))
-        error, seconds = self.table[key]
-        return {"objective": -error, "runtime": seconds}
-
-    @property
-    def average(self) -> float:
-        """Seconds of a whole training, on average."""
-        whole = [seconds for key, (_, seconds) in self.table.items() if key[-1] == RUNGS[-1]]
-        return sum(whole) / len(whole)
+def average(training: Benchmark) -> float:
+    """Seconds of a whole training, on average."""
+    space = training.space
+    grid = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
+    whole: list[float] = [training(configuration)["runtime"] for configuration in grid]
+    return sum(whole) / len(whole)
 
 
 class SuccessiveHalving:
@@ -91,12 +70,12 @@ class SuccessiveHalving:
         heapq.heappush(self.waiting[fidels["epochs"]], result)
 
 
-def searches(training: Training, seed: int) -> dict[str, tuple[Any, dict[str, Any]]]:
+def searches(training: Benchmark, seed: int) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Name -> an optimiser, and the further arguments of `simulate` for it."""
     sampler = optuna.samplers.TPESampler(seed=seed)
     return {
-        "random search": (RandomSearch(training.space, seed), {}),
-        "TPE": (OptunaOptimizer(sampler, training.space), {}),
+        "random search": (RandomSearch(training, seed), {}),
+        "TPE": (OptunaOptimizer(sampler, training), {}),
         "successive halving": (
             SuccessiveHalving(training.space, seed),
             {"fidel_key": "epochs", "continual_max_fidel": RUNGS[-1]},
@@ -106,11 +85,12 @@ def searches(training: Training, seed: int) -> dict[str, tuple[Any, dict[str, An
 
 def main(seeds: int, least: float, trainings: int) -> None:
     """Compare the searches, with time for `trainings` average trainings in all, and for `least` on each worker."""
-    training = Training()
+    training = load("digits")  # a run-function that knows its space
+    each = average(training)
     figure = Figure(figsize=(10, 7), layout="constrained")
     began, slept, jobs = time.perf_counter(), 0.0, 0
     for ax, workers in zip(figure.subplots(2, 2).flat, (1, 8, 64, 512), strict=True):
-        end = training.average * (least + trainings / workers)
+        end = each * (least + trainings / workers)
         runs: dict[str, list[SimulationResult]] = {}
         for seed in range(seeds):
             for name, (optimizer, settings) in searches(training, seed).items():
@@ -125,10 +105,10 @@ def main(seeds: int, least: float, trainings: int) -> None:
             best = sum(min(values) for values in errors) / seeds
             count = sum(len(result.objectives) for result in results) / seeds
             print(f"{workers:3} workers, {end:6.1f} s: {name:18} {count:6.0f} evaluations, error {best:.4f}")
-            curves[name] = performance_over_time(ends, errors, grid="log", start=training.average / 20, end=end)
+            curves[name] = performance_over_time(ends, errors, grid="log", start=each / 20, end=end)
         plot_performance_over_time(curves, ax=ax, band="quantiles")
         ax.get_legend().remove()  # one for all, below
-        ticks = [tick for tick in TICKS if training.average / 20 <= tick <= end]
+        ticks = [tick for tick in TICKS if each / 20 <= tick <= end]
         ax.set(title=f"{workers} worker{'s' if workers > 1 else ''}", ylabel="error", xlabel="virtual time [s]")
         ax.set_yscale("log")
         ax.set_ylim(0.005, 1.0)

@@ -14,8 +14,8 @@ import evalpool
 from evalpool import Evaluator
 
 ROOMS = ["evalpool", "evalpool.evaluator", "evalpool.backends", "evalpool.callbacks", "evalpool.storage",
-         "evalpool.simulation", "evalpool.analysis", "evalpool.testing", "evalpool.errors", "evalpool.models",
-         "evalpool.outcomes"]  # fmt: skip
+         "evalpool.simulation", "evalpool.benchmarks", "evalpool.analysis", "evalpool.testing", "evalpool.errors",
+         "evalpool.models", "evalpool.outcomes"]  # fmt: skip
 
 CONTRACT = {
     "evalpool": """Evaluator EVALUATORS Job HPOJob JobStatus RunningJob SerialEvaluator ThreadPoolEvaluator
@@ -29,6 +29,7 @@ CONTRACT = {
     "evalpool.simulation": """simulate simulated SimulationResult ObjectiveFuncWrapper get_multiple_wrappers
         AbstractAskTellOptimizer
         ObjectiveFuncType""",
+    "evalpool.benchmarks": "Benchmark Fidelity RuntimeModel Suite load",
     "evalpool.testing": "EvaluatorContract StorageContract",
 }
 

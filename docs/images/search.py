@@ -1,6 +1,6 @@
 """Draws the picture of the README: a search with eight workers, as it goes over time.
 
-The trainings are those of the table beside examples/tabular.py, in simulated time, so the picture is the same on every
+The trainings are those of the benchmark "digits", in simulated time, so the picture is the same on every
 machine. A training that learnt nothing counts as a failure here.
 
     python docs/images/search.py
@@ -18,7 +18,7 @@ from evalpool import RandomSearch, RunningJob, simulate
 from evalpool.analysis import plot_objective_over_time, plot_worker_utilization
 
 HERE = Path(__file__).parent
-TABLE = HERE.parents[1] / "examples" / "digits_table" / "digits.csv"
+TABLE = HERE.parents[1] / "src" / "evalpool" / "benchmarks" / "adapters" / "digits.csv"
 NAMES = ("units", "rate", "batch", "penalty")
 EPOCHS = 27
 LEARNT_NOTHING = 0.8

@@ -1,4 +1,4 @@
-"""Make the table of examples/tabular.py: train every configuration of a grid on the digits, and time it.
+"""Make the table of the benchmark "digits": train every configuration of a grid on the digits, and time it.
 
 A neural network with one hidden layer is trained on 1 200 of scikit-learn's 1 797 images and tested on the rest, with
 360 configurations, each at 1, 3, 9 and 27 epochs. A training takes seconds of one core, looking it up microseconds.
@@ -66,6 +66,6 @@ def main(every: int, output: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="train only one of N configurations")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("digits.csv"))
+    parser.add_argument("--output", type=Path, default=Path("digits.csv"))
     arguments = parser.parse_args()
     main(arguments.every, arguments.output)

@@ -108,6 +108,10 @@ BUILT_IN["evalpool.storages"] = {
     "sqlite": "evalpool.storage._sqlite:SQLiteStorage",
 }
 
+BUILT_IN["evalpool.benchmarks"] = {
+    "digits": "evalpool.benchmarks.adapters._digits:DigitsSuite",
+}
+
 BASES["evalpool.launchers"] = "evalpool.backends._pool._launcher:Launcher"
 
 REEXPORTED["evalpool.evaluator"] = {
@@ -163,6 +167,7 @@ __getattr__, __dir__, __all__ = attach(
             (
                 "analysis",
                 "backends",
+                "benchmarks",
                 "callbacks",
                 "errors",
                 "evaluator",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from example_runs import EXAMPLES, run
 
-TABLE = EXAMPLES / "digits_table" / "digits.csv"
+TABLE = EXAMPLES.parent / "src" / "evalpool" / "benchmarks" / "adapters" / "digits.csv"
 
 pytestmark = pytest.mark.slow
 

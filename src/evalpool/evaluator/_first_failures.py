@@ -8,7 +8,7 @@ from typing import Any
 from evalpool._log import get_logger
 from evalpool._text import printable
 from evalpool.jobs._job import Job
-from evalpool.outcomes import FailureKind, last_line, place_of
+from evalpool.outcomes import FailureKind, Outcome, last_line, place_of
 
 __all__ = ["FirstFailures"]
 
@@ -37,18 +37,25 @@ class FirstFailures:
             return
         for job in jobs:
             outcome = job._outcome
-            if outcome is None or outcome.kind is None or outcome.kind in _ENDED_FROM_OUTSIDE:
+            if outcome is None or outcome.kind is None or (job._history or {}).get("restored"):
                 continue
-            text = str(outcome.objective)
-            if text in self._told or len(self._told) >= MOST or (job._history or {}).get("restored"):
-                continue
-            self._told.add(text)
-            logger.warning(
-                "Job %s failed: %s%s. Later failures of this sort are not logged. job.error has the whole error.",
-                job.id,
-                printable(text),
-                _because(outcome.error),
-            )
+            self.tell(job.id, outcome, " job.error has the whole error.")
+
+    def tell(self, job: str, outcome: Outcome, more: str = "") -> None:
+        """Log a failure, if it is the first of its sort.
+
+        Args:
+            job: its id, or its number.
+            outcome: of a job that failed.
+            more: where to find more.
+        """
+        text = str(outcome.objective)
+        if outcome.kind in _ENDED_FROM_OUTSIDE or text in self._told or len(self._told) >= MOST:
+            return
+        self._told.add(text)
+        because = _because(outcome.error)
+        message = "Job %s failed: %s%s. Later failures of this sort are not logged.%s"
+        logger.warning(message, job, printable(text), because, more)
 
 
 def _because(error: str | None) -> str:

@@ -20,6 +20,7 @@ from evalpool._log import get_logger
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._proposals import Proposals
 from evalpool.search._random_search import Choice, Drawn, Range, read_space
+from evalpool.search._spaces import space_of
 from evalpool.search._stoppers import Stopper, is_number
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class OptunaOptimizer:
     Args:
         study_or_sampler: a sampler, for a new study in memory; a study whose directions are ``"maximize"``,
             which may hold trials already; or None for Optuna's default sampler.
-        space: as that of `RandomSearch`, without functions; or Optuna distributions by name.
+        space: as that of `RandomSearch`, without functions; or Optuna distributions by name; or a benchmark.
         num_objectives: the number of objectives of a new study; ignored for a study that is given.
 
     Raises:
@@ -52,7 +53,7 @@ class OptunaOptimizer:
     def __init__(
         self,
         study_or_sampler: optuna.Study | optuna.samplers.BaseSampler | None,
-        space: dict[str, Any],
+        space: Any,
         *,
         num_objectives: int = 1,
     ) -> None:
@@ -265,6 +266,7 @@ class TrialStopper(Stopper):
 
 def _read(space: Any, distribution: type[Any]) -> dict[str, Any]:
     """The dimensions by name; Optuna's own distributions are not changed."""
+    space = space_of(space)
     if not isinstance(space, dict):
         return dict(read_space(space))  # says what is wrong
     own: dict[str, Range | Choice | Drawn] = {}

@@ -13,7 +13,7 @@ import numpy as np
 from evalpool._checks import check_number, is_real, is_whole
 from evalpool._json import plain
 from evalpool.errors import BadArgument
-from evalpool.search._spaces import ConfigurationSpace, is_configuration_space
+from evalpool.search._spaces import ConfigurationSpace, is_configuration_space, space_of
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -122,7 +122,7 @@ class RandomSearch:
         space: name -> ``(low, high)``: whole numbers if both are, else floats, both ends included;
             ``(low, high, "log")``: on a logarithmic scale; a list: one of these values; or a function of a
             `numpy.random.Generator` that returns a value. Or a `ConfigSpace.ConfigurationSpace`, whose conditions and
-            forbidden combinations are respected.
+            forbidden combinations are respected. Or a `evalpool.benchmarks.Benchmark`, whose space is taken.
         seed: the same seed gives the same sequence of proposals; None gives another sequence each time.
 
     Raises:
@@ -133,6 +133,7 @@ class RandomSearch:
     """
 
     def __init__(self, space: Any, seed: int | None = None) -> None:
+        space = space_of(space)
         self._space = ConfigurationSpace(space) if is_configuration_space(space) else Space(read_space(space))
         self._rng = np.random.default_rng(None if seed is None else check_number("seed", seed, 0))
         self._out: Counter[Hashable] = Counter()  # asked for and not yet told

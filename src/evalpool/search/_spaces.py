@@ -9,12 +9,19 @@ import numpy as np
 
 from evalpool._json import plain
 
-__all__ = ["ConfigurationSpace", "is_configuration_space"]
+__all__ = ["ConfigurationSpace", "is_configuration_space", "space_of"]
 
 
 def is_configuration_space(space: Any) -> bool:
     """Whether it is a `ConfigSpace.ConfigurationSpace`, or has the methods of one that we use. Imports nothing."""
     return callable(getattr(space, "sample_configuration", None)) and callable(getattr(space, "seed", None))
+
+
+def space_of(space: Any) -> Any:
+    """The space itself; or that of what has one, as a `evalpool.benchmarks.Benchmark`, under the name `space`."""
+    if isinstance(space, dict) or is_configuration_space(space):
+        return space
+    return getattr(space, "space", space)
 
 
 class ConfigurationSpace:

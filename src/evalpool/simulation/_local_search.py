@@ -18,6 +18,7 @@ from typing import Any
 
 from evalpool._clock import perf_counter
 from evalpool.errors import SimulationError
+from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._settings import IMMUTABLE, TEXT, check_configuration
 from evalpool.jobs._job import Job, PastJob
 from evalpool.jobs._options import NO_OPTIONS
@@ -53,6 +54,7 @@ class LocalSearch(SimulatedSearch):
         self._task = Task(run_function, {}, "simulated", "hpo", seed)
         self._task.lets_interrupts_through = True
         self._worker = Worker("serial", socket.gethostname(), os.getpid())
+        self._failures = FirstFailures(())
         self._outcomes: dict[int, Outcome] = {}
         self._limits: dict[int, float] = {}  # of jobs with their own time limit
 
@@ -191,6 +193,9 @@ class LocalSearch(SimulatedSearch):
         outcome = self._task.call(job, 1, self._diary.configurations[job], NOWHERE, extra, self._worker)
         runtime = self._runtime
         return outcome, runtime_of(runtime, self._job(job, outcome) if callable(runtime) else NO_JOB, outcome)
+
+    def _failed(self, job: int, outcome: Outcome) -> None:
+        self._failures.tell(str(job), outcome)
 
     def _complete(self, job: int) -> None:
         outcome = self._outcomes.pop(job)

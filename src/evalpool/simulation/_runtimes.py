@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.simulation._kernel import Verdict
 
-__all__ = ["check_runtime_key", "judged", "record_times", "runtime_of", "timestamps"]
+__all__ = ["check_has_runtimes", "check_runtime_key", "judged", "record_times", "runtime_of", "timestamps"]
 
 
 def check_runtime_key(value: Any) -> str | Callable[[Any, Any], Any]:
@@ -26,6 +26,21 @@ def check_runtime_key(value: Any) -> str | Callable[[Any, Any], Any]:
     raise BadArgument(
         f"runtime is {value!r}; give the key of the output or metadata that holds the seconds, or a function of "
         "(job, output)."
+    )
+
+
+def check_has_runtimes(run_function: Any, where: str | Callable[[Any, Any], Any], before: Any = None) -> None:
+    """Raise `BadArgument` if a run-function says that it declares no runtimes, and nobody else does.
+
+    It says so by an attribute ``has_runtimes``, as a `evalpool.benchmarks.Benchmark` has it. Otherwise each job would
+    fail, at the cost of no time.
+    """
+    if getattr(run_function, "has_runtimes", True) or where != "runtime" or before is not None:
+        return
+    raise BadArgument(
+        f"{run_function!r} cannot run in simulated time: it does not know how long a job takes. Give it a runtime, "
+        "benchmark.with_runtime(RuntimeModel.lognormal(60.0, 0.5)) in seconds, or name what holds it: "
+        "Benchmark.from_table(..., runtime='train_time')."
     )
 
 

@@ -110,6 +110,8 @@ class SimulatedSearch(Loop):
         """Tell the optimiser a job's outcome; `known` makes the job, for optimisers that take one."""
         self._diary.told.append(job)
         self._diary.objectives.append(outcome.objective)
+        if outcome.kind is not None:
+            self._failed(job, outcome)
         if self._wants_job:
             self._tell(known(job, outcome), self._asked.pop(job), None)
         else:
@@ -117,6 +119,9 @@ class SimulatedSearch(Loop):
             self._tell(NO_JOB, self._asked.pop(job), {**output, self._runtime_key: self._kernel.charged(job)})
         if self._endless:
             self._look_at_the_clock(self._kernel.end_of(job))
+
+    def _failed(self, job: int, outcome: Outcome) -> None:
+        """Nothing: an evaluator says which of its jobs failed."""
 
     def _look_at_the_clock(self, time: float) -> None:
         """Raise if virtual time does not move in a search that only virtual time can end. Single jobs may take none."""

@@ -16,7 +16,7 @@ from evalpool.search._optimize import _announce, _can_stop
 from evalpool.simulation._checkpoints import check_continuation
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._local_search import LocalSearch
-from evalpool.simulation._runtimes import check_runtime_key
+from evalpool.simulation._runtimes import check_has_runtimes, check_runtime_key
 from evalpool.simulation._search import EvaluatorSearch, SimulatedSearch
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator, simulated
@@ -137,6 +137,8 @@ def simulate(
         "runtime": check_runtime_key(runtime),
         "endless": max_evals is None and max_submits is None,
     }
+    if run_function is not None:
+        check_has_runtimes(run_function, settings["runtime"])
     base = fresh_seed() if seed is None else check_number("seed", seed, 0)
     with contextlib.ExitStack() as stack:
         search: SimulatedSearch

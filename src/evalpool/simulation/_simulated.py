@@ -15,7 +15,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.simulation._checkpoints import check_continuation
 from evalpool.simulation._kernel import Kernel
-from evalpool.simulation._runtimes import check_runtime_key
+from evalpool.simulation._runtimes import check_has_runtimes, check_runtime_key
 from evalpool.simulation._virtual_time import VirtualTime
 
 __all__ = ["SimulatedEvaluator", "simulated"]
@@ -83,6 +83,7 @@ class SimulatedEvaluator(Evaluator):
         if runtime_before is not None and not callable(runtime_before):
             raise BadArgument(f"runtime_before is {runtime_before!r}; give a function of the configuration.")
         where = check_runtime_key(runtime)
+        check_has_runtimes(run_function, where, runtime_before)
         check_continuation(continual_max_fidel, fidel_key)
         kernel = Kernel(
             workers,

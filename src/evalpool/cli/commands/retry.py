@@ -7,8 +7,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from evalpool._functions import load_function
 from evalpool._text import LONGEST_LINE
-from evalpool.cli._functions import load_function
 from evalpool.cli._options import add_execution, add_results, add_store, add_tag
 from evalpool.cli._origin import check_origin, function_of
 from evalpool.cli._words import clean, write_json

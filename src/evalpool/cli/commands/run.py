@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._functions import load_function
+from evalpool._functions import load_function
 from evalpool.cli._options import add_execution, add_results, whole
 from evalpool.cli._origin import ORIGIN, check_origin, origin_of
 from evalpool.errors import BadArgument

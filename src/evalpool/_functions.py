@@ -1,4 +1,4 @@
-"""Finding the run-function that a command line names."""
+"""Finding the function that a text names, for the command and for benchmarks in files."""
 
 from __future__ import annotations
 

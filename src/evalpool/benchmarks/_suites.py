@@ -1,0 +1,141 @@
+"""Benchmarks by name: ``load("hpobench:phoneme")``.
+
+A suite is a family of benchmarks, and an adapter to the package that has them. evalpool's own are in `adapters`, one
+file each, and import their packages when a benchmark is loaded. Other packages add theirs by the entry-point group
+``evalpool.benchmarks``; a file of yours needs no registration.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from evalpool._functions import load_function
+from evalpool._registry import Registry
+from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.errors import BadArgument
+from evalpool.tables._cells import value_of
+
+__all__ = ["SUITES", "Suite", "load"]
+
+
+class Suite(abc.ABC):
+    """A family of benchmarks. An adapter to another package implements two methods.
+
+    >>> class Parabolas(Suite):
+    ...     def problems(self):
+    ...         return ["flat", "steep"]
+    ...     def load(self, problem, steps=10):
+    ...         factor = {"flat": 1, "steep": 100}[problem]
+    ...         run = lambda job: {"objective": -factor * job["x"] ** 2, "runtime": 60.0}
+    ...         return Benchmark(f"parabolas:{problem}", {"x": (-steps, steps)}, run, runtime="runtime")
+    >>> Parabolas().load("steep")({"x": 1})["objective"]
+    -100
+    """
+
+    @abc.abstractmethod
+    def problems(self) -> Iterable[str]:
+        """Return the names of the benchmarks; a name may stand for more, as by its options."""
+
+    @abc.abstractmethod
+    def load(self, problem: str, *args: Any, **options: Any) -> Benchmark:
+        """Return a benchmark.
+
+        Args:
+            problem: one of `problems`; `load` of this module checks this before.
+            args, options: as the adapter declares them, by their names.
+
+        Raises:
+            MissingExtra: the package is not installed.
+            BadArgument: an option has a wrong value.
+        """
+
+
+SUITES: Registry[type[Suite]] = Registry("benchmarks", "benchmark suite", lambda: Suite)
+"""The known suites, by name. Other packages add theirs by the entry-point group ``evalpool.benchmarks``."""
+
+
+def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
+    """Return the benchmark of this name.
+
+    ==============================  ========================================================================
+    ``"hpobench:phoneme"``          a suite and one of its problems; ``list(SUITES)`` names the suites, and
+                                    ``SUITES["hpobench"]().problems()`` its problems
+    ``"digits"``                    a suite with one problem
+    ``"bbob:Sphere?dimension=5"``   with options, which can be given as arguments, too
+    ``"results/grid.csv"``          a table; options are those of `Benchmark.from_table`
+    ``"mine.py:benchmark"``         a `Benchmark` in a file, a function that returns one, or a `Suite`
+    ==============================  ========================================================================
+
+    Args:
+        name: of the benchmark.
+        runtime: a `RuntimeModel`, for a benchmark without runtimes or instead of its own; for a table also the name of
+            their column.
+        options: of the suite, or of `Benchmark.from_table`.
+
+    Raises:
+        UnknownMethod: there is no such suite; the message lists the known ones.
+        BadArgument: there is no such problem or file, or an option has a wrong name or value.
+        MissingExtra: the package of the suite is not installed.
+    """
+    if not isinstance(name, str) or not name:
+        raise BadArgument(f"The name of a benchmark is {name!r}; give a text such as 'hpobench:phoneme'.")
+    place, _, query = name.partition("?")
+    options = {**{key: value_of(value) for key, value in parse_qsl(query, keep_blank_values=True)}, **options}
+    if place.lower().endswith(".csv"):
+        if runtime is not None:
+            options["runtime"] = runtime
+        return _checked(name, _call(name, Benchmark.from_table, place, **options))
+    path = place.rpartition(":")[0]
+    benchmark = _of_file(name, place, options) if path.endswith(".py") else _of_suite(name, place, options)
+    return benchmark if runtime is None else benchmark.with_runtime(runtime)
+
+
+def _of_suite(name: str, place: str, options: dict[str, Any]) -> Benchmark:
+    word, _, problem = place.partition(":")
+    if os.path.exists(place):
+        raise BadArgument(f"{place!r} is a file that is neither a table in .csv nor 'file.py:name'.")
+    return _of(SUITES[word](), name, word, problem, options)
+
+
+def _of(suite: Suite, name: str, word: str, problem: str, options: dict[str, Any]) -> Benchmark:
+    known = list(suite.problems())
+    if not problem and len(known) == 1:
+        problem = known[0]
+    if problem not in known:
+        raise BadArgument(f"{word!r} has no problem {problem!r}; it has {', '.join(known)}.")
+    return _checked(name, _call(name, suite.load, problem, **options))
+
+
+def _of_file(name: str, place: str, options: dict[str, Any]) -> Benchmark:
+    """The benchmark that ``path/to/file.py:name`` names; behind a suite's name, ``Suite.problem``."""
+    found: Any = load_function(place)
+    if isinstance(found, Benchmark):
+        if options:
+            raise BadArgument(f"{name!r} is a benchmark, which takes no options; got {', '.join(options)}.")
+        return found
+    if isinstance(found, type) and issubclass(found, Suite):
+        return _of(found(), name, place, str(options.pop("problem", "")), options)
+    return _checked(name, _call(name, found, **options))
+
+
+def _checked(name: str, benchmark: Any) -> Benchmark:
+    if not isinstance(benchmark, Benchmark):
+        raise BadArgument(f"{name!r} is {benchmark!r} of type {type(benchmark).__name__}, not a Benchmark.")
+    return benchmark
+
+
+def _call(name: str, function: Any, *arguments: Any, **options: Any) -> Any:
+    """Call a function whose options the user names; a wrong name is said to be one."""
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+        names = [one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY][len(arguments) :]
+        for option in options:
+            if option not in names:
+                raise BadArgument(f"{name!r} has no option {option!r}; it has {', '.join(names) or 'none'}.")
+    return function(*arguments, **options)
