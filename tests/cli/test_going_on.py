@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_another_function_file_or_space_is_refused_unless_it_is_forced(directory
         origin = storage.load_search_value("0", ORIGIN)
     assert origin["function"] == "f.py:f"
     assert origin["path"] == str(directory / "f.py")
+    assert origin["source"] == hashlib.sha256(FUNCTIONS.encode()).hexdigest()
     assert origin["configurations"] == str(directory / "c.csv")
     assert origin["versions"].keys() == {"evalpool", "python"}
     assert "--configs" in origin["command"]

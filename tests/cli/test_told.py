@@ -95,7 +95,8 @@ def test_a_failure_is_shown_with_its_reason_and_its_place(evalpool: Command) -> 
     reason = "job 0.3: ValueError: three <script>document.title = 'pwned'</script> �[31m (program.py:"
     assert reason in done.stdout
     assert reason in done.stderr
-    assert reason in evalpool("status", "runs.db").stdout
+    for command in ("status", "watch"):
+        assert reason in evalpool(command, "runs.db").stdout
     shown = evalpool("show", "runs.db", "0.3").stdout
     assert "Traceback (most recent call last):" in shown
     assert "\x1b" not in shown
