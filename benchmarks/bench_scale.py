@@ -44,7 +44,7 @@ from evalpool.backends._pool import _wire
 from evalpool.backends._pool._backend import PoolBackend
 from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._pool import Pool
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.backends._pool._sockets import Connection, SocketTransport
 from evalpool.storage import JournalStorage, NullStorage
 

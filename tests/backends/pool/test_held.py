@@ -16,6 +16,7 @@ import pytest
 from evalpool import Evaluator, FailureKind, JobStatus, RunningJob
 from evalpool.backends._pool import _held, _pool, _prefetcher, _sockets, _wire
 from evalpool.backends._pool._held import HeldOutcomes, read_held
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.outcomes import Worker
 from faults.programs import wait_until
 
@@ -78,7 +79,7 @@ def test_what_leaves_while_it_is_read_is_not_taken() -> None:
 @pytest.mark.parametrize("has_page", [True, False])
 def test_it_is_known_whether_a_worker_that_ended_had_begun_the_last_frame(has_page: bool, unread: bool) -> None:
     transport = _sockets.SocketTransport()
-    worker = _prefetcher.PoolWorker(0, Worker("worker", "", 1), 0.0)
+    worker = PoolWorker(0, Worker("worker", "", 1), 0.0)
     with contextlib.closing(transport), contextlib.ExitStack() as sockets:
         data, its_data, control, its_control = (*socket.socketpair(), *socket.socketpair())
         for each in (data, its_data, control, its_control):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from evalpool.backends._pool import _prefetcher
-from evalpool.backends._pool._prefetcher import LEAST_IN_FLIGHT, MOST_IN_FLIGHT, PoolWorker, Prefetcher
+from evalpool.backends._pool._pool_worker import PoolWorker
+from evalpool.backends._pool._prefetcher import LEAST_IN_FLIGHT, MOST_IN_FLIGHT, Prefetcher
 from evalpool.outcomes import JobStatus, Outcome, Worker
 
 DONE = Outcome(JobStatus.DONE, 1.0)

@@ -13,7 +13,7 @@ from evalpool.backends._mpi._transport import MessageTransport
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._pool import Pool
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.outcomes import Worker
 
 __all__ = ["RankLauncher"]

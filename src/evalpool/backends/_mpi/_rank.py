@@ -21,7 +21,8 @@ from evalpool._mpi._polling import PollingBackoff
 from evalpool.backends._mpi._exits import exits_that_tell
 from evalpool.backends._mpi._isolation import Isolated
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._worker import ClaimTurn, WorkerChannel, send_outcome, serve_batch, serve_pickled
+from evalpool.backends._pool._worker import ClaimTurn, send_outcome, serve_batch, serve_pickled
+from evalpool.backends._pool._worker_channel import WorkerChannel
 from evalpool.outcomes import FailureKind, failed
 from evalpool.worker._call import Task, describe_exception, release, run_to_completion
 from evalpool.worker._origin import adopt

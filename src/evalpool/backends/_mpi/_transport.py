@@ -7,7 +7,7 @@ from evalpool._mpi._crew import Crew
 from evalpool._mpi._polling import PollingBackoff
 from evalpool.backends._mpi._rank import TIMED
 from evalpool.backends._pool import _wire
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.backends._pool._transport import Pieces, Transport
 
 __all__ = ["MessageTransport"]

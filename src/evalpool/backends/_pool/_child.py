@@ -18,7 +18,7 @@ from evalpool.backends._pool._sockets import Connection
 from evalpool.worker._path import boot_text, understood_path
 
 if TYPE_CHECKING:
-    from evalpool.backends._pool._prefetcher import PoolWorker
+    from evalpool.backends._pool._pool_worker import PoolWorker
 
 __all__ = ["DESCRIPTORS", "Child", "child"]
 

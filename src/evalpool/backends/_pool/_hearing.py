@@ -15,7 +15,7 @@ from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
     from evalpool.backends._pool._pool import Pool
-    from evalpool.backends._pool._prefetcher import PoolWorker
+    from evalpool.backends._pool._pool_worker import PoolWorker
 
 __all__ = ["Hearing"]
 

@@ -16,7 +16,7 @@ from evalpool.batch._cpus import usable_cpus
 
 if TYPE_CHECKING:
     from evalpool.backends._pool._pool import Pool
-    from evalpool.backends._pool._prefetcher import PoolWorker
+    from evalpool.backends._pool._pool_worker import PoolWorker
 
 __all__ = ["Launcher", "NoMoreWorkers"]
 

@@ -19,7 +19,7 @@ from evalpool.worker._pickling import dump_whole
 from evalpool.worker._running_job import current_job
 
 if TYPE_CHECKING:
-    from evalpool.backends._pool._worker import WorkerChannel
+    from evalpool.backends._pool._worker_channel import WorkerChannel
     from evalpool.outcomes import Worker
 
 __all__ = ["forward", "levels", "show"]

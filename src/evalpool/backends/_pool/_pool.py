@@ -29,7 +29,8 @@ from evalpool.backends._pool import _wire
 from evalpool.backends._pool._encoding import encode, messages_for
 from evalpool.backends._pool._hearing import Hearing
 from evalpool.backends._pool._lead import Lead
-from evalpool.backends._pool._prefetcher import Placed, PoolWorker, Prefetcher, Steal
+from evalpool.backends._pool._pool_worker import PoolWorker
+from evalpool.backends._pool._prefetcher import Placed, Prefetcher, Steal
 from evalpool.backends._pool._shortage import Shortage
 from evalpool.backends._pool._staff import Staff
 from evalpool.outcomes import FailureKind, Outcome, failed

@@ -17,7 +17,7 @@ from evalpool.backends._pool._held import frames_begun, read_held
 from evalpool.backends._pool._transport import Pieces, Transport
 
 if TYPE_CHECKING:
-    from evalpool.backends._pool._prefetcher import PoolWorker
+    from evalpool.backends._pool._pool_worker import PoolWorker
 
 __all__ = ["Connection", "SocketTransport", "wait_for_hang_up"]
 

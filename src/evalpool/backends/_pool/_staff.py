@@ -18,7 +18,7 @@ from evalpool._guard import describe, guarded_act
 from evalpool._log import get_logger
 from evalpool.backends._pool._ends import tell_of_cut
 from evalpool.backends._pool._launcher import NoMoreWorkers
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.outcomes import FailureKind, Worker, failed
 
 if TYPE_CHECKING:

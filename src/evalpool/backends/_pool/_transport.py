@@ -10,7 +10,7 @@ from evalpool.backends._pool._encoding import Pickled
 
 if TYPE_CHECKING:
     from evalpool.backends._pool._pool import Pool
-    from evalpool.backends._pool._prefetcher import PoolWorker
+    from evalpool.backends._pool._pool_worker import PoolWorker
 
 __all__ = ["Pieces", "Transport"]
 

@@ -11,7 +11,7 @@ from evalpool._guard import describe
 from evalpool.backends._pool._ends import EXIT_TIMEOUT, Reaper
 from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._pool import Pool
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.backends._pool._sockets import SocketTransport
 from evalpool.backends._pool._worker_process import WorkerProcess, spawn, wait_for_ends
 from evalpool.batch._cpus import usable_cpus

@@ -17,7 +17,8 @@ from typing import Any
 from evalpool._version import __version__
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._lend import worth_it
-from evalpool.backends._pool._worker import Serving, SocketChannel
+from evalpool.backends._pool._worker import Serving
+from evalpool.backends._pool._worker_channel import SocketChannel
 from evalpool.backends._ray import _ring
 from evalpool.backends._ray._reach import Reach, connect_from, connect_locally, host_identity
 

@@ -19,7 +19,7 @@ import psutil
 from evalpool._log import get_logger
 from evalpool.backends._pool._launcher import Launcher, NoMoreWorkers
 from evalpool.backends._pool._pool import Pool
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.backends._pool._sockets import Connection
 from evalpool.backends._pool._stderr import REPORT, ErrorTail
 from evalpool.backends._ray import _holders, _ring

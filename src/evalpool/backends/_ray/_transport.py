@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._encoding import Pickled
-from evalpool.backends._pool._prefetcher import PoolWorker
+from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.backends._pool._sockets import SocketTransport
 from evalpool.backends._ray import _ring
 from evalpool.backends._ray._store import Shelf
