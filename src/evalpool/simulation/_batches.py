@@ -60,7 +60,7 @@ class BatchCoordinator(Coordinator):
     def call(self, caller: Caller, overhead: float, wall: float, fields: dict[str, Any]) -> None:
         with Entered(self):
             if self._goes_on(caller):
-                call = self._start(caller, overhead, wall, self._key_of(fields))
+                call = self._start(caller, overhead, wall, self._configurations.asked(fields))
                 checkpoint = self._kernel.resumed(caller.job)
                 if call is not None:
                     caller.deliver(Begun(call.seed, checkpoint.fidelity if checkpoint is not None else None))
@@ -70,13 +70,13 @@ class BatchCoordinator(Coordinator):
             if self._failure is None and not self._is_over() and caller.job != NOTHING:
                 self._start(caller, overhead, wall, None)
 
-    def finish(self, caller: Caller, overhead: float | None, wall: float, result: Result) -> None:
+    def finish(self, caller: Caller, overhead: float | None, wall: float, result: Result) -> bool:
         with Entered(self):
             if not self._goes_on(caller):
-                return
+                return False
             call = self._under_way if overhead is None else self._start(caller, overhead, wall, None)
             if call is None:
-                return
+                return False
             job, caller.job = caller.job, NOTHING  # the caller gets its reply below, also if this ends the run
             self._end(job, call, result)
             charged = self._kernel.charged(job)
@@ -85,6 +85,7 @@ class BatchCoordinator(Coordinator):
             else:
                 self._think(caller, self._kernel.num_submitted)
                 caller.deliver(Released(charged, caller.seed, False))
+        return False
 
     def _start(self, caller: Caller, overhead: float, wall: float, key: tuple[str, int] | None) -> Call | None:
         """Run the virtual workers until this job starts. If that is too late, reply `Over` and return None."""
@@ -137,7 +138,7 @@ class BatchCoordinator(Coordinator):
             pass
         for job in self._ended:
             call = self._calls.pop(job)
-            self._log.write(self._line(job, call))
+            self._log.write(call.line(job, self._kernel, self.settings, self._started))
         self._ended.clear()
         self._filled = 0
         if self._is_over():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from evalpool._clock import unix_time
 from evalpool._json import to_json
 from evalpool.errors import SimulationError
 from evalpool.simulation._files import completion
-from evalpool.simulation._kernel import NOTHING
-from evalpool.simulation._run import Begun, Joined, Over, Released, Result
+from evalpool.simulation._kernel import NOTHING, Kernel
+from evalpool.simulation._run import Begun, Joined, Over, Released, Result, RunSettings
 
 __all__ = ["Call", "Caller", "Reply", "again", "failure_text", "ignore"]
 
@@ -58,30 +59,23 @@ class Call:
         self.result: Result | None = None
         self.waits_since: float | None = None  # since when it waits for a reply, by the monotonic clock
 
-    def line(
-        self, job: int, *, worker: int, end: float, charged: float, limit: int | None, actual: float | None
-    ) -> bytes:
-        """Return the line of the log for its completion.
-
-        Args:
-            limit: jobs of this fidelity or a higher one leave no checkpoint; None without continuation.
-            actual: seconds of real time since the start of the run, if these are kept.
-        """
-        result = self.result
+    def line(self, job: int, kernel: Kernel, settings: RunSettings, started: float) -> bytes:
+        """Return the line of the log for its completion, of a run that began at `started`, in seconds of real time."""
+        result, limit = self.result, settings.continual_max_fidel
         assert result is not None
         leaves = self.key is not None and limit is not None and self.key[1] < limit and not result.failed
         return completion(
             job=job,
-            worker=worker,
+            worker=kernel.worker_of(job),
             before=self.before,
             after=self.after,
-            end=end,
-            charged=charged,
+            end=kernel.end_of(job),
+            charged=kernel.charged(job),
             wall=self.wall,
             seed=self.seed,
             failed=result.failed,
             text=result.text,
-            actual=actual,
+            actual=unix_time() - started if settings.store_actual_cumtime else None,
             resumed=self.resumed,
             left=(*self.key, result.runtime) if leaves and self.key is not None else None,
         )

@@ -130,6 +130,14 @@ class Configurations:
         rest = {name: value for name, value in configuration.items() if name != fidel_key}
         return self.key(rest, config_id), check_fidelity(configuration[fidel_key])
 
+    def asked(self, fields: dict[str, Any]) -> tuple[str, int] | None:
+        """Return the key and the fidelity that a caller names, as in `Coordinator.call`; None without continuation."""
+        if fields.get("eval_config") is not None:
+            self.key(fields["eval_config"], fields["key"])
+        if fields.get("fidelity") is None:
+            return None
+        return fields["key"], check_fidelity(fields["fidelity"])
+
     def state(self) -> dict[str, Any]:
         return {"tracking": self.tracking, "by_id": self._by_id}
 

@@ -27,8 +27,9 @@ from evalpool._log import get_logger
 from evalpool.errors import MemberLost, SimulationError, WaitedTooLong
 from evalpool.jobs._seeds import Seeds
 from evalpool.simulation._caller import Call, Caller, again, failure_text, ignore
-from evalpool.simulation._checkpoints import Configurations, check_fidelity
+from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._entry import Entered
+from evalpool.simulation._exchange import Exchange
 from evalpool.simulation._files import CompletionLog
 from evalpool.simulation._kernel import NOTHING, WAIT, Kernel
 from evalpool.simulation._places import Places
@@ -80,6 +81,7 @@ class Coordinator:
 
     def _set_up(self, state: dict[str, Any] | None) -> None:
         self._kernel: Kernel
+        self._exchange: Exchange | None = None
         if state is None:
             self._kernel = self._callers = CallerKernel(
                 self.settings.n_workers,
@@ -92,7 +94,10 @@ class Coordinator:
                 self._reserve(worker)
         else:
             self._kernel = self._callers = CallerKernel.restore(state["kernel"])
-            self._places.reserved = dict(state["reserved"])
+            self._places.reserved, self._places.finished = dict(state["reserved"]), set(state["finished"])
+        if self.settings.continual_max_fidel is None and not self.settings.expensive_sampler:
+            parts = (self._places, self._log, self._seed_of, self._started, self._calls, self._waiting.calls)
+            self._exchange = Exchange(self.settings, self._callers, *parts)
 
     # What callers do.
 
@@ -109,6 +114,9 @@ class Coordinator:
                 caller.deliver(Over())
                 return
             caller.worker = self._places.choose(caller, worker, self.settings.n_workers)
+            if caller.worker in self._places.finished:
+                caller.deliver(Over())
+                return
             if caller.worker in self._places.orphaned:
                 self._places.orphaned.discard(caller.worker)
                 self._places.successors[caller.worker] = caller
@@ -137,7 +145,7 @@ class Coordinator:
             if not self._goes_on(caller):
                 return
             call = Call(caller, overhead, wall, caller.seed)
-            call.key = self._key_of(fields)
+            call.key = self._configurations.asked(fields)
             self._accept(call, caller)
             self._waiting.add(caller.job, call)
 
@@ -147,27 +155,34 @@ class Coordinator:
             if self._failure is None and not self._is_over() and caller.job != NOTHING:
                 self._accept(Call(caller, overhead, wall, caller.seed), caller)
 
-    def finish(self, caller: Caller, overhead: float | None, wall: float, result: Result) -> None:
+    def finish(self, caller: Caller, overhead: float | None, wall: float, result: Result) -> bool:
         """Take the result of an evaluation; the reply is `Released` at its virtual end, or `Over`.
 
         Args:
             overhead: of the decision; None if `call` or `started` gave it before.
+
+        Returns:
+            Whether it is certain that all callers wait for the one that was released by this.
         """
+        if overhead is not None and self._finish_shortly(caller, overhead, wall, result):
+            self.handle_departures()
+            return True
         with Entered(self):
             if not self._goes_on(caller):
-                return
+                return False
             job = caller.job
             if overhead is not None:
                 call = Call(caller, overhead, wall, caller.seed)
                 call.result = result
                 self._accept(call, caller)
                 self._waiting.add(job, call)
-                return
+                return False
             call = self._calls[job]
             call.result = result
             self._waiting.add(job, call)
             if job not in self._held:
                 self._finish(job, call)
+        return False
 
     def leave(self, caller: Caller, *, clean: bool, evaluating: bool = False) -> None:
         """Hear that a caller has left (`clean`) or died; `evaluating` if its objective was running then.
@@ -203,6 +218,7 @@ class Coordinator:
                 "kernel": self._kernel.state(),
                 "reserved": list(self._places.reserved.items()),
                 "brought": self._places.brought,
+                "finished": sorted(self._places.finished),
                 "configurations": self._configurations.state(),
                 "started": self._started,
             }
@@ -215,6 +231,19 @@ class Coordinator:
             self._log.close()
 
     # The machinery, under the lock.
+
+    def _finish_shortly(self, caller: Caller, overhead: float, wall: float, result: Result) -> bool:
+        """Take a result by the short way; False if that is not enough."""
+        with self.lock:
+            exchange = self._exchange
+            if exchange is None or self._failure is not None or self._departed or self._held:
+                return False
+            try:
+                return exchange.take(caller, overhead, wall, result)
+            except BaseException as error:
+                if not self._stop_by(error):
+                    raise
+        return True
 
     def _is_over(self) -> bool:
         return self._kernel.over is not None
@@ -231,23 +260,16 @@ class Coordinator:
             return False
         return True
 
-    def _key_of(self, fields: dict[str, Any]) -> tuple[str, int] | None:
-        if fields.get("eval_config") is not None:
-            self._configurations.key(fields["eval_config"], fields["key"])
-        if fields.get("fidelity") is None:
-            return None
-        return fields["key"], check_fidelity(fields["fidelity"])
-
     def _welcome(self, caller: Caller, job: int) -> None:
         """Begin the first decision of a caller."""
         if job == NOTHING:
             caller.deliver(Over())
-        else:
-            self._think(caller, job)
-            first = self._begins_with_the_run(job)
-            if first and self.began is not None:
-                caller.thinks_since = self.began
-            caller.deliver(Joined(caller.worker, caller.seed, self._places.brought[caller.worker], first))
+            return
+        self._think(caller, job)
+        first = self._begins_with_the_run(job)
+        if first and self.began is not None:
+            caller.thinks_since = self.began
+        caller.deliver(Joined(caller.worker, caller.seed, self._places.brought[caller.worker], first))
 
     def _begins_with_the_run(self, job: int) -> bool:
         """Whether this is the first job of a caller that all others wait for from the start."""
@@ -259,8 +281,7 @@ class Coordinator:
 
     def _reserve(self, worker: int) -> None:
         """Reserve a place in virtual time for the caller of this worker, which all others wait for."""
-        job = self._arrive(worker)
-        if job != NOTHING:
+        if (job := self._arrive(worker)) != NOTHING:
             self._places.reserved[worker] = job
 
     def _arrive(self, worker: int) -> int:
@@ -280,17 +301,23 @@ class Coordinator:
                 if not self._departed:
                     break
                 self._depart(*self._departed.popleft())
-        except OSError as error:
-            self._break(SimulationError(f"The log of the run in {self.directory} cannot be written: {error}."))
         except BaseException as error:
-            # An interrupt of this thread, or a fault of ours: the state may be inconsistent, so the run ends.
-            self._break(SimulationError(f"The run in {self.directory} was interrupted by {type(error).__name__}."))
-            raise
+            if not self._stop_by(error):
+                raise
         if self._places.all_have_gone():
             # All have left: the next caller is the first of a new set of callers, and waits for the others.
             for worker in sorted(self._places.vacant):
                 self._reserve(worker)
             self._places.vacant.clear()
+
+    def _stop_by(self, error: BaseException) -> bool:
+        """Stop the run by an exception; True if it is only that the log cannot be written."""
+        if isinstance(error, OSError):
+            self._break(SimulationError(f"The log of the run in {self.directory} cannot be written: {error}."))
+            return True
+        # An interrupt of this thread, or a fault of ours: the state may be inconsistent, so the run ends.
+        self._break(SimulationError(f"The run in {self.directory} was interrupted by {type(error).__name__}."))
+        return False
 
     def handle_departures(self) -> None:
         """Handle callers that left while another thread held the lock."""
@@ -359,36 +386,20 @@ class Coordinator:
         self._waiting.answer(job, call, Over())
 
     def _passes_in_time(self) -> bool:
-        """Defer a caller that all wait for, if its decision takes longer than the end of the next job; whether it was.
+        """Let others pass a slow caller, if the real time of a decision counts while it lasts."""
+        expensive = self.settings.expensive_sampler
+        return expensive and self._waiting.let_pass(self._callers, self._calls, self._thinks_since, self.on_change)
 
-        Only with `expensive_sampler`, where the real time of a decision counts while it lasts.
-        """
-        if not self.settings.expensive_sampler:
-            return False
-        self._waiting.wake_at = math.inf
-        blocker = self._callers.blocker()
-        if blocker is None or blocker[1] in self._calls:
-            return False
-        end, job = blocker
-        worker = self._kernel.worker_of(job)
-        thinker = self._places.callers.get(worker)
-        since = thinker.thinks_since if thinker is not None else self.began if self._begins_with_the_run(job) else None
-        if since is None:
-            return False  # its caller has not joined yet
-        now = monotonic()
-        bound = self._callers.idle_since(worker) + (now - since)
-        if bound > end:
-            self._callers.defer(job, bound)
-            return True
-        self._waiting.let_pass_at(now + (end - bound) + 1e-6)
-        self.on_change()
-        return False
+    def _thinks_since(self, job: int) -> float | None:
+        """Return since when the caller of a turn decides, by the monotonic clock; None if it has not joined yet."""
+        thinker = self._places.callers.get(self._kernel.worker_of(job))
+        return thinker.thinks_since if thinker is not None else self.began if self._begins_with_the_run(job) else None
 
     def _complete(self, job: int) -> None:
         """Log a released job, and reply to its caller."""
         call = self._calls.pop(job)
         charged, worker, caller = self._kernel.charged(job), self._kernel.worker_of(job), call.caller
-        self._log.write(self._line(job, call))
+        self._log.write(call.line(job, self._kernel, self.settings, self._started))
         if self._is_over():
             self._end_run((job, call, charged))
         elif caller is None:
@@ -406,18 +417,6 @@ class Coordinator:
         successor = self._places.inherit(worker)
         if successor is not None:
             self._welcome(successor, self._callers.turn(worker))
-
-    def _line(self, job: int, call: Call) -> bytes:
-        kernel, settings = self._kernel, self.settings
-        actual = unix_time() - self._started if settings.store_actual_cumtime else None
-        return call.line(
-            job,
-            worker=kernel.worker_of(job),
-            end=kernel.end_of(job),
-            charged=kernel.charged(job),
-            limit=settings.continual_max_fidel,
-            actual=actual,
-        )
 
     def _end_run(self, last: tuple[int, Call, float] | None = None) -> None:
         """End the run. The files are written before the replies, so that a caller with a reply finds them."""
@@ -447,7 +446,10 @@ class Coordinator:
         """Handle the departure of a caller. Its unfinished job is treated as `on_lost` says; a result is kept."""
         if not self._places.leave(caller):
             return
-        if self._failure is not None or self._is_over() or caller.job == NOTHING:
+        if self._failure is not None or self._is_over():
+            return
+        if caller.job == NOTHING:
+            self._places.finished.add(caller.worker)
             return
         job, call = caller.job, self._calls.get(caller.job)
         unfinished = call.result is None if call is not None else evaluating

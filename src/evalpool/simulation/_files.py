@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalpool._files import replacing
-from evalpool._json import from_json, to_json, unjson
+from evalpool._json import from_json, to_json
 from evalpool.errors import CorruptRecord, SimulationError
 
 __all__ = [
@@ -370,13 +370,12 @@ def column_files(directory: str) -> dict[str, dict[str, Any]]:
     Of each decision it has the worker, too, which the file does not name.
     """
     columns = read_columns(directory)
-    contents = {
+    return {
         "simulated_cumtime.json": columns.cumtimes,
         "state_cache.json": columns.states,
         SAMPLES: columns.samples,
         RESULTS: columns.results,
     }
-    return {name: unjson(content) for name, content in contents.items()}
 
 
 def publish(directory: str) -> None:

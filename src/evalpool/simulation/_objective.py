@@ -16,6 +16,9 @@ from evalpool.simulation._seconds import check_runtime
 
 __all__ = ["Objective"]
 
+WORD = 1 << 63
+"""Larger whole numbers may have too many digits for JSON."""
+
 
 class Objective:
     """Calls the user's function according to a run's settings.
@@ -34,6 +37,8 @@ class Objective:
         self._function = function
         self._settings = settings
         self._wanted = frozenset((*settings.obj_keys, settings.runtime_key))
+        self._obj_keys, self._runtime_key = settings.obj_keys, settings.runtime_key
+        self._keeps_inputs, self._continues = settings.store_config, settings.continual_max_fidel is not None
 
     def check_fidels(self, fidels: dict[str, Any] | None) -> int | None:
         """Return the fidelity for continuation; None without continuation. Raises if `fidels` is wrong."""
@@ -78,17 +83,16 @@ class Objective:
                 f"The output of objective must be a superset of {sorted(self._wanted)!r}, specified in obj_keys and "
                 f"runtime_key, but got results={results!r}."
             )
-        runtime = check_runtime(results[self._settings.runtime_key])
+        runtime = check_runtime(results[self._runtime_key])
         if isinstance(runtime, str):
             raise BadArgument(f"In the output of objective, {results!r}, {runtime}.")
-        values = ",".join([_as_json(results[key]) for key in self._settings.obj_keys])
-        return results, runtime, b'"values":[' + values.encode() + b"]" + self._inputs(eval_config, fidels)
+        text = f'"values":[{",".join([_as_json(results[key]) for key in self._obj_keys])}]'.encode()
+        return results, runtime, text + self._inputs(eval_config, fidels) if self._keeps_inputs else text
 
     def reported(self, results: dict[str, Any], charged: float) -> dict[str, Any]:
         """Return what a call of the wrapper returns."""
-        kept = {key: results[key] for key in self._settings.obj_keys}
-        runtime_key = self._settings.runtime_key
-        kept[runtime_key] = results[runtime_key] if self._settings.continual_max_fidel is None else charged
+        kept = {key: results[key] for key in self._obj_keys}
+        kept[self._runtime_key] = charged if self._continues else results[self._runtime_key]
         return kept
 
     def failure(self, error: Exception, eval_config: dict[str, Any], fidels: dict[str, Any] | None) -> bytes:
@@ -104,6 +108,6 @@ class Objective:
 
 
 def _as_json(value: Any) -> str:
-    if value.__class__ is float and math.isfinite(value):
+    if (value.__class__ is float and math.isfinite(value)) or (value.__class__ is int and -WORD < value < WORD):
         return repr(value)
     return to_json(value)

@@ -2,7 +2,7 @@
 
 ::
 
-    reserved ── joins ──► caller ── leaves ──► vacant ── joins ──► caller
+    reserved ── joins ──► caller ── leaves ──► vacant ── joins ──► caller; finished, if there are no jobs for it
                             │                                        ▲
                             └─ dies ─► orphaned until its job ends ──┘  a successor waits for that
 """
@@ -21,13 +21,14 @@ __all__ = ["Places"]
 class Places:
     """The workers of a run, and their callers. Under the coordinator's lock."""
 
-    __slots__ = ("brought", "callers", "orphaned", "reserved", "successors", "vacant")
+    __slots__ = ("brought", "callers", "finished", "orphaned", "reserved", "successors", "vacant")
 
     def __init__(self, num_callers: int) -> None:
         self.callers: dict[int, Caller] = {}
         self.brought = [0] * num_callers  # by worker, the number of its evaluations
         self.reserved: dict[int, int] = {}  # workers whose caller has not come yet -> the number of their first job
         self.vacant: set[int] = set()  # workers whose caller has left; no caller waits for them
+        self.finished: set[int] = set()  # workers whose caller has left after the end of the run for it
         self.orphaned: set[int] = set()  # workers whose caller has died, until their job has ended
         self.successors: dict[int, Caller] = {}  # callers that wait to take over an orphaned worker
 
@@ -38,7 +39,7 @@ class Places:
             TooManyCallers: that worker, or every worker, has a caller.
         """
         if worker is None:
-            free = self.reserved or self.vacant or self.orphaned
+            free = self.reserved or self.vacant or self.orphaned or self.finished
             if not free:
                 raise TooManyCallers(
                     f"There is one caller too many: {caller.name} calls an objective with n_workers={num_workers}, "
@@ -46,7 +47,7 @@ class Places:
                     "processes that call it."
                 )
             return min(free)
-        if worker not in self.reserved and worker not in self.vacant and worker not in self.orphaned:
+        if not any(worker in places for places in (self.reserved, self.vacant, self.orphaned, self.finished)):
             taken = self.callers.get(worker) or self.successors[worker]
             raise TooManyCallers(
                 f"Worker {worker} is {taken.name} already; {caller.name} needs a worker_index of its own."

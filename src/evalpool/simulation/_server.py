@@ -38,7 +38,9 @@ LAZY = 1e-3
 FLAGS = "callers"
 RARELY = 1.0
 """From this number of seconds on, the loop may look for deadlines by itself without being a load."""
-LEAVE, RESULT = int(Kind.LEAVE), int(Kind.RESULT)  # to compare two numbers takes a fifth of the time
+LEAVE = int(Kind.LEAVE)  # to compare two numbers takes a fifth of the time
+READ_FOR = 2e-3
+"""Seconds for which callers are read directly, before the loop looks for anything else that has come."""
 
 
 class Presence:
@@ -73,10 +75,12 @@ class Presence:
 class _CallerSocket:
     """One caller's socket."""
 
-    __slots__ = ("_presence", "caller", "channel")
+    __slots__ = ("_presence", "_released", "_send", "caller", "channel")
 
-    def __init__(self, channel: CallerChannel, presence: Presence) -> None:
+    def __init__(self, channel: CallerChannel, presence: Presence, released: Callable[[_CallerSocket], None]) -> None:
         self._presence = presence
+        self._released = released
+        self._send = channel.socket.sendall
         self.channel = channel
         self.caller: Caller | None = None
 
@@ -90,7 +94,8 @@ class _CallerSocket:
         """Send a reply; under the coordinator's lock. If the caller has died, reading its socket will show that."""
         try:
             if isinstance(reply, Released):
-                self.channel.send_whole(protocol.released_frame(*reply))
+                self._send(protocol.released_frame(*reply))
+                self._released(self)
             elif isinstance(reply, Begun):
                 self.channel.send_json(Kind.BEGUN, reply)
             elif isinstance(reply, Joined):
@@ -133,6 +138,9 @@ class CoordinatorServer:
         interval = coordinator.settings.check_interval_time
         self._look_again = interval if interval <= LAZY else 0.0
         self._cpus = usable_cpus()
+        self._can_wait = hasattr(select, "epoll")  # then sockets know SO_RCVTIMEO as it is used here
+        self._reads_directly = self._can_wait and shortest_wait(coordinator.settings) >= RARELY
+        self._latest: _CallerSocket | None = None  # whose call was released last
         self._busy = False
         self._stopping = False
 
@@ -178,7 +186,7 @@ class CoordinatorServer:
             for handle in events:
                 connection = self._connections.get(handle)
                 if connection is not None:
-                    self._read(connection)
+                    self._serve(connection, monotonic() + READ_FOR)
                 elif handle == self._alarm.fileno():
                     self._alarm.recv(4096)
                     look_at = 0.0
@@ -187,8 +195,7 @@ class CoordinatorServer:
             for handle in newcomers:  # last, so that callers that left before these came are removed first
                 peer = self._handshakes.ready(handle)
                 if peer is not None:
-                    self._connections[peer.socket.fileno()] = _CallerSocket(CallerChannel(peer.socket), self._presence)
-                    self._poller.add(peer.socket)
+                    self._welcome(peer.socket)
                     served = True
             self._handshakes.expire()
             if may_end(served and not self._connections):
@@ -218,8 +225,21 @@ class CoordinatorServer:
         """Whether a program is connecting."""
         return self._handshakes.pending()
 
+    def _welcome(self, connected: socket.socket) -> None:
+        channel = CallerChannel(connected)
+        if self._can_wait:
+            channel.wait_at_most(READ_FOR)
+        self._connections[connected.fileno()] = _CallerSocket(channel, self._presence, self._note)
+        self._poller.add(connected)
+
+    def _note(self, connection: _CallerSocket) -> None:
+        self._latest = connection
+
+    def _polls(self) -> bool:
+        return self._look_again > 0.0 and len(self._connections) < self._cpus
+
     def _wait(self, timeout: float) -> list[int]:
-        if not self._look_again or len(self._connections) >= self._cpus:
+        if not self._polls():
             return self._poller.wait(timeout)
         if self._busy:
             end = perf_counter() + self._look_again
@@ -234,30 +254,55 @@ class CoordinatorServer:
         self._busy = perf_counter() - began < 2 * self._look_again
         return events
 
-    def _read(self, connection: _CallerSocket) -> None:
+    def _serve(self, connection: _CallerSocket, until: float) -> None:
+        """Answer a caller; then, until that time, each one whom all others wait for."""
+        directly = self._reads_directly and not self._polls()
+        following: _CallerSocket | None = connection
+        while following is not None:
+            following = self._read(following)
+            if not directly or monotonic() > until:
+                return
+
+    def _read(self, connection: _CallerSocket) -> _CallerSocket | None:
+        """Read from a caller and answer it; return the one whom all wait for then, if that is known."""
+        channel, caller = connection.channel, connection.caller
         try:
-            frames = connection.channel.feed()
+            read = channel.read()
+        except BlockingIOError:
+            return None  # it has other things to do
         except (EOFError, OSError):
             self._drop(connection, clean=False)
-            return
-        for kind, content in frames:
+            return None
+        result = protocol.one_result(read) if caller is not None else None
+        if result is not None and caller is not None:
+            self._latest = None
+            alone = self._answered(connection, self._coordinator.finish, caller, *result)
+            return self._latest if alone else None
+        for kind, content in channel.frames(read):
             if kind == LEAVE:
                 self._drop(connection, clean=True)
-                return
-            try:
-                self._answer(connection, kind, content)
-            except BadArgument as error:
-                connection.refuse(Kind.WRONG, error)
-            except EvalpoolError as error:
-                refused = connection.caller is None or connection.caller.worker < 0
-                connection.refuse(Kind.REFUSED if refused else Kind.LOST, error)
-            except (ValueError, KeyError, TypeError):  # not a valid frame
-                self._drop(connection, clean=False)
-                return
+                return None
+            self._answered(connection, self._answer, connection, kind, content)
+            if channel.fileno() < 0:
+                return None  # dropped
+        return None
+
+    def _answered(self, connection: _CallerSocket, answer: Callable[..., bool | None], *content: Any) -> bool | None:
+        """Return what `answer` returns. Its errors go to the caller."""
+        try:
+            return answer(*content)
+        except BadArgument as error:
+            connection.refuse(Kind.WRONG, error)
+        except EvalpoolError as error:
+            refused = connection.caller is None or connection.caller.worker < 0
+            connection.refuse(Kind.REFUSED if refused else Kind.LOST, error)
+        except (ValueError, KeyError, TypeError):  # not a valid frame
+            self._drop(connection, clean=False)
+        return None
 
     def _answer(self, connection: _CallerSocket, kind: int, content: bytes) -> None:
         caller = connection.caller
-        if kind == RESULT and caller is not None:
+        if kind == Kind.RESULT and caller is not None:
             self._coordinator.finish(caller, *protocol.unpack_result(content))
         elif kind == Kind.JOIN and caller is None:
             connection.join(content, self._coordinator)

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Container
+from heapq import heappushpop
 from typing import Any, TypeVar
 
 from evalpool.errors import SimulationError
 from evalpool.simulation._checkpoints import Checkpoint
-from evalpool.simulation._kernel import NAN, NOTHING, Kernel
+from evalpool.simulation._kernel import INF, NAN, NOTHING, Kernel
 from evalpool.simulation._seconds import check_overhead
 from evalpool.simulation._trace import LOST
 
@@ -135,6 +136,55 @@ class CallerKernel(Kernel):
             self.over = "max_time"
         return answer
 
+    def exchange(self, job: int, overhead: float, runtime: float) -> tuple[float, float, int, int] | None:
+        """Do `place`, `finish`, `release` and `turn` at once, for the one caller that all others wait for.
+
+        This is what nearly all calls need: while this job runs, the ends of all others are known.
+
+        Returns:
+            When the decision began and the job starts, the job that was released, and that of its caller's next turn.
+            None if anything is special: another caller is deciding or running, the run may end by this, a job failed,
+            or there are checkpoints. Nothing has changed then.
+        """
+        unknown, blank, trace, ends = self._open, self._blank, self._trace, self._ends
+        if len(unknown) != 1 or job not in unknown or job not in blank or self._end_statuses or self._stale:
+            return None
+        worker = trace.worker[job]
+        at = self._since[worker]
+        if self._serial and at < self._decided:
+            at = self._decided
+        start = at + overhead
+        if start < self.clock:
+            start = self.clock
+        end = start + runtime
+        completed = self.num_completed + 1
+        if (
+            not (0.0 <= overhead < INF and 0.0 <= runtime < INF and end < self._max_time)
+            or completed == self._max_evals
+            or self.over
+            or not self._plain
+        ):
+            return None
+        blank.discard(job)
+        if self._serial:
+            self._decided = start
+        trace.start[job], trace.charged[job] = start, runtime
+        self.num_submitted += 1
+        first, worker, _ = heappushpop(ends, (end, worker, worker))
+        if self.clock < first:
+            self.clock = first
+        self._since[worker] = self.ended = first
+        self.num_completed = completed
+        released = self._turn_of[worker]
+        turn = self._turn_of[worker] = self._new(worker, NAN)
+        blank.add(turn)
+        self._turns.clear()  # all others are outdated
+        self._turns.append(turn)
+        del unknown[job]
+        unknown[turn] = first
+        self._bounds[:] = [(first, worker, turn)]
+        return at, start, released, turn
+
     def is_censored(self, job: int) -> bool:
         """Whether it is known that a placed job will end too late to be reported."""
         earliest = self._open.get(job)
@@ -153,8 +203,8 @@ class CallerKernel(Kernel):
         return self._since[worker]
 
     def state(self) -> dict[str, Any]:
-        state = super().state()
-        return {**state, "turn_of": self._turn_of, "turns": list(self._turns), "blank": sorted(self._blank)}
+        turns = [turn for turn in self._turns if turn in self._blank and turn in self._open]
+        return {**super().state(), "turn_of": list(self._turn_of), "turns": turns, "blank": sorted(self._blank)}
 
     @classmethod
     def restore(cls: type[Self], state: dict[str, Any]) -> Self:

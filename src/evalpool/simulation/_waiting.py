@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool.errors import WaitedTooLong
 from evalpool.simulation._caller import Call, Reply
 from evalpool.simulation._run import RunSettings
+from evalpool.simulation._turns import CallerKernel
 
 __all__ = ["WaitingCalls", "shortest_wait"]
 
@@ -54,6 +55,38 @@ class WaitingCalls:
             if call.caller is not None:
                 call.caller.wake()
                 break
+
+    def let_pass(
+        self,
+        kernel: CallerKernel,
+        called: Container[int],
+        since: Callable[[int], float | None],
+        on_change: Callable[[], None],
+    ) -> bool:
+        """Defer the caller that all wait for, if its decision lasts beyond the end of the next job; whether it was.
+
+        Args:
+            kernel: the coordinator's.
+            called: the jobs whose callers have decided.
+            since: returns since when the caller of a turn decides, or None.
+            on_change: called if there is a new `deadline`.
+        """
+        self.wake_at = math.inf
+        blocker = kernel.blocker()
+        if blocker is None or blocker[1] in called:
+            return False
+        end, job = blocker
+        began = since(job)
+        if began is None:
+            return False
+        now = monotonic()
+        bound = kernel.idle_since(kernel.worker_of(job)) + (now - began)
+        if bound > end:
+            kernel.defer(job, bound)
+            return True
+        self.let_pass_at(now + (end - bound) + 1e-6)
+        on_change()
+        return False
 
     def deadline(self) -> float:
         """Return when to `look` next, by the monotonic clock; infinity for never."""
