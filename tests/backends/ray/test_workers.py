@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalpool import RayEvaluator, RunningJob
+from evalpool._net._sockets import listen_locally
 from evalpool.testing._stopping import StopAfterThree
 
 pytestmark = pytest.mark.slow
@@ -83,3 +85,25 @@ def test_what_a_run_function_registered_with_atexit_has_time_and_is_told_when_it
         "had not ended 0.1 s after its last job, and was killed. Functions that it had registered with atexit"
         in caplog.text
     )
+
+
+def double(job: RunningJob) -> float:
+    return 2.0 * job["x"]
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_workers_of_this_host_take_the_local_socket_and_the_network_from_a_container(
+    cluster: Any, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not near:  # a container has the host's identity and sees none of its local sockets
+        monkeypatch.setattr(
+            "evalpool.backends._ray._reach.listen_locally",
+            lambda: (listen_locally()[0], "@evalpool-of-another-namespace"),
+        )
+    with RayEvaluator(double, num_workers=1, num_cpus_per_task=0) as evaluator:
+        jobs = evaluator.submit([{"x": float(n)} for n in range(50)])
+        evaluator.gather()
+        (worker,) = evaluator._backend.pool.workers.values()
+        families = {each.family for each in (worker.link.data, worker.link.control)}
+    assert [job.objective for job in jobs] == [2.0 * n for n in range(50)]
+    assert families == {socket.AF_UNIX if near else socket.AF_INET}

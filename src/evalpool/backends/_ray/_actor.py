@@ -20,7 +20,7 @@ from evalpool.backends._pool._lend import worth_it
 from evalpool.backends._pool._worker import Serving
 from evalpool.backends._pool._worker_channel import SocketChannel
 from evalpool.backends._ray import _ring
-from evalpool.backends._ray._reach import Reach, connect_from, connect_locally, host_identity
+from evalpool.backends._ray._reach import Reach, connect_locally, connect_nearby, host_identity
 
 __all__ = ["enter", "leave", "versions", "worker_class"]
 
@@ -96,8 +96,9 @@ def enter(setup: dict[str, Any], reach: Reach, ticket: int) -> Serving:
     lender = connect_locally(reach, {**facts, "role": "lender"})
     facts["lends"] = lender is not None
     try:
-        data = connect_from(reach, {**facts, "role": "data"})
-        control = connect_from(reach, {**facts, "role": "control"})
+        data, control = (
+            connect_nearby(reach, {**facts, "role": role}, lender is not None) for role in ("data", "control")
+        )
     except OSError as error:
         host, port = reach["address"]
         raise RuntimeError(
