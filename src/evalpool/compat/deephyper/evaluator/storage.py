@@ -1,12 +1,14 @@
 """The storages of `deephyper.evaluator.storage`: evalpool's clients, with the shapes and names of records of there.
 
 A job's record is ``{"status": int, "in": {"args": tuple, "kwargs"}, "out": value, "metadata": {...}, "intermediate":
-{"budget", "objective"}}``; `Storage.load_search` names jobs by the number alone. evalpool's own names are there as
-well: `records`, `results`, `to_csv`.
+{"budget", "objective"}}``; `Storage.load_search` names jobs by the number alone. Of `RedisStorage` all is JSON.
+evalpool's own names are there as well: `records`, `results`, `to_csv`.
 """
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -91,8 +93,11 @@ class Storage(core.Storage):
     def load_jobs(self, job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         return {job_id: self.load_job(job_id) for job_id in job_ids}
 
-    def load_search(self, search_id: str) -> dict[str, dict[str, Any]]:
+    def load_search(self, search_id: str) -> Any:
         """Every job of the search by its number, as text."""
+        return self._jobs_of(search_id)
+
+    def _jobs_of(self, search_id: str) -> dict[str, dict[str, Any]]:
         loaded, records = super().load_search(search_id), self.records(search_id)
         return {str(record.number): self._shaped(loaded[record.job_id], record) for record in records}
 
@@ -100,7 +105,7 @@ class Storage(core.Storage):
         return status_of(super().load_job_status(job_id)).value
 
     def load_out_from_all_jobs(self, search_id: str) -> list[Any]:
-        found = [job["out"] for job in self.load_search(search_id).values()]
+        found = [job["out"] for job in self._jobs_of(search_id).values()]
         return [out for out in found if out is not None]
 
     def _shaped(self, job: dict[str, Any], record: JobRecord) -> dict[str, Any]:
@@ -189,7 +194,36 @@ class SharedMemoryStorage(Storage, core.SharedMemoryStorage):
 
 
 class RedisStorage(Storage, core.RedisStorage):
-    """In a Redis server; the JSON module of deephyper's is not needed. What is kept is JSON."""
+    """In a Redis server; the JSON module of deephyper's is not needed.
+
+    What is kept is JSON and comes back as such, as from deephyper's: lists for tuples, ``"NaN"`` for a number that is
+    none, and a search as a list of its jobs.
+    """
+
+    def store_job_out(self, job_id: str, value: Any) -> None:
+        super().store_job_out(job_id, _nan_as_text(value))
+
+    def store_job_metadata(self, job_id: str, key: str, value: Any) -> None:
+        super().store_job_metadata(job_id, key, _nan_as_text(value))
+
+    def load_search(self, search_id: str) -> list[dict[str, Any]]:
+        """Every job of the search in the order of their numbers, with its id under ``"job_id"``."""
+        return [{**job, "job_id": f"{search_id}.{number}"} for number, job in self._jobs_of(search_id).items()]
+
+    def _shaped(self, job: dict[str, Any], record: JobRecord) -> dict[str, Any]:
+        shaped: dict[str, Any] = _listed(super()._shaped(job, record))
+        return shaped
+
+
+def _nan_as_text(value: Any) -> Any:
+    return "NaN" if isinstance(value, numbers.Real) and math.isnan(value) else value
+
+
+def _listed(value: Any) -> Any:
+    """The value with lists for its tuples."""
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 class RayStorage(Storage, core.RayStorage):
