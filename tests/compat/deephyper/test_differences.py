@@ -288,7 +288,7 @@ def test_on_mpi_settings_are_fixed_from_the_first_submission_on(tmp_path: Path) 
         services.missing("mpich", error)
     ended = engine.run(2, str(Path(__file__).parent / "programs" / "ranks.py"), cwd=tmp_path)
     assert ended.code == 0, f"{ended.out}\n{ended.err}"
-    before, refused, closed, after, large = ended.out.splitlines()
+    before, refused, closed, after, large, _ = ended.out.splitlines()
     assert (before, closed, after) == ("[[11, 1]]", "[]", "[[12, 1]]")
     assert refused.startswith("BadArgument: kwargs of the evaluator changed after its first jobs, and the ranks of MPI")
     assert large == "100000 bytes in a window of 1000"

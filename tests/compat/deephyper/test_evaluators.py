@@ -226,11 +226,28 @@ def test_every_method_of_there_is_known_and_another_one_lists_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_workers": 0}, {"run_function_kwargs": 3}, {"callbacks": [3]}, {"search_id": "9"}, {"storage": 3}]
-)
+    "wrong",
+    [
+        {"num_workers": 0}, {"run_function_kwargs": 3}, {"callbacks": [3]}, {"callbacks": LoggerCallback()},
+        {"search_id": "9"}, {"storage": 3}, {"run_function": 3},
+    ],
+)  # fmt: skip
 def test_wrong_arguments_are_refused_at_construction(wrong: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
-        ThreadPoolEvaluator(x_of, **wrong)
+        ThreadPoolEvaluator(**{"run_function": x_of, **wrong})
+
+
+def test_wrong_settings_are_refused_with_their_values() -> None:
+    with Evaluator.create(x_of, "thread") as evaluator:
+        for timeout in ("x", 0, -1):
+            with pytest.raises(BadArgument, match=f"timeout is {timeout!r}; give the seconds"):
+                evaluator.timeout = timeout
+        with pytest.raises(BadArgument, match="maximum_num_jobs_submitted is 'a'; give a whole number"):
+            evaluator.set_maximum_num_jobs_submitted("a")
+        evaluator.run_function = 3
+        with pytest.raises(BadArgument, match="run_function is 3 of type int"):
+            evaluator.submit([{"x": 1}])
+        assert evaluator.jobs == []
 
 
 @pytest.mark.slow
@@ -418,6 +435,7 @@ def test_a_job_made_by_hand_has_an_output_and_a_status() -> None:
     )
     config, objective = job
     assert (config, objective) == ({"x": [1]}, 3)
+    assert "READY" in repr(HPOJob("0.0", {}, None, None)), "without a storage it waits, too"
     running = job.create_running_job(None)
     assert (running["x"], running.id, running.status) == ([1], job.id, JobStatus.DONE)
     plain = Job("0.1", {}, None, storage)

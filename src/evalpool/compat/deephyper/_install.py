@@ -105,7 +105,8 @@ def _without_broken_mpi() -> Iterator[None]:
         yield
         return
     try:
-        importlib.import_module("mpi4py").rc.initialize = False  # as deephyper does
+        settings = importlib.import_module("mpi4py").rc
+        settings.initialize, settings.finalize = False, True  # as deephyper does, before the first import counts
         importlib.import_module(name)
     except ImportError:
         yield

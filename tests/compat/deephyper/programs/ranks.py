@@ -5,6 +5,8 @@
 Rank 0 prints.
 """
 
+import threading
+
 from evalpool.compat.deephyper.evaluator import Evaluator
 from evalpool.compat.deephyper.evaluator.mpi import MPI
 from evalpool.compat.deephyper.evaluator.storage import MPIWinStorage
@@ -39,3 +41,6 @@ with Evaluator.create(run, method="mpicomm", method_kwargs=kwargs) as evaluator:
         print([job.output for job in evaluator.gather("ALL")])
         print(len(storage.load_job("0.1")["in"]["args"][0]["padding"]), "bytes in a window of 1000")
 evaluator.close()  # all ranks, as programs do
+if evaluator.is_master:
+    threading.Event().wait(1)  # mpirun would kill who is late, if the others ended without telling MPI
+    print("ends with the others")

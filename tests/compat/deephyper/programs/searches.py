@@ -183,3 +183,7 @@ if __name__ == "__main__":
 
         on(raising, lambda e: print(set(search().search(e, 9)["objective"]) == {1.0, "F_ZeroDivisionError"}))
         on(single, lambda e: print(after_budget(e)))
+    if method == "mpicomm":
+        from mpi4py import MPI
+
+        time.sleep(0 if MPI.COMM_WORLD.Get_rank() else 1)  # mpirun kills who is late, if others end without MPI

@@ -16,6 +16,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import logging
+import numbers
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -81,9 +82,11 @@ class Evaluator(abc.ABC):
         storage: Any = None,
         search_id: str | None = None,
     ) -> None:
-        self.run_function = run_function
+        self.run_function = _function(run_function)
         self.run_function_kwargs = {} if run_function_kwargs is None else run_function_kwargs
         self._callbacks = [] if callbacks is None else callbacks
+        if not isinstance(self._callbacks, (list, tuple)):
+            raise BadArgument(f"callbacks is {callbacks!r} of type {type(callbacks).__name__}; give a list of them.")
         self._num_workers = num_workers
         self.search: Any = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -160,7 +163,7 @@ class Evaluator(abc.ABC):
 
             custom = Executing(self)
         return Settings(
-            run_function=self.run_function,
+            run_function=_function(self.run_function),
             kwargs=dict(self.run_function_kwargs),
             num_workers=self._num_workers,
             callbacks=tuple(self._callbacks),
@@ -228,6 +231,8 @@ class Evaluator(abc.ABC):
 
     @timeout.setter
     def timeout(self, value: float | None) -> None:
+        if value is not None and not (isinstance(value, numbers.Real) and value > 0):
+            raise BadArgument(f"timeout is {value!r}; give the seconds of the budget, more than 0, or None.")
         self._timeout, self._time_timeout_set = value, monotonic()
         self._beneath.set_budget(value)
 
@@ -240,6 +245,9 @@ class Evaluator(abc.ABC):
 
     def set_maximum_num_jobs_submitted(self, maximum_num_jobs_submitted: int) -> None:
         """Cap the jobs that are out or will be submitted, from now on; below 1: no cap. Exact over all clients."""
+        given: Any = maximum_num_jobs_submitted
+        if not isinstance(given, numbers.Integral):
+            raise BadArgument(f"maximum_num_jobs_submitted is {given!r}; give a whole number, below 1 for no cap.")
         self.maximum_num_jobs_submitted = maximum_num_jobs_submitted
         self._num_jobs_offset = len(self.job_id_gathered)
         cap = None
@@ -354,6 +362,14 @@ class Evaluator(abc.ABC):
         if cls is None:
             raise UnknownMethod(f"method is {method!r}; give one of {', '.join(EVALUATORS)}.")
         return CREATED.get(method, cls)(run_function, **(method_kwargs or {}))
+
+
+def _function(run_function: Any) -> Callable[..., Any]:
+    """The run-function. Raises `BadArgument` if it is none."""
+    if not callable(run_function):
+        raise BadArgument(f"run_function is {run_function!r} of type {type(run_function).__name__}; give a function.")
+    found: Callable[..., Any] = run_function
+    return found
 
 
 BUILT_IN: set[Any] = {Evaluator.execute}

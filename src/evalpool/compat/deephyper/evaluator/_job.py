@@ -57,14 +57,16 @@ class Job:
             return self._status
         if self._evaluated is not None:
             return status_of(self._evaluated.status)
+        if self.storage is None:
+            return JobStatus.READY
         stored = self.storage.load_job_status(self.id)
         return JobStatus(stored) if isinstance(stored, int) else status_of(stored)
 
     @status.setter
     def status(self, status: JobStatus) -> None:
-        if self._evaluated is None:
+        if self._evaluated is None and self.storage is not None:
             self.storage.store_job_status(self.id, status.name)
-        else:  # the records are the evaluator's to write
+        else:  # records of its jobs are the evaluator's to write
             self._status = status
 
     @property

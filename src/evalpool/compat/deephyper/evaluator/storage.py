@@ -206,7 +206,7 @@ class RedisStorage(Storage, core.RedisStorage):
     def store_job_metadata(self, job_id: str, key: str, value: Any) -> None:
         super().store_job_metadata(job_id, key, _nan_as_text(value))
 
-    def load_search(self, search_id: str) -> list[dict[str, Any]]:
+    def load_search(self, search_id: str) -> list[dict[str, Any]]:  # type: ignore[override]
         """Every job of the search in the order of their numbers, with its id under ``"job_id"``."""
         return [{**job, "job_id": f"{search_id}.{number}"} for number, job in self._jobs_of(search_id).items()]
 
