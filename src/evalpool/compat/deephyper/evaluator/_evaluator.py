@@ -231,7 +231,8 @@ class Evaluator(abc.ABC):
 
     @timeout.setter
     def timeout(self, value: float | None) -> None:
-        if value is not None and not (isinstance(value, numbers.Real) and value > 0):
+        given: Any = value
+        if given is not None and not (isinstance(given, numbers.Real) and given > 0):  # type: ignore[operator]
             raise BadArgument(f"timeout is {value!r}; give the seconds of the budget, more than 0, or None.")
         self._timeout, self._time_timeout_set = value, monotonic()
         self._beneath.set_budget(value)
