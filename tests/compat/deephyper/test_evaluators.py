@@ -347,6 +347,27 @@ def test_a_value_returned_after_seeing_cancelling_is_kept(method: str) -> None:
     evaluator.close()
 
 
+@pytest.mark.parametrize("method", ["serial", "thread", pytest.param("process", marks=pytest.mark.slow)])
+def test_a_value_returned_in_time_is_kept_though_the_function_did_not_look(method: str) -> None:
+    async def on_loop(job: Any) -> Any:
+        await asyncio.sleep(job["x"])
+        return job["x"]
+
+    def elsewhere(job: Any) -> Any:
+        time.sleep(job["x"])
+        return job["x"]
+
+    evaluator = Evaluator.create(on_loop if method == "serial" else elsewhere, method=method)
+    evaluator._job_class = HPOJob
+    evaluator.submit([{"x": 0}])
+    evaluator.gather("ALL")  # the worker is there
+    evaluator.timeout = 0.5
+    evaluator.submit([{"x": 1.0}])
+    (job,) = evaluator.gather("ALL")
+    assert (job.status, job.objective) == (JobStatus.CANCELLED, 1.0)
+    evaluator.close()
+
+
 def test_a_coroutine_sees_cancelling_too() -> None:
     async def run(job: Any) -> Any:
         while job.status is not JobStatus.CANCELLING:

@@ -72,7 +72,7 @@ class Beneath:
         shown = settings.stopper if hasattr(settings.stopper, "observed_objectives") else None
         num_workers = {} if settings.num_workers is None else {"num_workers": settings.num_workers}
         self.evaluator = cls(
-            settings.custom or adapted(settings.run_function, convert, shown),
+            settings.custom or adapted(settings.run_function, convert, shown, settings.stopper is not None),
             callbacks=[hearing(callback, self._jobs) for callback in settings.callbacks],
             run_function_kwargs={} if settings.custom else settings.kwargs,
             storage=self._storage,

@@ -24,7 +24,7 @@ from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
 __all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted", "as_objective", "as_task", "holds_objective"]
 
 KEPT_VALUE = "_returned_when_cancelled"
-"""Metadata that hold what a run-function returned that had seen CANCELLING. evalpool drops the value of a job that was
+"""Metadata that hold what a run-function returned that was asked to end. evalpool drops the value of a job that was
 stopped, and keeps its metadata."""
 
 
@@ -155,15 +155,20 @@ class Adapted:
         function: f(job, **kwargs).
         convert: what is made of what it returns; None: nothing.
         stopper: of deephyper's form; each running job has a copy to look at.
+        has_stopper: does the evaluator ask a stopper, of any form?
     """
 
     def __init__(
-        self, function: Callable[..., Any], convert: Callable[[Any], Any] | None = None, stopper: Any = None
+        self,
+        function: Callable[..., Any],
+        convert: Callable[[Any], Any] | None = None,
+        stopper: Any = None,
+        has_stopper: bool = True,
     ) -> None:
-        self.function, self.convert, self.stopper = function, convert, stopper
+        self.function, self.convert, self.stopper, self.has_stopper = function, convert, stopper, has_stopper
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (AsHere(), type(self), self.function, self.convert, self.stopper)
+        return _arrived, (AsHere(), type(self), self.function, self.convert, self.stopper, self.has_stopper)
 
     def __call__(self, core: Any, **kwargs: Any) -> Any:
         job = RunningJob._of(core, self.stopper)
@@ -172,7 +177,8 @@ class Adapted:
     def _result(self, job: RunningJob, value: Any) -> Any:
         if self.convert is not None:
             value = self.convert(value)
-        if job._told:
+        # A stopper that is asked now, after the last step, would say that it ended the job.
+        if job._told or (not self.has_stopper and job.stopped()):
             job.metadata[KEPT_VALUE] = value
         return value
 
@@ -196,11 +202,16 @@ def _arrived(_: None, cls: type[Adapted], *arguments: Any) -> Adapted:
     return cls(*arguments)
 
 
-def adapted(function: Callable[..., Any], convert: Callable[[Any], Any] | None = None, stopper: Any = None) -> Adapted:
+def adapted(
+    function: Callable[..., Any],
+    convert: Callable[[Any], Any] | None = None,
+    stopper: Any = None,
+    has_stopper: bool = True,
+) -> Adapted:
     """The one that fits: for a function or an object, sync or async."""
     call = getattr(function, "__call__", None)  # noqa: B004  of an object, which may be async
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-    return (AdaptedAsync if is_async else Adapted)(function, convert, stopper)
+    return (AdaptedAsync if is_async else Adapted)(function, convert, stopper, has_stopper)
 
 
 def as_task(value: Any) -> Any:
