@@ -139,6 +139,44 @@ def test_a_search_runs_in_a_process_that_multiprocessing_started(tmp_path: Path)
     assert run("script.py", cwd=tmp_path) == "fork [4.0]\nspawn [4.0]\nforkserver [4.0]\n"
 
 
+OWN_POOL = """
+import multiprocessing, pickle, sys
+from concurrent.futures import ProcessPoolExecutor
+from evalpool import ExecutorEvaluator
+
+class Model:
+    weight = 1.0
+
+def prepare():
+    class Model:  # another definition than the script's
+        weight = 10.0
+        def own(self): ...
+    Model.__qualname__ = "Model"
+    sys.modules["__main__"].Model = Model
+
+def run(job):
+    theirs = pickle.loads(pickle.dumps(sys.modules["__main__"].Model())).weight
+    added = pickle.loads(job["late"])
+    return theirs + added.weight + job["model"].weight
+
+if __name__ == "__main__":
+    class Late:
+        weight = 0.5
+
+    for method in ("spawn", "fork"):
+        with ProcessPoolExecutor(1, multiprocessing.get_context(method), prepare) as pool:
+            with ExecutorEvaluator(run, executor=pool) as evaluator:
+                evaluator.submit([{"late": pickle.dumps(Late()), "model": Model()}] * 2)
+                print(method, [job.error or job.objective for job in evaluator.gather()], Model.weight)
+"""
+
+
+@pytest.mark.slow
+def test_a_pool_of_the_users_keeps_its_names_and_gets_those_that_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(OWN_POOL)
+    assert run("script.py", cwd=tmp_path) == "spawn [11.5, 11.5] 1.0\nfork [11.5, 11.5] 1.0\n"
+
+
 MOVED = """
 import os, sys
 sys.path.insert(0, "lib")
