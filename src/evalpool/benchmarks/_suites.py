@@ -8,6 +8,8 @@ file each, and import their packages when a benchmark is loaded. Other packages 
 from __future__ import annotations
 
 import abc
+import importlib
+import inspect
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -16,10 +18,10 @@ from urllib.parse import parse_qsl
 from evalpool._functions import load_function
 from evalpool._registry import Registry
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.errors import BadArgument
+from evalpool.errors import BadArgument, MissingExtra
 from evalpool.tables._cells import value_of
 
-__all__ = ["SUITES", "Suite", "load"]
+__all__ = ["SUITES", "Suite", "import_package", "load"]
 
 
 class Suite(abc.ABC):
@@ -56,6 +58,26 @@ class Suite(abc.ABC):
 
 SUITES: Registry[type[Suite]] = Registry("benchmarks", "benchmark suite", lambda: Suite)
 """The known suites, by name. Other packages add theirs by the entry-point group ``evalpool.benchmarks``."""
+
+
+def import_package(module: str, distribution: str, extra: str | None = None) -> Any:
+    """Import the package that an adapter needs.
+
+    Args:
+        module: its name in Python.
+        distribution: its name for pip.
+        extra: that of evalpool which has it; None for a package that is installed by itself.
+
+    Raises:
+        MissingExtra: it cannot be imported; the message says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        need = f"This benchmark needs {distribution} ({error})"
+        if extra is not None:
+            raise MissingExtra.of(need, extra) from error
+        raise MissingExtra(f"{need}: pip install {distribution}.") from error
 
 
 def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
@@ -130,8 +152,6 @@ def _checked(name: str, benchmark: Any) -> Benchmark:
 
 def _call(name: str, function: Any, *arguments: Any, **options: Any) -> Any:
     """Call a function whose options the user names; a wrong name is said to be one."""
-    import inspect
-
     parameters = inspect.signature(function).parameters.values()
     if not any(one.kind is one.VAR_KEYWORD for one in parameters):
         names = [one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY][len(arguments) :]

@@ -1,0 +1,68 @@
+"""Packages that cannot be installed beside evalpool's own: each in an environment of its own, made by the tests.
+
+An environment has the package and evalpool's dependencies; evalpool itself comes from this tree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services import IN_CI, missing
+
+__all__ = ["ENVIRONMENTS", "Environment"]
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPENDENCIES = ("cloudpickle>=2.2", "psutil>=5.9", "pydantic>=2.5", "tqdm>=4.64")
+
+
+class Environment(NamedTuple):
+    """An environment with packages from the package index.
+
+    Attributes:
+        name: of its folder, ``.venv-benchmarks-<name>``.
+        packages: what is installed.
+        why: it is apart.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    why: str
+
+    @property
+    def _python(self) -> Path:
+        return ROOT / f".venv-benchmarks-{self.name}" / "bin" / "python"
+
+    def install(self) -> None:
+        """Make the environment, unless it is there whole. Elsewhere than in CI its tests are skipped without it."""
+        done = self._python.parent.parent / ".installed"
+        if done.exists() and done.read_text() == " ".join(self.packages):
+            return
+        try:
+            if not IN_CI:
+                raise FileNotFoundError(f"{done.parent} is not there; make it with CI=true ({self.why})")
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(done.parent)], check=True, timeout=120)
+            pip = [str(self._python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, *self.packages, *DEPENDENCIES], check=True, timeout=480)
+        except (OSError, subprocess.SubprocessError) as error:
+            missing(self.packages[0], error)
+        done.write_text(" ".join(self.packages))
+
+    def run(self, program: str, bound: float = 100.0) -> Any:
+        """Run a program there; return what it printed last, read as JSON."""
+        own = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore"}
+        ended = subprocess.run(
+            [str(self._python), "-c", program], env=own, capture_output=True, text=True, timeout=bound, check=False
+        )
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        return json.loads(ended.stdout.splitlines()[-1])
+
+
+ENVIRONMENTS = {
+    "mfpbench": Environment("mfpbench", ("mf-prior-bench==1.10.0",), "mf-prior-bench needs numpy below 2"),
+    "carps": Environment("carps", ("carps==1.1.0", "ioh>=0.3.22"), "carps brings fifty packages"),
+}
