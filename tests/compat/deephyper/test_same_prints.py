@@ -35,6 +35,8 @@ WRONG_USES = {
     "no evaluator": "TypeError: .*<class 'int'>",
     "unknown version": "nothing . deephyper 0.14.1 is installed, and evalpool .* knows deephyper 0.13",
     "undone": "CompatError: .*no install.. to undo",
+    "threads": "CompatError CompatError installed",
+    "in a worker": r"evalpool\.compat\S+ deephyper\.evaluator\._evaluator",
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
@@ -35,6 +36,8 @@ ROOMS = {
 _replaced: list[tuple[Any, Any]] = []
 """(deephyper's, ours) of each name; empty unless installed."""
 _undo: list[Any] = []
+_lock = threading.Lock()
+"""Held by the thread that installs or uninstalls."""
 
 
 def install() -> None:
@@ -51,6 +54,12 @@ def install() -> None:
     Warns:
         UserWarning: the version of deephyper is none that evalpool knows.
     """
+    with _lock:
+        in_workers.forget()
+        _install()
+
+
+def _install() -> None:
     if _replaced:
         raise CompatError("install() was called already, and deephyper uses evalpool; call uninstall() to undo it.")
     theirs = _rooms()
@@ -59,7 +68,7 @@ def install() -> None:
         warnings.warn(
             f"deephyper {version} is installed, and evalpool {evalpool.__version__} knows deephyper {KNOWN}: "
             "its searches may not work on evalpool's evaluators.",
-            stacklevel=2,
+            stacklevel=3,
         )
     for room, ours in zip(theirs, ROOMS.values(), strict=True):
         for name in ours.__all__:
@@ -76,6 +85,12 @@ def uninstall() -> None:
     Raises:
         CompatError: `install` was not called.
     """
+    with _lock:
+        if not in_workers.forget():
+            _uninstall()
+
+
+def _uninstall() -> None:
     if not _replaced:
         raise CompatError("uninstall() was called, and deephyper does not use evalpool: there is no install() to undo.")
     for undo in _undo:

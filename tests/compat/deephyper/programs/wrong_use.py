@@ -1,9 +1,11 @@
 """Wrong uses of `install` and of two worlds at once; prints what each says."""
 
 import sys
+import threading
 import warnings
 
 import evalpool
+from evalpool import CompatError
 from evalpool.compat import deephyper as compat
 from evalpool.compat.deephyper.evaluator import Evaluator, HPOJob
 
@@ -67,3 +69,39 @@ said("unknown version", compat.install)
 assert room.HPOJob is HPOJob
 compat.uninstall()
 said("undone", compat.uninstall)
+
+
+def in_worker(job):
+    """`install` was called in the evaluator's process."""
+    compat.uninstall()
+    compat.install()
+    import deephyper.evaluator as room
+
+    modules = [room.Evaluator.__module__]
+    compat.uninstall()
+    modules.append(room.Evaluator.__module__)
+    return modules
+
+
+outcomes = []
+
+
+def installs():
+    together.wait()
+    try:
+        compat.install()
+        outcomes.append("installed")
+    except CompatError as error:
+        outcomes.append(type(error).__name__)
+
+
+together = threading.Barrier(3)
+threads = [threading.Thread(target=installs) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("threads:", *sorted(outcomes))
+with Evaluator.create(in_worker, method="process") as evaluator:
+    evaluator.submit([{}])
+    print("in a worker:", *evaluator.gather("ALL")[0].output)

@@ -15,7 +15,7 @@ from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
 from typing import Any
 
-__all__ = ["AsHere", "wanted"]
+__all__ = ["AsHere", "forget", "wanted"]
 
 wanted = False
 """Has `install` been called in this process?"""
@@ -37,6 +37,14 @@ def _prepare(install: bool) -> None:
         _install()
     elif not any(isinstance(finder, Later) for finder in sys.meta_path):
         sys.meta_path.insert(0, Later())
+
+
+def forget() -> bool:
+    """Wait no more for the import, as `install` or `uninstall` is called in this process; was it waited for?"""
+    waiting = [finder for finder in sys.meta_path if isinstance(finder, Later)]
+    for finder in waiting:
+        sys.meta_path.remove(finder)
+    return bool(waiting)
 
 
 def _install() -> None:
