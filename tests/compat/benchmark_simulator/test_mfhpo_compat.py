@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import json
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import services
-from evalpool import simulation
+from evalpool import EvalpoolError, simulation
 from evalpool.compat import benchmark_simulator
 from evalpool.compat.benchmark_simulator import (
     AbstractAskTellOptimizer,
@@ -279,8 +280,26 @@ def test_tell_gets_an_empty_dict_where_there_are_no_fidelities(tmp_path: Path) -
     assert optimizer.told[0] == ({"loss": 0, "runtime": 1.0}, {}, None)
 
 
+def test_of_two_that_end_at_the_same_time_the_number_of_the_worker_decides(tmp_path: Path) -> None:
+    runtimes = {0: [4.0, 2.0], 1: [2.0, 4.0]}
+    wrappers = get_multiple_wrappers(objective, "run", 2, 6, 4, tmp_dir=str(tmp_path), overhead="none")
+
+    def caller(worker: int) -> None:
+        for runtime in runtimes[worker]:
+            wrappers[worker]({"x": worker, "runtime": runtime})
+        wrappers[worker]({"x": worker, "runtime": 9.0})
+
+    assert in_threads(*[lambda worker=worker: caller(worker) for worker in (0, 1)]) == [None, None]
+    results = wrappers[0].get_results()
+    assert (results["cumtime"], results["worker_index"]) == ([2.0, 4.0, 6.0, 6.0], [1, 0, 0, 1])
+    wrappers[0].close()
+
+
 @pytest.mark.slow
-def test_who_evaluates_as_others_give_up_gets_its_results_and_is_told_at_its_next_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_who_evaluates_as_others_give_up_gets_its_results_and_is_told_at_its_next_call(
+    here: bool, tmp_path: Path
+) -> None:
     gave_up, evaluating = threading.Event(), threading.Event()
 
     def function(eval_config: dict[str, Any], fidels: Any = None, seed: Any = None) -> dict[str, float]:
@@ -289,7 +308,12 @@ def test_who_evaluates_as_others_give_up_gets_its_results_and_is_told_at_its_nex
             assert gave_up.wait(60)
         return objective(eval_config)
 
-    with make(tmp_path, function, n_workers=2, max_waiting_time=0.3) as wrapper:
+    core = functools.partial(simulation.ObjectiveFuncWrapper, function, n_actual_evals_in_opt=5, tmp_dir=str(tmp_path))
+    with (
+        make(tmp_path, function, n_workers=2, max_waiting_time=0.3)
+        if here
+        else core(n_workers=2, n_evals=3, save_dir_name="run", overhead="none", max_waiting_time=0.3)
+    ) as wrapper:
         calls: list[int] = []
 
         def waits() -> Any:
@@ -305,7 +329,8 @@ def test_who_evaluates_as_others_give_up_gets_its_results_and_is_told_at_its_nex
 
         waited, evaluated = in_threads(waits, evaluates)
     assert isinstance(waited, TimeoutError)
-    assert calls == [1]
+    assert isinstance(waited, EvalpoolError)
+    assert calls == ([1] if here else []), "the core raises at once"
     assert isinstance(evaluated, InterruptedError)
     assert not isinstance(evaluated, TimeoutError)
 
