@@ -23,6 +23,20 @@ def test_ensembles_print_the_same() -> None:
     assert last == "(1,)", "on `serial`, too"
 
 
+def test_deephypers_stoppers_are_stoppers_of_evalpools_evaluators() -> None:
+    arguments, *lines = printed("stoppers.py")
+    assert arguments == "['max_steps', 'min_steps', 'min_competing', 'interval_steps', 'epsilon']"
+    said = [line.split(": ", 1) for line in lines]
+    for name, steps, early in (
+        ("constant", "[4, 4, 4, 4, 4, 4]", "[True, True, True]"),
+        ("halving", "[10, 1, 1, 10, 1, 10]", "[False, True, True]"),
+        ("median", "[10, 1, 1, 10, 1, 2]", "[False, True, True]"),
+        ("median of ten", "[10, 10, 10, 10, 10, 10]", "[False, False, False]"),
+    ):
+        for method in ("serial", "thread", "process"):
+            assert [f"{name}, {method}", f"{steps} {early}"] in said
+
+
 WRONG_USES = {
     "uninstall first": "CompatError: uninstall.. was called, .*there is no install.. to undo",
     "without": "MissingExtra: .*deephyper, which is not installed.*compat",
