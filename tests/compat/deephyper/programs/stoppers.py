@@ -2,8 +2,9 @@
 
 import inspect
 
-import evalpool
 from deephyper.stopper import ConstantStopper, MedianStopper, SuccessiveHalvingStopper
+
+import evalpool
 
 
 def run(job):
