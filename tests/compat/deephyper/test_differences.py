@@ -27,6 +27,7 @@ from evalpool.compat.deephyper.evaluator import (
     profile,
     queued,
 )
+from evalpool.compat.deephyper.evaluator import storage as storages
 from evalpool.compat.deephyper.evaluator.callback import CSVLoggerCallback
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage, RedisStorage, SharedMemoryStorage, Storage
 from evalpool.errors import EvaluatorClosed, MaximumJobsSpawnReached, NotJSON
@@ -342,6 +343,7 @@ def test_a_storage_of_a_programs_own_has_three_methods() -> None:
             return self.kept.reserve(search_id, n, cap)
 
     assert {"append", "read", "reserve"} == Storage.__abstractmethods__
+    assert not hasattr(storages, "MPIWinMutableMapping")
     storage = Own()
     with Evaluator.create(x_of, "thread", {"storage": storage}) as evaluator:
         evaluator.submit([{"x": 3}])
