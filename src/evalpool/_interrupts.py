@@ -45,6 +45,7 @@ __all__ = [
     "ended_by",
     "from_a_handler",
     "install",
+    "is_deferred",
     "keep_installed",
     "replace_handler",
     "uninstall",
@@ -204,6 +205,11 @@ def from_a_handler(error: BaseException) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def is_deferred() -> bool:
+    """Whether no signal handler can run in this thread now, so that it need not defer signals. A third of the cost."""
+    return _state.deferring or get_ident() != _state.main
 
 
 class defer_signals:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
 from evalpool._guard import describe
-from evalpool._interrupts import Condition, defer_signals
+from evalpool._interrupts import Condition, defer_signals, is_deferred
 from evalpool._log import get_logger
 from evalpool.evaluator._settings import with_stopped_early
 from evalpool.jobs._inbox import Inbox
@@ -231,41 +231,62 @@ class Core:
 
     def report(self, reports: list[tuple[Attempt, Outcome]]) -> None:
         """Take the outcomes of attempts and refill their slots. Any thread, which holds no lock."""
+        if self.record is not None:
+            self._report_and_record(reports)
+        elif is_deferred():
+            with self.lock:
+                if self._end(reports):  # without releasing the lock: taking it again costs as much as all this
+                    self._fill()
+        else:
+            with defer_signals(), self.lock:
+                if self._end(reports):
+                    self._fill()
+        if self.ledger.troubles:
+            self._log_troubles()
+
+    def _report_and_record(self, reports: list[tuple[Attempt, Outcome]]) -> None:
+        """As `report`, with a durable storage: what has ended is recorded before what starts now."""
         ended: list[Job[Any]] = []
-        ledger, stops = self.ledger, self.stops
-        has_stopper, limited = self._has_stopper, self.has_deadlines or stops.budget_end < math.inf
         recording = False
         try:
             with defer_signals(), self.lock:
-                for attempt, outcome in reports:
-                    try:
-                        if not ledger.end(attempt):
-                            continue
-                        job = attempt.job
-                        if limited or job._stop is not None:
-                            outcome = stops.decide(attempt, outcome)
-                        if has_stopper:
-                            outcome = with_stopped_early(job, outcome)
-                        if outcome.kind is not None and self._tries_again(job, outcome):
-                            continue
-                        ended.append(job)
-                        self.ended(job, outcome)
-                    except Exception as error:  # noqa: BLE001  else the job would be in no queue any more
-                        self._end_after_error(attempt, error)
-                if self.closed or self.wakes_at_every_report:
-                    self.condition.notify_all()
-                if (ledger.fresh or ledger.urgent or ledger.later or ledger.last_chances) and not self.closed:
-                    if self.record is None:  # without releasing the lock: taking it again costs as much as all this
-                        self._fill()
-                    else:
-                        self.recording += 1; recording = True  # noqa: E702  # fmt: skip
-            if self.record is not None:  # what has ended is recorded before what starts now
-                self.record_ended(ended)
+                if self._end(reports, ended.append):
+                    self.recording += 1; recording = True  # noqa: E702  # fmt: skip
+            self.record_ended(ended)
         finally:
             if recording:
                 self._fill_after_recording()
-        if ledger.troubles:
-            self._log_troubles()
+
+    def _end(self, reports: list[tuple[Attempt, Outcome]], note: Callable[[Job[Any]], None] | None = None) -> bool:
+        """Under the lock: take the outcomes of attempts; return whether jobs wait for the slots that are free now.
+
+        Args:
+            note: is called with each job that has ended.
+        """
+        ledger, stops, deliver = self.ledger, self.stops, self.ended
+        has_stopper, limited = self._has_stopper, self.has_deadlines or stops.budget_end < math.inf
+        for attempt, outcome in reports:
+            try:
+                if not ledger.end(attempt):
+                    continue
+                job = attempt.job
+                if limited or job._stop is not None:
+                    outcome = stops.decide(attempt, outcome)
+                if has_stopper:
+                    outcome = with_stopped_early(job, outcome)
+                if outcome.kind is not None and self._tries_again(job, outcome):
+                    continue
+                if note is not None:
+                    note(job)
+                deliver(job, outcome)
+            except Exception as error:  # noqa: BLE001  else the job would be in no queue any more
+                self._end_after_error(attempt, error)
+        if self.closed:
+            self.condition.notify_all()
+            return False
+        if self.wakes_at_every_report:
+            self.condition.notify_all()
+        return bool(ledger.fresh or ledger.urgent or ledger.later or ledger.last_chances)
 
     def _fill_after_recording(self) -> None:
         """As `pump`, and count this thread's recording as done."""
@@ -340,7 +361,7 @@ class Core:
             if len(inbox.done) >= inbox.want:
                 self.condition.notify_all()
             if inbox.watchers:
-                _wake_watchers(inbox)
+                inbox.wake_watchers()
 
     def put(self, inbox: Inbox, job: Job[Any]) -> None:
         """Under the lock: put a job into an inbox and wake whoever waits for it."""
@@ -348,7 +369,7 @@ class Core:
         if len(inbox.done) >= inbox.want:
             self.condition.notify_all()
         if inbox.watchers:
-            _wake_watchers(inbox)
+            inbox.wake_watchers()
 
     def end_ready(self, kind: FailureKind, reason: str) -> list[Job[Any]]:
         """Under the lock: end every ready job; return them."""
@@ -361,7 +382,7 @@ class Core:
         """Under the lock: wake who waits, since the number of outstanding jobs changed without a report."""
         if inbox.waiting or self.closed:
             self.condition.notify_all()
-        _wake_watchers(inbox)
+        inbox.wake_watchers()
 
     # Waiting for results.
 
@@ -377,41 +398,6 @@ class Core:
                     self.condition.wait(rest)
             finally:
                 inbox.leave(size)
-
-    async def wait_in_a_loop(self, inbox: Inbox, size: int, deadline: float | None, after: Callable[..., None]) -> None:
-        """As `wait`, inside a running event loop, which is not blocked.
-
-        Args:
-            after: ``after(seconds, function)``, our timer; the clock of the program's loop may be frozen.
-        """
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(event.set)
-
-        def due() -> None:
-            with self.lock:
-                _wake_watchers(inbox)
-
-        with self.lock:
-            inbox.watchers.append(wake)
-        if deadline is not None:
-            after(deadline - monotonic(), due)
-        try:
-            while len(inbox.done) < inbox.needed(size):
-                event.clear()
-                if len(inbox.done) >= inbox.needed(size):
-                    break
-                await event.wait()
-                if deadline is not None and monotonic() >= deadline:
-                    return
-        finally:
-            with self.lock:
-                if wake in inbox.watchers:
-                    inbox.watchers.remove(wake)
 
     def take(self, inbox: Inbox) -> list[Job[Any]]:
         """Take all finished jobs from an inbox. Who is interrupted before it can return them calls `put_back`."""
@@ -490,11 +476,3 @@ class Core:
 
 def _none_left(jobs: list[Job[Any]] | None, reason: str) -> list[Job[Any]]:
     return []
-
-
-def _wake_watchers(inbox: Inbox) -> None:
-    for wake in list(inbox.watchers):
-        try:
-            wake()
-        except RuntimeError:  # the event loop was closed: no task waits there any more
-            inbox.watchers.remove(wake)

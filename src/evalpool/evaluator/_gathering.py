@@ -81,7 +81,7 @@ class Gathering:
                 fence.keep_ours(jobs)
         claims = fence.seen
         fresh = [job for job in jobs if job._gathered is None]
-        if self._core.suspends or fence.was_needed:
+        if self._fenced and (self._core.suspends or fence.was_needed):
             with allow_signals():
                 fresh = self._without_suspended(fresh)
         if fresh:
@@ -89,16 +89,22 @@ class Gathering:
             fresh = self._record(fresh, jobs, claims)
             if hooks.on_done:
                 hooks.add_each("on_done", fresh)
-        try:
-            if self._others_write:
-                with allow_signals():
-                    self._foreign_jobs.look()
-        finally:  # also if that was interrupted: callbacks hear of the gathered jobs nevertheless
-            others = self._foreign_jobs.take_news() if self._others_write else []
-            if (fresh or others) and hooks.on_gather:
-                hooks.add("on_gather", fresh, others)
+        if self._others_write:
+            self._add_gather_with_others(fresh)
+        elif fresh and hooks.on_gather:
+            hooks.add("on_gather", fresh, [])
         if hooks.due:
             hooks.deliver()
+
+    def _add_gather_with_others(self, fresh: list[Job[Any]]) -> None:
+        """Look what other clients have finished, and make the hook due for these jobs and the `fresh` ones."""
+        try:
+            with allow_signals():
+                self._foreign_jobs.look()
+        finally:  # also if that was interrupted: callbacks hear of the gathered jobs nevertheless
+            others = self._foreign_jobs.take_news()
+            if fresh or others:
+                self._hooks.add("on_gather", fresh, others)
 
     def _record(self, fresh: list[Job[Any]], jobs: list[Job[Any]], claims: Any) -> list[Job[Any]]:
         """Record that the `fresh` ones of `jobs` are gathered; return those that are ours still."""
@@ -106,7 +112,9 @@ class Gathering:
         for job in fresh:
             job._gathered = now
         own = fresh if self._all_are_own else [job for job in fresh if self._lacks_gather(job)]
-        if self._recorder.keeps and own:
+        if self._recorder.is_quick:
+            self._recorder.gathered(own)
+        elif self._recorder.keeps and own:
             try:
                 with allow_signals():
                     self._recorder.gathered(own)

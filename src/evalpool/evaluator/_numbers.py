@@ -24,7 +24,7 @@ class Numbers:
     """
 
     def __init__(self, search: OpenSearch) -> None:
-        self._search = search
+        self._search, self._search_id, self._reserve = search, search.search_id, search.storage.reserve
         self.cap: int | None = None
         self.is_exact = False
         self.spare: list[tuple[int, int]] = []
@@ -35,8 +35,9 @@ class Numbers:
         The storage's counter counts numbers, exactly. Some may have been taken by owners that died before they recorded
         jobs. Only if the counter refuses, these are counted, and the cap is raised by their number.
         """
-        spare = self.spare
-        if spare:
+        if self.cap is None and not self.spare:
+            return self._reserve(self._search_id, n)
+        if spare := self.spare:
             for index, (first, count) in enumerate(spare):
                 if count >= n:
                     rest = [(first + n, count - n)] if count > n else []

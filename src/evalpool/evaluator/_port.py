@@ -147,7 +147,7 @@ class Port:
         """
         number = attempt.number
         job = attempt.job.number
-        outcome = self._call(job, number, attempt.configuration, self._channel, attempt.extra, worker)
+        outcome = self._call(job, number, attempt.configuration.copy(), self._channel, attempt.extra, worker)
         if self._channel.stops:
             self._channel.forget(job, number)
         return outcome
@@ -156,7 +156,7 @@ class Port:
         """As `evaluate`, for an async run-function inside a running event loop."""
         number = attempt.number
         job = attempt.job.number
-        outcome = await self.task.acall(job, number, attempt.configuration, self._channel, attempt.extra, worker)
+        outcome = await self.task.acall(job, number, attempt.configuration.copy(), self._channel, attempt.extra, worker)
         if self._channel.stops:
             self._channel.forget(job, number)
         return outcome

@@ -49,6 +49,7 @@ class Recorder:
 
     Attributes:
         keeps: whether anything is recorded; if not, `gathered` need not be called.
+        is_quick: whether `gathered` takes no time and cannot fail, so that no signal need be handled during it.
         hears_starts: whether starts are recorded; if not, `started` need not be called.
         unrecorded: numbers of jobs that have ended, and whose outcome the storage does not have yet; the core adds them
             under its lock. None if outcomes are recorded only when jobs are gathered; then `outcomes` need not be
@@ -57,6 +58,7 @@ class Recorder:
     """
 
     keeps = False
+    is_quick: ClassVar[bool] = True
     hears_starts: ClassVar[bool] = False
     unrecorded: set[int] | None = None
     noted: Iterable[Event] = ()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_callbacks",
     "check_configuration",
+    "check_configurations",
     "check_keywords",
     "check_kwargs",
     "check_retries",
@@ -199,8 +200,20 @@ def unpicklable_task(run_function: Any, error: Exception) -> str:
     )
 
 
-TEXT = frozenset({str})
 IMMUTABLE = frozenset({int, float, str, bool, type(None), bytes, complex})
+are_immutable, is_text = IMMUTABLE.issuperset, frozenset({str}).issuperset
+
+
+def check_configurations(
+    values: Iterable[Any], to_json: bool = False, options: dict[int, JobOptions] | None = None
+) -> list[dict[str, Any]]:
+    """As `check_configuration`, for each of these values."""
+    return [
+        value.copy()  # the commonest, of which there are some hundred thousand a second
+        if type(value) is dict and is_text(map(type, value)) and are_immutable(map(type, value.values()))
+        else _check_unusual(value, to_json, options)
+        for value in values
+    ]
 
 
 def check_configuration(
@@ -217,8 +230,11 @@ def check_configuration(
     Raises `BadArgument`; or, for a value that cannot be copied, `NotJSON`, if it is to become JSON (`to_json`) and
     cannot.
     """
-    if type(value) is dict and TEXT.issuperset(map(type, value)) and IMMUTABLE.issuperset(map(type, value.values())):
-        return value.copy()  # the commonest, of which there are a hundred thousand a second
+    return check_configurations((value,), to_json, options)[0]
+
+
+def _check_unusual(value: Any, to_json: bool, options: dict[int, JobOptions] | None) -> dict[str, Any]:
+    """As `check_configuration`, for a value that is not a plain dict of immutable values."""
     if type(value) is not dict and not isinstance(value, dict):
         if options is not None and isinstance(value, Submission):
             copied = check_configuration(value.configuration, to_json)

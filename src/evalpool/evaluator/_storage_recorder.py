@@ -44,6 +44,7 @@ class StorageRecorder(Recorder):
     """
 
     keeps = hears_starts = True
+    is_quick = False
 
     def __init__(self, storage: Storage, events: JobEvents, back_off: BackOff, ownership: Ownership) -> None:
         self._storage = storage

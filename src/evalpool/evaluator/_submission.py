@@ -15,7 +15,7 @@ from evalpool._interrupts import allow_signals, defer_signals, from_a_handler
 from evalpool._json import jsonable
 from evalpool.errors import BadArgument, EvaluatorClosed
 from evalpool.evaluator._numbers import Numbers
-from evalpool.evaluator._settings import check_configuration
+from evalpool.evaluator._settings import check_configurations
 from evalpool.jobs._job import Job
 from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 from evalpool.outcomes import FailureKind, failed
@@ -96,7 +96,7 @@ class Submissions:
             )
         to_json = self._to_json
         options: dict[int, JobOptions] = {}
-        checked = [check_configuration(configuration, to_json, options) for configuration in configurations]
+        checked = check_configurations(configurations, to_json, options)
         if self._timeline is not None:
             self._timeline.check(checked)
         if not core.started:

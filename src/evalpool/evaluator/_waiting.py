@@ -129,7 +129,7 @@ class Waiting:
         if self._works:  # the waiting thread does the work: another thread, so that the caller's loop is not blocked
             await asyncio.to_thread(self.wait, inbox, size, deadline)
         else:
-            await self._core.wait_in_a_loop(inbox, size, deadline, self._after)
+            await self._wait_in_a_loop(inbox, size, deadline)
         jobs = self.finish(inbox)
         if self._fence.was_needed and len(jobs) < size:
             return await asyncio.to_thread(self._gather_more, jobs, inbox, size, deadline)
@@ -140,6 +140,37 @@ class Waiting:
         wait = self._engine_wait
         if wait is None or not self.wait_with(wait, inbox, size, deadline):
             self._core.wait(inbox, size, deadline)
+
+    async def _wait_in_a_loop(self, inbox: Inbox, size: int, deadline: float | None) -> None:
+        """As `wait`, inside a running event loop, which is not blocked."""
+        import asyncio
+
+        core, loop = self._core, asyncio.get_running_loop()
+        event = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(event.set)
+
+        def due() -> None:
+            with core.lock:
+                inbox.wake_watchers()
+
+        with core.lock:
+            inbox.watchers.append(wake)
+        if deadline is not None:
+            self._after(deadline - monotonic(), due)  # the clock of the program's loop may be frozen
+        try:
+            while len(inbox.done) < inbox.needed(size):
+                event.clear()
+                if len(inbox.done) >= inbox.needed(size):
+                    break
+                await event.wait()
+                if deadline is not None and monotonic() >= deadline:
+                    return
+        finally:
+            with core.lock:
+                if wake in inbox.watchers:
+                    inbox.watchers.remove(wake)
 
     def wait_with(self, wait: Callable[[Turn], bool], inbox: Inbox, size: int, deadline: float | None) -> bool:
         """Let an engine work in this thread; False if it does not."""

@@ -48,6 +48,14 @@ class Inbox:
     def _update(self) -> None:
         self.want = min(self.needed(min(self.waiting)), NOBODY) if self.waiting else NOBODY
 
+    def wake_watchers(self) -> None:
+        """Call the watchers."""
+        for wake in list(self.watchers):
+            try:
+                wake()
+            except RuntimeError:  # the event loop was closed: no task waits there any more
+                self.watchers.remove(wake)
+
     def take(self) -> list[Job[Any]]:
         """Remove and return all finished jobs."""
         jobs = list(self.done)

@@ -19,7 +19,7 @@ from typing import Any
 from evalpool._clock import perf_counter
 from evalpool.errors import SimulationError
 from evalpool.evaluator._first_failures import FirstFailures
-from evalpool.evaluator._settings import IMMUTABLE, TEXT, check_configuration
+from evalpool.evaluator._settings import IMMUTABLE, check_configuration, is_text
 from evalpool.jobs._job import Job, PastJob
 from evalpool.jobs._options import NO_OPTIONS
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker
@@ -105,7 +105,7 @@ class LocalSearch(SimulatedSearch):
             else:
                 copied = check_configuration(asked)
                 keep(copied)
-                names = dict.fromkeys(copied).keys() if TEXT.issuperset(map(type, copied)) else None
+                names = dict.fromkeys(copied).keys() if is_text(map(type, copied)) else None
             keep_wall(now - since)
             keep_known(ended)
             return asked
@@ -190,7 +190,7 @@ class LocalSearch(SimulatedSearch):
 
     def _call(self, job: int, extra: dict[str, Any] | None = None) -> tuple[Outcome, Any]:
         """Return the outcome of a job, and the runtime that it declares."""
-        outcome = self._task.call(job, 1, self._diary.configurations[job], NOWHERE, extra, self._worker)
+        outcome = self._task.call(job, 1, self._diary.configurations[job].copy(), NOWHERE, extra, self._worker)
         runtime = self._runtime
         return outcome, runtime_of(runtime, self._job(job, outcome) if callable(runtime) else NO_JOB, outcome)
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import traceback
 import types
 from collections.abc import Callable
-from typing import Any
+from math import isfinite
+from typing import Any, overload
 
 from evalpool._clock import lead, monotonic
 from evalpool._fork import begin_generation, generation
@@ -40,6 +41,7 @@ PLAIN = frozenset({float, int, str, tuple, list, dict, type(None)})
 """Types whose values cannot be awaited; looking up `__await__` takes as long as reading the clock."""
 
 running_job = RunningJob._in_worker
+set_current, reset_current = current_job.set, current_job.reset
 clock = monotonic
 """The clock of start and end: one for all processes of a host (CLOCK_MONOTONIC or similar)."""
 
@@ -55,7 +57,7 @@ class Task:
         base_seed: the evaluator's seed.
     """
 
-    __slots__ = ("base_seed", "job_type", "kwargs", "lets_interrupts_through", "run_function", "search")
+    __slots__ = ("base_seed", "job_type", "kwargs", "lets_interrupts_through", "run_function", "search", "seed")
 
     def __init__(
         self,
@@ -70,10 +72,34 @@ class Task:
         self.search = search
         self.job_type = job_type
         self.base_seed = base_seed
+        self.seed = (base_seed,)  # of each running job, from which it derives its own if it is asked for it
         self.lets_interrupts_through = False  # True only if jobs run in the caller's own thread
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Task, (self.run_function, self.kwargs, self.search, self.job_type, self.base_seed)
+
+    @overload
+    def call(
+        self,
+        number: int,
+        attempt: int,
+        configuration: dict[str, Any],
+        channel: JobChannel,
+        extra: dict[str, Any] | None = None,
+        worker: Worker | None = None,
+    ) -> Outcome: ...
+
+    @overload
+    def call(
+        self,
+        number: int,
+        attempt: int,
+        configuration: dict[str, Any],
+        channel: JobChannel,
+        extra: dict[str, Any] | None,
+        worker: Worker | None,
+        quick: Callable[[int, int, float, float, float], None],
+    ) -> Outcome | None: ...
 
     def call(
         self,
@@ -83,19 +109,31 @@ class Task:
         channel: JobChannel,
         extra: dict[str, Any] | None = None,
         worker: Worker | None = None,
-    ) -> Outcome:
-        """Evaluate one configuration in this thread; `extra` are keyword arguments for this job only."""
-        job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
-        before = current_job.set((self.search, number))
+        quick: Callable[[int, int, float, float, float], None] | None = None,
+    ) -> Outcome | None:
+        """Evaluate one configuration in this thread.
+
+        Args:
+            configuration: becomes the running job's own, so give a copy of what others use.
+            extra: keyword arguments for this job only.
+            quick: ``quick(number, attempt, objective, start, end)`` takes the outcome of a job that returned a finite
+                float and said nothing else; then this returns None. Most jobs of some microseconds are of this kind.
+        """
+        job = running_job(self.search, number, attempt, configuration, channel, self.seed)
+        before = set_current((self.search, number))
         here = generation[0] or begin_generation()
         start = clock()
         try:
-            if extra is None:
-                value = self.run_function(job, **self.kwargs)
-            else:
+            if extra is not None:
                 value = self.run_function(job, **self._with(extra, job))
-            if type(value) not in PLAIN and (type(value) is types.CoroutineType or hasattr(value, "__await__")):
+            elif self.kwargs:
+                value = self.run_function(job, **self.kwargs)
+            else:  # a call with an empty dict of keyword arguments takes twice as long
+                value = self.run_function(job)
+            kind = type(value)
+            if kind not in PLAIN and (kind is types.CoroutineType or hasattr(value, "__await__")):
                 value = run_to_completion(value)
+                kind = type(value)
             if generation[0] != here:
                 end_of_child(None)
         except BaseException as exception:
@@ -105,8 +143,12 @@ class Task:
                 raise
             return raised(exception, job._metadata, start, clock(), worker)
         finally:
-            current_job.reset(before)
-        outcome = standardise(value, self.job_type, job._metadata, start, clock(), worker)
+            reset_current(before)
+        end = clock()
+        if quick is not None and kind is float and isfinite(value) and job._metadata is None and not job._told:
+            quick(number, attempt, value, start, end)
+            return None
+        outcome = standardise(value, self.job_type, job._metadata, start, end, worker)
         return outcome._replace(stopped_early=True) if job._told else outcome
 
     def _with(self, extra: dict[str, Any], job: RunningJob) -> dict[str, Any]:
@@ -127,8 +169,8 @@ class Task:
         worker: Worker | None = None,
     ) -> Outcome:
         """As `call`, inside a running event loop, so that several jobs interleave."""
-        job = running_job(self.search, number, attempt, configuration, channel, self.base_seed)
-        current_job.set((self.search, number))  # only for this task of the loop, and until its end
+        job = running_job(self.search, number, attempt, configuration, channel, self.seed)
+        set_current((self.search, number))  # only for this task of the loop, and until its end
         here = generation[0] or begin_generation()
         start = clock()
         try:

@@ -37,16 +37,16 @@ def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[
     does, but without real times.
     """
     function: Any = functools.partial(task.run_function, **task.kwargs) if task.kwargs else task.run_function
-    search, job_type, base_seed, passes_on = task.search, task.job_type, task.base_seed, task.lets_interrupts_through
+    search, job_type, passes_on = task.search, task.job_type, task.lets_interrupts_through
     set_current, reset_current, references = current_job.set, current_job.reset, sys.getrefcount
-    own_seed = (base_seed,)
+    own_seed = task.seed
     job: Any = None
     unshared = 0
 
     def call(number: int, configuration: dict[str, Any]) -> Any:
         nonlocal job, unshared
         if job is None or references(job) != unshared:
-            job = RunningJob._in_worker(search, number, 1, configuration, channel, base_seed)
+            job = RunningJob._in_worker(search, number, 1, configuration.copy(), channel, own_seed)
             # Counted by the same expression, because it depends on the interpreter which references are counted.
             unshared = references(job)
         else:

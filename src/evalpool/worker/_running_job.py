@@ -107,16 +107,16 @@ class RunningJob(MutableMapping[str, Any]):
         attempt: int,
         parameters: dict[str, Any],
         channel: JobChannel,
-        base_seed: int,
+        seed: tuple[int],
     ) -> RunningJob:
-        """As `__init__`, from what a worker receives; made for every job, so it parses nothing."""
+        """As `__init__`, from what a worker receives; made for every job, so it parses and copies nothing."""
         job: RunningJob = _new(RunningJob)
         job._search, job._number, job._attempt = search, number, attempt
-        job.parameters = dict(parameters)
+        job.parameters = parameters
         job._channel = channel
         job._storage = job._stopper = job._metadata = job._record = None
         job._told = False
-        job._seed = (base_seed,)
+        job._seed = seed
         return job
 
     def _identity(self) -> tuple[str, int, int, int | tuple[int]]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from evalpool import Evaluator, FailureKind, JobStatus, RunningJob
+from evalpool._clock import monotonic
 from evalpool.backends._pool import _held, _pool, _prefetcher, _sockets, _wire
 from evalpool.backends._pool._held import HeldOutcomes, read_held
 from evalpool.backends._pool._pool_worker import PoolWorker
@@ -34,14 +35,14 @@ def test_what_is_held_is_read_as_it_was_written_until_it_is_sent() -> None:
     assert read_held(memory) == []
     assert held.frame() == b""
     for outcome in OUTCOMES[:3]:
-        held.add(_wire.FAST.pack(*outcome))
+        held.add(*outcome)
     assert read_held(memory) == OUTCOMES[:3]
     frames: list[_wire.Frame] = []
     _wire.FrameReader.parse(memoryview(held.frame()), frames)
     assert frames == [(_wire.FAST_OUTCOME, OUTCOMES[:3], [])]
     held.sent()
     assert read_held(memory) == []
-    held.add(_wire.FAST.pack(*OUTCOMES[7]))
+    held.add(*OUTCOMES[7])
     assert read_held(memory) == [OUTCOMES[7]]
 
 
@@ -49,29 +50,29 @@ def test_all_leave_when_the_page_is_full_or_the_oldest_is_old(monkeypatch: pytes
     monkeypatch.setattr(_held, "HOLD", 1e9)
     held = HeldOutcomes(page())
     held.begin()
-    packed = [_wire.FAST.pack(*outcome) for outcome in OUTCOMES]
-    count = 1 + [held.add(outcome) for outcome in packed[:113]].index(False)
+    at_once = [(*outcome[:-1], monotonic()) for outcome in OUTCOMES]
+    count = 1 + [held.add(*outcome) for outcome in at_once[:113]].index(False)
     assert count > 100
     held = HeldOutcomes(memory := page())
     held.begin()
-    assert [held.add(outcome) for outcome in packed[:count]] == [True] * (count - 1) + [False]
-    assert read_held(memory) == OUTCOMES[:count], "the last one, too, before it is sent"
+    assert [held.add(*outcome) for outcome in at_once[:count]] == [True] * (count - 1) + [False]
+    assert read_held(memory) == at_once[:count], "the last one, too, before it is sent"
     held.sent()
     monkeypatch.setattr(_held, "HOLD", -1.0)
-    assert not held.add(packed[0])
+    assert not held.add(*at_once[0])
 
 
 def test_what_leaves_while_it_is_read_is_not_taken() -> None:
     class Racing(bytearray):
         def __getitem__(self, where: Any) -> Any:
             held.sent()
-            held.add(_wire.FAST.pack(*OUTCOMES[1]))
+            held.add(*OUTCOMES[1])
             return super().__getitem__(where)
 
     memory: Any = Racing(_held.SIZE)
     held = HeldOutcomes(memory)
     held.begin()
-    held.add(_wire.FAST.pack(*OUTCOMES[0]))
+    held.add(*OUTCOMES[0])
     assert read_held(memory) == []
 
 

@@ -20,7 +20,6 @@ The third number says which jobs a worker that died had not begun.
 from __future__ import annotations
 
 import os
-import platform
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +39,12 @@ _BYTES = _NUMBER.size  # where the number of bytes stands
 _FRAMES = 2 * _NUMBER.size
 _FIRST, _STEP = 3 * _NUMBER.size, _wire.FAST.size
 _FULL = SIZE - 2 * _STEP
+_pack_into = _wire.FAST.pack_into
 
 
 def can_hold() -> bool:
     """Has this machine what it takes?"""
-    return _lend.can_lend() and platform.machine() in ("x86_64", "AMD64")
+    return _lend.can_lend() and os.uname().machine in ("x86_64", "AMD64")
 
 
 class HeldOutcomes:
@@ -56,6 +56,7 @@ class HeldOutcomes:
 
     def __init__(self, page: mmap.mmap | memoryview) -> None:
         self._page: Any = page
+        self._numbers = memoryview(page).cast("B")[:_FIRST].cast("q")  # each is written as a whole
         self._emptied = 0
         self._end = _FIRST
         self._since = 0.0
@@ -63,20 +64,19 @@ class HeldOutcomes:
 
     def begin_frame(self) -> None:
         """The next frame of jobs begins."""
-        self._frames += 1
-        _NUMBER.pack_into(self._page, _FRAMES, self._frames)
+        self._frames = self._numbers[2] = self._frames + 1
 
     def begin(self) -> None:
         """A message of short jobs has come."""
         self._since = monotonic()
 
-    def add(self, outcome: bytes) -> bool:
-        """Hold an outcome; False: all that is held must leave now."""
-        page, at = self._page, self._end
-        self._end = end = at + _STEP
-        page[at:end] = outcome
-        _NUMBER.pack_into(page, _BYTES, end - _FIRST)
-        return at < _FULL and monotonic() - self._since <= HOLD
+    def add(self, number: int, attempt: int, objective: float, start: float, end: float) -> bool:
+        """Hold the outcome of a job that has just ended; False: all that is held must leave now."""
+        at = self._end
+        self._end = after = at + _STEP
+        _pack_into(self._page, at, number, attempt, objective, start, end)
+        self._numbers[1] = after - _FIRST
+        return at < _FULL and end - self._since <= HOLD
 
     def frame(self) -> bytes:
         """All that is held, as a frame; empty if nothing is. When it has been sent, call `sent`."""
@@ -87,8 +87,8 @@ class HeldOutcomes:
         """What was held has left."""
         self._end = _FIRST
         self._emptied += 1
-        _NUMBER.pack_into(self._page, _BYTES, 0)
-        _NUMBER.pack_into(self._page, 0, self._emptied)
+        self._numbers[1] = 0
+        self._numbers[0] = self._emptied
         self._since = monotonic()
 
 

@@ -255,10 +255,6 @@ class Outbox:
         return True
 
 
-FAST_HEAD = HEADER.pack(FAST.size, 0, FAST_OUTCOME)
-"""The head of the frame of one fast outcome."""
-
-
 def fast_outcome(number: int, attempt: int, objective: float, start: float, end: float) -> bytes:
     """Return the frame for a job that returned only a float."""
     return FAST_FRAME.pack(FAST.size, 0, FAST_OUTCOME, number, attempt, objective, start, end)

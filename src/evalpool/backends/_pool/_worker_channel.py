@@ -45,9 +45,9 @@ class WorkerChannel(abc.ABC):
     def send_bytes(self, data: bytes) -> None:
         """Send a frame that consists of one piece."""
 
-    def send_fast(self, outcome: bytes) -> None:
-        """Send the outcome of a job that returned only a float, packed by `_wire.FAST`."""
-        self.send_bytes(_wire.FAST_HEAD + outcome)
+    def send_fast(self, number: int, attempt: int, objective: float, start: float, end: float) -> None:
+        """Send the outcome of a job that returned only a float."""
+        self.send_bytes(_wire.fast_outcome(number, attempt, objective, start, end))
 
     def together(self) -> AbstractContextManager[None]:
         """Return a context in which outcomes of short jobs may be sent together, if the engine can do that."""
@@ -136,11 +136,11 @@ class SocketChannel(WorkerChannel):
             self._send_held()
             self._data.sendall(data)
 
-    def send_fast(self, outcome: bytes) -> None:
+    def send_fast(self, number: int, attempt: int, objective: float, start: float, end: float) -> None:
         with self._lock:
             if not self._holds:
-                self._data.sendall(_wire.FAST_HEAD + outcome)
-            elif not self.held.add(outcome):  # type: ignore[union-attr]
+                self._data.sendall(_wire.fast_outcome(number, attempt, objective, start, end))
+            elif not self.held.add(number, attempt, objective, start, end):  # type: ignore[union-attr]
                 self._send_held()
 
     def _send_held(self) -> None:
