@@ -16,7 +16,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 from evalpool.errors import NotJSON
@@ -226,7 +225,8 @@ class _Conversion:
             return self._list(value)
         if isinstance(value, set | frozenset):
             return self._list(_ordered(value))
-        if isinstance(value, PurePath):
+        pathlib = sys.modules.get("pathlib")  # who has a path has imported it
+        if pathlib is not None and isinstance(value, pathlib.PurePath):
             return str(value)
         pydantic = sys.modules.get("pydantic")
         if pydantic is not None and isinstance(value, pydantic.BaseModel):

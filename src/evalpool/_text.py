@@ -6,7 +6,6 @@ surrogates, which cannot be encoded, and more characters than anybody reads.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 __all__ = ["LONGEST_LINE", "LONGEST_MESSAGE", "brief", "printable", "shown"]
@@ -44,4 +43,6 @@ def brief(value: Any, digits: int = 5) -> str:
     try:
         return f"{value:.{digits}g}"
     except OverflowError:
+        from decimal import Decimal  # here, because each worker would import it
+
         return f"{Decimal(value):.{digits}g}"

@@ -178,7 +178,7 @@ def failed(
 LONGEST_ERROR = 100_000
 """The most characters of an error's text that are examined: a traceback has some thousands."""
 _TRACEBACK = "Traceback (most recent call last):"
-_CHAINED = re.compile(
+_CHAINED = (  # compiled when it is first used: that takes as long as importing two modules
     "\n(?:The above exception was the direct cause of the following exception"
     "|During handling of the above exception, another exception occurred):\n\n"
 )
@@ -200,7 +200,7 @@ def last_line(error: str | None) -> str:
 
 def _message_of(error: str) -> str:
     """The text below the last frame of a traceback: a message and notes may have several lines."""
-    first, *below = _CHAINED.split(error)[-1].strip("\n").splitlines() or [""]
+    first, *below = re.split(_CHAINED, error)[-1].strip("\n").splitlines() or [""]
     if first == f"  + Exception Group {_TRACEBACK}":
         # The message of the group itself; those of its members come after lines of dashes.
         below = [line[4:] for line in itertools.takewhile(lambda line: line.startswith("  | "), below)]
@@ -217,10 +217,10 @@ def place_of(error: str | None) -> str:
     """
     found = None
     for line in (error or "")[-LONGEST_ERROR:].splitlines():
-        if line.startswith("  File ") and (place := _PLACE.match(line)) is not None:
+        if line.startswith("  File ") and (place := re.match(_PLACE, line)) is not None:
             found = found if found is not None and place[1].startswith(_OWN) else place
     return "" if found is None else printable(f"{found[1].rpartition('/')[2]}:{found[2]} in {found[3]}", LONGEST_LINE)
 
 
 _OWN = os.path.dirname(__file__) + os.sep
-_PLACE = re.compile(r'  File "(.*)", line (\d+), in (.*)')
+_PLACE = r'  File "(.*)", line (\d+), in (.*)'

@@ -12,7 +12,8 @@ from typing import Any
 from evalpool._guard import Guard, describe
 from evalpool._interrupts import from_a_handler
 from evalpool._patched import refuse_if_patched
-from evalpool.backends._remote import Line, RemoteCall, on_our_clock, read_outcome
+from evalpool.backends._other_clock import on_our_clock
+from evalpool.backends._remote import Line, RemoteCall, read_outcome
 from evalpool.errors import BadArgument
 from evalpool.evaluator._attempt import Attempt
 from evalpool.evaluator._backend import Backend

@@ -17,7 +17,6 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from evalpool._clock import monotonic
 from evalpool._log import get_logger
 from evalpool._net._connect import connect
 from evalpool._net._server import AnswerServer
@@ -30,7 +29,7 @@ from evalpool.worker._pickling import dump_whole
 if TYPE_CHECKING:
     from evalpool.evaluator._port import Port
 
-__all__ = ["Line", "RemoteCall", "on_our_clock", "read_outcome"]
+__all__ = ["Line", "RemoteCall", "read_outcome"]
 
 logger = get_logger()
 
@@ -195,11 +194,3 @@ def read_outcome(payload: bytes) -> Outcome:
     if not isinstance(outcome, Outcome):
         return failed(FailureKind.INVALID_OUTPUT, f"a worker returned {type(outcome).__name__} instead of an outcome")
     return outcome
-
-
-def on_our_clock(outcome: Outcome) -> Outcome:
-    """Convert times of another host's clock: only the duration is used, and the end is now."""
-    if outcome.start is None or outcome.end is None:
-        return outcome
-    now = monotonic()
-    return outcome._replace(start=now - (outcome.end - outcome.start), end=now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 __all__ = ["usable_cpus"]
 
@@ -21,13 +20,18 @@ def usable_cpus() -> int:
 def _cgroup_limit(count: int) -> int:
     """Return the quota of a container (cgroup v2, then v1), rounded up to whole CPUs."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        quota, period = _text_of("/sys/fs/cgroup/cpu.max").split()[:2]
     except (OSError, ValueError):
         try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+            quota = _text_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
+            period = _text_of("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
         except OSError:
             return count
     if quota in ("max", "-1"):
         return count
     return max(1, math.ceil(int(quota) / int(period)))
+
+
+def _text_of(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()

@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -159,6 +158,8 @@ def _seconds_left(environment: Mapping[str, str]) -> float | None:
 
 def _answer(command: list[str], path: str | None) -> str:
     """Return what a command of the batch system prints; empty if it does not exist or fails."""
+    import shutil
+
     program = shutil.which(command[0], path=path)
     if program is None:
         return ""

@@ -13,6 +13,7 @@ to change them.
 from __future__ import annotations
 
 import functools
+import os
 
 __all__ = ["Seeds", "fresh_seed", "job_seed", "numpy_seed"]
 
@@ -70,6 +71,4 @@ def numpy_seed(base: int, number: int) -> int:
 
 def fresh_seed() -> int:
     """A seed for an evaluator without one: 63 bits of the system's entropy, so that JSON can hold it."""
-    import secrets
-
-    return secrets.randbits(63)
+    return int.from_bytes(os.urandom(8), "little") >> 1  # `secrets` would import OpenSSL and a random generator

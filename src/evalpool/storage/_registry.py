@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 from evalpool._registry import Registry
 from evalpool.errors import BadArgument
@@ -35,6 +34,8 @@ def storage_from_url(url: str) -> Storage:
     >>> storage_from_url("memory://")
     <MemoryStorage of 0 events>
     """
+    from urllib.parse import unquote, urlsplit  # here, because most evaluators are given no URL
+
     parts = urlsplit(url) if isinstance(url, str) else None
     if parts is None or not parts.scheme or "://" not in url:
         raise BadArgument(f"{url!r} is not the URL of a storage; as {_EXAMPLES}.")

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import enum
 import functools
-import hashlib
 import types
 import weakref
 from typing import Any
+
+try:
+    from _blake2 import blake2b  # what `hashlib` has, without loading OpenSSL in each worker
+except ImportError:
+    from hashlib import blake2b
 
 __all__ = ["CACHED", "PLAIN", "definition"]
 
@@ -33,7 +37,7 @@ def definition(thing: Any) -> str:
         facts = _class(thing) if isinstance(thing, type) else _function(thing, {thing})
     except _Unknown:
         return ""
-    digest = hashlib.blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    digest = blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     if isinstance(thing, type):  # what a function uses may change
         _of_classes[thing] = digest
     return digest

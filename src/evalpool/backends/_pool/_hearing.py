@@ -8,9 +8,9 @@ from evalpool._clock import monotonic
 from evalpool._guard import describe
 from evalpool._interrupts import from_a_handler
 from evalpool._log import get_logger
+from evalpool.backends._other_clock import on_our_clock
 from evalpool.backends._pool import _logs, _wire
 from evalpool.backends._pool._encoding import DONE, load_outcome
-from evalpool.backends._remote import on_our_clock
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
 
 if TYPE_CHECKING:
