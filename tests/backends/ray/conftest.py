@@ -134,7 +134,10 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def fresh_cluster() -> None:
-    """For tests that count free CPUs: Ray was seen to keep one, on a busy machine, that earlier tests had used."""
+    """For tests that count free CPUs: Ray keeps, rarely, that of an actor which was killed while it started.
+
+    So it does without evalpool, on a busy machine: actors that are made, and killed within a second or two.
+    """
     end_common()
     start_common()
 

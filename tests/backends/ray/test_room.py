@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +45,27 @@ def test_an_evaluator_without_a_worker_says_once_what_it_needs_and_who_has_it(
             first.close()
             assert [job.objective for job in second.gather()] == [4.0]
     cluster.kill(hog)
+
+
+def test_what_no_actor_uses_is_said_to_be_used_otherwise(
+    cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalpool.backends._pool._shortage.NO_WORKER_FOR", 0.2)
+
+    def hold(until: Path) -> None:
+        while not until.exists():
+            threading.Event().wait(0.05)
+
+    task = cluster.remote(hold).options(num_cpus=6).remote(tmp_path / "go")
+    wait_until(lambda: cluster.available_resources().get("CPU", 0.0) == 0.0)
+    with RayEvaluator(double, num_workers=1) as evaluator:
+        evaluator.submit([{"x": 1}])
+        wait_until(
+            lambda: "No actor uses the rest: Ray tasks or placement groups do, or Ray has kept it" in caplog.text
+        )
+        (tmp_path / "go").touch()
+        cluster.get(task)
+        assert [job.objective for job in evaluator.gather()] == [2.0]
 
 
 @pytest.mark.parametrize("memory", [{"memory_per_task": 2**27}, {"resources_per_task": {"memory": 2**27}}])

@@ -31,7 +31,12 @@ def describe(ray: Any, needs: Needs, ours: Iterable[tuple[str, int, set[int], Ne
         return text + "So workers are starting; a large runtime_env or slow imports take time."
     holders = [f"{count} workers of {name}, {each.text()} each" for name, count, _, each in ours]
     holders += _other_actors(set().union(*(pids for _, _, pids, _ in ours)))
-    held = f"In use by: {'; '.join(holders)}. " if holders else "No actor uses them; Ray tasks or placement groups do. "
+    held = (
+        f"In use by: {'; '.join(holders)}. "
+        if holders
+        else "No actor uses the rest: Ray tasks or placement groups do, or Ray has kept it after an actor was killed "
+        "while it started (then start Ray again). "
+    )
     return text + held + "End what is not needed, lower num_workers or what a task needs elsewhere, or add nodes."
 
 
