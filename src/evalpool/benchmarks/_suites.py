@@ -12,6 +12,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,6 +23,10 @@ from evalpool.errors import BadArgument, MissingExtra
 from evalpool.tables._cells import value_of
 
 __all__ = ["SUITES", "Suite", "import_package", "load"]
+
+
+MOST = 30
+"""How many names an error lists at most; of more, a few that are like the wrong one."""
 
 
 class Suite(abc.ABC):
@@ -42,12 +47,16 @@ class Suite(abc.ABC):
     def problems(self) -> Iterable[str]:
         """Return the names of the benchmarks; a name may stand for more, as by its options."""
 
+    def has(self, problem: str) -> bool:
+        """Whether there is this benchmark; a suite overrides it if it has more than it lists."""
+        return problem in self.problems()
+
     @abc.abstractmethod
     def load(self, problem: str, *args: Any, **options: Any) -> Benchmark:
         """Return a benchmark.
 
         Args:
-            problem: one of `problems`; `load` of this module checks this before.
+            problem: for which `has` is true.
             args, options: as the adapter declares them, by their names.
 
         Raises:
@@ -127,8 +136,10 @@ def _of(suite: Suite, name: str, word: str, problem: str, options: dict[str, Any
     known = list(suite.problems())
     if not problem and len(known) == 1:
         problem = known[0]
-    if problem not in known:
-        raise BadArgument(f"{word!r} has no problem {problem!r}; it has {', '.join(known)}.")
+    if not problem or not suite.has(problem):
+        near = get_close_matches(problem, known, n=5, cutoff=0.3) if len(known) > MOST else known
+        more = f", and others ({len(known)} in all)" if len(known) > MOST else ""
+        raise BadArgument(f"{word!r} has no problem {problem!r}; it has {', '.join(near) or 'its own'}{more}.")
     return _checked(name, _call(name, suite.load, problem, **options))
 
 

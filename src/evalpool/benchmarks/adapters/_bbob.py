@@ -6,6 +6,7 @@ from typing import Any
 
 from evalpool._checks import check_number
 from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.benchmarks._remade import Remade
 from evalpool.benchmarks._suites import Suite, import_package
 from evalpool.worker._running_job import RunningJob
 
@@ -13,19 +14,14 @@ __all__ = ["BBOBSuite"]
 
 
 class _Function:
-    """The run-function. ioh's objects cannot be pickled, so a worker makes its own."""
+    """The run-function."""
 
-    def __init__(self, problem: str, instance: int, dimension: int) -> None:
-        self._arguments = (problem, instance, dimension)
-        self._names = [f"x{place}" for place in range(dimension)]
-        self.problem: Any = _problem(*self._arguments)
+    def __init__(self, function: Remade, names: list[str]) -> None:
+        self._function, self._names = function, names
 
     def __call__(self, job: RunningJob) -> float:
         parameters = job.parameters
-        return float(self.problem([parameters[name] for name in self._names]))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Function, self._arguments
+        return float(self._function.made([parameters[name] for name in self._names]))
 
 
 def _problem(problem: str, instance: int, dimension: int) -> Any:
@@ -48,13 +44,11 @@ class BBOBSuite(Suite):
             dimension: 2 or more; the parameters are x0, x1, and so on.
             instance: 1 or more: another shift and rotation.
         """
-        function = _Function(problem, check_number("instance", instance, 1), check_number("dimension", dimension, 2))
-        bounds = function.problem.bounds
-        space = {
-            f"x{place}": (float(low), float(high))
-            for place, (low, high) in enumerate(zip(bounds.lb, bounds.ub, strict=True))
-        }
+        instance, dimension = check_number("instance", instance, 1), check_number("dimension", dimension, 2)
+        function = Remade(_problem, problem, instance, dimension)
+        bounds = zip(function.made.bounds.lb, function.made.bounds.ub, strict=True)
+        space = {f"x{place}": (float(low), float(high)) for place, (low, high) in enumerate(bounds)}
         return Benchmark(
-            f"bbob:{problem}-{dimension}-{instance}", space, function, maximize=False,
-            metadata={"suite": "ioh", "best": -float(function.problem.optimum.y)},
+            f"bbob:{problem}-{dimension}-{instance}", space, _Function(function, list(space)), maximize=False,
+            metadata={"suite": "ioh", "best": -float(function.made.optimum.y)},
         )  # fmt: skip
