@@ -105,7 +105,7 @@ class Recorder:
 
 
 class OwnRecorder(Recorder):
-    """The recorder of an evaluator without a given storage: its `OwnStorage` keeps the job objects."""
+    """The recorder of an evaluator without a given storage: its `OwnStorage` keeps the jobs."""
 
     keeps = True
 
@@ -115,7 +115,7 @@ class OwnRecorder(Recorder):
         self._events = events
         self.created = storage.take_created  # type: ignore[assignment,method-assign]
         self.created_again = storage.take_created  # type: ignore[assignment,method-assign]
-        self.gathered = storage.take_finished  # type: ignore[assignment,method-assign]
+        self.gathered = storage.take_finished  # type: ignore[method-assign]
 
     def recorded(self, job: Job[Any], budget: float, objective: Any) -> None:
         self._append([self._events.recorded(job, budget, objective)])

@@ -109,7 +109,7 @@ class SearchView:
             BadArgument: the storage keeps nothing, or `n` is below 1.
         """
         if self._search.own is not None:
-            return best(self._search.own.finished, n)
+            return self._search.own.best(n)
         jobs = [job_of(record, self._search) for record in self.results()]
         return best(jobs, n, minimize=minimizes(self.storage, self._search.search_id))
 

@@ -40,8 +40,8 @@ class Job(Generic[OutputT]):
     """One evaluation of one configuration.
 
     Made by `Evaluator.submit`, returned by `Evaluator.gather`. It unpacks as ``(args, objective)``.
-    Reading is safe from any thread. Callers may set attributes of their own, ``job.generation = 3``; these stay in this
-    process and in the job's pickles, and are in no storage.
+    Reading is safe from any thread. Callers may set attributes of their own, ``job.generation = 3``; these stay
+    with the object and in its pickles, and are in no storage.
 
     Attributes:
         number: the n of the id ``"<search>.<n>"``; counted from 0 in each search, over all clients.
