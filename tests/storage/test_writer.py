@@ -225,3 +225,33 @@ def test_what_a_commit_raises_is_a_storage_error_for_who_waits() -> None:
     with pytest.raises(StorageError, match="disk could not write: TypeError: nobody foresaw this"):
         writer.append(1)
     writer.close()
+
+
+def test_the_thread_leaves_batches_to_a_caller_that_commits_soon(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a search loop each `gather` commits what was queued before it, so the thread has nothing to do."""
+    monkeypatch.setattr(_writer, "GROUP", 3600.0)
+    writer = Writer(disk.commit, "disk")
+    for number in range(20):
+        writer.append_soon(number)
+        writer.append(-number)
+    assert disk.commits == [[number, -number] for number in range(20)]
+    writer.append_soon(20)
+    writer.close()  # does not wait for the thread's hour
+    assert disk.commits[20:] == [[20]]
+
+
+def test_the_thread_writes_what_no_caller_commits() -> None:
+    written = threading.Event()
+    commits: list[list[int]] = []
+
+    def commit(batches: list[int]) -> None:
+        commits.append(batches)
+        written.set()
+
+    writer = Writer(commit, "disk")
+    for number in range(5):
+        written.clear()
+        writer.append_soon(number)
+        assert written.wait(10)
+    writer.close()
+    assert commits == [[0], [1], [2], [3], [4]]

@@ -32,6 +32,9 @@ __all__ = ["SQLiteFile"]
 
 APPLICATION_ID = 0x65766C70  # "evlp"; evalpool, and the program `file`, recognise the file by it
 _POLL = 0.01
+_PAGES_IN_LOG = 4000
+"""After so many pages, 16 MB, the log is copied into the file. The commit that does this flushes both to the disk,
+which takes milliseconds. A job writes ten pages, so with SQLite's default, 1000, it would be every hundredth job."""
 _PAGE = 1000
 """Rows that are fetched at once; after each page, the count of SQLite's steps begins at 0 again."""
 
@@ -326,6 +329,7 @@ class SQLiteFile:
             if not is_ours:
                 self._create(db)
             db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_IN_LOG}")
             guard(db, self._steps)
         except BaseException:
             db.close()

@@ -6,7 +6,9 @@
                                threads find theirs written
     append_soon  ──► queue ──► the writer thread writes them; the caller does not wait
 
-While one commit is written, the next batches are queued, so a busy store needs fewer commits per batch. The thread runs
+While one commit is written, the next batches are queued, so a busy store needs fewer commits per batch. The thread
+leaves each batch for `GROUP` seconds to callers that wait for batches of their own: in a search loop `gather` and
+`submit` commit again and again, and a thread that did the same between them would only take turns with them. It runs
 while there is something to write, and a little longer.
 
 If a commit fails, the callers that wait for it get the error. Batches that no caller waits for stay in the queue, in
@@ -41,6 +43,9 @@ _log = get_logger("evalpool.storage")
 
 IDLE = 1.0
 """Seconds that the thread waits for more batches before it ends."""
+
+GROUP = 0.002
+"""Seconds that a batch waits in the queue, and at the most twice as many, before the thread writes it."""
 
 MOST_FAILURES = 3
 """A batch is dropped when it, written alone, has raised an unexpected error this many times."""
@@ -99,6 +104,8 @@ class Writer(Generic[Batch]):
         self._work = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._failing = False
+        self._in_group = False  # whether the thread waits for the end of `GROUP`; no batch need wake it
+        self._has_news = False  # whether a batch was queued since the thread last looked
         self._guard = Guard(f"The thread that writes to {self._name}", self._pause)
 
     def after_fork(self) -> None:
@@ -126,7 +133,9 @@ class Writer(Generic[Batch]):
                     self._thread = start_guarded(f"evalpool-writer {self._name}", self._guard, self._turn)
                 except RuntimeError as error:  # no more threads can be started; the next call or `flush` tries again
                     _log.warning("Records wait to be written to %s: %s", self._name, error)
-            self._work.notify()
+            self._has_news = True
+            if not self._in_group:
+                self._work.notify()
 
     def flush(self) -> None:
         """Wait until the queue is committed. Raises the error that prevents it; the queue is then still kept."""
@@ -217,13 +226,21 @@ class Writer(Generic[Batch]):
         """Wait for batches and write them. Return False when the thread is to end."""
         me = threading.current_thread()
         with self._lock:
-            if self._thread is me and not self._queue:
+            if self._thread is me and not (self._queue or self._has_news):
                 self._work.wait(IDLE)
             if self._thread is not me:
                 return False
-            if not self._queue:
+            if not (self._queue or self._has_news):
                 self._thread = None
                 return False
+            oldest = self._queue[0] if self._queue else None
+            self._has_news, self._in_group = False, True
+            try:
+                self._work.wait_for(lambda: self._thread is not me, GROUP)
+            finally:
+                self._in_group = False
+            if not self._queue or self._queue[0] is not oldest:
+                return True  # a caller has written it, or it came a moment ago
         with self.commit_lock:
             error = self._drain()
         if error is None:
