@@ -178,7 +178,7 @@ if __name__ == "__main__":
     if world == "evalpool":  # there the one ends the search, and of the other the second call ends at once
 
         def after_budget(evaluator):
-            search().search(evaluator, timeout=0.01)
+            search().search(evaluator, timeout=1)
             return len(search().search(evaluator, max_evals=3, max_evals_strict=True))
 
         on(raising, lambda e: print(set(search().search(e, 9)["objective"]) == {1.0, "F_ZeroDivisionError"}))
