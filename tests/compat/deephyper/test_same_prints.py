@@ -8,7 +8,7 @@ import pytest
 
 from compat.deephyper.peer import printed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(450)]
 
 OURS = "evalpool.compat.deephyper"
 

@@ -6,7 +6,7 @@ import pytest
 
 from compat.deephyper.peer import printed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # two programs of many searches, on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(450)]  # two programs of many searches, on a busy machine
 
 
 @pytest.mark.parametrize("method", ["serial", "thread", "process", "ray", "mpicomm"])
