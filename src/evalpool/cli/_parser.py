@@ -24,7 +24,7 @@ exit codes:
   0    done
   1    a storage, a worker or a file failed
   2    the command line, or a file that it names, is wrong
-  3    run, retry: every evaluation failed, or the first --max-failures
+  3    run, retry, simulate: every evaluation failed, or the first --max-failures
   4    run, retry: the time limit was reached before everything was evaluated
   130  interrupted (Ctrl-C); 143: told to end (SIGTERM)
 
@@ -43,7 +43,7 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     Args:
         words: what is to be parsed: only the command that they name gets its options. None: all commands do.
     """
-    listed = "".join(f"  {name:<7} {text}\n" for name, text in COMMANDS.items())
+    listed = "".join(f"  {name:<8} {text}\n" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="evalpool", description=f"{_DESCRIPTION}\n\n{listed}", epilog=STORE + "\n" + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter, usage="evalpool COMMAND ...",

@@ -1,0 +1,146 @@
+"""Searches by name, for the command and for comparisons: ``"random"``, ``"tpe"``, ``"nevergrad:TwoPointsDE"``.
+
+Each is made for a space with its package's own settings; only the seed is given. For other settings make the optimiser
+yourself, in a function of a file: ``search.py:make``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from evalpool._functions import load_function
+from evalpool.errors import BadArgument, MissingExtra
+from evalpool.search._random_search import Choice, Range, read_space
+from evalpool.search._spaces import space_of
+
+__all__ = ["ADVICE", "SAMPLERS", "named_search", "quiet_optuna"]
+
+SAMPLERS = {
+    "tpe": "TPESampler",
+    "cmaes": "CmaEsSampler",
+    "gp": "GPSampler",
+    "qmc": "QMCSampler",
+    "nsga2": "NSGAIISampler",
+}
+"""Our name of a sampler of Optuna -> its class."""
+BESIDES = {"cmaes": "cmaes", "gp": "torch"}
+"""Samplers that need another package. Optuna says so only after the first proposals."""
+
+ADVICE = (
+    f"random; {', '.join(SAMPLERS)} (Optuna); skopt (scikit-optimize); nevergrad:NAME, such as "
+    "nevergrad:TwoPointsDE; or path/to/file.py:function, called with (space, seed)"
+)
+"""The names, for help and errors."""
+
+
+def named_search(
+    name: str, space: Any, seed: int, *, num_objectives: int = 1, max_evals: int | None = None, num_workers: int = 1
+) -> Any:
+    """Return a new optimiser that maximises.
+
+    Args:
+        name: one of `ADVICE`.
+        space: as that of `RandomSearch`, or a benchmark.
+        seed: the same seed gives the same proposals for the same results.
+        num_objectives: of the evaluations.
+        max_evals: for optimisers that plan with it (nevergrad's); None if it is not known.
+        num_workers: how many proposals are evaluated at a time.
+
+    Raises:
+        BadArgument: there is no such search, or it cannot search this space.
+        MissingExtra: its package is not installed.
+    """
+    space = space_of(space)
+    kind, _, rest = name.partition(":")
+    if name == "random":
+        from evalpool.search._random_search import RandomSearch
+
+        return RandomSearch(space, seed)
+    if name in SAMPLERS:
+        return _of_optuna(name, space, seed, num_objectives)
+    if name == "skopt":
+        return _of_skopt(space, seed)
+    if kind == "nevergrad" and rest:
+        return _of_nevergrad(rest, space, seed, max_evals, num_workers)
+    if name.rpartition(":")[0].endswith(".py"):
+        return load_function(name)(space, seed)
+    raise BadArgument(f"There is no search {name!r}; known are {ADVICE}.")
+
+
+def quiet_optuna() -> None:
+    """Let Optuna log warnings only, not a line for each study; nothing if it is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        return
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _of_optuna(name: str, space: Any, seed: int, num_objectives: int) -> Any:
+    from evalpool.search._optuna import OptunaOptimizer
+
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtra.of(f"The search {name!r} needs Optuna", "optuna") from error
+    if name in BESIDES:
+        _package(BESIDES[name], BESIDES[name])
+    if name == "cmaes" and isinstance(space, dict) and not any(isinstance(one, tuple) for one in space.values()):
+        raise BadArgument("CMA-ES searches ranges, and this space has choices only; Optuna would draw them at random.")
+    sampler = getattr(optuna.samplers, SAMPLERS[name])(seed=seed)
+    return OptunaOptimizer(sampler, space, num_objectives=num_objectives)
+
+
+def _of_skopt(space: Any, seed: int) -> Any:
+    from evalpool.search._minimizers import SkoptOptimizer
+
+    skopt = _package("skopt", "scikit-optimize")
+    dimensions = []
+    for name, one in _dimensions(space).items():
+        if isinstance(one, Choice):
+            dimensions.append(skopt.space.Categorical(one.values, name=name))
+        else:
+            kind, prior = (
+                skopt.space.Integer if one.whole else skopt.space.Real,
+                "log-uniform" if one.log else "uniform",
+            )
+            dimensions.append(kind(one.low, one.high, prior=prior, name=name))
+    return SkoptOptimizer(skopt.Optimizer(dimensions, random_state=seed))
+
+
+def _of_nevergrad(name: str, space: Any, seed: int, max_evals: int | None, num_workers: int) -> Any:
+    from evalpool.search._minimizers import NevergradOptimizer
+
+    nevergrad = _package("nevergrad", "nevergrad")
+    registry = nevergrad.optimizers.registry
+    if name not in registry:
+        raise BadArgument(f"nevergrad has no optimizer {name!r}; it has {', '.join(sorted(registry)[:20])} and others.")
+    parameters = nevergrad.p.Dict(**{key: _parameter(nevergrad.p, one) for key, one in _dimensions(space).items()})
+    parameters.random_state.seed(seed)
+    return NevergradOptimizer(registry[name](parameters, budget=max_evals, num_workers=num_workers))
+
+
+def _parameter(p: Any, one: Range | Choice) -> Any:
+    if isinstance(one, Choice):
+        return p.Choice(one.values)
+    scalar = p.Log(lower=one.low, upper=one.high) if one.log else p.Scalar(lower=one.low, upper=one.high)
+    return scalar.set_integer_casting() if one.whole else scalar
+
+
+def _dimensions(space: Any) -> dict[str, Range | Choice]:
+    if not isinstance(space, dict):
+        raise BadArgument(f"This search needs a space as a dict of ranges and choices, not {type(space).__name__}.")
+    found: dict[str, Range | Choice] = {}
+    for name, one in read_space(space).items():
+        if not isinstance(one, (Range, Choice)):
+            raise BadArgument(f"space[{name!r}] is a function; this search needs a range or choices.")
+        found[name] = one
+    return found
+
+
+def _package(module: str, distribution: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(f"This search needs {distribution} ({error}): pip install {distribution}.") from error

@@ -1,0 +1,122 @@
+"""``evalpool simulate``: a search on a benchmark in simulated time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalpool import RandomSearch, simulate
+from evalpool.benchmarks import load
+from evalpool.cli import main
+
+MINE = """
+from evalpool import RandomSearch
+from evalpool.benchmarks import Benchmark
+
+def run(job):
+    if job["x"] == 3:
+        return {"loss": "F_three", "seconds": 5.0}
+    return {"loss": job["x"] * 1.0, "seconds": 60.0}
+
+mine = Benchmark("mine", {"x": (0, 9)}, run, objectives="loss", maximize=False, runtime="seconds")
+bare = Benchmark("bare", {"x": (0, 9)}, lambda job: 1.0)
+both = lambda job: {"a": job["x"], "b": 1.0, "s": 1.0}
+several = Benchmark("several", {"x": (0, 9)}, both, objectives=("a", "b"), runtime="s")
+fails = Benchmark("fails", {"x": (0, 9)}, lambda job: {"objective": "F_no", "s": 1.0}, runtime="s")
+
+def search(space, seed):
+    return RandomSearch(space, seed)
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my-own.py").write_text(MINE)
+    return tmp_path
+
+
+def test_a_search_is_that_of_simulate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "digits", "--workers", "16", "--max-evals", "500", "--seed", "0", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    digits = load("digits")
+    result = simulate(RandomSearch(digits, 0), digits, num_workers=16, max_evals=500, seed=0)
+    assert said["digest"] == result.trace_digest()
+    assert said["makespan"] == result.makespan
+    assert said["best"]["value"] == -max(result.objectives)
+    assert {key: said[key] for key in ("benchmark", "search", "workers", "seed", "evaluated", "failed", "over")} == {
+        "benchmark": "digits", "search": "random", "workers": 16, "seed": 0, "evaluated": 500, "failed": 0,
+        "over": "max_evals",
+    }  # fmt: skip
+    assert 0.9 < said["utilisation"] <= 1.0
+
+
+def test_the_summary_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["simulate", "my-own.py:mine", "--search", "my-own.py:search", "--workers", "2", "--seed", "1"]
+    assert main([*command, "--max-time", "20m", "--out", "schedule.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "my-own.py:search on mine, 2 workers, seed 1" in said
+    assert "loss 0, the smallest, after " in said
+    assert "failed, ended by max_time" in said
+    assert "virtual time 19 min 15 s, workers busy 100.0 %" in said
+    with open("schedule.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "job", "worker", "ask_start", "start", "end", "status", "charged", "resumed_from", "objective", "p:x",
+    ]  # fmt: skip
+    assert {row["objective"] for row in rows if row["p:x"] == "3"} == {"F_three"}
+    assert {row["charged"] for row in rows if row["status"] == "DONE"} == {"60.0"}
+
+
+def test_the_schedule_may_be_lines_of_json() -> None:
+    assert main(["simulate", "my-own.py:mine", "--max-evals", "4", "--seed", "0", "--out", "schedule.jsonl"]) == 0
+    rows = [json.loads(line) for line in Path("schedule.jsonl").read_text().splitlines()]
+    assert [row["start"] for row in rows] == [0.0, 60.0, 120.0, 180.0]
+    assert [row["objective"] for row in rows] == [-row["configuration"]["x"] for row in rows]
+
+
+def test_runtimes_and_think_time_can_be_declared(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["simulate", "my-own.py:bare", "--max-evals", "3", "--seed", "0", "--json"]
+    assert main([*command, "--runtime", "10", "--overhead", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["makespan"] == 36.0
+    assert main([*command, "--runtime", "10,0.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["makespan"] not in (30.0, 36.0)
+
+
+def test_several_objectives_have_no_best(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "my-own.py:several", "--max-evals", "3", "--seed", "0", "--out", "s.csv"]) == 0
+    assert "best" not in capsys.readouterr().out
+    assert '"[' in Path("s.csv").read_text()
+
+
+def test_a_search_of_which_every_evaluation_failed_has_an_exit_code_of_its_own() -> None:
+    assert main(["simulate", "my-own.py:fails", "--max-evals", "3"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits"], "give --max-evals or --max-time"),
+        (["my-own.py:bare", "--max-evals", "3"], "'my-own.py:bare' has no runtimes; give --runtime 60"),
+        (["digits", "--max-evals", "3", "--runtime", "a"], "--runtime is 'a'; give seconds, or a median and a sigma"),
+        (["digits", "--max-evals", "3", "--runtime", "1,2,3"], "--runtime is '1,2,3'"),
+        (["digits", "--max-evals", "3", "--overhead", "much"], "--overhead is 'much'; give one of none, measured, cpu"),
+        (
+            ["digits", "--max-evals", "3", "--out", "s.txt"],
+            "--out is 's.txt'; give a file that ends with .csv or .jsonl",
+        ),
+        (["digits", "--max-evals", "3", "--out", "no/s.csv"], "/no' for 'no/s.csv'; make it first"),
+        (["digits", "--max-evals", "3", "--search", "bayes"], "There is no search 'bayes'; known are random"),
+        (["digit", "--max-evals", "3"], "no benchmark suite 'digit'"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_evaluated(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", *arguments]) == 2
+    assert message in capsys.readouterr().err
