@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import subprocess
@@ -240,6 +241,59 @@ def test_an_end_is_handled_although_the_system_gives_no_thread_for_it(monkeypatc
         jobs = evaluator.gather("ALL", timeout=BOUND)
     assert {job.args["x"]: (job.error or "").strip() for job in jobs if job.kind} == {1: "It ended."}
     assert len(jobs) == 4
+
+
+class Leaving(Faulty):
+    """Ends the program, as a library of a cluster may do, the first time that the method is called."""
+
+    ends_aside = False
+    end_timeout = 0.5
+    left = False
+
+    def leave(self, method: str) -> None:
+        if self.spoilt == method and not self.left:
+            self.left = True
+            raise SystemExit(f"{method} wants to leave")
+
+    def start(self, worker: Any) -> Any:
+        self.leave("start")
+        return super().start(worker)
+
+    def kill(self, worker: Any) -> None:
+        self.leave("kill")
+        self.kill_tree(worker.handle.pid)
+
+    def describe_end(self, worker: Any) -> str:
+        self.leave("describe_end")
+        return "It ended."
+
+    def release(self, worker: Any) -> None:
+        worker.handle.kill()
+        worker.handle.wait(10)
+
+
+@pytest.mark.parametrize("method", ["start", "kill", "describe_end"])
+def test_a_launcher_that_would_end_the_program_costs_no_other_job(method: str) -> None:
+    def run(job: Any) -> float:
+        import os
+        import threading
+
+        if job["x"] == 1:
+            os._exit(3)
+        if job["x"] == 2:
+            threading.Event().wait(4 * BOUND)
+        return 1.0
+
+    jobs: list[Any] = []
+    with pool_evaluator(Leaving)(run, spoilt=method, num_workers=1) as evaluator:
+        which = (0, 2, 3, 4) if method == "kill" else range(5)  # so that the first to be killed is over its time limit
+        evaluator.submit([Submission({"x": x}, job_timeout=0.2 if x == 2 else None) for x in which])
+        for _ in range(3):
+            with contextlib.suppress(SystemExit):  # one that gathers in the thread that does the pool's work hears it
+                jobs += evaluator.gather("ALL", timeout=BOUND / 3)
+    died, timeout = FailureKind.WORKER_DIED, FailureKind.TIMEOUT
+    kinds = {0: None, 1: died, 2: timeout, 3: None, 4: None}
+    assert {job.args["x"]: job.kind for job in jobs} == {x: kinds[x] for x in which}
 
 
 class Patient(Faulty):

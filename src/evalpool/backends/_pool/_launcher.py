@@ -137,7 +137,7 @@ class Launcher(abc.ABC):
         """Wait, at most `within` seconds, until dismissed workers have ended; return those that have not."""
         return wait_for_hang_up(workers, within)
 
-    def describe_failed_start(self, error: Exception) -> str:
+    def describe_failed_start(self, error: BaseException) -> str:
         """Return a sentence about an error of `start`, for the log and for jobs that no worker can run."""
         return f"{type(self).__name__} could not start a worker.\n{describe(error)}"
 

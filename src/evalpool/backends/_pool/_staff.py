@@ -122,10 +122,12 @@ class Staff:
         except NoMoreWorkers as error:
             self._clean_up_failed(worker)
             self.give_up(f"No {self._launcher.what} can be started:", str(error))
-        except Exception as error:  # noqa: BLE001  counted as a failed start, and logged
+        except BaseException as error:  # counted as a failed start, and logged
             self._clean_up_failed(worker)
             if self._may_start_again(index, self._launcher.describe_failed_start(error)):
                 pool.port.after(NEXT_START, pool.command, partial(self.start, index))
+            if not isinstance(error, Exception):  # `sys.exit()` of a library, or an interrupt of who leads
+                raise
 
     def _clean_up_failed(self, worker: PoolWorker) -> None:
         """Remove a worker that could not be started."""
@@ -167,14 +169,13 @@ class Staff:
     def _kill(self, worker: PoolWorker) -> None:
         """Kill a worker. If it cannot be killed, replace it at once."""
         if self._pool.workers.get(worker.index) is worker:
+            self._expect_end(worker)  # first, as whatever `kill` raises, the worker's job must end
             text = self._have_killed(worker)
             if text is not None:
                 self.replace(worker, text)
-            else:
-                self._expect_end(worker)
 
     def _expect_end(self, worker: PoolWorker) -> None:
-        """Abandon a worker that was killed if it does not end in time."""
+        """Abandon a worker that is killed if it does not end in time."""
         self._pool.port.after(self._launcher.end_timeout, self._pool.command, partial(self._abandon, worker))
 
     def _abandon(self, worker: PoolWorker) -> None:

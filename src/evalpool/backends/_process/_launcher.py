@@ -93,7 +93,7 @@ class InterpreterLauncher(Launcher):
         self._unwatch(handle.stderr, handle.exit.pidfd, handle.connection.data, handle.connection.control)
         handle.close()
 
-    def describe_failed_start(self, error: Exception) -> str:
+    def describe_failed_start(self, error: BaseException) -> str:
         if isinstance(error, OSError):
             return f"The system refused to start {sys.executable}: {error}"
         return f"evalpool could not start {sys.executable}.\n{describe(error)}"
