@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from claims import Clock, Store, World
 
-from evalpool.errors import EvaluatorClosed
+from evalpool._interrupts import install, uninstall
+from evalpool.errors import EvaluatorClosed, StorageUnavailable
+from evalpool.evaluator._core import Core
+from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._first_failures import FirstFailures
 from evalpool.evaluator._foreign_jobs import ForeignJobs
 from evalpool.evaluator._gathering import Gathering
 from evalpool.evaluator._hook_queue import HookQueue
-from evalpool.evaluator._lease import TTL
+from evalpool.evaluator._lease import TTL, Lease
 from evalpool.evaluator._resume import Resumption
 from evalpool.evaluator._submission import Submissions
 from evalpool.jobs import Submission
 from evalpool.outcomes import FailureKind, JobStatus
+from evalpool.storage._follow import Follower
+from evalpool.storage._leases import claim_lost
+from faults.lines import interrupt_at
 
 
 class Continued(World):
@@ -59,6 +68,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def first(clock: Clock) -> Continued:
+    return abandoned(clock)
+
+
+def abandoned(clock: Clock) -> Continued:
     """Of whose four jobs 0 has ended and was gathered, 1 has ended, 2 ran, 3 had not begun; its program has ended."""
     world = Continued(clock)
     world.submissions.submit([{"x": 0}, {"x": 1}, {"x": 2}, Submission({"x": 3}, priority=2)], world.core.inbox)
@@ -183,6 +196,54 @@ def test_a_closed_evaluator_resumes_nothing(clock: Clock, first: Continued) -> N
     again.core.closed = True
     with pytest.raises(EvaluatorClosed, match="This Continued is closed; make a new one to resume"):
         again.resume()
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """A Ctrl-C is noted where signals are deferred, as while an evaluator is open."""
+    assert install()
+    yield
+    uninstall()
+
+
+def test_wherever_an_interrupt_strikes_the_next_resume_leaves_no_job_to_nobody(clock: Clock, handlers: None) -> None:
+    functions = (
+        Resumption.resume, Resumption._find, Resumption._lost_job, Core.accept_ended, Core.accept_last_chances,
+        Core.queue, Core.accept, Fence.take, Fence.check, Fence._read, Lease.take, claim_lost, Follower.look,
+        Follower.take, ForeignJobs.follower,
+    )  # fmt: skip
+    which, struck = 0, True
+    while struck:
+        first = abandoned(clock)
+        again = Continued(clock, first, slots=2)
+        with (
+            interrupt_at(which, *functions, strike=lambda: signal.raise_signal(signal.SIGINT)) as line,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            again.resume()
+        again.resume()
+        assert sorted(numbers(again.gather())) == [0, 1], line.struck
+        assert sorted(again.ran()) == [(2, 2), (3, 2)], line.struck
+        assert (again.core.num_submitted, again.core.num_gathered) == (4, 2), line.struck
+        struck = line.struck is not None
+        which += 1
+    assert which > 60
+
+
+def test_a_storage_that_fails_when_the_finished_jobs_are_read_has_claimed_nothing(
+    clock: Clock, first: Continued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = Continued(clock, first)
+
+    def fail(follower: Follower) -> None:
+        raise StorageUnavailable("it is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Follower, "look", fail)
+        with pytest.raises(StorageUnavailable):
+            again.resume()
+    assert again.resume() == 2
+    assert numbers(again.gather()) == [1, 0]
 
 
 def test_a_storage_that_is_away_costs_no_job(clock: Clock, first: Continued) -> None:

@@ -87,14 +87,15 @@ class Resumption:
             return 0
         self._start()
         self._fence.take()
-        found = self._find(None if self._is_isolated() else max_lost)
-        core.accept_ended([*((job, None) for job in found.restored), *found.given_up], core.inbox)
-        if found.given_up:
-            self._recorder.outcomes([job for job, _ in found.given_up])
-        with defer_signals():
+        search.storage.flush()
+        with defer_signals():  # nobody would run jobs that were claimed and not accepted: they are no longer lost
+            found = self._find(None if self._is_isolated() else max_lost)
+            core.accept_ended([*((job, None) for job in found.restored), *found.given_up], core.inbox)
+            if found.given_up:
+                self._recorder.outcomes([job for job, _ in found.given_up])
             submissions.accept(found.again, core.inbox)
-        if found.last_chances:
-            submissions.accept_last_chances(found.last_chances, core.inbox)
+            if found.last_chances:
+                submissions.accept_last_chances(found.last_chances, core.inbox)
         return len(found.again) + len(found.last_chances)
 
     def _find(self, max_lost: int | None) -> Resumed:
@@ -104,13 +105,15 @@ class Resumption:
         in its last attempt before it is given up, a job runs alone: only the job that ends evaluators is lost again.
         """
         search = self._search
-        storage = search.storage
-        storage.flush()
-        lost = storage.claim_lost(search.search_id, search.owner)
         found = Resumed([], [], [], [])
         # The follower gives each job once: what is restored here is never returned as another client's job, however
-        # often `resume` is called and whatever other clients finish meanwhile.
-        for record in self._foreign_jobs.follower().poll():
+        # often `resume` is called and whatever other clients finish meanwhile. The claim comes last: if the storage
+        # fails before, nothing has changed.
+        follower = self._foreign_jobs.follower()
+        finished = follower.look()
+        lost = search.storage.claim_lost(search.search_id, search.owner)
+        follower.take()
+        for record in finished:
             if record.status in (JobStatus.DONE, JobStatus.FAILED):
                 job = job_of(record, search)
                 job._history = {**(job._history or {}), "restored": True}
