@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from evalpool._clock import monotonic
+from evalpool._interrupts import allow_signals, defer_signals
 from evalpool.errors import StorageUnavailable
 from evalpool.evaluator import _fence, _lease
 from evalpool.evaluator._attempt import Attempt
@@ -170,6 +171,19 @@ class World:
     def gather(self) -> list[Any]:
         jobs = self.core.take(self.core.inbox)
         self.fence.keep_ours(jobs)
+        return jobs
+
+    def gather_or_put_back(self) -> list[Any]:
+        """As `gather`, which an interrupt may strike: then the next one returns the jobs."""
+        jobs: list[Any] = []
+        try:
+            with defer_signals():
+                jobs = self.core.take(self.core.inbox)
+                with allow_signals():
+                    self.fence.keep_ours(jobs)
+        except BaseException:
+            self.core.put_back(self.core.inbox, jobs)
+            raise
         return jobs
 
     def turns(self) -> None:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from claims import Clock, World
 
+from evalpool._interrupts import install, uninstall
+from evalpool.evaluator._core import Core
+from evalpool.evaluator._fence import Fence
 from evalpool.evaluator._lease import TTL
 from evalpool.outcomes import FailureKind, failed
+from faults.lines import interrupt_at
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """A Ctrl-C is noted where signals are deferred, as while an evaluator is open."""
+    assert install()
+    yield
+    uninstall()
 
 
 def numbers(jobs: Any) -> list[int]:
@@ -185,6 +200,43 @@ def test_while_the_storage_cannot_be_read_results_come_as_they_are_known_here(cl
     world.storage.away = False
     world.turns()
     assert world.results() == {0: 1.0}
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_wherever_an_interrupt_strikes_each_claimed_job_is_waited_for(
+    waits: bool, clock: Clock, handlers: None
+) -> None:
+    functions = (Fence.keep_ours, Fence.check, Fence._read, Fence._disown, Fence._await, Fence._anothers, Core.put_back)
+    which, struck = 0, True
+    while struck:
+        world = World(clock, slots=1 if waits else 3)
+        gathered: list[Any] = []
+        world.submit(3)
+        clock.forward(TTL)
+        world.another_claims(1, 2)
+        world.report_job(0)
+        if not waits:
+            world.report_job(1)
+        with (
+            interrupt_at(which, *functions, strike=lambda: signal.raise_signal(signal.SIGINT)) as line,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            gathered += world.gather_or_put_back()
+        gathered += world.gather_or_put_back()
+        assert world.engine.asked == [1 if waits else 2], line.struck
+        assert world.fence.is_needed, line.struck
+        assert set(world.fence.claimed) == {1, 2}, line.struck
+        for number in (1, 2):
+            world.another_finishes(number)
+        world.report(failed(FailureKind.CANCELLED, "as asked"))
+        for _ in range(2):
+            world.turns()
+            gathered += world.gather_or_put_back()
+        assert {job.number: job.objective for job in gathered} == {0: 10.0, 1: 7.0, 2: 7.0}, line.struck
+        assert len(gathered) == 3, line.struck
+        struck = line.struck is not None
+        which += 1
+    assert which > 40
 
 
 def test_our_jobs_are_no_foreign_jobs_whoever_finished_them(clock: Clock) -> None:

@@ -111,6 +111,7 @@ class Fence:
         self.awaited: dict[int, Job[Any]] = {}
         self._held_back: list[Job[Any]] = []  # their outcomes are recorded as soon as they are known to be ours
         self.was_needed = False
+        self._must_disown = False  # whether a claim was read, and its jobs were not given up yet
         self._changes = 0
         self._work = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
@@ -162,6 +163,7 @@ class Fence:
             expires = search.leases.get(self._owner, 0.0)
             news = self.seen[0] is not search or self.seen[1] != search.claims
             if news:  # set before the lease: a thread that sees the new lease must see the claims before it, too
+                self._must_disown = True  # and this before both: an interrupt may come before that is done
                 self.seen = search, search.claims
             self._until = expires
             self._until_elapsed = self._terms.get(expires, math.inf if expires else -math.inf)
@@ -169,8 +171,9 @@ class Fence:
                 self._terms.pop(known, None)
             now = awake_or_not()
             self._look_at = -math.inf if now < self._alert_until else now + LOOK
-        if news:
-            self._disown()
+        if self._must_disown:
+            with defer_signals():  # jobs that are given up and not waited for would never be gathered
+                self._disown()
 
     # Jobs that were claimed.
 
@@ -183,6 +186,7 @@ class Fence:
 
     def _disown(self) -> None:
         """After a claim: give up the jobs that wait or run here and now belong to another evaluator."""
+        self._must_disown = False  # first: what another thread reads from now on, it disowns itself
         if not self._may_await:
             return
         core = self._core
@@ -190,13 +194,13 @@ class Fence:
         with core.lock:
             jobs = {*ledger.ready(), *(attempt.job for attempt in ledger.running.values())}
         with self._search.storage._fold_lock:
-            search = self._search.storage._search(self._search_id)
-            jobs = {job for job in jobs if self._is_anothers(search, job)}
+            search = self._search.storage._state.searches.get(self._search_id)
+            jobs = {job for job in jobs if search is not None and self._is_anothers(search, job)}
         if not jobs:
             return
         running = []
         waiting = 0
-        with defer_signals(), core.lock:
+        with core.lock:
             for job in jobs:
                 if job.number in self.claimed or job._status in FINAL:
                     continue
@@ -287,22 +291,23 @@ class Fence:
         if not results:
             return
         self.was_needed = True
-        with defer_signals(), self._core.lock:
-            for job, result in results:
-                if result is not None:
-                    self._adopt(job, result)
-                elif job.number in self._left:
-                    continue
-                elif self._core.closed or self._core.out_of_time or not self._may_await:
-                    self._leave(job, "this evaluator has ended")
-                else:
-                    jobs.remove(job)
-                    assert job._inbox is not None
-                    job._inbox.outstanding += 1
-                    self._core.num_gathered -= 1
-                    self._await(job)
-        if self.awaited:
-            self._start()
+        with defer_signals():  # as in `_read`
+            with self._core.lock:
+                for job, result in results:
+                    if result is not None:
+                        self._adopt(job, result)
+                    elif job.number in self._left:
+                        continue
+                    elif self._core.closed or self._core.out_of_time or not self._may_await:
+                        self._leave(job, "this evaluator has ended")
+                    else:
+                        jobs.remove(job)
+                        assert job._inbox is not None
+                        job._inbox.outstanding += 1
+                        self._core.num_gathered -= 1
+                        self._await(job)
+            if self.awaited:
+                self._start()
 
     def _anothers(self, jobs: list[Job[Any]]) -> list[tuple[Job[Any], Job[Any] | None]]:
         """Return the claimed ones of `jobs`, each with its result, or None if there is none yet."""
