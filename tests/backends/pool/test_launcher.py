@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from backends.names import names_of_evaluators
 from evalpool import BadArgument, Evaluator, FailureKind, Submission
 from evalpool.backends import Launcher, pool_evaluator
 
@@ -326,11 +327,11 @@ def test_a_launcher_may_say_later_how_a_worker_ended(forgets: bool) -> None:
 
 
 class WithNamesOfOurs(Launcher):
-    """Keeps a pool of its own, under the most natural name."""
+    """Has an attribute of each name that an evaluator or a part of it has, but those that say what a launcher is."""
 
     def __init__(self, close: Any = None) -> None:
-        self._pool = ["its own"]
-        self._lock = self._running = self.jobs = None
+        for name in names_of_evaluators() - set(dir(Launcher)):
+            setattr(self, name, ["its own"])
         if close is not None:
             self.close = close
 
