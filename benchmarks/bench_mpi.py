@@ -95,7 +95,8 @@ def main() -> None:
     idle = idle_cpu()
     if idle is None:
         return
-    print(f"{MPI.Get_library_version().split(chr(10))[0]}, Python {platform.python_version()}, {repeats} x {jobs} jobs")
+    library = MPI.Get_library_version().split("\n")[0].rstrip("\0")
+    print(f"{library}, Python {platform.python_version()}, {repeats} x {jobs} jobs")
     for what, found in sorted(rates.items()):
         print(f"  {what:22} {statistics.median(found):9.0f} jobs/s ({min(found):.0f} to {max(found):.0f})")
     for what in ("submit all", "search loop"):

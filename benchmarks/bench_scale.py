@@ -50,6 +50,7 @@ from evalpool.storage import JournalStorage, NullStorage
 
 HELLO = struct.Struct("<i?")
 CONFIGURATION = {"x": 1.0, "y": 2, "z": 3}
+SLOW = {**CONFIGURATION, "seconds": 1.0}
 
 
 class PretendedLauncher(Launcher):
@@ -67,6 +68,10 @@ class PretendedLauncher(Launcher):
         self._listener.listen(4096)
         self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--pretend", path, str(count)])
         self._halves: dict[int, dict[bool, socket.socket]] = {}
+
+    def open(self, pool: Pool) -> None:
+        super().open(pool)
+        self._pool = pool
 
     def start(self, worker: PoolWorker) -> int:
         if not self._halves:  # all of them, with the first
@@ -221,12 +226,45 @@ def measure(workers: int, seconds: float, make_storage: Any) -> None:
         rate, _ = loop(evaluator, CONFIGURATION, seconds)
         evaluator.gather()
         text = f"  {workers:6} workers, {type(storage).__name__:14} flat out {rate:8.0f} jobs/s"
-        slow = {**CONFIGURATION, "seconds": 1.0}
-        evaluator.submit([slow] * (2 * workers))
-        loop(evaluator, slow, 2.0)  # until they are out of step with each other, as workers are
-        rate, core = loop(evaluator, slow, max(seconds, 4.0))
+        rate, core = of_a_second(evaluator, workers, max(seconds, 4.0))
         text += f"; 1 s jobs {rate:7.0f} jobs/s: workers busy {100 * rate / workers:5.1f} %"
         print(f"{text}, root {100 * core:5.1f} % of a core", flush=True)
+
+
+def of_a_second(evaluator: Any, workers: int, seconds: float) -> tuple[float, float]:
+    """As `loop`, with jobs of a second, one running and one waiting for each worker."""
+    evaluator.submit([SLOW] * (2 * workers))
+    loop(evaluator, SLOW, 2.0)  # until they are out of step with each other, as workers are
+    return loop(evaluator, SLOW, seconds)
+
+
+def busy_workers(workers: int, seconds: float, make_storage: Any) -> tuple[float, float]:
+    """Busy time over workers times time with such jobs, from their begins and ends, those at the borders of the time
+    counted in part; and CPU seconds of the root per second. The rate does not tell it: workers in step end in bursts.
+    """
+    with make_storage() as storage, Pretended(nothing, num_workers=workers, storage=storage) as evaluator:
+        evaluator.submit([{**CONFIGURATION, "seconds": 0.1}] * (8 * workers))
+        evaluator.gather()  # all are up
+        evaluator.submit([SLOW] * (2 * workers))
+        loop(evaluator, SLOW, 2.0)
+        used, began = time.process_time(), time.perf_counter()
+        spans: list[tuple[float, float]] = []
+        low = high = 0.0
+        while not spans or spans[-1][1] < high:
+            jobs = evaluator.gather("BATCH", 1)
+            evaluator.submit([SLOW] * len(jobs))
+            spans += _spans(jobs)
+            if not high:
+                low = max(end for _, end in spans)
+                high = low + seconds
+        core = (time.process_time() - used) / (time.perf_counter() - began)
+        spans += _spans(evaluator.gather())
+        busy = sum(max(0.0, min(end, high) - max(start, low)) for start, end in spans)
+        return busy / (workers * seconds), core
+
+
+def _spans(jobs: Any) -> list[tuple[float, float]]:
+    return [(job.metadata["timestamp_start"], job.metadata["timestamp_end"]) for job in jobs]
 
 
 def main() -> None:

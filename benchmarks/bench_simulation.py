@@ -11,7 +11,9 @@ alternation. The kernel is measured twice: as the loop that it offers for a run-
 The wrapper is called from 4 processes that do nothing else, ours and mfhpo-simulator's: from the first start of a
 process until the last has ended, and, for ours, at several numbers of evaluations. Between two evaluations lie two
 wake-ups of a process, so the rate depends on the machine: the table shows beside it what a bare ping-pong over the same
-kind of socket reaches.
+kind of socket reaches. Only one process at a time has something to do. So both are also measured on one CPU, at
+real-time priority where that is permitted: this shows what an evaluation costs without other programs, and without
+waking another CPU.
 
 Ask and tell through the wrapper writes its log as it goes; mfhpo-simulator writes at the end. `simulate` gives each
 run-function a running job, standardises what it returns, and keeps the schedule; with an evaluator, each job takes the
@@ -21,6 +23,7 @@ whole path of a job besides.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import gc
 import heapq
@@ -269,6 +272,25 @@ def ping_pong(count: int) -> float:
     return count / elapsed
 
 
+def on_one_cpu(measure: Callable[[], float]) -> float:
+    """Measure in a process that stays on one CPU, with all that it starts; before other programs if it may."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_measure_on_one_cpu, args=(measure, writer))
+    child.start()
+    writer.close()
+    found: float = reader.recv()
+    child.join()
+    return found
+
+
+def _measure_on_one_cpu(measure: Callable[[], float], writer: Any) -> None:
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    writer.send(measure())
+
+
 def wrappers(quick: bool) -> None:
     repeats = 2 if quick else 5
     print("\n" + heading("Wrapper over 4 processes, evaluations per second", "mfhpo-simulator"))
@@ -283,9 +305,13 @@ def wrappers(quick: bool) -> None:
     )
     print(row("500 evaluations, processes started", found["ours"], found["theirs"], 100, "/s"))
     print(row("a bare ping-pong over a socket", found["socket"], found["theirs"], None, "/s"))
-    print("\n| evaluations; 40 microseconds each are asked | evalpool, microseconds each |\n|---|---|")
+    print("\n| evaluations; 40 microseconds each are asked | microseconds each | on one CPU, first |\n|---|---|---|")
     for count in (1000, 10_000) if quick else (1000, 10_000, 100_000):
-        print(f"| {count:,} | {1e6 / processes(ours, count):.0f} |")
+        alone = [on_one_cpu(functools.partial(processes, ours, count)) for _ in range(repeats)]
+        spread = f"{1e6 / statistics.median(alone):.1f} ({1e6 / max(alone):.1f} - {1e6 / min(alone):.1f})"
+        print(f"| {count:,} | {1e6 / processes(ours, count):.0f} | {spread} |", flush=True)
+    alone = [on_one_cpu(functools.partial(ping_pong, 10_000)) for _ in range(repeats)]
+    print(f"| 10,000 times ping-pong | {1e6 / ping_pong(10_000):.0f} | {1e6 / statistics.median(alone):.1f} |")
 
 
 def ask_and_tell(quick: bool) -> None:

@@ -24,8 +24,12 @@ it ran and how busy the machine was. The two sides of a pair ran in alternation,
 and their spread, not the rates: on another machine the rates differ much, and the ratios little. Where a figure misses
 its budget, a [decision](decisions/README.md) says by how much and what was tried: [large
 arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
-time](decisions/0017-what-simulated-time-costs.md), [MPI](decisions/0018-the-search-loop-on-mpi.md),
+time](decisions/0033-simulated-time-measured-again.md), [MPI](decisions/0018-the-search-loop-on-mpi.md),
 [Ray](decisions/0023-rings-for-ray.md), [local dispatch](decisions/0024-local-dispatch-measured.md).
+
+`make bench ARGS="--only published"` runs protocols that other projects published, and prints their figures beside ours:
+the calls that rush measures on Redis, Ray Tune's ten thousand trials, and ADBO's utilisation of 1 920 workers. Those
+figures are of other machines.
 """
 
 

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from evalpool._files import replacing
 from evalpool._json import from_json, to_json
 from evalpool.errors import CorruptRecord, SimulationError
+from evalpool.storage._codec import loads
 
 __all__ = [
     "DIRECTORY",
@@ -50,7 +51,8 @@ LOG = "completions.jsonl"
 RESULTS = "results.json"
 SAMPLES = "timenow.json"
 FORMAT = 1
-BLOCK = 1024
+BLOCK = 128
+"""Lines that are parsed at a time: fewer objects than make Python's garbage collector run for each block."""
 
 
 def completion(
@@ -334,7 +336,7 @@ def read_columns(directory: str) -> LogColumns:
 
 def _values(lines: list[bytes], number: int, path: Path) -> list[dict[str, Any]]:
     try:
-        values: list[Any] = from_json(b"[" + b",".join(lines) + b"]")  # many at once, for speed
+        values: list[Any] = loads(b"[" + b",".join(lines) + b"]")  # many at once, for speed
     except ValueError:
         values = []
     if len(values) == len(lines) and all(isinstance(value, dict) for value in values):
