@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,11 +22,23 @@ BOUND = 5.0
 """Seconds that a thread or process which is ending may take until it is called left behind."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Signals mean what they do at a terminal, also in the background of a script or under nohup, which ignore some."""
+    _keep_ray_apart(config)
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def _keep_ray_apart(config: pytest.Config) -> None:
+    """Give Ray a folder of these tests, so that they never join a Ray that somebody else runs on this machine.
+
+    `ray.init()` looks in this folder for a Ray that is up. The path is short, since sockets have their names below it.
+    """
+    folder = tempfile.mkdtemp(prefix="ep-", dir="/tmp" if os.name == "posix" else None)
+    os.environ["RAY_TMPDIR"] = folder
+    os.environ.pop("RAY_ADDRESS", None)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

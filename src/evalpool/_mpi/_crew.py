@@ -213,6 +213,9 @@ class Crew:
         """End all ranks at once and print the reason. For errors after which another rank would wait for ever."""
         self.is_aborting = True
         self.tell(reason)
+        self._end_all_ranks(code)
+
+    def _end_all_ranks(self, code: int) -> None:
         # The launcher hears of the abort by another way, and ends without what it has not read by then.
         PollingBackoff(lambda: _unread(2) == 0, False).wait(READ_WITHIN)
         self.mpi.COMM_WORLD.Abort(code)
@@ -268,7 +271,7 @@ class Crew:
                 LAST_MESSAGES_WITHIN,
             )
             sys.stdout.flush()
-            self.mpi.COMM_WORLD.Abort(self.exit_code)
+            self._end_all_ranks(self.exit_code)
 
     def _read_last_messages(self, tags: int) -> bool:
         """Take the last messages of ranks whose evaluator was closed. Returns whether all have come."""

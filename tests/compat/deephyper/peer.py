@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from backends.mpi.engines import ENGINES, finish
@@ -40,10 +41,11 @@ def printed(program: str, *arguments: str, ranks: int = 0, mpi: bool = True) -> 
     environment = engine.environment()
     if not mpi:
         environment["MPI4PY_LIBMPI"] = "none"
-    process = subprocess.Popen(
-        command, env=environment, start_new_session=True, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    ended = finish(process, BOUND)
+    with tempfile.TemporaryDirectory() as folder:  # for what deephyper's searches write where they are
+        process = subprocess.Popen(
+            command, env=environment, start_new_session=True, text=True, cwd=folder,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        ended = finish(process, BOUND)
     assert ended.code == 0, f"{ended.out}\n{ended.err}"
     return ended.out.splitlines()
