@@ -38,7 +38,8 @@ class HookQueue:
         on_open, on_launch, ...: the callbacks that implement this hook. If there are none, the hook need not be added,
             so that no-ops are not called a million times.
         notices: hooks about running jobs, with their arguments.
-        due: hooks, each with the number of callbacks that have been called, and its arguments.
+        due: a hook, how many of its calls were made, and with which arguments all its callbacks are called, one after
+            the other.
     """
 
     on_open: list[Callback]
@@ -57,7 +58,7 @@ class HookQueue:
         for name in HOOKS:
             setattr(self, name, [callback for callback in callbacks if implements(callback, name)])
         self.notices: deque[tuple[str, tuple[Any, ...]]] = deque()
-        self.due: deque[tuple[str, int, tuple[Any, ...]]] = deque()
+        self.due: deque[tuple[str, int, list[tuple[Any, ...]]]] = deque()
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a hook of all callbacks now."""
@@ -81,12 +82,12 @@ class HookQueue:
     def add(self, name: str, *arguments: Any) -> None:
         """Make a hook due."""
         if getattr(self, name):
-            self.due.append((name, 0, arguments))
+            self.due.append((name, 0, [arguments]))
 
     def add_each(self, name: str, jobs: Iterable[Any]) -> None:
         """Make a hook due for each of these jobs."""
         if getattr(self, name):
-            self.due.extend((name, 0, (job,)) for job in jobs)
+            self.due.append((name, 0, [(job,) for job in jobs]))
 
     def deliver(self) -> None:
         """Call the hooks that are due, each once. Those that are not called because of an interrupt stay due."""
@@ -94,22 +95,23 @@ class HookQueue:
         while due:
             with defer_signals():
                 try:
-                    name, called, arguments = due.popleft()
+                    name, made, arguments = due.popleft()
                 except IndexError:  # another caller's thread was faster
                     return
                 callbacks = getattr(self, name)
-                begun = called
+                each, last = len(callbacks), len(callbacks) * len(arguments)
+                begun = made
                 try:
-                    while called < len(callbacks):
-                        with allow_signals():  # one that was noted strikes here: the call is still to be made
-                            begun = called + 1
-                            _call(callbacks[called], name, arguments)
-                        called = begun
+                    with allow_signals():  # one that was noted strikes here: the calls are still to be made
+                        while begun < last:
+                            job, callback = divmod(begun, each)
+                            begun += 1
+                            _call(callbacks[callback], name, arguments[job])
                 except BaseException:
-                    if begun > called and not getattr(callbacks[called], "_repeats", False):
-                        called = begun
-                    if called < len(callbacks):
-                        due.appendleft((name, called, arguments))
+                    if begun > made and getattr(callbacks[(begun - 1) % each], "_repeats", False):
+                        begun -= 1
+                    if begun < last:
+                        due.appendleft((name, begun, arguments))
                     raise
 
     def forget(self) -> None:

@@ -79,18 +79,20 @@ def line_of(cells: Iterable[str]) -> str:
 
 def line_of_values(values: Iterable[Any]) -> str:
     """What `line_of` gives for the cells of these values."""
-    return ",".join([repr(value) if type(value) is float else _written(value) for value in values]) + "\n"
-
-
-def _written(value: Any) -> str:
-    """The cell of a value as it stands in a line."""
-    if value is None:
-        return ""
-    if type(value) is int and -_LONG < value < _LONG:
-        return str(value)
-    if type(value) is str and len(value) <= _SHORT:
-        return _short(value)
-    return _quoted(cell(value))
+    cells = []
+    for value in values:  # the commonest types here, because a call costs as much as its work
+        kind = type(value)
+        if kind is float:
+            cells.append(repr(value))
+        elif kind is str and len(value) <= _SHORT:
+            cells.append(_short(value))
+        elif value is None:
+            cells.append("")
+        elif kind is int and -_LONG < value < _LONG:
+            cells.append(str(value))
+        else:
+            cells.append(_quoted(cell(value)))
+    return ",".join(cells) + "\n"
 
 
 @lru_cache(maxsize=1024)

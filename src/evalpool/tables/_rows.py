@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.models import JobRecord
 
-__all__ = ["Columns", "Row", "is_task", "row_of", "table_of"]
+__all__ = ["Columns", "Row", "Shape", "is_task", "row_of", "table_of"]
 
 ALWAYS = ("timestamp_submit", "timestamp_start", "timestamp_end", "timestamp_gather", "worker")
 """Metadata that has a column even if no job has a value."""
@@ -81,7 +81,10 @@ def row_of(job: Job[Any] | JobRecord, job_type: str | None = None) -> Row:
         facts.update(options.chosen())
     if facts:
         metadata = {**facts, **metadata}
-    result, failure = (None, str(known.objective)) if kind is not None else (_result(known, job_type), None)
+    if kind is not None:
+        result, failure = None, str(known.objective)
+    else:
+        result, failure = _result(known, job_type), None
     return Row(args, result, failure, known.number, known.status._name_, metadata)
 
 
@@ -130,10 +133,10 @@ class Columns:
         self.names: tuple[str, ...] = ()
         """In their order in the table; empty before the first row."""
 
-    def learn(self, row: Row, task: bool = False) -> None:
-        """Add the columns of `row`, so that `values` and `cells` of it have their place."""
+    def learn(self, row: Row, task: bool = False) -> Shape:
+        """Add the columns of `row`, so that `values` and `cells` of it have their place. Return its shape."""
         if (shape := _shape_of(row)) in self._layouts:
-            return
+            return shape
         # A failure does not show how many objectives there are: there is one column until the first result.
         configuration, result, metadata = _columns_of(shape)
         self._configuration.update(dict.fromkeys(configuration))
@@ -145,6 +148,7 @@ class Columns:
             self._layouts = {}
         self.names = names
         self._layouts[shape] = itemgetter(*self._places(shape))
+        return shape
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -158,11 +162,12 @@ class Columns:
 
     def values(self, row: Row) -> dict[str, Any]:
         """Column -> value for one row that was learned; columns without a value, or with None, are missing."""
-        return {name: value for name, value in zip(self.names, self.cells(row), strict=True) if value is not None}
+        cells = self.cells(row, _shape_of(row))
+        return {name: value for name, value in zip(self.names, cells, strict=True) if value is not None}
 
-    def cells(self, row: Row) -> tuple[Any, ...]:
+    def cells(self, row: Row, shape: Shape) -> tuple[Any, ...]:
         """The value in each column, in their order, for one row that was learned; None where it has none."""
-        layout = self._layouts.get(shape := _shape_of(row)) or itemgetter(*self._places(shape))
+        layout = self._layouts.get(shape) or itemgetter(*self._places(shape))
         return layout(_values_of(row))
 
     def _places(self, shape: Shape) -> list[int]:

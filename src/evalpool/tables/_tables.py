@@ -20,7 +20,7 @@ from evalpool._files import Taken, WriterLock, remove_drafts
 from evalpool.errors import BadArgument
 from evalpool.tables._cells import cells_of_any_size, line_of, line_of_values, value_of
 from evalpool.tables._paths import append_text, check_path, replace_file
-from evalpool.tables._rows import Columns, Row, is_task, row_of, table_of
+from evalpool.tables._rows import Columns, Row, Shape, is_task, row_of, table_of
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -77,7 +77,7 @@ class TableWriter:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = check_path(path)
         self._columns = Columns()
-        self._waiting: list[Row] = []
+        self._waiting: list[tuple[Row, Shape]] = []
         self._begun = False
         self._header: tuple[str, ...] = ()  # the columns in the file
         self._rows = 0  # how many of the file's rows are certain
@@ -116,8 +116,7 @@ class TableWriter:
             rows = []
             for job in jobs:
                 row = row_of(job, job_type)
-                self._columns.learn(row, is_task(job, job_type))
-                rows.append(row)
+                rows.append((row, self._columns.learn(row, is_task(job, job_type))))
             self._waiting, self._taken = [*self._waiting, *rows], (weakref.ref(jobs[0]), len(jobs))
         if self._waiting:
             _take(self._guard, self.path)
@@ -135,7 +134,7 @@ class TableWriter:
                     os.replace(self.path, f"{self.path}.old")
             self._begun = True
         names = self._columns.names
-        lines = [line_of_values(self._columns.cells(row)) for row in self._waiting]
+        lines = [line_of_values(self._columns.cells(row, shape)) for row, shape in self._waiting]
         # After an interrupt it is unknown whether the rows are in the file, so the next call writes it anew.
         appends = self._certain and self._header == names
         self._certain = False
