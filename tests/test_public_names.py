@@ -29,7 +29,7 @@ CONTRACT = {
     "evalpool.simulation": """simulate simulated SimulationResult ObjectiveFuncWrapper get_multiple_wrappers
         AbstractAskTellOptimizer
         ObjectiveFuncType""",
-    "evalpool.benchmarks": "Benchmark Fidelity RuntimeModel Suite load",
+    "evalpool.benchmarks": "Benchmark Comparison Fidelity RuntimeModel Suite compare load",
     "evalpool.testing": "EvaluatorContract StorageContract",
 }
 

@@ -1,6 +1,7 @@
 """Benchmarks: problems for searches with the runtimes of their evaluations, so that they run in simulated time.
 
-A `Benchmark` is a run-function that knows its search space. `load` finds those of other packages by name.
+A `Benchmark` is a run-function that knows its search space. `load` finds those of other packages by name, and
+`compare` runs searches on them.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +11,12 @@ from evalpool._lazy import attach
 if TYPE_CHECKING:
     from evalpool.benchmarks._benchmark import Benchmark as Benchmark
     from evalpool.benchmarks._benchmark import CurvePoint as CurvePoint
+    from evalpool.benchmarks._cells import Cell as Cell
+    from evalpool.benchmarks._compare import compare as compare
+    from evalpool.benchmarks._comparison import Comparison as Comparison
     from evalpool.benchmarks._fidelity import Fidelity as Fidelity
+    from evalpool.benchmarks._ranks import CriticalDifference as CriticalDifference
+    from evalpool.benchmarks._ranks import PerformanceProfile as PerformanceProfile
     from evalpool.benchmarks._runtime_model import RuntimeModel as RuntimeModel
     from evalpool.benchmarks._suites import SUITES as SUITES
     from evalpool.benchmarks._suites import Suite as Suite
@@ -20,11 +26,16 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Benchmark": "_benchmark",
+        "Cell": "_cells",
+        "Comparison": "_comparison",
+        "CriticalDifference": "_ranks",
         "CurvePoint": "_benchmark",
         "Fidelity": "_fidelity",
+        "PerformanceProfile": "_ranks",
         "RuntimeModel": "_runtime_model",
         "SUITES": "_suites",
         "Suite": "_suites",
+        "compare": "_compare",
         "load": "_suites",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable
 from functools import cached_property
@@ -95,6 +96,19 @@ class SimulationResult:
     def not_reported(self) -> list[int]:
         """The numbers of the jobs that ran or waited when the search was over."""
         return sorted(set(range(len(self.configurations))).difference(self._diary.told))
+
+    @cached_property
+    def busy_time(self) -> float:
+        """Virtual seconds that the workers were busy until the makespan, in all; of a job that ran on, the part before.
+
+        Divided by the number of workers and the makespan it is their utilisation.
+        """
+        span = self.makespan
+        return math.fsum(
+            min(span, span if row.end is None else row.end) - row.start
+            for row in self._rows()
+            if row.start is not None and row.start < span
+        )
 
     @property
     def measured_overhead(self) -> list[float]:

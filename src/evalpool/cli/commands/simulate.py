@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
@@ -119,12 +118,6 @@ def _summary(
 ) -> dict[str, Any]:
     """What is said of the search, with plain values."""
     failed = sum(isinstance(objective, str) for objective in result.objectives)
-    end = result.makespan
-    busy = math.fsum(
-        max(0.0, min(end if row["end"] is None else row["end"], end) - row["start"])
-        for row in result.trace
-        if row["start"] is not None
-    )
     span = arguments.workers * result.makespan
     return {
         "benchmark": benchmark.name,
@@ -135,7 +128,7 @@ def _summary(
         "failed": failed,
         "best": _best(benchmark, result),
         "makespan": result.makespan,
-        "utilisation": min(1.0, busy / span) if span else 0.0,
+        "utilisation": min(1.0, result.busy_time / span) if span else 0.0,
         "over": result.over,
         "digest": result.trace_digest(),
         "seconds": took,

@@ -1,0 +1,166 @@
+"""One cell of a comparison: a search on a benchmark with some workers and a seed, run in simulated time.
+
+    {"search": "tpe", "benchmark": "digits", "workers": 64, "seed": 3}     the configuration of a job
+        --CellRunner, in a worker: make the search, simulate, keep the improvements-->
+    {"time": [...], "evaluations": [...], "best": [...], "digest": ...}    its output
+
+All seeds derive from the names in the cell. So a cell has the same result in any order, on any backend, in any
+comparison that has it, and a comparison can be continued with further cells.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from evalpool._json import to_json
+from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.benchmarks._searches import make_search
+from evalpool.benchmarks._suites import load
+from evalpool.errors import BadArgument
+from evalpool.simulation._result import SimulationResult
+from evalpool.simulation._simulate import simulate
+
+__all__ = ["Cell", "CellRunner", "Limits", "check_benchmark", "outcome_of", "seed_from"]
+
+
+class Cell(NamedTuple):
+    """What identifies one run: names, the number of virtual workers, and the seed."""
+
+    search: str
+    benchmark: str
+    workers: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.search} on {self.benchmark}, {self.workers} workers, seed {self.seed}"
+
+
+class Limits(NamedTuple):
+    """What ends each run, and what a decision costs.
+
+    Attributes:
+        budget: evaluations; None for no limit.
+        max_time: virtual seconds; None for no limit.
+        overhead: virtual seconds of each decision of the search.
+    """
+
+    budget: int | None
+    max_time: float | None
+    overhead: float
+
+
+def seed_from(*names: str | int) -> int:
+    """A seed of 31 bits, which every package takes, from names alone; the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(to_json(list(names)).encode(), digest_size=4).digest(), "big") >> 1
+
+
+def check_benchmark(label: str, benchmark: Benchmark) -> Benchmark:
+    """Return the benchmark, which must have one objective and runtimes. Raises `BadArgument`."""
+    if len(benchmark.objectives) != 1:
+        raise BadArgument(
+            f"The benchmark {label!r} has {len(benchmark.objectives)} objectives, {', '.join(benchmark.objectives)}; "
+            "regret needs one."
+        )
+    if not benchmark.has_runtimes:
+        raise BadArgument(
+            f"The benchmark {label!r} has no runtimes, and a comparison runs in simulated time: give it some, "
+            "benchmark.with_runtime(RuntimeModel.lognormal(600.0, 0.5))."
+        )
+    return benchmark
+
+
+# A table of a suite takes seconds to read, and the cells of a benchmark follow each other.
+_loaded = functools.lru_cache(maxsize=2)(load)
+
+
+class CellRunner:
+    """The run-function of a comparison.
+
+    Args:
+        searches: label -> the name of a search, or what makes it.
+        benchmarks: label -> the name of a benchmark, or a benchmark.
+        limits: of each cell.
+    """
+
+    def __init__(self, searches: Mapping[str, Any], benchmarks: Mapping[str, Any], limits: Limits) -> None:
+        self._searches, self._benchmarks, self._limits = dict(searches), dict(benchmarks), limits
+
+    def __call__(self, job: Any) -> dict[str, Any]:
+        cell = Cell(job["search"], job["benchmark"], job["workers"], job["seed"])
+        given = self._benchmarks[cell.benchmark]
+        benchmark = check_benchmark(cell.benchmark, _loaded(given) if isinstance(given, str) else given)
+        limits = self._limits
+        # The same seed with other workers, and the same jobs for other searches: differences are those of the cells.
+        optimizer, settings = make_search(
+            cell.search,
+            self._searches[cell.search],
+            benchmark,
+            seed_from("search", cell.search, cell.benchmark, cell.seed),
+            num_workers=cell.workers,
+            max_evals=limits.budget,
+        )
+        result = simulate(
+            optimizer,
+            benchmark,
+            num_workers=cell.workers,
+            max_evals=limits.budget,
+            max_time=limits.max_time,
+            seed=seed_from("jobs", cell.benchmark, cell.seed),
+            **{"overhead": limits.overhead, **settings},
+        )
+        return outcome_of(result, benchmark, cell.workers)
+
+
+def outcome_of(result: SimulationResult, benchmark: Benchmark, workers: int) -> dict[str, Any]:
+    """What is kept of a run: a few numbers for each improvement, and one for the whole.
+
+    Only evaluations at the highest fidelity can be the best; all of them count as evaluations.
+
+    Returns:
+        ``time`` (virtual seconds), ``evaluations`` (how many had ended) and ``best`` (the objective, larger is
+        better) at each improvement; ``worst``, of all that count, or None; ``count``, of the evaluations; ``failures``
+        and the text of the ``first_failure``; ``makespan``; ``utilisation``, the busy time of the workers until the
+        makespan divided by workers and makespan; ``bounds``, best and worst as the benchmark knows them; ``digest``,
+        of the schedule and all objectives.
+    """
+    fidelity = benchmark.fidelity
+    outcome: dict[str, Any] = {"time": [], "evaluations": [], "best": []}
+    best, worst = -math.inf, math.inf
+    failures: list[str] = []
+    hashed = hashlib.blake2b(result.trace_digest().encode(), digest_size=16)
+    told = list(zip(result.completions, result.objectives, strict=True))
+    for row, objective in told:
+        number = objective if isinstance(objective, str) else float(objective)
+        hashed.update(f"{row['job']} {number!r}\n".encode())
+    told.sort(key=lambda pair: pair[0]["end"])  # synchronous batches are told in another order
+    for count, (row, objective) in enumerate(told, 1):
+        if isinstance(objective, str):
+            failures.append(objective)
+            continue
+        if fidelity is not None:
+            level = result.configurations[row["job"]].get(fidelity.name)
+            if level is not None and level != fidelity.high:
+                continue
+        value = float(objective)
+        worst = min(worst, value)
+        if value > best:
+            best = value
+            for name, one in (("time", row["end"]), ("evaluations", count), ("best", best)):
+                outcome[name].append(one)
+    span = result.makespan
+    known = [benchmark.metadata.get(name) for name in ("best", "worst")]
+    return {
+        **outcome,
+        "worst": None if math.isinf(worst) else worst,
+        "count": len(told),
+        "failures": len(failures),
+        "first_failure": failures[0] if failures else None,
+        "makespan": span,
+        "utilisation": min(1.0, result.busy_time / (workers * span)) if span > 0 else 0.0,  # sums are rounded
+        "bounds": [None if one is None else float(one) for one in known],
+        "digest": hashed.hexdigest(),
+    }

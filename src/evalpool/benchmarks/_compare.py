@@ -1,0 +1,234 @@
+"""`compare`: searches on benchmarks with several numbers of workers, as a campaign on an evaluator."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from evalpool._checks import check_number, check_real, check_seconds, is_whole
+from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.benchmarks._cells import Cell, CellRunner, Limits, check_benchmark
+from evalpool.benchmarks._comparison import Comparison
+from evalpool.benchmarks._searches import check_search
+from evalpool.benchmarks._suites import load
+from evalpool.errors import BadArgument, UnknownValue
+from evalpool.evaluator import _settings
+from evalpool.evaluator._evaluator import Evaluator
+from evalpool.evaluator._registry import EVALUATORS
+from evalpool.outcomes import JobStatus, last_line
+from evalpool.storage._base import Storage
+from evalpool.storage._registry import storage_from_url
+
+if TYPE_CHECKING:
+    from evalpool.models import JobRecord
+
+__all__ = ["compare"]
+
+KEY = "comparison"
+"""The value of a search in a storage that says that it is a comparison, with which limits and names."""
+_ENDED_WITHOUT = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING)
+
+
+def compare(
+    searches: Any,
+    benchmarks: Any,
+    workers: int | Iterable[int] = (1, 8, 64, 512),
+    seeds: int | Iterable[int] = 10,
+    budget: int | None = None,
+    *,
+    max_time: float | None = None,
+    overhead: float = 0.0,
+    evaluator: str | type[Evaluator] = "serial",
+    num_workers: int | None = None,
+    storage: Storage | str | None = None,
+    options: dict[str, Any] | None = None,
+) -> Comparison:
+    """Run each search on each benchmark with each number of virtual workers and each seed, in simulated time.
+
+    Each such cell is a job of an evaluator, so that cells run in parallel on any backend, and are kept in a storage. A
+    comparison in a storage goes on where it was: cells that have a result there are not run again, and further
+    searches, benchmarks, workers or seeds are added. Cells that failed are run again.
+
+    A cell has the same result on every backend and in every order: the seed of its search derives from the names of
+    search and benchmark and the seed's number, that of its jobs from the benchmark's name and the seed's number. So
+    with the same seed a search begins alike with any number of workers.
+
+    >>> comparison = compare(["random"], ["digits"], workers=[1, 8], seeds=2, budget=20)
+    >>> comparison
+    <Comparison of 1 searches on 1 benchmarks: 4 cells>
+    >>> comparison.cells[0], comparison.digest(comparison.cells[0])
+    (Cell(search='random', benchmark='digits', workers=1, seed=0), '5f8fe0fdeb17d62984217c293e360061')
+
+    Args:
+        searches: names, as ``["random", "tpe", "nevergrad:DE", "mine.py:make"]``; or a dict from a label to such a name
+            or to a function ``make(space, seed)``, or ``make(benchmark, seed)``, which returns an optimiser for
+            `simulate`, or a tuple of it and a dict with further arguments of `simulate`. It is told ``num_workers`` and
+            ``max_evals``, too, if it has parameters of these names.
+        benchmarks: names, as for `load`, or benchmarks; or a dict from a label to one of these. Each has runtimes and
+            one objective.
+        workers: numbers of virtual workers.
+        seeds: how many, from 0 on; or the seeds.
+        budget: evaluations in each cell, failures and lower fidelities included.
+        max_time: virtual seconds of each cell. One of both must be given.
+        overhead: virtual seconds of each decision.
+        evaluator: the method's name or the class of what runs the cells: ``"process"``, ``"ray"``, ``"mpi"``.
+        num_workers: how many cells run at a time; -1 for one per CPU.
+        storage: where the comparison is kept, or its URL. A label must not name something else than before there.
+        options: further arguments of the evaluator, as ``{"job_timeout": 3600.0, "retries": 1}``.
+
+    Returns:
+        the results. A cell that fails does not end the others: `Comparison.errors` says which failed, and why. On ranks
+        of MPI other than the root, which serve until the end, it has no cells.
+
+    Raises:
+        BadArgument: an argument has a wrong type or value, a name is unknown (the message lists the known ones), or a
+            benchmark has no runtimes.
+        MissingExtra: the package of a search or a benchmark is not installed.
+    """
+    named = _check_searches(searches)
+    problems = _check_benchmarks(benchmarks)
+    counts = _numbers("workers", workers, 1)
+    chosen = list(range(check_number("seeds", seeds, 1))) if is_whole(seeds) else _numbers("seeds", seeds, 0)
+    limits = Limits(
+        None if budget is None else check_number("budget", budget, 1),
+        check_seconds("max_time", max_time),
+        check_real("overhead", overhead, least=0),
+    )
+    if limits.budget is None and limits.max_time is None:
+        raise BadArgument("Nothing would end a cell: give budget, in evaluations, or max_time, in virtual seconds.")
+    cells = [Cell(search, benchmark, count, seed)
+             for benchmark, search, count, seed in itertools.product(problems, named, counts, chosen)]  # fmt: skip
+    cls = EVALUATORS[evaluator] if isinstance(evaluator, str) else evaluator
+    if not (isinstance(cls, type) and issubclass(cls, Evaluator)):
+        raise BadArgument(f"evaluator is {evaluator!r}; give a method's name such as 'process', or an evaluator class.")
+    arguments = _settings.check_kwargs(options)
+    _settings.check_keywords(cls, arguments)
+    if num_workers is not None:
+        arguments["num_workers"] = num_workers
+    what = {
+        "limits": limits._asdict(),
+        "searches": {label: _identity(one) for label, one in named.items()},
+        "benchmarks": {label: _identity(one) for label, one in problems.items()},
+    }
+    with contextlib.ExitStack() as stack:
+        if isinstance(storage, str):
+            storage = stack.enter_context(storage_from_url(storage))
+        search_id = None if storage is None else _known(storage, what)
+        runner = CellRunner(named, problems, limits)
+        own = stack.enter_context(
+            cls(runner, **{"job_type": "task", "storage": storage, "search_id": search_id, **arguments})
+        )
+        if not own.is_master:
+            return Comparison(list(named), list(problems), counts, chosen, limits, {}, {})
+        own.storage.store_search_value(own.search_id, KEY, what)
+        own.resume()
+        begun = {_cell_of(one) for one in own.storage.records(own.search_id) if one.status not in _ENDED_WITHOUT}
+        own.submit([cell._asdict() for cell in cells if cell not in begun])
+        own.gather("ALL")
+        own.storage.flush()
+        records = own.storage.records(own.search_id)
+    return _comparison(list(named), list(problems), counts, chosen, limits, cells, records)
+
+
+def _comparison(
+    searches: list[str],
+    benchmarks: list[str],
+    workers: list[int],
+    seeds: list[int],
+    limits: Limits,
+    cells: list[Cell],
+    records: list[JobRecord],
+) -> Comparison:
+    done: dict[Cell, Any] = {}
+    errors: dict[Cell, str] = {}
+    for record in records:
+        cell = _cell_of(record)
+        if record.status is JobStatus.DONE:
+            done[cell] = record.output
+        elif record.status in _ENDED_WITHOUT:
+            errors[cell] = last_line(record.error) if record.error else f"it is {record.status.value}"
+    outcomes = {cell: done[cell] for cell in cells if cell in done}
+    failed = {cell: errors[cell] for cell in cells if cell in errors and cell not in done}
+    missing = [cell for cell in cells if cell not in done and cell not in failed]
+    return Comparison(searches, benchmarks, workers, seeds, limits, outcomes, failed, missing)
+
+
+def _cell_of(record: JobRecord) -> Cell:
+    return Cell(*(record.configuration[name] for name in Cell._fields))
+
+
+def _known(storage: Storage, what: dict[str, Any]) -> str | None:
+    """The latest comparison of a storage with the same limits; None if there is none.
+
+    `what` gets the names that the earlier one has.
+    """
+    for search_id in reversed(storage.load_all_search_ids()):
+        try:
+            known = storage.load_search_value(search_id, KEY)
+        except UnknownValue:
+            continue
+        if known["limits"] != what["limits"]:
+            continue
+        for kind in ("searches", "benchmarks"):
+            for label, identity in known[kind].items():
+                if what[kind].setdefault(label, identity) != identity:
+                    raise BadArgument(
+                        f"{label!r} of {kind} is {what[kind][label]}, and was {identity} in the comparison of the "
+                        f"storage (search {search_id}); give it another label, or another storage."
+                    )
+        return search_id
+    return None
+
+
+def _identity(given: Any) -> str:
+    """What a label stands for, as far as it can be said in a text: a name, or that of a function or a benchmark."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Benchmark):
+        return f"benchmark {given.name}"
+    return f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', type(given).__qualname__)}"
+
+
+def _labelled(what: str, given: Any, single: tuple[type, ...]) -> dict[str, Any]:
+    """Label -> what was given for it; of a list, the names are the labels."""
+    if isinstance(given, single):
+        given = [given]
+    if not isinstance(given, Mapping):
+        if not isinstance(given, Iterable):
+            raise BadArgument(f"{what} is {given!r} of type {type(given).__name__}; give a list or a dict.")
+        given = list(given)
+        labels = [one if isinstance(one, str) else getattr(one, "name", None) for one in given]
+        for label, one in zip(labels, given, strict=True):
+            if not isinstance(label, str):
+                raise BadArgument(f"{what} has {one!r}, which has no name; give a dict: {{'mine': ...}}.")
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise BadArgument(f"{what} has {twice[0]!r} twice; give a dict with a label for each.")
+        given = dict(zip(labels, given, strict=True))
+    if not given or not all(isinstance(label, str) and label for label in given):
+        raise BadArgument(f"{what} is {given!r}; give at least one, with a text as its label.")
+    return dict(given)
+
+
+def _check_searches(searches: Any) -> dict[str, Any]:
+    named = _labelled("searches", searches, (str,))
+    return {label: check_search(label, one) for label, one in named.items()}
+
+
+def _check_benchmarks(benchmarks: Any) -> dict[str, Any]:
+    named = _labelled("benchmarks", benchmarks, (str, Benchmark))
+    for label, one in named.items():
+        loaded = load(one) if isinstance(one, str) else one
+        if not isinstance(loaded, Benchmark):
+            raise BadArgument(f"The benchmark {label!r} is {one!r} of type {type(one).__name__}; give a Benchmark.")
+        check_benchmark(label, loaded)
+    return named
+
+
+def _numbers(what: str, given: Any, least: int) -> list[int]:
+    """Whole numbers, each once, in the order in which they were given."""
+    values = [given] if is_whole(given) else list(given) if isinstance(given, Iterable) else []
+    if not values:
+        raise BadArgument(f"{what} is {given!r}; give whole numbers of at least {least}.")
+    return list(dict.fromkeys(check_number(what, value, least) for value in values))

@@ -1,0 +1,79 @@
+"""Makes the search of a cell: a comparison needs a new one for each, in the process that runs the cell.
+
+So it is not given optimisers, but what makes them: a name, as for `evalpool simulate`, or a function.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from evalpool._functions import load_function
+from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.errors import BadArgument
+from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
+
+__all__ = ["check_search", "make_search"]
+
+
+def check_search(label: str, given: Any) -> Any:
+    """Return what a search was given as, if it can be made.
+
+    Raises:
+        BadArgument: there is none of this name, or it is neither a name nor a function.
+        MissingExtra: its package is not installed.
+    """
+    if isinstance(given, str):
+        if _is_file(given):
+            load_function(given)
+        else:
+            _named(given, {"x": (0.0, 1.0)}, 0)  # says what is wrong with the name, or missing
+    elif not callable(given):
+        raise BadArgument(
+            f"The search {label!r} is {given!r} of type {type(given).__name__}; give a name such as 'tpe', or a "
+            "function make(space, seed) that returns an optimiser: each cell needs a new one."
+        )
+    return given
+
+
+def make_search(
+    label: str, given: Any, benchmark: Benchmark, seed: int, *, num_workers: int, max_evals: int | None
+) -> tuple[Any, dict[str, Any]]:
+    """Make the optimiser of a cell; return it and the further arguments of `simulate` that it needs.
+
+    Raises:
+        BadArgument: what was made has no `ask` and `tell`.
+    """
+    if isinstance(given, str) and not _is_file(given):
+        return _named(given, benchmark, seed, num_workers=num_workers, max_evals=max_evals), {}
+    make = load_function(given) if isinstance(given, str) else given
+    made = _call(make, benchmark, seed, num_workers=num_workers, max_evals=max_evals)
+    optimizer, settings = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
+    usable = all(callable(getattr(optimizer, method, None)) for method in ("ask", "tell"))
+    if not usable or isinstance(optimizer, type) or not isinstance(settings, dict):
+        raise BadArgument(
+            f"The search {label!r} was made as {made!r}; its function must return an object with ask and tell, or that "
+            "and a dict with further arguments of simulate."
+        )
+    return optimizer, settings
+
+
+def _named(name: str, space: Any, seed: int, **more: Any) -> Any:
+    if name in SAMPLERS:
+        quiet_optuna()  # or it would log a line for each cell
+    return named_search(name, space, seed, **more)
+
+
+def _is_file(name: str) -> bool:
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def _call(make: Callable[..., Any], benchmark: Benchmark, seed: int, **offered: Any) -> Any:
+    """Call ``make(space, seed)``, or ``make(benchmark, seed)``, with what is offered and it has parameters for."""
+    try:
+        names = list(inspect.signature(make).parameters)
+    except (TypeError, ValueError):  # of a compiled class
+        names = []
+    more = {name: value for name, value in offered.items() if name in names[2:]}
+    return make(benchmark if names[:1] == ["benchmark"] else benchmark.space, seed, **more)
