@@ -8,6 +8,7 @@ benchmarks. It prints medians and the range; on a busy machine read the ratios, 
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import platform
 import statistics
 import sys
@@ -21,6 +22,8 @@ from evalpool import MPICommEvaluator
 
 CONFIGURATION = {"x": 1.0, "y": 2, "z": 3}
 IN_FLIGHT = 4
+CHUNK = 25
+PEERS = {"futures": "mpi4py.futures", "map": f"map(chunksize={CHUNK}) of mpi4py.futures"}
 Rates = dict[str, list[float]]
 
 
@@ -71,6 +74,9 @@ def measure_futures(rates: Rates, jobs: int) -> None:
             pending |= {executor.submit(nothing, CONFIGURATION) for _ in done}
         concurrent.futures.wait(pending)
         rates.setdefault("search loop, futures", []).append(count / (time.perf_counter() - began))
+        began = time.perf_counter()
+        assert sum(executor.map(nothing, [CONFIGURATION] * jobs, chunksize=CHUNK)) == jobs
+        rates.setdefault("submit all, map", []).append(jobs / (time.perf_counter() - began))
 
 
 def idle_cpu() -> float | None:
@@ -97,13 +103,14 @@ def main() -> None:
         return
     library = MPI.Get_library_version().split("\n")[0].rstrip("\0")
     print(f"{library}, Python {platform.python_version()}, {repeats} x {jobs} jobs")
+    print(f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs, these ranks included")
     for what, found in sorted(rates.items()):
         print(f"  {what:22} {statistics.median(found):9.0f} jobs/s ({min(found):.0f} to {max(found):.0f})")
-    for what in ("submit all", "search loop"):
+    for what, peer in (("submit all", "futures"), ("submit all", "map"), ("search loop", "futures")):
         ratios = [
-            ours / theirs for ours, theirs in zip(rates[f"{what}, evalpool"], rates[f"{what}, futures"], strict=True)
+            ours / theirs for ours, theirs in zip(rates[f"{what}, evalpool"], rates[f"{what}, {peer}"], strict=True)
         ]
-        print(f"  {what}: {statistics.median(ratios):.1f} x mpi4py.futures ({min(ratios):.1f} to {max(ratios):.1f})")
+        print(f"  {what}: {statistics.median(ratios):.2f} x {PEERS[peer]} ({min(ratios):.2f} to {max(ratios):.2f})")
     print(f"  an idle root uses {100 * idle:.1f} % of a core")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SCRIPTS = {path.stem.removeprefix("bench_"): path for path in sorted(HERE.glob("bench_*.py"))}
-MPI_SIZES = {False: ("2000", "5"), True: ("500", "2")}
+MPI_SIZES = {False: ("2000", "7"), True: ("500", "2")}
 
 PAGE = """# Benchmarks
 
@@ -24,7 +24,7 @@ it ran and how busy the machine was. The two sides of a pair ran in alternation,
 and their spread, not the rates: on another machine the rates differ much, and the ratios little. Where a figure misses
 its budget, a [decision](decisions/README.md) says by how much and what was tried: [large
 arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
-time](decisions/0033-simulated-time-measured-again.md), [MPI](decisions/0018-the-search-loop-on-mpi.md),
+time](decisions/0033-simulated-time-measured-again.md), [MPI](decisions/0036-ranks-wake-each-other.md),
 [Ray](decisions/0023-rings-for-ray.md), [local dispatch](decisions/0024-local-dispatch-measured.md).
 
 `make bench ARGS="--only published"` runs protocols that other projects published, and prints their figures beside ours:

@@ -24,6 +24,7 @@ import psutil
 from evalpool._checks import is_whole
 from evalpool._launchers import launched_tasks
 from evalpool._log import get_logger
+from evalpool._mpi._bells import Bell, Bells
 from evalpool._mpi._polling import PollingBackoff
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
@@ -126,6 +127,7 @@ class Crew:
         self._check_versions()
         here = mine.host
         self._seen = [member for member in self.members if member.host == here and psutil.pid_exists(member.pid)]
+        self._bells = Bells(self.work)
         self.key = self.work.bcast(f"{socket.gethostname()}-{os.getpid()}-{next(_count)}", root)
         self._tags = itertools.count(1)
         self._sending: deque[Posted] = deque()
@@ -164,6 +166,14 @@ class Crew:
         """Return a tag for a new evaluator or storage. All ranks count in the same way if all make it together."""
         return next(self._tags) % TAGS + 1
 
+    def bell(self) -> Bell | None:
+        """Return what wakes this rank when a message on `work` comes; None if a rank that may send cannot wake it.
+
+        The root's messages come from all others, and those of the others from the root.
+        """
+        senders = self.others if self.rank == self.root else [self.root]
+        return Bell(self._bells) if self._bells.reach([self.rank, *senders]) else None
+
     def send(self, comm: Any, data: Any, rank: int, tag: int) -> None:
         """Send bytes without waiting for the receiver. Any thread; for one tag, one thread at a time."""
         self.keep(self.post(comm, data, rank, tag))
@@ -172,18 +182,32 @@ class Crew:
         """Begin to send bytes. Pass the result to `keep` or `wait_until_sent`; None if the message is sent already."""
         if len(data) < PIECE:
             request = comm.Isend([data, self.mpi.BYTE], rank, tag)
+            self._bells.wake(rank)
             return None if request.Test() else Posted([request], data)  # small messages are sent at once
         view = memoryview(data)
         starts = range(0, len(view) + 1, PIECE)  # the last piece is shorter than the others, and may be empty
-        return Posted([comm.Isend([view[at : at + PIECE], self.mpi.BYTE], rank, tag) for at in starts], data)
+        requests = [comm.Isend([view[at : at + PIECE], self.mpi.BYTE], rank, tag) for at in starts]
+        self._bells.wake(rank)
+        return Posted(requests, data)
 
     def keep(self, posted: Posted | None) -> None:
         """Keep a posted message alive until the receiver has taken it, without waiting."""
         if posted is not None:
             with self._send_lock:
                 self._sending.append(posted)
-                while self._sending and self._sending[0].is_sent():
-                    self._sending.popleft()
+                self._drop_sent()
+
+    def is_sending(self) -> bool:
+        """Whether a message that was given to `keep` is being sent; MPI sends it only during calls of this process."""
+        if not self._sending:
+            return False
+        with self._send_lock:
+            self._drop_sent()
+            return bool(self._sending)
+
+    def _drop_sent(self) -> None:
+        while self._sending and self._sending[0].is_sent():
+            self._sending.popleft()
 
     def wait_until_sent(self, posted: Posted | None, given_up: Callable[[], bool]) -> None:
         """Wait until the receiver has the message, or `given_up` says that it does not need it any more."""
@@ -259,6 +283,7 @@ class Crew:
         """
         while self.at_end:
             self.at_end.pop()()
+        self._bells.close()
         if self.rank != self.root or not self._owing:
             return
         PollingBackoff(lambda: self._read_last_messages(self.mpi.ANY_TAG), False).wait(LAST_MESSAGES_WITHIN)

@@ -196,6 +196,40 @@ def idle() -> None:
         say(root=time.process_time() - used < 0.12, rank=job.objective < 0.12)
 
 
+def wakes() -> None:
+    """A search loop on ranks that sleep until they are woken, or for 20 s."""
+    import evalpool._mpi._polling as polling
+
+    polling.LONGEST = 20.0
+    _loop("wakes", 300)
+
+
+def sleeps_apart() -> None:
+    """A search loop on ranks of which one cannot be woken by the others, as if it were on another host."""
+    from mpi4py import MPI
+
+    import evalpool._mpi._bells as bells
+
+    if MPI.COMM_WORLD.rank == 2:
+        bells._place = lambda: "another host"
+    _loop("sleeps_apart", 100)
+
+
+def _loop(name: str, jobs: int) -> None:
+    with MPICommEvaluator(double) as evaluator:
+        crew = evaluator._backend._crew
+        if evaluator.is_master:
+            evaluator.submit([{"x": 1.0}] * 4)
+            got: list[Any] = []
+            while len(got) < jobs:
+                done = evaluator.gather("BATCH", 1)
+                got += [job.objective for job in done]
+                evaluator.submit([{"x": 1.0}] * len(done))
+            evaluator.gather()
+            say(all_done={*got} == {2.0})
+    say(rank=crew.rank, woken=crew.bell() is not None)
+
+
 def steals_back() -> None:
     """A job that was prefetched by a rank that turns out to be busy for long goes to another."""
 

@@ -248,6 +248,20 @@ def test_who_waits_sleeps(root_alone: Shared) -> None:
     assert root_alone.said("idle") == [{"root": True, "rank": True}]
 
 
+@pytest.mark.parametrize(("name", "woken"), [("wakes", [True, True, True]), ("sleeps_apart", [False, True, False])])
+def test_ranks_of_one_host_wake_each_other_and_others_look_now_and_then(
+    engine: Engine, tmp_path: Path, name: str, woken: list[bool]
+) -> None:
+    """Without wake-ups, the first program would take hours."""
+    ended = everywhere(engine, name, tmp_path)
+    assert ended.code == 0, ended.err
+    facts = said(ended)
+    assert {"all_done": True} in facts
+    assert [
+        fact["woken"] for fact in sorted((each for each in facts if "rank" in each), key=lambda each: each["rank"])
+    ] == woken
+
+
 def test_jobs_behind_a_long_one_go_to_an_idle_rank(root_alone: Shared) -> None:
     assert root_alone.said("steals_back") == [{"soon": True}]
 

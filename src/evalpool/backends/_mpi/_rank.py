@@ -246,7 +246,7 @@ class Rank:
         self._can_interrupt = threading.current_thread() is threading.main_thread()
         self._over = threading.Event()
         self._work_status, self._orders_status = crew.mpi.Status(), crew.mpi.Status()
-        self._polling = PollingBackoff(self._look, False)
+        self._polling = PollingBackoff(self._look, False, bell=crew.bell(), sending=crew.is_sending)
 
     def serve(self, until: int) -> None:
         """Run jobs until the root closes the evaluator of this tag; `CREW`: until the root ends all serving.

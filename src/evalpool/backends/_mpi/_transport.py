@@ -29,7 +29,7 @@ class MessageTransport(Transport):
         self._crew, self._tag = crew, tag
         self._status = crew.mpi.Status()
         self._any = crew.mpi.ANY_SOURCE
-        self._polling = PollingBackoff(self._look, busy_wait, self._expects)
+        self._polling = PollingBackoff(self._look, busy_wait, self._expects, crew.bell(), crew.is_sending)
         self._timed: set[int] = set()  # ranks that were told that jobs have time limits
         self.heard_at = 0.0
         """When the last message of a rank came."""
