@@ -1,9 +1,10 @@
 """Serves a coordinator to callers in other processes: one thread, and one socket for each caller.
 
 An evaluation costs one frame in and one frame out. A caller that is killed is noticed at once, because its socket
-closes. After a frame, the thread polls for some microseconds before it sleeps, if there is a CPU for it besides those
-of the callers. Else polling takes the CPU from the caller whose frame is awaited: with 4 callers on 2 CPUs an
-evaluation took half as long again.
+closes. While all callers but one wait, that one's socket is read directly, for a few milliseconds at a time: a selector
+between two evaluations took 2 of 34 microseconds. If there are CPUs besides those of the callers, the thread polls
+for some microseconds instead, before it sleeps. Else polling would take the CPU from the caller whose frame is
+awaited: with 4 callers on 2 CPUs an evaluation took half as long again.
 """
 
 from __future__ import annotations
