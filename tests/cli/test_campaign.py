@@ -106,18 +106,23 @@ def test_status_reads_the_log_once(
     with SQLiteStorage(path) as storage:
         for _ in range(2):
             storage.create_new_job(storage.create_new_search())
-    cursors: list[Any] = []
-    read = SQLiteStorage.read
+    reads: list[Any] = []
+    read, read_without_details = SQLiteStorage.read, SQLiteStorage.read_without_details
 
     def noted(self: SQLiteStorage, after: Any) -> Any:
-        cursors.append(after)
+        reads.append(after)
         return read(self, after)
 
+    def noted_without_details(self: SQLiteStorage) -> Any:
+        reads.append("without details")
+        return read_without_details(self)
+
     monkeypatch.setattr(SQLiteStorage, "read", noted)
+    monkeypatch.setattr(SQLiteStorage, "read_without_details", noted_without_details)
     assert main(["status", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["search_id"] == "1"
     assert main(["status", str(path), "--search-id", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["search_id"] == "0"
-    assert cursors == [None, None]
+    assert reads == ["without details"] * 2
     assert main(["status", str(path), "--search-id", "7"]) != 0
     assert "no search '7'" in capsys.readouterr().err
