@@ -64,6 +64,14 @@ def test_a_table_is_a_benchmark_by_its_path(tmp_path: Path) -> None:
     assert benchmark({"x": 2}) == {"loss": 0.25, "minutes": 3, "objective": -0.25, "runtime": 180.0}
 
 
+def test_several_columns_are_named_with_commas(tmp_path: Path) -> None:
+    path = tmp_path / "grid.csv"
+    path.write_text("run,x,y,loss,speed,runtime\n1,1,2,0.5,7.0,2\n2,2,2,0.25,9.0,3\n")
+    benchmark = load(f"{path}?objectives=loss,speed&maximize=False,True&parameters=x,y")
+    assert benchmark({"x": 2, "y": 2})["objective"] == (-0.25, 9.0)
+    assert load(f"{path}?objectives=loss&parameters=x").space == {"x": [1, 2]}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

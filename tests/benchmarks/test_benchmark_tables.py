@@ -56,6 +56,7 @@ def test_a_data_frame_a_csv_file_and_dicts_give_the_same(tmp_path: Path) -> None
         ({"x": 3, "kind": "a"}, r"is not in the table; nearest is row 2, \{'x': 2, 'kind': 'a'\}"),
         ({"x": 9, "kind": "b"}, r"nearest is row 5, \{'x': 4, 'kind': 'b'\}"),
         ({"x": 2}, r"lacks 'kind' and is not in the table; nearest is row 2"),
+        ({"x": [2], "kind": "a"}, "has a value that no cell of a table can be"),
         ({"x": 2, "kind": "a", "depth": 1}, "has 'depth', and the table has no such parameter; it has 'x', 'kind'"),
     ],
 )

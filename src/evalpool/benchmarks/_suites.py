@@ -97,7 +97,7 @@ def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
                                     ``SUITES["hpobench"]().problems()`` its problems
     ``"digits"``                    a suite with one problem
     ``"bbob:Sphere?dimension=5"``   with options, which can be given as arguments, too
-    ``"results/grid.csv"``          a table; options are those of `Benchmark.from_table`
+    ``"results/grid.csv"``          a table; options are those of `Benchmark.from_table`, several names with commas
     ``"mine.py:benchmark"``         a `Benchmark` in a file, a function that returns one, or a `Suite`
     ==============================  ========================================================================
 
@@ -119,6 +119,9 @@ def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
     if place.lower().endswith(".csv"):
         if runtime is not None:
             options["runtime"] = runtime
+        for several in ("objectives", "maximize", "parameters"):
+            if isinstance(options.get(several), str) and "," in options[several]:
+                options[several] = [value_of(text) for text in options[several].split(",")]
         return _checked(name, _call(name, Benchmark.from_table, place, **options))
     path = place.rpartition(":")[0]
     benchmark = _of_file(name, place, options) if path.endswith(".py") else _of_suite(name, place, options)

@@ -53,7 +53,10 @@ class TableLookup:
     def __call__(self, job: RunningJob) -> dict[str, Any]:
         """Return the results of the job's row; of several equal rows, that which its seed chooses."""
         parameters = job.parameters
-        found = self._rows.get(tuple([parameters.get(name) for name in self._names]))
+        try:
+            found = self._rows.get(tuple([parameters.get(name) for name in self._names]))
+        except TypeError:
+            raise BadArgument(f"The configuration {parameters!r} has a value that no cell of a table can be.") from None
         if found is None or len(parameters) != len(self._names):
             found = self._other(parameters, found)
         row = found if type(found) is int else found[job.seed % len(found)]  # type: ignore[arg-type, index]
@@ -139,6 +142,7 @@ def table_arguments(
         check_named_unit(measured, runtime_unit)
     depth = _fidelity_of(columns, fidelity, exact=lookup == "exact")
     taken = {*goals, *([measured] if measured else ()), *([depth.name] if depth else ())}
+    parameters = [parameters] if isinstance(parameters, str) else parameters
     names = [column for column in columns.values if column not in taken] if parameters is None else list(parameters)
     columns.check(names, "a parameter")
     if not names or taken.intersection(names):
