@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 from evalpool._lazy import attach
 
 if TYPE_CHECKING:
+    from evalpool.analysis._comparison import plot_critical_difference as plot_critical_difference
+    from evalpool.analysis._comparison import plot_performance_profile as plot_performance_profile
+    from evalpool.analysis._comparison import plot_ranks as plot_ranks
+    from evalpool.analysis._comparison import plot_regret as plot_regret
+    from evalpool.analysis._comparison_page import write_comparison_page as write_comparison_page
     from evalpool.analysis._front import plot_hypervolume_over_time as plot_hypervolume_over_time
     from evalpool.analysis._front import plot_pareto_front as plot_pareto_front
     from evalpool.analysis._objective import plot_objective_over_evaluations as plot_objective_over_evaluations
@@ -26,12 +31,17 @@ __getattr__, __dir__, __all__ = attach(
         "pareto_front": "evalpool.jobs",
         "performance_of_searches": "_performance",
         "performance_over_time": "_performance",
+        "plot_critical_difference": "_comparison",
         "plot_hypervolume_over_time": "_front",
         "plot_objective_over_evaluations": "_objective",
         "plot_objective_over_time": "_objective",
         "plot_parallel_coordinates": "_parallel",
         "plot_pareto_front": "_front",
         "plot_performance_over_time": "_performance",
+        "plot_performance_profile": "_comparison",
+        "plot_ranks": "_comparison",
+        "plot_regret": "_comparison",
         "plot_worker_utilization": "_workers",
+        "write_comparison_page": "_comparison_page",
     },
 )
