@@ -205,7 +205,7 @@ def kept_bytes(method: str, count: int, way: str, **kwargs: Any) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     count, repeats = (1_000, 2) if arguments.quick else (10_000, arguments.repeats)
     threads, processes = futures.ThreadPoolExecutor, futures.ProcessPoolExecutor
@@ -220,19 +220,19 @@ def main() -> None:
         },
         repeats,
     )
-    print(row("serial, loop", found["serial"], found["peer"], 1.0))
-    print(row("thread, loop", found["thread"], found["peer"], 0.7))
+    print(row("serial, loop", found["serial"], found["peer"], 1.5))
+    print(row("thread, loop", found["thread"], found["peer"], 1.0))
     found = alternate({"peer": lambda: futures_loop(processes, count), "ours": lambda: loop("process", count)}, repeats)
-    print(row("process, loop", found["ours"], found["peer"], 3.0))
+    print(row("process, loop", found["ours"], found["peer"], 3.5))
     found = alternate({"peer": lambda: futures_bulk(processes, count), "ours": lambda: bulk("process", count)}, repeats)
-    print(row("process, bulk", found["ours"], found["peer"], 10.0))
+    print(row("process, bulk", found["ours"], found["peer"], 15.0))
     found = alternate(
         {"bare": lambda: loop("process", count), "watched": lambda: watched_loop("process", count)}, repeats
     )
     print(row("process, loop, with CSV, log and early stopping / without", found["watched"], found["bare"], None))
     with contextlib.suppress(ImportError):
         found = alternate({"peer": lambda: joblib_bulk(count), "ours": lambda: bulk("process", count)}, repeats)
-        print(row("process, bulk / joblib", found["ours"], found["peer"], None))
+        print(row("process, bulk / joblib", found["ours"], found["peer"], 1.0))
     for method in ("serial", "thread", "process"):
         found = alternate(
             {"small": lambda m=method: bulk(m, 1_000, storage=NullStorage()),

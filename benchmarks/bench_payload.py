@@ -4,7 +4,7 @@
     python benchmarks/bench_payload.py --quick    a few jobs of each
 
 *in and out*: each job gets an array of 10 MB in its configuration and returns one of 10 MB; two workers, four jobs in
-flight; the results are not kept, so there is no storage, which would keep a gigabyte. *captured*: jobs that do nothing
+flight; nobody keeps the results, or the default storage does, a gigabyte of them. *captured*: jobs that do nothing
 with 100 MB in the run-function, or in its keyword arguments; the cost of the first job, which sends the 100 MB
 to a worker, is included. Pairs run in alternation; read the ratios.
 """
@@ -36,9 +36,10 @@ def in_and_out(job: Any) -> Any:
     return {"objective": 0.0, "metadata": {"array": job["array"] + np.uint8(1)}}
 
 
-def evalpool_in_and_out(count: int, size: int) -> float:
+def evalpool_in_and_out(count: int, size: int, *, kept: bool = False) -> float:
     given = array(size)
-    with Evaluator.create(in_and_out, "process", {"num_workers": 2, "storage": NullStorage()}) as evaluator:
+    storage = None if kept else NullStorage()
+    with Evaluator.create(in_and_out, "process", {"num_workers": 2, "storage": storage}) as evaluator:
         evaluator.submit([{"array": given[:10]}] * 4)
         evaluator.gather()
         start = time.perf_counter()
@@ -148,7 +149,7 @@ def deephyper_in_and_out(count: int, size: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000_000], help="bytes of an array")
     arguments = parser.parse_args()
     count, few, repeats = (20, 4, 2) if arguments.quick else (100, 10, arguments.repeats)
@@ -157,6 +158,7 @@ def main() -> None:
     for size in arguments.sizes:
         measures = {
             "ours": partial(evalpool_in_and_out, count, size),
+            "kept": partial(evalpool_in_and_out, count, size, kept=True),
             "concurrent.futures": partial(futures_in_and_out, count, size),
         }
         with contextlib.suppress(ImportError):
@@ -164,10 +166,12 @@ def main() -> None:
 
             measures[f"joblib {joblib.__version__}"] = partial(joblib_in_and_out, count, size)
         found = alternate(measures, repeats)
-        ours = found.pop("ours")
+        ours, kept = found.pop("ours"), found.pop("kept")
         for peer, values in found.items():
-            budget = 3.0 if peer == "concurrent.futures" and size >= 10_000_000 else None
-            print(row(f"{size:,} bytes in and out / {peer}", ours, values, budget))
+            has_budget = peer == "concurrent.futures" and size >= 10_000_000
+            print(row(f"{size:,} bytes in and out / {peer}", ours, values, 4.0 if has_budget else None))
+            name = f"{size:,} bytes in and out, kept by the default storage / {peer}"
+            print(row(name, kept, values, 3.0 if has_budget else None))
         with contextlib.suppress(ImportError):
             theirs = [deephyper_in_and_out(few, size)]
             print(row(f"{size:,} bytes in and out / deephyper, once", ours[:1], theirs, None))

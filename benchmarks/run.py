@@ -25,7 +25,10 @@ and their spread, not the rates: on another machine the rates differ much, and t
 its budget, a [decision](decisions/README.md) says by how much and what was tried: [large
 arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
 time](decisions/0033-simulated-time-measured-again.md), [MPI](decisions/0036-ranks-wake-each-other.md),
-[Ray](decisions/0023-rings-for-ray.md), [local dispatch](decisions/0024-local-dispatch-measured.md).
+[Ray](decisions/0023-rings-for-ray.md), [local
+dispatch](decisions/0038-local-dispatch-measured-again.md).
+A row says in its first column how many CPUs other programs used, if they used any: then its rates go by how the system
+shares the CPUs.
 
 `make bench ARGS="--only published"` runs protocols that other projects published, and prints their figures beside ours:
 the calls that rush measures on Redis, Ray Tune's ten thousand trials, and ADBO's utilisation of 1 920 workers. Those

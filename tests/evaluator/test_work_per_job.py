@@ -6,17 +6,23 @@ fails here; one that is worth it raises the limit and says why.
 
 from __future__ import annotations
 
+import pickle
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from workloads import CountingLock, as_a_search, calls, in_bulk, run
+from workloads import CountingLock, as_a_search, calls, configurations, in_bulk, run
 
 from evalpool import Evaluator
 from evalpool.backends._pool import _wire
+from evalpool.backends._pool._held import SIZE, HeldOutcomes
+from evalpool.backends._pool._worker import ClaimTurn, serve_batch
+from evalpool.backends._pool._worker_channel import SocketChannel
 from evalpool.storage import Event, MemoryStorage, NullStorage
+from evalpool.worker._call import Task
 
 pytestmark = pytest.mark.slow
 
@@ -116,13 +122,34 @@ def test_messages_and_bytes_per_job(
 
 @pytest.mark.parametrize(
     ("method", "way", "limit"),
-    [("serial", as_a_search, 135), ("serial", in_bulk, 58), ("process", as_a_search, 130)],  # 114, 48, 82
+    [("serial", as_a_search, 118), ("serial", in_bulk, 50), ("process", as_a_search, 130)],  # 106, 44, 68
 )
 def test_calls_per_job(method: str, way: Way, limit: float) -> None:
     """In the caller's thread, which on the process backend reads the workers itself."""
     with Evaluator.create(run, method, {"storage": NullStorage(), "num_workers": 2}) as evaluator:
         warm(evaluator)
         assert 0 < least(lambda: calls(lambda: way(evaluator, COUNT)) / COUNT, limit) <= limit
+
+
+def test_calls_per_job_in_a_worker() -> None:
+    """Of the jobs of one message, whose outcomes are sent together."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = SocketChannel(theirs, decides=False, storage=None, advice="")
+        channel.held = HeldOutcomes(memoryview(bytearray(SIZE)))
+        jobs = [(number, 1, configuration, None) for number, configuration in enumerate(configurations(100))]
+        payload, task, turn = memoryview(pickle.dumps(jobs)), Task(run, {}, "search", "hpo", 0), ClaimTurn()
+
+        def serve() -> None:
+            with channel.together():
+                serve_batch(task, "", payload, channel, turn)
+
+        serve()
+        frames = _wire.FrameReader(ours).read()
+        assert [outcome[:3] for _, outcomes, _ in frames for outcome in outcomes] == [
+            (number, 1, 2.0 * number) for number in range(100)
+        ]
+        assert 0 < least(lambda: calls(serve) / 100, 21) <= 21  # 19.4
 
 
 class CountingStorage(MemoryStorage):
