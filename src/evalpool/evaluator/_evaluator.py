@@ -234,7 +234,8 @@ class Evaluator(Creation, SearchView):
         """Submit configurations for evaluation; work starts at once. Returns at once.
 
         Args:
-            configurations: dicts with text keys, which are copied; or `Submission` objects, dicts with options.
+            configurations: dicts with text keys, which are copied; or `Submission` objects, dicts with options. An
+                empty list starts the workers, so that they import before the first job.
 
         Raises:
             BadArgument: one of them is neither such a dict nor a `Submission`; none has been submitted.

@@ -71,6 +71,7 @@ class InLine(AbstractAskTellOptimizer):
 
 
 def test_the_names_and_modules_are_those_of_mfhpo_simulator() -> None:
+    real = services.package("benchmark_simulator")
     assert set(benchmark_simulator.__all__) == {
         "AbstractAskTellOptimizer",
         "ObjectiveFuncType",
@@ -82,6 +83,8 @@ def test_the_names_and_modules_are_those_of_mfhpo_simulator() -> None:
     for module in ("simulator", "utils", "_constants"):
         importlib.import_module(f"evalpool.compat.benchmark_simulator.{module}")
     assert set(utils.__all__) == {name for name in dir(utils) if name.startswith("get_")}
+    ours, theirs = (package._constants._TIME_VALUES for package in (benchmark_simulator, real))  # programs import it
+    assert (ours.terminated, ours.crashed) == (theirs.terminated, theirs.crashed)
 
 
 def test_the_arguments_are_those_of_later_releases_in_their_order() -> None:

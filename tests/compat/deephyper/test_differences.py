@@ -80,6 +80,87 @@ def test_the_class_of_serial_refuses_plain_functions_and_create_takes_them() -> 
         assert evaluator.to_json()["type"] == "SerialEvaluator"
 
 
+class LeavesPid:
+    """Where it is unpickled, it leaves a file named by the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return left_pid, (self.folder,)
+
+
+def left_pid(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+
+
+def pid_of(job: Any, mark: Any) -> int:
+    return os.getpid()
+
+
+@pytest.mark.slow
+def test_workers_stand_before_the_first_submit(tmp_path: Path) -> None:
+    settings = {"num_workers": 2, "run_function_kwargs": {"mark": LeavesPid(tmp_path)}}
+    with Evaluator.create(pid_of, "process", settings) as evaluator:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stood = {int(path.name) for path in tmp_path.iterdir()}
+        evaluator.submit([{}] * 4)
+        assert {job.output for job in evaluator.gather("ALL")} <= stood
+
+
+@pytest.mark.slow
+def test_workers_that_stood_before_have_what_the_program_has_at_its_first_submit(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import os
+from evalpool.compat.deephyper.evaluator import Evaluator
+
+def run(job):
+    return job["x"] * FACTOR, os.environ["OF_THIS_TEST"]
+
+evaluator = Evaluator.create(run, method="process")
+FACTOR = 3
+os.environ["OF_THIS_TEST"] = "set"
+evaluator.submit([{"x": 1}])
+print([job.output for job in evaluator.gather("ALL")], evaluator.close())
+"""
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("[(3, 'set')] []\n", 0), done.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_imports_a_module_that_makes_an_evaluator_starts_no_workers(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(
+        """
+from evalpool.compat.deephyper.evaluator import Evaluator
+
+def run(job):
+    return has_workers()
+
+def has_workers():
+    return evaluator._beneath.evaluator._core.started
+
+evaluator = Evaluator.create(run, method="process")
+"""
+    )
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import work
+
+assert work.has_workers()
+work.evaluator.submit([{}])
+print([job.output for job in work.evaluator.gather("ALL")], work.evaluator.close())
+"""
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("[False] []\n", 0), done.stderr
+
+
 def changed(job: Any) -> int:
     return len(CHANGED)
 

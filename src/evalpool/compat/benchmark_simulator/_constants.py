@@ -15,6 +15,13 @@ INF: Final[float] = float(1 << 30)
 """What a call returns when the run is over."""
 
 
+class _TIME_VALUES:
+    """How files of mfhpo-simulator mark workers that have ended: its programs import it, and files here need none."""
+
+    terminated: Final[float] = float(1 << 40)
+    crashed: Final[float] = float(1 << 41)
+
+
 class _SharedDataFileNames(Enum):
     """Files of a run: of those of mfhpo-simulator, the ones that hold results."""
 

@@ -8,6 +8,7 @@ import evalpool
 from evalpool._clock import monotonic
 from evalpool.compat.deephyper.evaluator._jobs import Jobs, hearing
 from evalpool.compat.deephyper.evaluator._running_job import adapted, as_objective, as_task
+from evalpool.compat.deephyper.evaluator._sent import what_workers_get
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ class Beneath:
         self._settings: Settings | None = None
         self._cap: int | None = None
         self._budget: tuple[float, float] | None = None  # seconds, and since when
+        self._sent: bytes | None = None  # what workers got that no job has gone to yet
+
+    def open_and_start(self, settings: Settings) -> None:
+        """Make the evaluator, and let its workers start now, so that they import while the program does."""
+        self.open(settings)
+        self._sent = what_workers_get(settings.run_function, settings.kwargs)
+        if self._sent is not None:
+            self.evaluator.submit([])
 
     def open(self, settings: Settings) -> None:
         """Make the evaluator."""
@@ -112,13 +121,20 @@ class Beneath:
             self.open(settings)
         return self.evaluator
 
+    def for_jobs(self, settings: Settings, num_out: int) -> Any:
+        """As `ready`, before a submission; workers that have what the program has changed since are replaced."""
+        sent, self._sent = self._sent, None
+        if sent is not None and sent != what_workers_get(settings.run_function, settings.kwargs):
+            self._reopen([])
+        return self.ready(settings, num_out)
+
     def _reopen(self, changed: list[str]) -> None:
         self.evaluator.close()
-        self.evaluator = None
+        self.evaluator = self._sent = None
 
     def close(self) -> tuple[list[Any], list[Any]]:
         """End the evaluator; returns the jobs that it cancelled, and those that had finished and were not gathered."""
-        evaluator, self.evaluator, self._budget = self.evaluator, None, None
+        evaluator, self.evaluator, self._budget, self._sent = self.evaluator, None, None, None
         if evaluator is None:
             return [], []
         cancelled = evaluator.close()

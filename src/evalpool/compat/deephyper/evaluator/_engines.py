@@ -70,11 +70,12 @@ class ThreadPoolEvaluator(Engine):
 
 
 class ProcessPoolEvaluator(Engine):
-    """In processes. The run-function travels by value, so it need not be importable."""
+    """In processes, which start when it is made. The run-function travels by value, so it need not be importable."""
 
     evalpool_class = "ProcessPoolEvaluator"
     default_storage = SharedMemoryStorage
     is_local = False
+    starts_early = True
 
 
 class LokyEvaluator(ProcessPoolEvaluator):

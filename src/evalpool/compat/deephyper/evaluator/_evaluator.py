@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 import evalpool
 from evalpool._clock import monotonic
+from evalpool.compat.deephyper.evaluator import _in_workers as in_workers
 from evalpool.compat.deephyper.evaluator._beneath import Beneath, Settings
 from evalpool.compat.deephyper.evaluator._job import HPOJob, Job
 from evalpool.compat.deephyper.evaluator._jobs import Jobs
@@ -69,6 +70,8 @@ class Evaluator(abc.ABC):
     default_storage: ClassVar[Callable[[], Any]] = MemoryStorage
     is_local: ClassVar[bool] = True
     """Do jobs run in this process?"""
+    starts_early: ClassVar[bool] = False
+    """Do the workers start when the evaluator is made? Else when the first jobs are submitted."""
 
     queue: Any = None
     queue_pop_per_task: int = 1
@@ -118,7 +121,11 @@ class Evaluator(abc.ABC):
 
     def _open_first(self) -> None:
         """Open the one beneath now, so that wrong arguments are refused at once; most programs are searches."""
-        self._beneath.open(self._settings(is_hpo=True))
+        if self.starts_early and not self._is_custom and not in_workers.arrived:
+            # Without `install` there are no searches. Workers that expect another kind of jobs would start in vain.
+            self._beneath.open_and_start(self._settings(is_hpo=in_workers.wanted))
+        else:
+            self._beneath.open(self._settings(is_hpo=True))
 
     def _opened_class(self) -> Any:
         return getattr(evalpool, "SerialEvaluator" if self._is_custom else self.evalpool_class)
@@ -265,7 +272,7 @@ class Evaluator(abc.ABC):
         Raises:
             MaximumJobsSpawnReached: `set_maximum_num_jobs_submitted` allows no more; those that fit have been taken.
         """
-        core = self._beneath.ready(self._settings(), len(self.job_id_submitted))
+        core = self._beneath.for_jobs(self._settings(), len(self.job_id_submitted))
         configurations = list(args_list)
         try:
             taken = core.submit(configurations)

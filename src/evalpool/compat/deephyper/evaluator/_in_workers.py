@@ -15,10 +15,13 @@ from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
 from typing import Any
 
-__all__ = ["AsHere", "forget", "wanted"]
+__all__ = ["AsHere", "arrived", "forget", "wanted"]
 
 wanted = False
 """Has `install` been called in this process?"""
+arrived = False
+"""Has this process been sent a run-function? Then it is a worker. A module that it imports may make an evaluator, whose
+workers would import the same module, and so on without end: they start when jobs are submitted to it."""
 
 ROOM = "deephyper.evaluator"
 
@@ -31,6 +34,8 @@ class AsHere:
 
 
 def _prepare(install: bool) -> None:
+    global arrived
+    arrived = True
     if not install or wanted:
         return
     if ROOM in sys.modules:
