@@ -49,7 +49,7 @@ class Environment(NamedTuple):
                 raise FileNotFoundError(f"{done.parent} is not there; make it with CI=true ({self.why})")
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(done.parent)], check=True, timeout=120)
             pip = [str(self._python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, *self.packages, *DEPENDENCIES], check=True, timeout=480)
+            subprocess.run([*pip, *self.packages, *DEPENDENCIES], check=True, timeout=900)
             if self.bare:
                 subprocess.run([*pip, "--no-deps", *self.bare], check=True, timeout=120)
         except (OSError, subprocess.SubprocessError) as error:

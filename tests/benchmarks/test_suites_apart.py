@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from benchmark_environments import ENVIRONMENTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MFHARTMANN = """
 import json
