@@ -46,5 +46,5 @@ def test_the_commands_of_the_page_run_in_their_order_and_print_what_it_says(tmp_
             said = "\n".join(following.lines) + "\n"
             pattern = ".*?".join(re.escape(part) for part in said.split("…"))  # … stands for anything
             assert re.fullmatch(pattern, done.stdout, re.DOTALL), f"{text}\n{done.stdout}"
-    assert ran == 8
+    assert ran == 9
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -106,7 +106,9 @@ def test_what_fails_outside_has_another_exit_code_and_debug_shows_where(capsys: 
         main(["status", "other.db", "--debug"])
 
 
-@pytest.mark.parametrize("command", ["", "run", "retry", "status", "watch", "serve", "export", "plot", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "retry", "status", "watch", "serve", "export", "plot", "simulate", "compare", "doctor"]
+)
 def test_each_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])

@@ -1,4 +1,4 @@
-"""The searches on a table, and the script that made the table."""
+"""The searches on a table, alone and in a comparison, and the script that made the table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from example_runs import EXAMPLES, run
+
+from evalpool.storage import SQLiteStorage
 
 TABLE = EXAMPLES.parent / "src" / "evalpool" / "benchmarks" / "adapters" / "digits.csv"
 
@@ -28,6 +30,19 @@ def test_three_searches_are_compared_on_up_to_512_workers(tmp_path: Path) -> Non
     ]
     assert all(float(error) < 0.2 for _, _, _, error in found)
     assert (tmp_path / "tabular.png").stat().st_size > 10_000
+
+
+def test_searches_are_compared_and_a_second_start_has_nothing_left_to_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = run("compare_searches.py", tmp_path, "--quick")
+    assert out.startswith("<Comparison of 3 searches on 1 benchmarks: 27 cells>")
+    found = re.findall(r" *(\d+) workers, ([\w ]+?) *: rank (\d\.\d) .*workers busy (\d+) %", out)
+    assert len(found) == 9
+    assert min(found, key=lambda row: int(row[3]))[1] == "in batches"
+    assert "<h1>Searches on digits</h1>" in (tmp_path / "comparison.html").read_text()
+    assert run("compare_searches.py", tmp_path, "--quick") == out
+    with SQLiteStorage(tmp_path / "comparison.db") as storage:
+        assert storage.count_jobs("0") == 27
 
 
 def test_the_table_is_small_and_each_training_takes_longer_the_longer_it_goes_on() -> None:

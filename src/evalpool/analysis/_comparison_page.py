@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import importlib
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from evalpool.tables._paths import check_path, replace_file
 if TYPE_CHECKING:
     from evalpool.benchmarks import Comparison
 
-__all__ = ["write_comparison_page"]
+__all__ = ["check_packages", "write_comparison_page"]
 
 MOST_CURVES = 60
 """The most plots of regret on a page; there are as many as benchmarks times numbers of workers."""
@@ -67,11 +68,21 @@ def write_comparison_page(
         MissingExtra: matplotlib or pandas is not installed.
         BadArgument: the file cannot be written there.
     """
+    check_packages()
     target = check_path(path)
     head = f'<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>{_text(title)}</title>'
     start = f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n<style>\n{STYLE}</style>\n</head>\n<body>\n'
     replace_file(target, start, list(_parts(comparison, title)), ["</body>\n</html>\n"])
     return target
+
+
+def check_packages() -> None:
+    """Raise `MissingExtra` unless a page can be written here; before anything that takes long is done."""
+    for package, extra in (("matplotlib", "plot"), ("pandas", "pandas")):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtra.of(f"A page of a comparison needs {package}", extra) from error
 
 
 def _parts(comparison: Comparison, title: str) -> Iterator[str]:
@@ -128,11 +139,9 @@ def _of_workers(comparison: Comparison, workers: int) -> Iterator[str]:
 
 def _figure(caption: str, draw: Callable[[Any], Any], height: float = 4.0) -> str:
     """A plot as a picture; where there is nothing to draw, the reason."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra.of("A page of a comparison needs matplotlib", "plot") from error
+    import matplotlib
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8.0, height), layout="constrained")
     try:
         draw(figure.subplots())

@@ -18,6 +18,7 @@ from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._registry import EVALUATORS
 from evalpool.outcomes import JobStatus, last_line
+from evalpool.search._optimize import _announce
 from evalpool.storage._base import Storage
 from evalpool.storage._registry import storage_from_url
 
@@ -124,8 +125,11 @@ def compare(
             return Comparison(list(named), list(problems), counts, chosen, limits, {}, {})
         own.storage.store_search_value(own.search_id, KEY, what)
         own.resume()
-        begun = {_cell_of(one) for one in own.storage.records(own.search_id) if one.status not in _ENDED_WITHOUT}
-        own.submit([cell._asdict() for cell in cells if cell not in begun])
+        before = own.storage.records(own.search_id)
+        begun = {_cell_of(one) for one in before if one.status not in _ENDED_WITHOUT}
+        new = [cell._asdict() for cell in cells if cell not in begun]
+        _announce(own, len(before) + len(new))
+        own.submit(new)
         own.gather("ALL")
         own.storage.flush()
         records = own.storage.records(own.search_id)

@@ -104,19 +104,15 @@ class Comparison:
         """The normalised regret at the end of a cell: 0 to 1; 1 if no evaluation of it succeeded."""
         return self.trajectory(cell)["normalised_regret"][-1] if self._outcome(cell)["best"] else 1.0
 
-    # Frames.
+    # Tables.
 
-    def to_dataframe(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per cell, also of those that failed.
+    COLUMNS = (*Cell._fields, "evaluations", "failures", "first_failure", "makespan", "utilisation", "best", "regret",
+               "normalised_regret", "digest", "error")  # fmt: skip
+    """Of `rows` and `to_dataframe`."""
 
-        Columns: search, benchmark, workers, seed; evaluations and failures, how many; first_failure; makespan,
-        virtual seconds; utilisation, 0 to 1; best, larger is better; regret; normalised_regret; digest; error, why
-        there is no result.
-
-        Raises:
-            MissingExtra: pandas is not installed.
-        """
-        rows = []
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a dict per cell with the names in `COLUMNS`; one that failed has those of the cell, and its error."""
+        rows: list[dict[str, Any]] = []
         for cell, outcome in self._outcomes.items():
             found = self.trajectory(cell)
             rows.append(
@@ -134,10 +130,19 @@ class Comparison:
                     "error": None,
                 }
             )
-        rows += [{**cell._asdict(), "error": error} for cell, error in self.errors.items()]
-        columns = [*Cell._fields, "evaluations", "failures", "first_failure", "makespan", "utilisation", "best",
-                   "regret", "normalised_regret", "digest", "error"]  # fmt: skip
-        return _frame(rows, columns)
+        return rows + [{**cell._asdict(), "error": error} for cell, error in self.errors.items()]
+
+    def to_dataframe(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per cell, also of those that failed.
+
+        Columns: search, benchmark, workers, seed; evaluations and failures, how many; first_failure; makespan,
+        virtual seconds; utilisation, 0 to 1; best, larger is better; regret; normalised_regret; digest; error, why
+        there is no result.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        return _frame(self.rows(), list(self.COLUMNS))
 
     def trajectories(self) -> Any:
         """Return a `pandas.DataFrame` with a row per improvement of each cell: the cell, and columns of `trajectory`.
@@ -163,10 +168,13 @@ class Comparison:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        rows = [row for workers in self.workers for row in self._summary(workers, confidence)]
         columns = ["workers", "search", "rank", "rank_low", "rank_high", "normalised_regret", "utilisation",
                    "benchmarks", "failed"]  # fmt: skip
-        return _frame(rows, columns)
+        return _frame(self.summary_rows(confidence), columns)
+
+    def summary_rows(self, confidence: float = 0.95) -> list[dict[str, Any]]:
+        """Return the rows of `summary` as dicts, which need no pandas."""
+        return [row for workers in self.workers for row in self._summary(workers, confidence)]
 
     def _summary(self, workers: int, confidence: float) -> list[dict[str, Any]]:
         runs = list(self._runs(workers).values())

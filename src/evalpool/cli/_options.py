@@ -7,7 +7,17 @@ import os
 import re
 from collections.abc import Callable
 
-__all__ = ["STORE", "add_execution", "add_json", "add_results", "add_store", "add_tag", "seconds", "whole"]
+__all__ = [
+    "STORE",
+    "add_backend",
+    "add_execution",
+    "add_json",
+    "add_results",
+    "add_store",
+    "add_tag",
+    "seconds",
+    "whole",
+]
 
 STORE = """\
 A STORE is a URL (sqlite:///results.db, sqlite:////absolute/path.db, journal:///directory, redis://host:6379/0)
@@ -38,14 +48,7 @@ def add_json(parser: argparse.ArgumentParser, text: str = "write JSON, for progr
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to evaluate")
-    group.add_argument(
-        "--backend", metavar="NAME", default=os.environ.get("EVALPOOL_BACKEND") or "process",
-        help="serial, thread, process (default), ray or mpi; `evalpool doctor` says what works here",
-    )  # fmt: skip
-    group.add_argument(
-        "-n", "--num-workers", metavar="N", type=whole(-1), default=os.environ.get("EVALPOOL_NUM_WORKERS") or None,
-        help="how many jobs at a time; -1 for every CPU (default: 1; on ray and mpi all workers)",
-    )  # fmt: skip
+    add_backend(group, "jobs")
     group.add_argument(
         "--timeout", metavar="TIME", type=seconds, help="time limit of the whole run: seconds, or as 90s, 15m, 2h, 1d"
     )
@@ -57,6 +60,18 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-failures", metavar="N", type=whole(1),
         help="end if the first N evaluations all failed; then the exit code is 3",
+    )  # fmt: skip
+
+
+def add_backend(group: argparse._ArgumentGroup, jobs: str) -> None:
+    """Where jobs run, and how many at a time; `jobs` is what they are called in the help."""
+    group.add_argument(
+        "--backend", metavar="NAME", default=os.environ.get("EVALPOOL_BACKEND") or "process",
+        help="serial, thread, process (default), ray or mpi; `evalpool doctor` says what works here",
+    )  # fmt: skip
+    group.add_argument(
+        "-n", "--num-workers", metavar="N", type=whole(-1), default=os.environ.get("EVALPOOL_NUM_WORKERS") or None,
+        help=f"how many {jobs} at a time; -1 for every CPU (default: 1; on ray and mpi all workers)",
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write the results to a file",
     "plot": "draw the results",
     "simulate": "run a search on a benchmark in simulated time",
+    "compare": "compare searches on benchmarks in simulated time",
     "doctor": "report what works on this machine",
 }
 """The text of each command in ``evalpool --help``, in this order. A command's name is that of its module, which has

@@ -1,0 +1,145 @@
+"""``evalpool compare``: searches on benchmarks, as a file says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalpool.benchmarks import compare
+from evalpool.cli import main
+
+MINE = """
+from evalpool import RandomSearch
+
+def search(space, seed):
+    return RandomSearch(space, seed)
+
+def broken(space, seed):
+    raise ZeroDivisionError("cannot be made")
+"""
+SPEC = """
+benchmarks = ["digits"]
+workers = [1, 4]
+seeds = [3, 5]
+budget = 10
+
+[searches]
+random = "random"
+mine = "my-own.py:search"
+"""
+SERIAL = ["--backend", "serial"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my-own.py").write_text(MINE)
+    (tmp_path / "spec.toml").write_text(SPEC)
+    return tmp_path
+
+
+def written(spec: dict[str, object]) -> str:
+    Path("spec.json").write_text(json.dumps(spec))
+    return "spec.json"
+
+
+def test_the_table_has_what_compare_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "spec.toml", *SERIAL, "--out", "cells.csv"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("2 searches on 1 benchmarks, 8 cells\n  1 worker\n    random  rank ")
+    assert "  4 workers\n" in out
+    with open("cells.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = compare(["random"], ["digits"], workers=[1, 4], seeds=[3, 5], budget=10)
+    digests = [row["digest"] for row in rows if row["search"] == "random"]
+    assert digests == [found.digest(cell) for cell in found.cells]
+    assert [(row["search"], row["workers"], row["seed"]) for row in rows[:3]] == [
+        ("random", "1", "3"), ("random", "1", "5"), ("random", "4", "3"),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_stored_comparison_goes_on_on_another_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    store = ["--storage", "sqlite:///comparison.db", "--json"]
+    assert main(["compare", "spec.toml", *SERIAL, *store]) == 0
+    first = json.loads(capsys.readouterr().out)
+    more = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1, 4], "seeds": [3, 5, 7], "budget": 10}
+    arguments = ["compare", written(more), "--backend", "process", "-n", "2", *store, "--out", "cells.jsonl"]
+    assert main(arguments) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert (first["cells"], second["cells"]) == (8, 6)
+    assert main(["status", "comparison.db", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["jobs"]["succeeded"] == 10
+    rows = [json.loads(line) for line in Path("cells.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [3, 5, 7] * 2
+
+
+def test_a_cell_that_fails_is_named_and_all_that_fail_are_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    spec: dict[str, object] = {"benchmarks": ["digits"], "workers": [1], "seeds": 1, "budget": 3}
+    some = written({**spec, "searches": {"ok": "random", "bad": "my-own.py:broken"}})
+    assert main(["compare", some, *SERIAL, "--out", "cells.jsonl"]) == 0
+    out = capsys.readouterr().out
+    assert "1 cells, 1 failed" in out
+    assert "failed  bad on digits, 1 workers, seed 0: ZeroDivisionError: cannot be made" in out
+    rows = [json.loads(line) for line in Path("cells.jsonl").read_text().splitlines()]
+    assert [row["error"] is None for row in rows] == [True, False]
+    assert main(["compare", written({**spec, "searches": ["my-own.py:broken"]}), *SERIAL]) == 3
+
+
+@pytest.mark.slow
+def test_the_page_is_written() -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["compare", "spec.toml", *SERIAL, "--page", "page.html"]) == 0
+    assert "2 searches on 1 benchmarks" in Path("page.html").read_text()
+
+
+GOOD = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1], "seeds": 1, "budget": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (json.dumps({**GOOD, "seed": 1}), "'spec.json' has 'seed'; known are searches, benchmarks, workers"),
+        (json.dumps({"searches": ["random"]}), "'spec.json' lacks benchmarks"),
+        ("[1]", "'spec.json' holds list; give an object"),
+        ("{", "'spec.json' cannot be read as JSON"),
+        (json.dumps({**GOOD, "searches": ["tpa"]}), "There is no search 'tpa'; known are random; tpe"),
+        (json.dumps({**GOOD, "benchmarks": ["nosuch"]}), "no benchmark suite 'nosuch'; known are"),
+        (json.dumps({**GOOD, "workers": ["many"]}), "workers is 'many'"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("spec.json").write_text(text)
+    assert main(["compare", "spec.json", *SERIAL]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.toml"], "there is no file 'nowhere.toml'"),
+        (["my-own.py"], "give one that ends with .toml or .json"),
+        (["spec.toml", "--out", "cells.xls"], "--out is 'cells.xls'; give a file that ends with .csv or .jsonl"),
+        (["spec.toml", "--page", "page.pdf"], "--page is 'page.pdf'; give a file that ends with .html"),
+        (["spec.toml", "--out", "nowhere/cells.csv"], "No directory"),
+        (["spec.toml", "--backend", "executor"], "needs an executor of your program"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_runs(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_toml_that_cannot_be_read_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("spec.toml").write_text("searches = [\n")
+    assert main(["compare", "spec.toml"]) == 2
+    assert "'spec.toml' cannot be read as TOML" in capsys.readouterr().err
