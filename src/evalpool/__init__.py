@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from evalpool.models import JobStatus as JobStatus
     from evalpool.models import Outcome as Outcome
     from evalpool.models import Retries as Retries
+    from evalpool.search import CARPSOptimizer as CARPSOptimizer
     from evalpool.search import NevergradOptimizer as NevergradOptimizer
     from evalpool.search import OptunaOptimizer as OptunaOptimizer
     from evalpool.search import RandomSearch as RandomSearch
@@ -139,6 +140,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         **dict.fromkeys(_ERRORS, "errors"),
         "EVALUATORS": "evaluator",
+        "CARPSOptimizer": "search",
         "Deadline": "batch",
         "Evaluator": "evaluator",
         "ExecutorEvaluator": "backends",

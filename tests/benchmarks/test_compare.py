@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,49 @@ def test_a_comparison_goes_on_where_it_was(tmp_path: Path, url: bool) -> None:
         assert storage.load_all_search_ids() == ["0", "1"]
     with pytest.raises(BadArgument, match=r"'up' of searches is .*make_downward, and was .*make_upward"):
         run({"up": make_downward}, bench())
+
+
+HANGS = """
+import os
+import threading
+from evalpool import RandomSearch
+
+def make(space, seed):
+    with open("made", "a") as file:
+        file.write("x")
+    if os.path.getsize("made") == 3 and not os.path.exists("go"):
+        open("hangs", "w").close()
+        threading.Event().wait(60)
+    return RandomSearch(space, seed)
+"""
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_killed_goes_on_with_the_cells_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "hangs_once.py").write_text(HANGS)
+    settings: dict[str, Any] = {"workers": [2], "seeds": 5, "budget": 10, "storage": "sqlite:///kept.db"}
+    program = f"from evalpool.benchmarks import compare\ncompare(['hangs_once.py:make'], ['digits'], **{settings!r})"
+    process = subprocess.Popen([sys.executable, "-c", program])
+    pause, ends = threading.Event(), time.monotonic() + 60
+    try:
+        while not (tmp_path / "hangs").exists():
+            assert process.poll() is None
+            assert time.monotonic() < ends
+            pause.wait(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    (tmp_path / "go").touch()
+    (tmp_path / "made").unlink()
+    found = compare(["hangs_once.py:make"], ["digits"], **settings)
+    assert (tmp_path / "made").read_text() == "xxx"  # of five: the third, which was lost, and two more
+    fresh = compare(["hangs_once.py:make"], ["digits"], **{**settings, "storage": None})
+    assert not found.errors
+    assert [found.digest(cell) for cell in found.cells] == [fresh.digest(cell) for cell in fresh.cells]
 
 
 def test_cells_that_failed_are_run_again() -> None:

@@ -78,6 +78,63 @@ def test_the_tasks_of_carps_say_what_their_package_says() -> None:
     assert "'carps' has no problem 'BBOB/cfg_2_1_00'; it has BBOB/cfg_2_1_0, " in message
 
 
+CARPS_LOOP = """
+import json
+from carps.loggers.abstract_logger import AbstractLogger
+from carps.optimizers.random_search import RandomSearchOptimizer
+from evalpool.benchmarks import Cell, RuntimeModel, compare, load
+from evalpool.benchmarks._cells import seed_from
+from evalpool.benchmarks.adapters._carps import _task
+from evalpool.search import CARPSOptimizer
+
+PROBLEM = "BBOB/cfg_8_15_2"
+
+made = []
+
+def make(space, seed):
+    made.append(RandomSearchOptimizer(_task(PROBLEM, seed)))
+    return CARPSOptimizer(made[-1])
+
+ours = load(f"carps:{PROBLEM}", runtime=RuntimeModel.lognormal(60.0, 0.5, seed=1))
+found = compare({"theirs": make}, {"bbob": ours}, workers=[1], seeds=2, budget=134)  # the trials of the task
+assert not found.errors, found.errors
+lengths = []
+for cell, told in zip(found.cells, made, strict=True):
+    # CARP-S's own loop, with the task, the optimiser and the seed of the cell.
+    task = _task(PROBLEM, seed_from("search", "theirs", "bbob", cell.seed))
+    incumbents = []
+
+    class Logger(AbstractLogger):
+        def log_trial(self, *args, **kwargs): pass
+        def log_incumbent(self, n_trials, incumbent):
+            incumbents.append((n_trials + 1, incumbent[1].cost))
+        def log_arbitrary(self, *args, **kwargs): pass
+    own = RandomSearchOptimizer(task, loggers=[Logger()])
+    own.run()
+    ran = found.trajectory(cell)
+    assert list(zip(ran["evaluations"], ran["best"])) == [(n, -cost) for n, cost in incumbents]
+    # With one worker the virtual time is the sum of the runtimes, as CARP-S counts it.
+    told_of = [[(info.config, value.cost) for info, value in one.history] for one in (told, own)]
+    assert told_of[0] == told_of[1]
+    total, sums = 0.0, []
+    for info, value in own.history:
+        total += ours.runtime_model.seconds({name: float(value) for name, value in dict(info.config).items()})
+        sums.append(total)
+    assert ran["time"] == [sums[n - 1] for n, _ in incumbents]
+    lengths.append(len(incumbents))
+search = CARPSOptimizer(RandomSearchOptimizer(_task("DUMMY/multifidelity", 0)))
+print(json.dumps([lengths, search.ask()["n_bongos"]]))
+"""
+
+
+def test_with_one_worker_a_comparison_has_the_trajectory_of_carps_own_loop() -> None:
+    apart = ENVIRONMENTS["carps"]
+    apart.install()
+    lengths, budget = apart.run(CARPS_LOOP)
+    assert lengths == [3, 3]
+    assert budget == 10
+
+
 SYNE_TUNE = """
 import json
 import numpy

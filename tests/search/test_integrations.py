@@ -17,6 +17,7 @@ import pytest
 from evalpool.backends import ProcessPoolEvaluator, SerialEvaluator, ThreadPoolEvaluator
 from evalpool.errors import BadArgument
 from evalpool.evaluator import NevergradOptimizer, OptunaOptimizer, RandomSearch, SkoptOptimizer, optimize
+from evalpool.search import CARPSOptimizer
 from evalpool.search._proposals import Proposals
 from evalpool.simulation import simulate, simulated
 
@@ -98,6 +99,7 @@ def test_jobs_that_were_not_asked_for_are_told_if_they_fit(caplog: pytest.LogCap
         (lambda: SkoptOptimizer(Lists, ["x"]), "give an object"),
         (lambda: SkoptOptimizer(3, ["x"]), "give an object with ask and tell"),
         (lambda: SkoptOptimizer(Lists([[1, 2]]), ["x"]).ask(), "a list of 1 values, for x"),
+        (lambda: CARPSOptimizer(Lists([])), "give one of carps.optimizers, made for a task"),
         (lambda: NevergradOptimizer(Lists([[1]])).ask(), "must return a candidate"),
         (lambda: NevergradOptimizer(Lists([]), "x"), "names is 'x'"),
         (lambda: NevergradOptimizer(Candidates([Candidate((1, 2), {})])).ask(), "2 positional arguments"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from evalpool._lazy import attach
 
 if TYPE_CHECKING:
+    from evalpool.search._carps import CARPSOptimizer as CARPSOptimizer
     from evalpool.search._minimizers import NevergradOptimizer as NevergradOptimizer
     from evalpool.search._minimizers import SkoptOptimizer as SkoptOptimizer
     from evalpool.search._optimize import optimize as optimize
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "CARPSOptimizer": "_carps",
         "MedianStopper": "_stoppers",
         "NevergradOptimizer": "_minimizers",
         "OptunaOptimizer": "_optuna",
