@@ -29,7 +29,7 @@ CONTRACT = {
     "evalpool.simulation": """simulate simulated SimulationResult ObjectiveFuncWrapper get_multiple_wrappers
         AbstractAskTellOptimizer
         ObjectiveFuncType""",
-    "evalpool.benchmarks": "Benchmark Comparison Fidelity RuntimeModel Suite compare load",
+    "evalpool.benchmarks": "Benchmark Comparison Fidelity RuntimeModel SearchTimes Suite compare load plan",
     "evalpool.testing": "EvaluatorContract StorageContract",
 }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evalpool.analysis._performance import performance_of_searches as performance_of_searches
     from evalpool.analysis._performance import performance_over_time as performance_over_time
     from evalpool.analysis._performance import plot_performance_over_time as plot_performance_over_time
+    from evalpool.analysis._plan import plot_plan as plot_plan
     from evalpool.analysis._workers import plot_worker_utilization as plot_worker_utilization
     from evalpool.jobs import hypervolume as hypervolume
     from evalpool.jobs import pareto_front as pareto_front
@@ -39,6 +40,7 @@ __getattr__, __dir__, __all__ = attach(
         "plot_pareto_front": "_front",
         "plot_performance_over_time": "_performance",
         "plot_performance_profile": "_comparison",
+        "plot_plan": "_plan",
         "plot_ranks": "_comparison",
         "plot_regret": "_comparison",
         "plot_worker_utilization": "_workers",

@@ -1,7 +1,7 @@
 """Benchmarks: problems for searches with the runtimes of their evaluations, so that they run in simulated time.
 
 A `Benchmark` is a run-function that knows its search space. `load` finds those of other packages by name, and
-`compare` runs searches on them.
+`compare` runs searches on them. `plan` says how many workers a search can feed.
 """
 
 from typing import TYPE_CHECKING
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from evalpool.benchmarks._compare import compare as compare
     from evalpool.benchmarks._comparison import Comparison as Comparison
     from evalpool.benchmarks._fidelity import Fidelity as Fidelity
+    from evalpool.benchmarks._plan import Plan as Plan
+    from evalpool.benchmarks._plan import PlanRow as PlanRow
+    from evalpool.benchmarks._plan import measured_dispatch as measured_dispatch
+    from evalpool.benchmarks._plan import plan as plan
     from evalpool.benchmarks._ranks import CriticalDifference as CriticalDifference
     from evalpool.benchmarks._ranks import PerformanceProfile as PerformanceProfile
+    from evalpool.benchmarks._runtime_draws import recorded_runtimes as recorded_runtimes
     from evalpool.benchmarks._runtime_model import RuntimeModel as RuntimeModel
+    from evalpool.benchmarks._search_times import SearchTimes as SearchTimes
     from evalpool.benchmarks._suites import SUITES as SUITES
     from evalpool.benchmarks._suites import Suite as Suite
     from evalpool.benchmarks._suites import load as load
@@ -32,10 +38,16 @@ __getattr__, __dir__, __all__ = attach(
         "CurvePoint": "_benchmark",
         "Fidelity": "_fidelity",
         "PerformanceProfile": "_ranks",
+        "Plan": "_plan",
+        "PlanRow": "_plan",
         "RuntimeModel": "_runtime_model",
         "SUITES": "_suites",
+        "SearchTimes": "_search_times",
         "Suite": "_suites",
         "compare": "_compare",
         "load": "_suites",
+        "measured_dispatch": "_plan",
+        "plan": "_plan",
+        "recorded_runtimes": "_runtime_draws",
     },
 )

@@ -19,6 +19,7 @@ COMMANDS = {
     "plot": "draw the results",
     "simulate": "run a search on a benchmark in simulated time",
     "compare": "compare searches on benchmarks in simulated time",
+    "plan": "say how many workers a search can feed",
     "doctor": "report what works on this machine",
 }
 """The text of each command in ``evalpool --help``, in this order. A command's name is that of its module, which has

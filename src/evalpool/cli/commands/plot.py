@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 from typing import Any
 
 from evalpool.cli._options import STORE, add_store, add_tag
-from evalpool.errors import BadArgument, MissingExtra
+from evalpool.cli._pictures import check_picture, new_figure
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
-
-KINDS = (".png", ".svg", ".pdf")
-
 
 SUMMARY = "Draw the results."
 HELP = f"""\
@@ -39,18 +35,12 @@ def main(arguments: argparse.Namespace) -> int:
     from evalpool.storage._records import minimizes
     from evalpool.tables._paths import check_path
 
-    if os.path.splitext(arguments.out)[1].lower() not in KINDS:
-        raise BadArgument(f"--out is {arguments.out!r}; give a file that ends with {', '.join(KINDS)}.")
+    check_picture(arguments.out)
     target = check_path(arguments.out)
     with open_to_read(arguments.store) as storage:
         search_id = search_of(storage, arguments.search_id)
         records = [record for record in storage.results(search_id) if record.options.is_tagged(arguments.tag)]
         minimize = minimizes(storage, search_id)
-    try:
-        # A figure of its own, without pyplot: no window system is looked for.
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra.of("A plot needs matplotlib", "plot") from error
     from evalpool.analysis import plot_objective_over_time, plot_worker_utilization
 
     plots: dict[str, Any] = {
@@ -58,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
         "workers": plot_worker_utilization,
     }
     kinds = list(plots) if arguments.kind == "all" else [arguments.kind]
-    figure = Figure(figsize=(8.0, 4.2 * len(kinds)), layout="constrained")
+    figure = new_figure(len(kinds))
     for place, kind in enumerate(kinds, 1):
         plots[kind](records, figure.add_subplot(len(kinds), 1, place))
     figure.savefig(target, dpi=150)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._exit_codes import NO_RESULT
 from evalpool.cli._options import add_json, seconds, whole
+from evalpool.cli._runtimes import runtime_model
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.out and os.path.splitext(arguments.out)[1].lower() not in (".csv", ".jsonl"):
         raise BadArgument(f"--out is {arguments.out!r}; give a file that ends with .csv or .jsonl.")
     overhead = _overhead(arguments.overhead)
-    runtime = _runtime(arguments.runtime)
+    runtime = None if arguments.runtime is None else runtime_model(arguments.runtime)
     with separate_output(arguments) as out:
         return _run(arguments, overhead, runtime, out)
 
@@ -210,16 +211,3 @@ def _overhead(text: str) -> Any:
         return float(text)
     except ValueError:
         raise BadArgument(f"--overhead is {text!r}; give one of {', '.join(OVERHEADS)}, or virtual seconds.") from None
-
-
-def _runtime(text: str | None) -> RuntimeModel | None:
-    """The model that ``60`` or ``60,0.5`` means; the seed of the search does not change it."""
-    if text is None:
-        return None
-    from evalpool.benchmarks import RuntimeModel
-
-    try:
-        median, sigma = map(float, text.split(",") if "," in text else (text, "0"))
-    except ValueError:
-        raise BadArgument(f"--runtime is {text!r}; give seconds, or a median and a sigma as 60,0.5.") from None
-    return RuntimeModel(median, sigma)

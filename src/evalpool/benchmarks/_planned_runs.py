@@ -1,0 +1,186 @@
+"""The runs of a plan: a search of declared think times and runtimes on so many workers, in simulated time.
+
+Single proposals run in the kernel's own loop, batches by `simulate`. A plan needs no proposals, so nothing else runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from evalpool.benchmarks._runtime_draws import RuntimeDraws
+from evalpool.benchmarks._search_times import SearchTimes, cost_of
+from evalpool.errors import BadArgument
+from evalpool.simulation._drive import drive
+from evalpool.simulation._kernel import Kernel
+from evalpool.simulation._simulate import simulate
+
+__all__ = ["Load", "Planned", "planned"]
+
+MOST_EVALUATIONS = 1_000_000
+"""Of one search in a limited time; more would mean jobs of next to no time."""
+
+
+class Planned(NamedTuple):
+    """What a run is predicted to do.
+
+    Attributes:
+        workers: of all searches.
+        evaluations: that ended.
+        makespan: seconds until the last of them ended; with a time limit, that.
+        utilisation: busy time / (workers x makespan), 0.0 to 1.0; of jobs that run at the end, the part before counts.
+        thinking: the share of the time that a search spends in its decisions, 0.0 to 1.0.
+    """
+
+    workers: int
+    evaluations: int
+    makespan: float
+    utilisation: float
+    thinking: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What is the same for all numbers of workers; see `plan`."""
+
+    times: SearchTimes
+    runtimes: RuntimeDraws
+    max_evals: int | None
+    max_time: float | None
+    searches: int
+    shared: bool
+    dispatch: float
+
+
+def planned(load: Load, workers: int, batch_size: int | None = None) -> Planned:
+    """Predict one run.
+
+    Several searches are alike, so each counts as many results of every other one as it has of its own.
+
+    Args:
+        load: the search.
+        workers: of all searches together; each gets as many, or one more.
+        batch_size: synchronous batches of each search; None: one proposal for each idle worker.
+    """
+    ended, span, thought = 0, 0.0 if load.max_time is None else load.max_time, 0.0
+    jobs: list[tuple[float, float]] = []
+    for search in range(load.searches):
+        own_workers, own_evals = _part(workers, search, load.searches), load.max_evals
+        if own_evals is not None:
+            own_evals = _part(own_evals, search, load.searches)
+            if not own_evals:
+                continue
+        run = _Run(load, search, own_workers, own_evals)
+        spans, told, makespan = run.asynchronous() if batch_size is None else run.batches(batch_size)
+        jobs += spans
+        ended += told
+        thought += run.thought
+        if load.max_time is None:
+            span = max(span, makespan)
+    if not span:
+        return Planned(workers, ended, span, 0.0, 0.0)
+    return Planned(
+        workers, ended, span, min(1.0, _busy(jobs, span) / (workers * span)), min(1.0, thought / (load.searches * span))
+    )
+
+
+def _part(whole: int, number: int, parts: int) -> int:
+    return whole // parts + (number < whole % parts)
+
+
+def _busy(jobs: Iterable[tuple[float, float]], span: float) -> float:
+    """The seconds of (start, end) that lie before `span`."""
+    return math.fsum(min(end, span) - start for start, end in jobs if start < span)
+
+
+Ran = tuple["list[tuple[float, float]]", int, float]
+"""(start, end) of each job that started, how many ended, and when the last of these did."""
+
+
+class _Run:
+    """One of the searches, once."""
+
+    def __init__(self, load: Load, search: int, workers: int, evals: int | None) -> None:
+        self._load, self._search, self._workers = load, search, workers
+        self._endless = evals is None
+        self._limit = MOST_EVALUATIONS if evals is None else evals
+        self._others = load.searches if load.shared else 1
+        self.thought = 0.0
+
+    def asynchronous(self) -> Ran:
+        load, runtimes, step, first = self._load, self._load.runtimes, self._load.searches, self._search
+        kernel = Kernel(self._workers, max_submits=self._limit, max_time=load.max_time)
+        numbers = iter(range(first, first + self._limit * step, step))
+        drive(
+            kernel,
+            lambda: next(numbers),
+            lambda number: (runtimes(number),),
+            lambda job, number, results: None,
+            runtime=0,
+            overhead=self._decisions(1),
+        )
+        self._check_count(kernel.num_submitted)
+        spans = [(start, start + kernel.charged(job)) for job, start in enumerate(kernel.starts())]
+        return spans, kernel.num_completed, kernel.ended
+
+    def batches(self, size: int) -> Ran:
+        load, runtimes, step, first = self._load, self._load.runtimes, self._load.searches, self._search
+        result = simulate(
+            _Numbers(),
+            lambda job: {"objective": 0, "runtime": runtimes(first + step * job["n"])},
+            num_workers=self._workers,
+            max_submits=self._limit,
+            max_time=load.max_time,
+            batch_size=size,
+            overhead=self._decisions(size),
+            seed=0,
+        )
+        self._check_count(len(result.configurations))
+        ran = [row for row in result.trace if row["start"] is not None]
+        spans = [(row["start"], math.inf if row["end"] is None else row["end"]) for row in ran]
+        return spans, len(result.objectives), result.makespan
+
+    def _decisions(self, size: int) -> Callable[[int, int], float]:
+        """The seconds of each decision for `size` proposals: it learns what ended since the last, proposes, submits."""
+        times, dispatch, others = self._load.times, self._load.dispatch, self._others
+        ask, tell = cost_of(times.ask), cost_of(times.tell)
+        more = ask if times.ask_more is None else cost_of(times.ask_more)
+        limit, heard = self._limit, 0
+
+        def decision(asked: int, told: int) -> float:
+            nonlocal heard
+            known = told * others
+            count = min(size, limit - asked)
+            seconds = ask(known) + dispatch * count
+            if told > heard:
+                seconds += (told - heard) * others * tell(known)
+                heard = told
+            if count > 1:
+                seconds += (count - 1) * more(known)
+            self.thought += seconds
+            return seconds
+
+        return decision
+
+    def _check_count(self, submitted: int) -> None:
+        if self._endless and submitted >= MOST_EVALUATIONS:
+            raise BadArgument(
+                f"More than {MOST_EVALUATIONS:,} evaluations would begin within max_time={self._load.max_time!r} s on "
+                f"{self._workers} workers; give max_evals instead, or longer runtimes."
+            )
+
+
+class _Numbers:
+    """Proposes the numbers of its jobs."""
+
+    def __init__(self) -> None:
+        self._next = -1
+
+    def ask(self) -> dict[str, Any]:
+        self._next += 1
+        return {"n": self._next}
+
+    def tell(self, job: Any) -> None:
+        """Learn nothing: what was learned is in the declared times."""

@@ -1,0 +1,132 @@
+"""Runtimes for a plan: declared, drawn from a distribution, or those of jobs that ran."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Iterator
+from itertools import count, repeat
+from typing import TYPE_CHECKING, Any
+
+from evalpool._checks import is_real
+from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.benchmarks._runtime_model import RuntimeModel
+from evalpool.errors import BadArgument
+from evalpool.outcomes import JobStatus
+from evalpool.search._random_search import RandomSearch
+from evalpool.simulation._seconds import check_runtime
+from evalpool.storage._base import Storage
+from evalpool.storage._registry import storage_from_url
+from evalpool.tables._rows import table_of
+from evalpool.tables._tables import read_table
+
+if TYPE_CHECKING:
+    from evalpool.jobs._job import Job
+    from evalpool.models import JobRecord
+
+__all__ = ["RuntimeDraws", "recorded_runtimes"]
+
+FORMS = (
+    "give seconds, a RuntimeModel, a Benchmark, a list of seconds, a function of a random.Random, jobs or records, a "
+    "storage or its URL, or the path of a CSV table"
+)
+
+
+class RuntimeDraws:
+    """The runtime of each job by its number: the same for the same seed, however many workers there are.
+
+    Args:
+        runtimes: as for `plan`.
+        seed: of what is drawn.
+
+    Raises:
+        BadArgument: `runtimes` is of no known form, or holds no runtime.
+    """
+
+    def __init__(self, runtimes: Any, seed: int) -> None:
+        self._source = _source(runtimes)
+        self._more = _stream(self._source, seed)
+        self._drawn: list[float] = []
+
+    def __call__(self, job: int) -> float:
+        drawn = self._drawn
+        while job >= len(drawn):
+            seconds = check_runtime(next(self._more))
+            if isinstance(seconds, str):
+                raise BadArgument(f"Of job {len(drawn)} of a plan, {seconds}.")
+            drawn.append(seconds)
+        return drawn[job]
+
+    def again(self, seed: int) -> RuntimeDraws:
+        """Return other draws from the same runtimes."""
+        return RuntimeDraws(self._source, seed)
+
+    def mean(self, jobs: int = 1000) -> float:
+        """The mean of the first runtimes."""
+        return sum(map(self, range(jobs))) / jobs
+
+
+def _source(runtimes: Any) -> Any:
+    """Check what was given; return it, or the seconds that are in it as a list."""
+    if isinstance(runtimes, Benchmark) and not runtimes.has_runtimes:
+        raise BadArgument(f"{runtimes!r} has no runtimes; give it some by with_runtime, or give the plan others.")
+    if is_real(runtimes) or isinstance(runtimes, RuntimeModel) or callable(runtimes):
+        return runtimes
+    if isinstance(runtimes, Iterable) and not isinstance(runtimes, (str, Storage)):
+        runtimes = list(runtimes)
+        if runtimes and all(map(is_real, runtimes)):
+            return runtimes
+    return recorded_runtimes(runtimes)
+
+
+def _stream(source: Any, seed: int) -> Iterator[Any]:
+    rng = random.Random(seed)
+    if is_real(source):
+        return repeat(source)
+    if isinstance(source, RuntimeModel):
+        return (source.seconds({"job": number, "draw": seed}) for number in count())
+    if isinstance(source, Benchmark):
+        search = RandomSearch(source, seed)
+        return (source(search.ask())["runtime"] for _ in count())
+    if callable(source):
+        return (source(rng) for _ in count())
+    return _shuffled(source, rng)
+
+
+def _shuffled(seconds: list[float], rng: random.Random) -> Iterator[float]:
+    """All of them in a random order, again and again: so many draws as there are have exactly their mean."""
+    order = list(seconds)
+    while True:
+        rng.shuffle(order)
+        yield from order
+
+
+def recorded_runtimes(source: Storage | Iterable[Job[Any] | JobRecord] | str | os.PathLike[str]) -> list[float]:
+    """Return how many seconds the jobs of a search ran, of those that ended by themselves.
+
+    Args:
+        source: a storage or its URL (its latest search), jobs or records, or the path of a CSV table.
+
+    Raises:
+        BadArgument: it is none of these, or no job in it has ended.
+        UnknownSearch: the storage holds no search.
+    """
+    if isinstance(source, str) and "://" in source:
+        with storage_from_url(source) as storage:
+            return recorded_runtimes(storage)
+    rows: list[dict[str, Any]]
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            rows = read_table(source)
+        else:
+            rows = table_of(source.results() if isinstance(source, Storage) else source)[1]
+    except (TypeError, AttributeError, UnicodeDecodeError):
+        raise BadArgument(f"runtimes is {source!r} of type {type(source).__name__}; {FORMS}.") from None
+    found = []
+    for row in rows:
+        start, end = row.get("m:timestamp_start"), row.get("m:timestamp_end")
+        if start is not None and end is not None and row.get("job_status") != JobStatus.CANCELLED.name:
+            found.append(max(0.0, end - start))
+    if not found:
+        raise BadArgument(f"Of {len(rows)} jobs none has a start and an end, so there are no runtimes; {FORMS}.")
+    return found
