@@ -29,6 +29,7 @@ DIFFERENCES = {
     "known before each decision": ("[0, 0, 0, 1, 2]", "[0, 0, 0, 1, 3]"),
     "results of n_evals=2": ("3", "2"),
     "ends within 1500 s": ("[1000, 2000]", "[1000]"),
+    "known before each decision of batches of two": ("[0, 1, 2, 3]", "[0, 0, 2, 2]"),
     "seeds of two runs are the same": ("True", "True"),
     "the first seed of 3": ("218175338", "819382448"),
     "charged for epochs 1, 3, 9": ("[10, 20, 70]", "[10, 20, 60]"),

@@ -302,11 +302,17 @@ def test_a_dict_with_metadata_is_taken_apart_without_a_search_too() -> None:
     assert (job.output, job.metadata["m"]) == (1, 2)
 
 
-def test_several_failures_of_one_job_are_one() -> None:
-    evaluator = Evaluator.create(lambda job: ("F_a", "F_b") if job["x"] else (1.0, 2.0), "thread")
+@pytest.mark.parametrize("method", LOCAL)
+@pytest.mark.slow
+def test_several_objectives_with_a_failure_come_back_as_they_were_returned(method: str) -> None:
+    returned: list[Any] = [("F_a", "F_b"), ("F_b", 1.0), {"objective": ["F_a", 2], "metadata": {"m": 1}}, (1.0, 2.0)]
+    evaluator = Evaluator.create(lambda job: returned[job["x"]], method)
     evaluator._job_class = HPOJob
-    evaluator.submit([{"x": x} for x in range(2)])
-    assert sorted(map(str, (job.objective for job in evaluator.gather("ALL")))) == ["(1.0, 2.0)", "F_a"]
+    evaluator.submit([{"x": x} for x in range(4)])
+    jobs = sorted(evaluator.gather("ALL"), key=lambda job: job.id)
+    assert [job.objective for job in jobs] == [("F_a", "F_b"), ("F_b", 1.0), ["F_a", 2], (1.0, 2.0)]
+    assert [job.metadata.get("m") for job in jobs] == [None, None, 1, None]
+    assert all("returned" not in key for job in jobs for key in job.metadata)
     evaluator.close()
 
 

@@ -76,6 +76,7 @@ def _install() -> None:
                 _replaced.append((getattr(room, name), getattr(ours, name)))
     _swap(_replaced)
     _guard_searches()
+    _let_first_jobs_fail()
     in_workers.wanted = True
 
 
@@ -162,6 +163,28 @@ def _guard_searches() -> None:
 
     Search.check_evaluator = check_evaluator
     _undo.append(lambda: setattr(Search, "check_evaluator", theirs))
+
+
+def _let_first_jobs_fail() -> None:
+    """Let a search have as many objectives as its first success.
+
+    deephyper takes the number from the first job, and ends with an error if that failed and later ones have several
+    objectives. There the search ends with a run-function that raises; here it goes on.
+    """
+    from deephyper.hpo._search import SearchHistory
+
+    theirs = SearchHistory.extend
+
+    def extend(self: Any, jobs: Any) -> None:
+        if self.num_objective in (None, 1):
+            for job in jobs:
+                if isinstance(job.objective, (tuple, list)):
+                    self.set_num_objective(job)
+                    break
+        theirs(self, jobs)
+
+    SearchHistory.extend = extend
+    _undo.append(lambda: setattr(SearchHistory, "extend", theirs))
 
 
 def refuse_another_world(given: Any) -> None:

@@ -97,6 +97,10 @@ if __name__ == "__main__":
     limited = simulated("limit", Optimizer(), max_total_eval_time=1500, n_workers=1, expensive_sampler=True)
     say("ends within 1500 s", [round(end) for end in limited["cumtime"]])
 
+    batches = Optimizer()
+    simulated("batches", batches, n_workers=2, batch_size=2)
+    say("known before each decision of batches of two", batches.known[:4])
+
     seeds = [simulated(name, Optimizer(), seed=3, store_config=True)["seed"] for name in ("seed-1", "seed-2")]
     say("seeds of two runs are the same", seeds[0] == seeds[1])
     say("the first seed of 3", seeds[0][0])

@@ -55,6 +55,14 @@ def profiled(job):
     return {"objective": job["x"], "metadata": {"number": job["job_id"]}}
 
 
+def several_fail(job):
+    return several(job) if job["n"] < 4 else ("F_a", "F_b")
+
+
+def first_fails(job):
+    return several(job) if job["job_id"] else "F_first"
+
+
 def raising(job):
     return 1 / (job["n"] % 2)
 
@@ -157,6 +165,7 @@ if __name__ == "__main__":
     on(single, lambda e: show("CBO, single", search(CBO, **CHEAP).search(e, max_evals=6)))
     on(several, lambda e: show("CBO, several", search(CBO, **CHEAP).search(e, max_evals=6)))
     on(failing, lambda e: show("CBO, failures", search(CBO, **CHEAP).search(e, max_evals=8)))
+    on(several_fail, lambda e: show("CBO, several and failures", search(CBO, **CHEAP).search(e, max_evals=8)))
     on(several, lambda e: show("random, several", search().search(e, max_evals=4)))
     on(profiled, twice)
     on(status_of_module.run, lambda e: show("module", search().search(e, max_evals=2)))
@@ -183,6 +192,7 @@ if __name__ == "__main__":
 
         on(raising, lambda e: print(set(search().search(e, 9)["objective"]) == {1.0, "F_ZeroDivisionError"}))
         on(single, lambda e: print(after_budget(e)))
+        on(first_fails, lambda e: print(search().search(e, 4)["objective_1"].eq("F_first").sum()))
     if method == "mpicomm":
         from mpi4py import MPI
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalpool.compat.deephyper.evaluator._running_job import KEPT_VALUE, RunningJob, holds_objective
+from evalpool.compat.deephyper.evaluator._running_job import KEPT_FAILURES, KEPT_VALUE, RunningJob, holds_objective
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HPOJob", "Job", "JobContext"]
 
-NOTED_BY_EVALPOOL = frozenset({"worker", "host", "pid", KEPT_VALUE})
+NOTED_BY_EVALPOOL = frozenset({"worker", "host", "pid", KEPT_FAILURES, KEPT_VALUE})
 """Metadata that deephyper does not have: a table of a search has a column for each."""
 TIMES_OF_PROFILE = frozenset({"timestamp_start", "timestamp_end"})
 """Metadata that deephyper has of profiled run-functions only."""
@@ -158,6 +158,8 @@ class HPOJob(Job):
     def _take_output(self, evaluated: evalpool.Job[Any]) -> None:
         output = evaluated.output
         self.output = dict(output) if isinstance(output, dict) and "objective" in output else {"objective": output}
+        if KEPT_FAILURES in evaluated.metadata:
+            self.output["objective"] = evaluated.metadata[KEPT_FAILURES]
 
     def _take_nothing(self) -> None:
         self.output = {"objective": "F_CANCELLED"}

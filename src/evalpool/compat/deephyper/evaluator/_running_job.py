@@ -21,11 +21,22 @@ from evalpool.compat.deephyper.evaluator._in_workers import AsHere
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
 
-__all__ = ["KEPT_VALUE", "Adapted", "RunningJob", "adapted", "as_objective", "as_task", "holds_objective"]
+__all__ = [
+    "KEPT_FAILURES",
+    "KEPT_VALUE",
+    "Adapted",
+    "RunningJob",
+    "adapted",
+    "as_objective",
+    "as_task",
+    "holds_objective",
+]
 
 KEPT_VALUE = "_returned_when_cancelled"
 """Metadata that hold what a run-function returned that was asked to end. evalpool drops the value of a job that was
 stopped, and keeps its metadata."""
+KEPT_FAILURES = "_returned_failures"
+"""Metadata that hold the objectives of a job with several, if one is a failure, which is the job's for evalpool."""
 
 
 class RunningJob(MutableMapping[str, Any]):
@@ -175,6 +186,8 @@ class Adapted:
         return self._result(job, self.function(job, **kwargs))
 
     def _result(self, job: RunningJob, value: Any) -> Any:
+        if self.convert is as_objective and (several := _objectives_with_failures(value)) is not None:
+            job.metadata[KEPT_FAILURES] = several
         if self.convert is not None:
             value = self.convert(value)
         # A stopper that is asked now, after the last step, would say that it ended the job.
@@ -223,16 +236,25 @@ def as_task(value: Any) -> Any:
 
 def as_objective(value: Any) -> Any:
     """What a search of deephyper's makes of what a run-function returned: numbers become floats, and "F" where they
-    are not finite; several failures are one."""
+    are not finite; several objectives with a failure among them are one failure, the first."""
     if isinstance(value, dict):
         key = "output" if "output" in value else "objective"
         if key not in value:
             return value
         inner = as_objective(value["output"]) if key == "output" else _finite(value["objective"])
+        if _objectives_with_failures(inner) is not None:
+            inner = as_objective(inner)
         return {**value, key: inner}
-    if isinstance(value, (tuple, list)) and value and all(_is_failure(one) for one in value):
-        return value[0]
+    if (several := _objectives_with_failures(value)) is not None:
+        return next(one for one in several if _is_failure(one))
     return _finite(float(value)) if isinstance(value, numbers.Real) else value
+
+
+def _objectives_with_failures(value: Any) -> tuple[Any, ...] | list[Any] | None:
+    """Of what a run-function returned, several objectives, if a failure is among them; evalpool has one failure."""
+    while isinstance(value, dict) and ("output" in value or "objective" in value):
+        value = value["output"] if "output" in value else value["objective"]
+    return value if isinstance(value, (tuple, list)) and any(map(_is_failure, value)) else None
 
 
 def _is_failure(value: Any) -> bool:
