@@ -245,6 +245,16 @@ def test_a_comparison_that_is_killed_goes_on_with_the_cells_that_are_missing(
     assert [found.digest(cell) for cell in found.cells] == [fresh.digest(cell) for cell in fresh.cells]
 
 
+def test_a_table_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    bests = []
+    for loss in (5.0, 2.0):
+        table.write_text(f"x,loss,runtime\n1,{loss},1.0\n")
+        found = compare(["random"], [f"{table}?objectives=loss&maximize=False"], workers=[1], seeds=1, budget=1)
+        bests += found.trajectory(found.cells[0])["best"]
+    assert bests == [-5.0, -2.0]
+
+
 def test_cells_that_failed_are_run_again() -> None:
     storage = MemoryStorage()
     works = [False]

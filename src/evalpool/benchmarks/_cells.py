@@ -10,7 +10,6 @@ comparison that has it, and a comparison can be continued with further cells.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 from collections.abc import Mapping
@@ -73,10 +72,6 @@ def check_benchmark(label: str, benchmark: Benchmark) -> Benchmark:
     return benchmark
 
 
-# A table of a suite takes seconds to read, and the cells of a benchmark follow each other.
-_loaded = functools.lru_cache(maxsize=2)(load)
-
-
 class CellRunner:
     """The run-function of a comparison.
 
@@ -88,11 +83,23 @@ class CellRunner:
 
     def __init__(self, searches: Mapping[str, Any], benchmarks: Mapping[str, Any], limits: Limits) -> None:
         self._searches, self._benchmarks, self._limits = dict(searches), dict(benchmarks), limits
+        self._held: tuple[str, Benchmark] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_held": None}  # a worker reads its own
+
+    def _benchmark(self, label: str) -> Benchmark:
+        """The benchmark of a label. A table takes seconds to read, and the cells of one follow each other."""
+        given, held = self._benchmarks[label], self._held
+        if not isinstance(given, str):
+            return check_benchmark(label, given)
+        if held is None or held[0] != label:
+            self._held = held = label, check_benchmark(label, load(given))
+        return held[1]
 
     def __call__(self, job: Any) -> dict[str, Any]:
         cell = Cell(job["search"], job["benchmark"], job["workers"], job["seed"])
-        given = self._benchmarks[cell.benchmark]
-        benchmark = check_benchmark(cell.benchmark, _loaded(given) if isinstance(given, str) else given)
+        benchmark = self._benchmark(cell.benchmark)
         limits = self._limits
         # The same seed with other workers, and the same jobs for other searches: differences are those of the cells.
         optimizer, settings = make_search(
