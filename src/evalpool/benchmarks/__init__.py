@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from evalpool.benchmarks._comparison import Comparison as Comparison
     from evalpool.benchmarks._fidelity import Fidelity as Fidelity
     from evalpool.benchmarks._plan import Plan as Plan
-    from evalpool.benchmarks._plan import PlanRow as PlanRow
     from evalpool.benchmarks._plan import measured_dispatch as measured_dispatch
     from evalpool.benchmarks._plan import plan as plan
     from evalpool.benchmarks._ranks import CriticalDifference as CriticalDifference
@@ -39,7 +38,6 @@ __getattr__, __dir__, __all__ = attach(
         "Fidelity": "_fidelity",
         "PerformanceProfile": "_ranks",
         "Plan": "_plan",
-        "PlanRow": "_plan",
         "RuntimeModel": "_runtime_model",
         "SUITES": "_suites",
         "SearchTimes": "_search_times",

@@ -33,9 +33,8 @@ class PlanRow(NamedTuple):
     """The prediction for one number of workers.
 
     Attributes:
-        workers: of all searches.
-        evaluations, makespan, utilisation, thinking: of a search that proposes for each idle worker at once; see
-            `Plan.rows`.
+        workers, evaluations, makespan, utilisation, thinking: of all searches together, which propose for each idle
+            worker at once; see `Plan.rows`.
         batch_size: the best size of synchronous batches, of each search; None if no batches were asked for.
         batch_evaluations, batch_makespan, batch_utilisation: the same of a search in such batches.
     """
@@ -56,9 +55,11 @@ class Plan:
     """What `plan` predicts. `str` gives a table; `evalpool.analysis.plot_plan` draws it.
 
     Attributes:
-        rows: one for each number of workers, as `PlanRow`. `makespan`: seconds; `utilisation`: busy time / (workers x
-            makespan), where jobs that run at the end count up to it; `thinking`: the share of the time that the search
-            spends in its decisions.
+        rows: one for each number of workers, named tuples: ``workers``, ``evaluations``, ``makespan`` in seconds,
+            ``utilisation`` (busy time / (workers x makespan), where jobs that run at the end count up to it) and
+            ``thinking`` (the share of the time that the search spends in its decisions); and ``batch_size``,
+            ``batch_evaluations``, ``batch_makespan`` and ``batch_utilisation`` of a search in batches of the best size,
+            None if no batches were asked for.
         useful_workers: the fewest workers that reach 95 % of the evaluations per second that any number reaches;
             more hardly help. None: still more would help than could be simulated.
         limit: what the useful workers are limited by: ``"search"``, which then thinks most of the time;

@@ -202,7 +202,7 @@ def _print(found: Plan, out: TextIO) -> None:
 
 
 def _write(found: Plan, target: Any) -> None:
-    from evalpool.benchmarks import PlanRow
+    from evalpool.benchmarks._plan import PlanRow
     from evalpool.tables._cells import line_of, line_of_values
     from evalpool.tables._paths import replace_file
 
