@@ -257,6 +257,7 @@ def test_a_plan_is_printed_as_a_table_with_its_advice() -> None:
     assert one.split()[:6] == ["1", "80", "880.0", "s", "90.9", "%"]
     assert eight.split()[0] == "8"
     assert advice == f"More than {found.useful_workers} workers hardly help: the search cannot feed more."
+    assert "More than 1 worker hardly help" in str(plan(1.0, 0.0, workers=[1], max_evals=80))
     alone = str(plan(1.0, 10.0, workers=[1], max_evals=80, batch_sizes=()))
     assert alone.splitlines()[0].split()[-1] == "thinking"
 

@@ -102,7 +102,8 @@ class Plan:
             return "More workers help beyond all numbers that were simulated."
         why = {"search": "the search cannot feed more", "evaluations": "there are too few evaluations for more"}
         because = f": {why[self.limit]}" if self.limit else ""
-        return f"More than {self.useful_workers:,} workers hardly help{because}."
+        several = "s" if self.useful_workers > 1 else ""
+        return f"More than {self.useful_workers:,} worker{several} hardly help{because}."
 
 
 def _cells(row: PlanRow) -> list[str]:
