@@ -17,6 +17,7 @@ from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._settings import check_keywords
 from evalpool.outcomes import FailureKind, Outcome, Worker, failed
+from evalpool.worker._call import Task
 
 if TYPE_CHECKING:
     from evalpool.evaluator._port import Port, Turn
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from evalpool.jobs._inbox import Inbox
     from evalpool.jobs._job import Job
     from evalpool.storage import Sharing, Storage
-    from evalpool.worker._call import Task
 
 __all__ = ["OldBackend", "OldForm", "adapt", "pack"]
 
@@ -139,7 +139,7 @@ class OldForm(Evaluator):
         return self._attempts.watches_starts()
 
     def _task(self) -> Task:
-        return self._make_task()
+        return _CopyingTask.of(self._make_task())
 
     def _report(self, job: Job[Any], outcome: Outcome, attempt: int | None = None) -> None:
         self._report_all([(job, outcome)], attempt)
@@ -277,3 +277,21 @@ class OldBackend(Backend):
         if self.inner is not None:
             return self.inner.reaches(storage)
         return super().reaches(storage)
+
+
+class _CopyingTask(Task):
+    """A task to whose calls an engine gives `job.args` itself, which is the caller's. Pickled, it is a plain `Task`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, task: Task) -> _CopyingTask:
+        return cls(task.run_function, task.kwargs, task.search, task.job_type, task.base_seed)
+
+    def call(self, number: int, attempt: int, configuration: dict[str, Any], *rest: Any, **named: Any) -> Any:
+        return super().call(number, attempt, dict(configuration), *rest, **named)
+
+    async def acall(
+        self, number: int, attempt: int, configuration: dict[str, Any], *rest: Any, **named: Any
+    ) -> Outcome:
+        return await super().acall(number, attempt, dict(configuration), *rest, **named)
