@@ -147,6 +147,12 @@ class Job(Generic[OutputT]):
         return self._metadata
 
     @property
+    def own_metadata(self) -> dict[str, Any]:
+        """A copy of what the run-function gave as metadata. In `metadata`, evalpool's replace some of these."""
+        outcome = self._outcome
+        return {} if outcome is None else dict(outcome.metadata or ())
+
+    @property
     def worker(self) -> Worker | None:
         """Where the run-function executed; None if it did not."""
         return None if self._outcome is None else self._outcome.worker

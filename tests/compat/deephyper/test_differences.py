@@ -202,6 +202,13 @@ print(sorted(job.output for job in evaluator.gather("ALL")), evaluator.close())
     assert (done.stdout, done.returncode) == ("[0, 3, 6] []\n", 0), done.stderr
 
 
+def test_what_was_submitted_stays_though_a_run_function_changes_its_configuration() -> None:
+    with Evaluator.create(lambda job: job["x"].append(1) or job["x"], "thread") as evaluator:
+        evaluator.submit([{"x": [0]}])
+        (job,) = evaluator.gather("ALL")
+        assert (job.output, job.args) == ([0, 1], {"x": [0]})
+
+
 def test_nan_in_a_tuple_is_a_failure() -> None:
     with hpo(lambda job: (1.0, float("nan"))) as evaluator:
         evaluator.submit([{}])

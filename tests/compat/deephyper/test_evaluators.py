@@ -130,6 +130,23 @@ def test_a_function_that_raises_is_a_failed_job_and_the_others_go_on() -> None:
     assert "division" in jobs[0].error
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", LOCAL)
+def test_metadata_of_a_run_function_may_have_names_that_evalpool_uses(method: str) -> None:
+    own = {"num": 1, "pid": "mine", "host": 3, "timestamp_start": 4.0}
+    storage = SharedMemoryStorage()
+    evaluator = Evaluator.create(lambda job: {"objective": 2, "metadata": own}, method, {"storage": storage})
+    evaluator._job_class = HPOJob
+    evaluator.submit([{}])
+    (job,) = evaluator.gather("ALL")
+    assert list(job.metadata) == ["timestamp_submit", *own, "timestamp_gather"]
+    assert own.items() <= job.metadata.items()
+    record = storage.load_job(job.id)
+    assert (record["out"], own.items() <= record["metadata"].items()) == (2, True)
+    evaluator.close()
+    storage.close()
+
+
 def test_metadata_have_the_keys_of_there() -> None:
     (job,) = evaluated(lambda job: {"output": 1, "metadata": {"mine": 2}}, "thread", [0])
     assert set(job.metadata) == {"timestamp_submit", "timestamp_gather", "mine"}

@@ -92,6 +92,8 @@ class Beneath:
             **num_workers,
             **options,
         )
+        if settings.is_hpo and self._settings is not None and not self._settings.is_hpo and self._storage.keeps:
+            self._storage.store_search_value(self._search_id, "job_type", "hpo")  # what is in its records from now on
         self._settings = settings
         self.evaluator.set_maximum_num_jobs_submitted(self._cap)
         if self._budget is not None:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HPOJob", "Job", "JobContext"]
 
-NOTED_BY_EVALPOOL = frozenset({"worker", "host", "pid", KEPT_FAILURES, KEPT_VALUE})
-"""Metadata that deephyper does not have: a table of a search has a column for each."""
+KEPT = frozenset({KEPT_FAILURES, KEPT_VALUE})
+NOTED_BY_EVALPOOL = frozenset({"worker", "host", "pid"}) | KEPT
+"""Metadata that deephyper does not have: a table of a search has a column for each. A run-function may give its own."""
 TIMES_OF_PROFILE = frozenset({"timestamp_start", "timestamp_end"})
 """Metadata that deephyper has of profiled run-functions only."""
 
@@ -103,7 +104,10 @@ class Job:
             self._take_nothing()
         left_out = NOTED_BY_EVALPOOL if is_profiled else NOTED_BY_EVALPOOL | TIMES_OF_PROFILE
         gathered = metadata.pop("timestamp_gather", None)  # the last, as the columns of tables come in this order
-        self.metadata.update((key, value) for key, value in metadata.items() if key not in left_out)
+        own = {key: value for key, value in evaluated.own_metadata.items() if key not in KEPT}
+        for key, value in metadata.items():
+            if key in own or key not in left_out:
+                self.metadata[key] = own[key] if key in left_out else value
         self.metadata["timestamp_gather"] = gathered
 
     def _take_output(self, evaluated: evalpool.Job[Any]) -> None:
