@@ -47,7 +47,8 @@ class PoolBackend(Backend):
             self.pool.ask_to_stop(attempt)
 
     def force_stop(self, attempt: Attempt) -> bool:
-        return self.pool is not None and self.pool.force_stop(attempt)
+        # After `shutdown` its worker is ended, if that can be done. A timer may call this at that moment.
+        return self.pool is None or self.pool.force_stop(attempt)
 
     def shutdown(self, now: bool) -> None:
         pool, self.pool = self.pool, None
