@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402
 
 from evalpool.analysis import (  # noqa: E402
     plot_critical_difference,
@@ -24,27 +22,9 @@ from evalpool.analysis import (  # noqa: E402
 )
 from evalpool.benchmarks import Benchmark, Comparison, CriticalDifference, compare  # noqa: E402
 from evalpool.errors import BadArgument  # noqa: E402
+from proposals import Listed  # noqa: E402
 
 pytestmark = pytest.mark.slow  # a figure takes longer than a quarter of a second
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> Iterator[None]:
-    yield
-    pyplot.close("all")
-
-
-class Listed:
-    """Proposes the values of a list."""
-
-    def __init__(self, values: list[int]) -> None:
-        self.values = iter(values)
-
-    def ask(self) -> dict[str, int]:
-        return {"x": next(self.values)}
-
-    def tell(self, job: Any) -> None:
-        """Does not need to know."""
 
 
 def upward(space: Any, seed: int) -> Listed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,6 @@ from evalpool.storage import Event, MemoryStorage, NullStorage, SQLiteStorage  #
 from evalpool.tables._tables import write_table  # noqa: E402
 
 pytestmark = pytest.mark.slow  # a figure takes longer than a quarter of a second
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> Iterator[None]:
-    yield
-    pyplot.close("all")
 
 
 def job(number: int, objective: Any, start: float, end: float, worker: str = "w-0", **facts: Any) -> JobRecord:

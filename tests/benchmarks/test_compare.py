@@ -18,6 +18,7 @@ from evalpool.benchmarks._cells import Limits, outcome_of, seed_from
 from evalpool.benchmarks._comparison import Comparison
 from evalpool.errors import BadArgument, UnknownMethod
 from evalpool.storage import MemoryStorage, SQLiteStorage
+from proposals import Listed
 
 CALLS: list[int] = []
 
@@ -30,19 +31,6 @@ def parabola(job: Any) -> dict[str, float]:
 def bench(name: str = "parabola", run: Any = parabola, **more: Any) -> Benchmark:
     space = {"x": (0, 9)}
     return Benchmark(name, space, run, objectives="loss", maximize=False, runtime="seconds", **more)
-
-
-class Listed:
-    """Proposes the values of a list."""
-
-    def __init__(self, values: list[int]) -> None:
-        self.values = iter(values)
-
-    def ask(self) -> dict[str, int]:
-        return {"x": next(self.values)}
-
-    def tell(self, job: Any) -> None:
-        """Does not need to know."""
 
 
 def make_upward(benchmark: Benchmark, seed: int) -> Listed:
