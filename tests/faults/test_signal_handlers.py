@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from evalpool import Evaluator, SerialEvaluator
+from evalpool import Evaluator, ProcessPoolEvaluator, SerialEvaluator
+from evalpool.backends import Backend
 from evalpool.callbacks import Callback
+from evalpool.testing._lifecycle import until_stopped
 
 pytestmark = pytest.mark.timeout(60, method="thread")  # the other method uses SIGALRM itself
 
@@ -39,15 +41,9 @@ def run(job: Any) -> float:
     return float(job["x"])
 
 
-def waits(job: Any) -> float:
-    while not job.stopped():
-        threading.Event().wait(0.01)
-    return float(job["x"])
-
-
 @pytest.mark.parametrize("number", NUMBERS)
 def test_what_a_handler_raises_ends_a_wait_and_the_evaluator_goes_on(number: signal.Signals) -> None:
-    with Evaluator.create(waits, method="thread", method_kwargs={"num_workers": 1}) as evaluator:
+    with Evaluator.create(until_stopped, method="thread", method_kwargs={"num_workers": 1}) as evaluator:
         (job,) = evaluator.submit([{"x": 1}])
         signal.signal(number, raises)
         threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, number)).start()
@@ -134,3 +130,16 @@ def test_what_a_handler_raises_while_a_result_is_read_leaves_gather(function: An
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         evaluator.submit([{"x": 1}])
         assert [job.objective for job in evaluator.gather()] == ["F_invalid_output"]
+
+
+@pytest.mark.slow
+def test_a_handler_that_closes_the_evaluator_waits_no_longer_than_its_jobs_take_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The outcomes are read while the handler waits for them, in the thread that would read them otherwise."""
+    monkeypatch.setattr(Backend, "close_grace", 1000.0)
+    with ProcessPoolEvaluator(until_stopped, num_workers=1) as evaluator:
+        evaluator.submit([{}])
+        signal.signal(signal.SIGUSR1, lambda number, frame: evaluator.close())
+        threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)).start()
+        assert evaluator.gather() == []

@@ -106,6 +106,12 @@ class Backend(abc.ABC):
     def told_to_end(self) -> None:
         """Hear that the program is about to end; its jobs are left to be resumed. Called in a signal handler."""
 
+    def begin_to_close(self) -> None:
+        """Hear that the evaluator is being closed: this thread now waits at most `close_grace` seconds for its jobs.
+
+        A signal handler may close the evaluator in a thread that is inside `wait`, which then does no more work.
+        """
+
     def after_fork(self) -> None:
         """Close what a forked child inherited of the workers. Called in the child, which has only this thread."""
 

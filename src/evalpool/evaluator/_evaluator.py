@@ -400,6 +400,7 @@ class Evaluator(Creation, SearchView):
         running = [attempt.job for attempt in core.ledger.running.values()]
         unfinished = self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if core.started:
+            self._backend.begin_to_close()
             core.wait_until_idle(self._backend.close_grace)
             self._backend.shutdown(bool(core.ledger.running))
         core.end_running()

@@ -263,6 +263,10 @@ class OldBackend(Backend):
         if self.inner is not None:
             self.inner.after_fork()
 
+    def begin_to_close(self) -> None:
+        if self.inner is not None:
+            self.inner.begin_to_close()
+
     def shutdown(self, now: bool) -> None:
         self._evaluator._stop(now)
 

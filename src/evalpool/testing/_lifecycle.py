@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from evalpool.errors import BadArgument, EvaluatorClosed, MaximumJobsSpawnReached
+from evalpool.jobs import Job
 from evalpool.outcomes import JobStatus
 from evalpool.testing._bench import BOUND, Bench, wait_until
 from evalpool.worker import RunningJob
@@ -22,6 +24,13 @@ Make = Callable[..., Any]
 
 def double(job: RunningJob) -> Any:
     return 2 * job["x"]
+
+
+def until_stopped(job: RunningJob) -> float:
+    end = time.monotonic() + BOUND
+    while not job.stopped() and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    return 1.0
 
 
 class LifeCycle(Bench):
@@ -78,19 +87,39 @@ class LifeCycle(Bench):
         assert evaluator.gather("BATCH", size=5) == []
 
     def test_gather_can_wait_for_a_bounded_time(self, make: Make) -> None:
-        def run(job: RunningJob) -> float:
-            end = time.monotonic() + BOUND
-            while not job.stopped() and time.monotonic() < end:
-                threading.Event().wait(0.01)
-            return 1.0
-
         if not self.in_background:
             pytest.skip("this engine runs jobs in the caller's thread, which is the only one")
-        evaluator = make(run)
+        evaluator = make(until_stopped)
         (job,) = evaluator.submit([{}])
         assert evaluator.gather("ALL", timeout=0.05) == []
         assert job.cancel()
         assert evaluator.gather("ALL") == [job]
+
+    @pytest.mark.parametrize("then", ["gathers", "closes"])
+    def test_a_signal_handler_gathers_or_closes_while_gather_waits(self, make: Make, then: str) -> None:
+        if not self.in_background:
+            pytest.skip("this engine runs jobs in the caller's thread, which is the only one")
+        evaluator = make(until_stopped, num_workers=1)
+        first, second = evaluator.submit([{}, {}])
+        taken: list[Job[Any]] = []
+
+        def handler(number: int, frame: object) -> None:
+            if then == "closes":
+                taken.extend(evaluator.close())
+            else:
+                first.cancel()
+                taken.extend(evaluator.gather("BATCH", 1))
+                second.cancel()
+
+        before = signal.signal(signal.SIGUSR1, handler)
+        try:
+            timer = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1))
+            timer.start()
+            rest = evaluator.gather()
+            timer.join()
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert [taken, rest] == ([[first, second], []] if then == "closes" else [[first], [second]])
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -50,6 +50,10 @@ class PoolBackend(Backend):
         # After `shutdown` its worker is ended, if that can be done. A timer may call this at that moment.
         return self.pool is None or self.pool.force_stop(attempt)
 
+    def begin_to_close(self) -> None:
+        if self.pool is not None:
+            self.pool.begin_to_close()
+
     def shutdown(self, now: bool) -> None:
         pool, self.pool = self.pool, None
         if pool is not None:

@@ -81,9 +81,13 @@ class Lead:
         self.leader = threading.get_ident()
         return True
 
+    def is_here(self) -> bool:
+        """Whether the thread that asks leads."""
+        return self.leader == threading.get_ident()
+
     def give_back_if_leading(self) -> None:
         """Call `give_back` if this thread leads."""
-        if self.leader == threading.get_ident():
+        if self.is_here():
             self.give_back()
 
     def give_back(self) -> None:

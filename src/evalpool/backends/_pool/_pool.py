@@ -88,6 +88,8 @@ class Pool:
         self.shortage = Shortage(self)
         self._look_at: float | None = None  # when to read outcomes that workers hold; set under the lock
         self._look_after = LOOK[0]
+        self._leader_polls = False  # whether the caller that leads is inside `poll`, where signal handlers are called
+        self._interludes = 0  # how often such a handler has waited for jobs or closed the evaluator
         self._commands: deque[Callable[[], Any]] = deque()
         self._uncertain: set[PoolWorker] = set()  # workers that an error concerned: what they were sent is not known
         self._guard = Guard("The thread that does the I/O of workers", self._recover, self._fail_all)
@@ -166,30 +168,50 @@ class Pool:
     def wait(self, turn: Turn) -> bool:
         """Do the I/O in this thread until the jobs that it waits for have ended. False if another thread does it."""
         with defer_signals():  # an interrupt would lose what was just read from a worker
-            if self.stopping or not self._lead.take():
+            # A signal handler may wait for jobs, too. If it was called in `poll` below, this thread leads already.
+            nested = self._leader_polls and self._lead.is_here()
+            if self.stopping or not (nested or self._lead.take()):
                 return False
-            watcher, watchers = self._wake_leader, turn.watchers
+            self._interludes += nested
+            interludes, watcher, watchers = self._interludes, self._wake_leader, turn.watchers
             try:
                 while True:
                     watchers.append(watcher)  # only while this thread may sleep, so that its own reports wake nobody
                     try:
                         if turn.done() or self.stopping:
                             break
+                        if self._interludes != interludes:
+                            interludes = self._interludes
+                            if not self._lead.is_here():  # the evaluator is being closed
+                                return False
                         rest = turn.rest()
                         if rest == 0.0:
                             break
+                        self._leader_polls = True
                         with allow_signals():
                             events = self.transport.poll(self._rest(SLICE if rest is None else min(SLICE, rest)))
-                    except OSError as error:
-                        if from_a_handler(error) or not self._guard.caught(error):
+                    except Exception as error:
+                        if from_a_handler(error):
+                            raise
+                        # After an interlude the transport may be closed.
+                        if self._interludes == interludes and not self._guard.caught(error):
                             raise
                         continue
                     finally:
+                        self._leader_polls = nested
                         watchers.remove(watcher)
-                    self._turn(events)
+                    if self._interludes == interludes:  # else a handler may have read what `poll` has found
+                        self._turn(events)
             finally:
-                self._lead.give_back_if_leading()
+                if not nested:
+                    self._lead.give_back_if_leading()
         return True
+
+    def begin_to_close(self) -> None:
+        """Let the I/O thread read while this thread closes the evaluator, in a signal handler, if this thread leads."""
+        if self._lead.is_here():
+            self._interludes += 1
+            self._lead.give_back()
 
     def _wake_leader(self) -> None:
         """Wake the caller that leads when a job has ended in another way than by a frame of a worker."""
@@ -200,8 +222,6 @@ class Pool:
         """End all workers and the I/O thread; busy workers are killed at once."""
         if not self.stopping:
             self.command(self.staff.begin_to_stop)
-        # If a signal handler closes the evaluator while its thread leads, no other thread can take the lead otherwise.
-        self._lead.give_back_if_leading()
         if self._thread is not threading.current_thread():
             self._thread.join(STOP_WITHIN + self.launcher.exit_timeout)
 
