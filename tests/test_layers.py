@@ -106,6 +106,17 @@ def test_no_import_goes_upward_or_along_a_line() -> None:
     assert not upward
 
 
+def test_rooms_within_benchmarks_stand_on_the_files_beside_them() -> None:
+    """`adapters`, `_compare` and `_plan` know nothing of each other, and what is beside them knows none of them."""
+    within = {"adapters", "_compare", "_plan"}
+    for module, path in MODULES.items():
+        room, _, rest = module.partition(".")
+        if room == "benchmarks" and rest:
+            own = rest.partition(".")[0]
+            named_there = set(re.findall(r"evalpool\.benchmarks\.(\w+)", path.read_text("utf-8")))
+            assert not (named_there & within) - {own}, module
+
+
 def test_the_file_that_names_what_lies_above_has_no_code() -> None:
     docstring, *rest = ast.parse(MODULES[NAMES_ABOVE].read_text("utf-8")).body
     assert isinstance(docstring, ast.Expr)

@@ -14,8 +14,8 @@ import pytest
 
 from evalpool import RandomSearch, simulate
 from evalpool.benchmarks import Benchmark, Cell, Fidelity, compare
-from evalpool.benchmarks._cells import Limits, outcome_of, seed_from
-from evalpool.benchmarks._comparison import Comparison
+from evalpool.benchmarks._compare._cells import Limits, outcome_of, seed_from
+from evalpool.benchmarks._compare._comparison import Comparison
 from evalpool.errors import BadArgument, UnknownMethod
 from evalpool.storage import MemoryStorage, SQLiteStorage
 from proposals import Listed

@@ -21,10 +21,10 @@ from evalpool.benchmarks import (
     plan,
     recorded_runtimes,
 )
-from evalpool.benchmarks._planned_runs import Load, planned
-from evalpool.benchmarks._published import adbo
-from evalpool.benchmarks._runtime_draws import RuntimeDraws
-from evalpool.benchmarks._search_times import MeasuredCost
+from evalpool.benchmarks._plan._planned_runs import Load, planned
+from evalpool.benchmarks._plan._published import adbo
+from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
+from evalpool.benchmarks._plan._search_times import MeasuredCost
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.errors import BadArgument
 from evalpool.storage import MemoryStorage

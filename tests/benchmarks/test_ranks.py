@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalpool.benchmarks._ranks import (
+from evalpool.benchmarks._compare._ranks import (
     NEMENYI,
     chi_squared_tail,
     critical_difference,

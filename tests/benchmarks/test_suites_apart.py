@@ -83,7 +83,7 @@ import json
 from carps.loggers.abstract_logger import AbstractLogger
 from carps.optimizers.random_search import RandomSearchOptimizer
 from evalpool.benchmarks import Cell, RuntimeModel, compare, load
-from evalpool.benchmarks._cells import seed_from
+from evalpool.benchmarks._compare._cells import seed_from
 from evalpool.benchmarks.adapters._carps import _task
 from evalpool.search import CARPSOptimizer
 

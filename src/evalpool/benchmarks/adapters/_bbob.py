@@ -6,8 +6,8 @@ from typing import Any
 
 from evalpool._checks import check_number
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._remade import Remade
 from evalpool.benchmarks._suites import Suite, import_package
+from evalpool.benchmarks.adapters._remade import Remade
 from evalpool.worker._running_job import RunningJob
 
 __all__ = ["BBOBSuite"]

@@ -11,9 +11,9 @@ from typing import Any
 
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._fidelity import Fidelity
-from evalpool.benchmarks._remade import Remade
-from evalpool.benchmarks._spaces import space_of_configspace
 from evalpool.benchmarks._suites import Suite, import_package
+from evalpool.benchmarks.adapters._remade import Remade
+from evalpool.benchmarks.adapters._spaces import space_of_configspace
 from evalpool.worker._running_job import RunningJob
 
 __all__ = ["CARPSSuite"]

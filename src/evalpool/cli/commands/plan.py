@@ -202,7 +202,7 @@ def _print(found: Plan, out: TextIO) -> None:
 
 
 def _write(found: Plan, target: Any) -> None:
-    from evalpool.benchmarks._plan import PlanRow
+    from evalpool.benchmarks._plan._plan import PlanRow
     from evalpool.tables._cells import line_of, line_of_values
     from evalpool.tables._paths import replace_file
 
@@ -218,7 +218,7 @@ def _write(found: Plan, target: Any) -> None:
 
 
 def _reproduce(arguments: argparse.Namespace, out: TextIO) -> int:
-    from evalpool.benchmarks._published import ADBO_PUBLISHED, PUBLISHED
+    from evalpool.benchmarks._plan._published import ADBO_PUBLISHED, PUBLISHED
 
     rows = PUBLISHED[arguments.reproduce](seed=arguments.seed)
     if arguments.json:

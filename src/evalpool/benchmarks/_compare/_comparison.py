@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from evalpool.benchmarks._cells import Cell, Limits, seed_from
-from evalpool.benchmarks._ranks import (
+from evalpool.benchmarks._compare._cells import Cell, Limits, seed_from
+from evalpool.benchmarks._compare._ranks import (
     CriticalDifference,
     PerformanceProfile,
     critical_difference,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from evalpool._json import to_json
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._searches import make_search
+from evalpool.benchmarks._compare._searches import make_search
 from evalpool.benchmarks._suites import load
 from evalpool.errors import BadArgument
 from evalpool.simulation._result import SimulationResult

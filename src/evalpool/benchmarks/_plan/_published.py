@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from evalpool.benchmarks._planned_runs import Load, Planned, planned
-from evalpool.benchmarks._runtime_draws import RuntimeDraws
-from evalpool.benchmarks._search_times import SearchTimes
+from evalpool.benchmarks._plan._planned_runs import Load, Planned, planned
+from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
+from evalpool.benchmarks._plan._search_times import SearchTimes
 
 __all__ = ["ADBO_PUBLISHED", "PUBLISHED", "Published", "adbo"]
 

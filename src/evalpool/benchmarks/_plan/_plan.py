@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from evalpool._checks import check_number, check_real, check_seconds
 from evalpool._clock import perf_counter
-from evalpool.benchmarks._planned_runs import Load, Planned, planned
-from evalpool.benchmarks._runtime_draws import RuntimeDraws
-from evalpool.benchmarks._search_times import Cost, SearchTimes
+from evalpool.benchmarks._plan._planned_runs import Load, Planned, planned
+from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
+from evalpool.benchmarks._plan._search_times import Cost, SearchTimes
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.evaluator._evaluator import Evaluator
 

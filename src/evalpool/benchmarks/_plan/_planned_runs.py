@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from evalpool.benchmarks._runtime_draws import RuntimeDraws
-from evalpool.benchmarks._search_times import SearchTimes, cost_of
+from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
+from evalpool.benchmarks._plan._search_times import SearchTimes, cost_of
 from evalpool.errors import BadArgument
 from evalpool.simulation._drive import drive
 from evalpool.simulation._kernel import Kernel

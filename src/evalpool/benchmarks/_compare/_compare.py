@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, check_real, check_seconds, is_whole
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._cells import Cell, CellRunner, Limits, check_benchmark
-from evalpool.benchmarks._comparison import Comparison
-from evalpool.benchmarks._searches import check_search
+from evalpool.benchmarks._compare._cells import Cell, CellRunner, Limits, check_benchmark
+from evalpool.benchmarks._compare._comparison import Comparison
+from evalpool.benchmarks._compare._searches import check_search
 from evalpool.benchmarks._suites import load
 from evalpool.errors import BadArgument, UnknownValue
 from evalpool.evaluator import _settings
