@@ -333,6 +333,30 @@ def test_the_queue_holds_what_is_lent_too() -> None:
     assert seen == [2]
 
 
+def test_what_is_no_function_or_configuration_is_refused_at_once_and_gather_of_nothing_is_an_empty_list() -> None:
+    with pytest.raises(ValueError, match="run_function is 3 of type int"):
+        Evaluator.create(3, "thread")
+    with Evaluator.create(x_of, "thread") as evaluator:
+        assert evaluator.gather("ALL") == evaluator.gather("BATCH", 1) == []
+        with pytest.raises(TypeError, match="A configuration is 'x' of type str"):
+            evaluator.submit({"x": 1})  # type: ignore[arg-type]
+        assert evaluator.gather("ALL") == evaluator.jobs == []
+
+
+@pytest.mark.slow
+def test_an_error_about_a_run_function_that_cannot_travel_names_it() -> None:
+    lock = threading.Lock()
+
+    def holds_a_lock(job: Any) -> bool:
+        return lock.locked()
+
+    with hpo(holds_a_lock, "process") as evaluator:
+        evaluator.submit([{}])
+        (job,) = evaluator.gather("ALL")
+    assert job.objective == "F_unpicklable"
+    assert f"The run-function {holds_a_lock!r} or its run_function_kwargs cannot be pickled" in job.error
+
+
 class Halving:
     """As deephyper's stoppers: with a job."""
 

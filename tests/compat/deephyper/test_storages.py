@@ -72,6 +72,11 @@ def test_a_number_that_is_no_status_is_refused(storage: Any) -> None:
     job = storage.create_new_job(storage.create_new_search())
     with pytest.raises(BadArgument, match=r"job_status is 7; give one of 0 \(READY\), 1 \(RUNNING\)"):
         storage.store_job_status(job, 7)
+    storage.store_job_status(job, JobStatus.CANCELLING)
+    assert storage.load_job_status(job) == 3
+    for unknown in ("x", f"{job}7", "7.0"):
+        with pytest.raises(KeyError):
+            storage.load_job_status(unknown)
 
 
 def test_what_an_evaluator_records_has_the_shapes_of_there(storage: Any) -> None:

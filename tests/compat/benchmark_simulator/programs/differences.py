@@ -32,7 +32,7 @@ class Optimizer(there.AbstractAskTellOptimizer):
 
 def objective(eval_config, fidels=None, seed=None):
     if fidels:
-        return {"loss": 0, "runtime": 10 * fidels["epoch"]}
+        return {"loss": 0, "runtime": 10 * sum(fidels.values())}
     if eval_config.get("fails"):
         raise ZeroDivisionError("in the objective")
     if eval_config.get("dies"):
@@ -52,6 +52,20 @@ def simulated(name, optimizer, **settings):
     except TimeoutError:
         return "TimeoutError"
     return wrapper.get_results()
+
+
+def kept(name, **settings):
+    wrapper = make(name, n_workers=1, **settings)
+    for x in range(2):
+        wrapper({"x": x})
+    return len(wrapper.get_results().get("loss", []))
+
+
+def kind_of(attempt):
+    try:
+        return attempt()
+    except (ValueError, KeyError) as error:
+        return "KeyError" if isinstance(error, KeyError) else "ValueError"
 
 
 def calls(wrapper, configurations, answers):
@@ -96,6 +110,11 @@ if __name__ == "__main__":
     say("results of n_evals=2", len(results["loss"]))
     limited = simulated("limit", Optimizer(), max_total_eval_time=1500, n_workers=1, expensive_sampler=True)
     say("ends within 1500 s", [round(end) for end in limited["cumtime"]])
+
+    say("with n_evals=0", kind_of(lambda: kept("none", n_evals=0)))
+    say("within -1 s", kind_of(lambda: kept("before", max_total_eval_time=-1.0)))
+    names = make("names", n_workers=1, fidel_keys=["epoch"], continual_max_fidel=9)
+    say("another name of the fidelity", kind_of(lambda: names({"x": 1}, fidels={"size": 1})["loss"]))
 
     batches = Optimizer()
     simulated("batches", batches, n_workers=2, batch_size=2)

@@ -196,6 +196,14 @@ if __name__ == "__main__":
         evaluator.close()
         print(stopping.search_stopped)
 
+    evaluator = Evaluator.create(run, "thread")
+    evaluator.submit([{"x": 1}])
+    try:
+        evaluator.gather("SOME")
+    except AssertionError:
+        print(evaluator.gather("BATCH", 0), [job.output for job in evaluator.gather("ALL")])
+    evaluator.close()
+
     running = room.RunningJob(id="test", parameters={"x": 1})
     running.record(1, 0.5)
     print(running.id, running["job_id"], dict(running), running.status, running.objective, running.stopped(), running)

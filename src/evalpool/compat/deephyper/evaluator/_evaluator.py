@@ -44,6 +44,10 @@ CREATED: dict[str, Any] = {}
 """Method -> another class that `Evaluator.create` makes."""
 
 
+class UnsupportedGather(BadArgument, AssertionError):
+    """`gather` was asked for neither ``"ALL"`` nor ``"BATCH"``; in deephyper that is an assertion."""
+
+
 class Evaluator(abc.ABC):
     """Runs a run-function on configurations; the interface of deephyper's, on an evaluator of evalpool's.
 
@@ -286,13 +290,16 @@ class Evaluator(abc.ABC):
         return [self._jobs.launched(job) for job in taken]
 
     def gather(self, type: str, size: int = 1) -> Any:
-        """Wait for jobs: all that are out (``"ALL"``) or at least `size` (``"BATCH"``).
+        """Wait for jobs: all that are out (``"ALL"``) or at least `size` (``"BATCH"``), for none with a size below 1.
 
         Returns:
             The jobs that are done; if other clients of the search have finished some, a pair: these, and the others'.
+
+        Raises:
+            UnsupportedGather: of another type.
         """
         if type not in ("ALL", "BATCH"):
-            raise BadArgument(f"type is {type!r}; give 'ALL' or 'BATCH'.")
+            raise UnsupportedGather(f"type is {type!r}; give 'ALL' or 'BATCH'.")
         core = self._beneath.evaluator
         left, self._left = self._left, []
         local = left
@@ -300,8 +307,8 @@ class Evaluator(abc.ABC):
             rest = size - len(left)
             if type == "ALL":
                 local = left + self._jobs.taken(core.gather("ALL"))
-            elif rest > 0 or not left:
-                local = left + self._jobs.taken(core.gather("BATCH", max(rest, 1)))
+            elif rest > 0:
+                local = left + self._jobs.taken(core.gather("BATCH", rest))
         others = self.gather_other_jobs_done()
         if type == "ALL" and not local and not others and self._own_storage is None:
             time.sleep(INTERVAL)  # a search asks again and again until others' jobs have ended, too

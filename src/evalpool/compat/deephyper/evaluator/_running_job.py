@@ -195,6 +195,9 @@ class Adapted:
             job.metadata[KEPT_VALUE] = value
         return value
 
+    def __repr__(self) -> str:
+        return repr(self.function)  # by which messages name the run-function
+
     def release(self) -> None:
         """The evaluator calls the function no more."""
         release = getattr(self.function, "release", None)
