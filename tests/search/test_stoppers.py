@@ -15,6 +15,7 @@ from evalpool.backends import ProcessPoolEvaluator, SerialEvaluator, ThreadPoolE
 from evalpool.errors import BadArgument
 from evalpool.evaluator import MedianStopper, RunningJob, Stopper, SuccessiveHalvingStopper
 from evalpool.models import JobStatus
+from evalpool.search import HyperbandStopper
 from evalpool.search._stoppers import RunningMedian, TopShare
 
 numbers = st.floats(-100, 100)
@@ -328,3 +329,35 @@ def test_a_stopper_that_raises_costs_no_job(caplog: pytest.LogCaptureFixture) ->
         (job,) = evaluator.gather()
     assert job.metadata["steps"] == 10
     assert "Broken raised" in caplog.text
+
+
+# Hyperband.
+
+
+def test_brackets_of_hyperband_have_the_shares_of_the_paper_over_any_consecutive_jobs() -> None:
+    stopper = HyperbandStopper(max_steps=81, reduction_factor=3)
+    sizes = [81, 34, 15, 8, 5]  # of algorithm 1 of the paper
+    assert stopper.shares == pytest.approx([size / sum(sizes) for size in sizes])
+    for first in (0, 1_000, 10**9):
+        found = [stopper.bracket_of(number) for number in range(first, first + 143)]
+        assert [found.count(bracket) for bracket in range(5)] == pytest.approx(sizes, abs=2)
+
+
+def test_each_bracket_of_hyperband_begins_to_compare_a_rung_later_and_only_its_own_jobs() -> None:
+    stopper = HyperbandStopper(max_steps=9, reduction_factor=3)
+    of = {bracket: [n for n in range(100) if stopper.bracket_of(n) == bracket] for bracket in range(3)}
+    for numbers in of.values():
+        assert curve(stopper.for_job(numbers[0]), [0.5] * 9) == 9
+    assert curve(stopper.for_job(of[0][1]), [0.4] * 9) == 1
+    assert curve(stopper.for_job(of[1][1]), [0.4] * 9) == 3
+    assert curve(stopper.for_job(of[2][1]), [0.4] * 9) == 9
+    assert curve(stopper, [0.4] * 9) == 1
+    assert (stopper.objective, stopper.is_complete) == (0.4, False)
+
+
+def test_hyperband_may_have_fewer_brackets() -> None:
+    stopper = HyperbandStopper(max_steps=9, brackets=1)
+    assert stopper.shares == [1.0]
+    assert {stopper.bracket_of(number) for number in range(100)} == {0}
+    with pytest.raises(BadArgument, match="brackets is 4; from 1 to 9 steps, with the reduction factor 3, there are 3"):
+        HyperbandStopper(max_steps=9, brackets=4)

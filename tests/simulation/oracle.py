@@ -280,3 +280,90 @@ def replay(plans: list[Planned], overheads: list[float], rules: Rules) -> tuple[
         else:
             execute(row, rows, rules)
         rows.append(row)
+
+
+@dataclass
+class Trained:
+    """A job with a learning curve, as a test draws it.
+
+    Attributes:
+        total: its runtime from scratch.
+        points: budgets and the runtimes from scratch up to them, in order.
+    """
+
+    total: float
+    points: list[tuple[int, float]]
+    key: str | None = None
+    fidelity: int | None = None
+
+
+@dataclass
+class Shown:
+    """A job with a learning curve as it ran: what it showed, and when."""
+
+    number: int
+    plan: Trained
+    worker: int
+    start: float
+    before: float = 0.0
+    resumed: int | None = None
+    shown: list[tuple[int, float]] = field(default_factory=list)
+    stopped: float | None = None
+    told: bool = False
+    taken: bool = False
+
+    @property
+    def end(self) -> float:
+        whole = self.start + max(0.0, self.plan.total - self.before)
+        return whole if self.stopped is None else self.stopped
+
+    def next_point(self) -> tuple[float, int] | None:
+        """When the next point comes that it makes itself, and its budget."""
+        own = [point for point in self.plan.points if self.resumed is None or point[0] > self.resumed]
+        if len(self.shown) == len(own):
+            return None
+        budget, seconds = own[len(self.shown)]
+        return self.start + max(0.0, seconds - self.before), budget
+
+
+def train(plans: list[Trained], workers: int, stops: Any, max_fidelity: int | None = None) -> list[Shown]:
+    """Jobs in a queue, and a rule that ends them: ``stops(number, budget)`` is asked at each point, in order of time.
+
+    Of what comes at the same time, that of the smaller number is first; of one job, its point is before its end.
+    """
+    rows: list[Shown] = []
+    idle = list(range(workers))
+    clock = 0.0
+    while True:
+        while idle and len(rows) < len(plans):
+            row = Shown(len(rows), plans[len(rows)], idle.pop(0), clock)
+            left = [
+                other
+                for other in rows
+                if max_fidelity is not None
+                and other.told
+                and other.stopped is None
+                and not other.taken
+                and other.plan.key == row.plan.key
+                and other.plan.fidelity < min(row.plan.fidelity, max_fidelity)
+            ]
+            if left:
+                best = max(left, key=lambda other: (other.plan.fidelity, -other.end, -other.number))
+                best.taken, row.resumed, row.before = True, best.plan.fidelity, best.plan.total
+            rows.append(row)
+        events = []
+        for row in rows:
+            if not row.told:
+                point = row.next_point() if row.stopped is None else None
+                events.append((row.end, row.number, 1, 0) if point is None else (point[0], row.number, 0, point[1]))
+        if not events:
+            return rows
+        clock, number, is_end, budget = min(events)
+        row = rows[number]
+        if is_end:
+            row.told = True
+            idle.append(row.worker)
+            continue
+        row.shown.append((budget, clock))
+        if stops(number, budget) and (clock < row.end or row.next_point() is not None):
+            row.stopped = clock

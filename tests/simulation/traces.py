@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalpool import Evaluator, RunningJob, queued
+from evalpool.search import MedianStopper
 from evalpool.simulation import simulated
 
 Seen = tuple[str, list[tuple[Any, ...]]]
@@ -62,4 +63,30 @@ def lent(backend: type[Evaluator], real_workers: int) -> Seen:
         return see(evaluator, _configurations(30), 8, 0.25)
 
 
-SEARCHES: dict[str, Callable[[type[Evaluator], int], Seen]] = {"plain": plain, "limited": limited, "queued": lent}
+def train(job: RunningJob) -> Any:
+    """Nine steps, each with its own declared time; half of the jobs record them, the others return them as a curve."""
+    curve = [(step, ((5 * job["n"]) % 13) * step / 9, job["r"] * step**2 / 81) for step in range(1, 10)]
+    if job["n"] % 2:
+        return {"objective": curve[-1][1], "runtime": job["r"], "curve": curve}
+    for point in curve:
+        job.record(*point)
+        if job.stopped():
+            break
+    return {"objective": point[1], "runtime": job["r"]}
+
+
+def stopped(backend: type[Evaluator], real_workers: int) -> Seen:
+    """Jobs that a stopper ends at points of their learning curves."""
+    with simulated(backend)(
+        train, num_workers=5, real_workers=real_workers, seed=1, stopper=MedianStopper(max_steps=9)
+    ) as evaluator:
+        digest, facts = see(evaluator, _configurations(30), 8, 0.125)
+        return digest, [
+            *facts,
+            *((record.number, record.stopped_early, len(record.recorded)) for record in evaluator.results()),
+        ]
+
+
+SEARCHES: dict[str, Callable[[type[Evaluator], int], Seen]] = {
+    "plain": plain, "limited": limited, "queued": lent, "stopped": stopped,
+}  # fmt: skip

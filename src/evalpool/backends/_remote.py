@@ -101,8 +101,8 @@ class _RemoteChannel:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
-        self._ask("record", number, attempt, budget, objective)
+    def record(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> None:
+        self._ask("record", number, attempt, budget, objective, runtime)
 
     def stopped(self, number: int, attempt: int) -> bool:
         return self._ask("stopped", number, attempt)

@@ -248,7 +248,7 @@ class Benchmark:
             if self._runtime_key is not None:
                 told[self._runtime_key] = seconds
             told = self._told(job, budget, told)
-            job.record(budget, told["objective"])
+            job.record(budget, told["objective"], (told.get("metadata") or told).get("runtime"))
             if job.stopped():
                 return told
         return None

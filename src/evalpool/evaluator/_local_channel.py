@@ -23,9 +23,9 @@ class LocalChannel:
         self._port: Port = getattr(port, "_port", port)  # given an evaluator, use its port
         self.stops: set[tuple[int, int]] = set()
 
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+    def record(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> None:
         found = self._port.find(number, attempt)
-        if found is None or self._port.recorded(found, budget, objective):
+        if found is None or self._port.recorded(found, budget, objective, runtime):
             self.stops.add((number, attempt))
 
     def stopped(self, number: int, attempt: int) -> bool:

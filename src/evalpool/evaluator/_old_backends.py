@@ -162,9 +162,9 @@ class OldForm(Evaluator):
         if attempt is not None:
             self._attempts.started(attempt, worker)
 
-    def _recorded(self, number: int, attempt: int, budget: float, objective: Any) -> bool:
+    def _recorded(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> bool:
         found = self._port.find(number, attempt)
-        return found is None or self._attempts.recorded(found, budget, objective)
+        return found is None or self._attempts.recorded(found, budget, objective, runtime)
 
     def _asked_to_stop(self, number: int, attempt: int) -> bool:
         found = self._port.find(number, attempt)

@@ -84,8 +84,9 @@ class Port:
     started: Callable[[Attempt, Worker | None], None]
     """An attempt begins to run on a worker; its timeout counts from here."""
 
-    recorded: Callable[[Attempt, float, Any], bool]
-    """A running job recorded an objective at a budget; returns whether it shall end."""
+    recorded: Callable[..., bool]
+    """``recorded(attempt, budget, objective, runtime=None)``: a running job recorded an objective at a budget; returns
+    whether it shall end. `runtime` is the one that it declared, for simulated time."""
 
     asked_to_stop: Callable[[Attempt], bool]
     """Whether this attempt was asked to stop, or has ended as far as the evaluator is concerned."""

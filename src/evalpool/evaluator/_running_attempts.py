@@ -46,11 +46,11 @@ class RunningAttempts:
         if self._watching.starts:
             self._watching.started(job, job._started, attempt.number, worker)
 
-    def recorded(self, attempt: Attempt, budget: float, objective: Any) -> bool:
+    def recorded(self, attempt: Attempt, budget: float, objective: Any, runtime: Any = None) -> bool:
         """Take an intermediate result of an attempt; return whether it shall stop."""
         job = attempt.job
         if self._timeline is not None:
-            return self._timeline.recorded(job.number, budget, objective)
+            return self._timeline.recorded(job.number, budget, objective, runtime)
         if self._running.get(job.number) is not attempt:
             return True
         return self._watching.recorded(job, budget, objective)

@@ -134,11 +134,11 @@ def with_stopped_early(job: Job[Any], outcome: Outcome) -> Outcome:
     if outcome.status is not JobStatus.DONE or outcome.kind is not None:
         return outcome
     stopper = job._stopper
-    early = bool(outcome.stopped_early) and stopper is not None and not _is_complete(stopper)
+    early = bool(outcome.stopped_early) and stopper is not None and not is_complete(stopper)
     return outcome._replace(stopped_early=early)
 
 
-def _is_complete(stopper: Any) -> bool:
+def is_complete(stopper: Any) -> bool:
     """Whether the job reached its last step. Stoppers of deephyper say so by `step` and `max_steps`."""
     complete = getattr(stopper, "is_complete", None)
     if complete is not None:

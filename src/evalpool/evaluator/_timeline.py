@@ -91,8 +91,12 @@ class Timeline(Times, Protocol):
     def ended(self, job: Job[Any], outcome: Outcome) -> None:
         """Take a job that the backend has ended; `Core.deliver` it at its simulated end. Under the core's lock."""
 
-    def recorded(self, number: int, budget: float, objective: Any) -> bool:
-        """Take an intermediate result of job `number`; return whether it shall stop. Any thread."""
+    def recorded(self, number: int, budget: float, objective: Any, runtime: Any = None) -> bool:
+        """Take an intermediate result of job `number`; return whether it shall stop. Any thread.
+
+        Args:
+            runtime: from scratch up to this result, as the job declared it; None if it did not.
+        """
 
     def wait(self, inbox: Inbox, size: int, timeout: float | None) -> None:
         """Wait until `inbox` has `size` jobs, or all outstanding ones. A `timeout` of 0: only jobs that end now."""

@@ -30,6 +30,7 @@ class Watching:
     Attributes:
         starts: whether starts are used at all; they cost a call per job.
         records: whether intermediate results are used at all.
+        hears: whether a stopper or a callback is to hear of them.
     """
 
     def __init__(self, stopper: Any, recorder: Recorder, hooks: HookQueue, storage: Any = None) -> None:
@@ -39,7 +40,8 @@ class Watching:
         self._hooks = hooks
         self._storage = storage
         self.starts = bool(hooks.on_start) or recorder.hears_starts
-        self.records = stopper is not None or bool(hooks.on_record) or recorder.keeps
+        self.hears = stopper is not None or bool(hooks.on_record)
+        self.records = self.hears or recorder.keeps
 
     def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> None:
         """Take the start of a job, `start` seconds after the search's start."""

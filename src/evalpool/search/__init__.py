@@ -6,6 +6,7 @@ from evalpool._lazy import attach
 
 if TYPE_CHECKING:
     from evalpool.search._carps import CARPSOptimizer as CARPSOptimizer
+    from evalpool.search._hyperband import HyperbandStopper as HyperbandStopper
     from evalpool.search._minimizers import NevergradOptimizer as NevergradOptimizer
     from evalpool.search._minimizers import SkoptOptimizer as SkoptOptimizer
     from evalpool.search._optimize import optimize as optimize
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "CARPSOptimizer": "_carps",
+        "HyperbandStopper": "_hyperband",
         "MedianStopper": "_stoppers",
         "NevergradOptimizer": "_minimizers",
         "OptunaOptimizer": "_optuna",

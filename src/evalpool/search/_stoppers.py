@@ -213,6 +213,11 @@ class SuccessiveHalvingStopper(SharedStopper):
             self._rungs.append((budget, TopShare(reduction_factor)))
             budget *= reduction_factor
 
+    @property
+    def num_rungs(self) -> int:
+        """At how many budgets below `max_steps` jobs are compared."""
+        return len(self._rungs)
+
     def _begin(self) -> None:
         super()._begin()
         self._next = 0  # the next rung

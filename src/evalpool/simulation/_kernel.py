@@ -406,13 +406,15 @@ class Kernel:
         heappush(self._ends, (max(time, self.clock), job, -1))
         self._marks[job] = self._marks.get(job, 0) + 1
 
-    def stop(self, job: int, status: str = CANCELLED) -> bool:
+    def stop(self, job: int, status: str = CANCELLED, at: float | None = None) -> bool:
         """End a job now: a running one is released at the current time and frees its worker; a waiting one never runs.
 
         Args:
             job: its number.
             status: of a running job afterwards: CANCELLED, FAILED, or DONE if a stopper ends it early. It leaves no
                 checkpoint in any case. A waiting job is CANCELLED.
+            at: when a running job ends: the time of its mark, which the clock has passed if decisions took longer and
+                come before results. None for now.
 
         Returns:
             False if it had ended before.
@@ -432,7 +434,7 @@ class Kernel:
             self._checkpoints.cancel(job)
         else:
             return False
-        end = max(self.clock, start)  # with parallel sampling it may lie in the future
+        end = max(self.clock, start) if at is None else at  # with parallel sampling it may start in the future
         self._stopping.add(job)
         self._end_statuses.pop(job, None)
         if status != DONE:

@@ -217,7 +217,7 @@ class LocalSearch(SimulatedSearch):
 class _Nowhere:
     """The channel of jobs without an evaluator: there are no callbacks, stopper or storage."""
 
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+    def record(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> None:
         """Ignore an intermediate result; only an evaluator has callbacks and stoppers."""
 
     def stopped(self, number: int, attempt: int) -> bool:

@@ -1,8 +1,7 @@
-"""The runtimes of jobs: where to find a job's runtime, what a wrong one means, and when its records were made."""
+"""The runtimes of jobs: where to find a job's runtime, and what a wrong one means."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from evalpool.jobs._job import Job
     from evalpool.simulation._kernel import Verdict
 
-__all__ = ["check_has_runtimes", "check_runtime_key", "judged", "record_times", "runtime_of", "timestamps"]
+__all__ = ["check_has_runtimes", "check_runtime_key", "judged", "runtime_of", "timestamps"]
 
 
 def check_runtime_key(value: Any) -> str | Callable[[Any, Any], Any]:
@@ -74,23 +73,6 @@ def judged(outcome: Outcome | None, verdict: Verdict) -> Outcome:
     metadata = None if outcome is None else outcome.metadata
     worker = None if outcome is None else outcome.worker
     return failed(verdict.kind, verdict.message, metadata=metadata, worker=worker)
-
-
-def record_times(records: list[tuple[float, Any]], start: float, end: float) -> list[float]:
-    """Return the virtual times of a job's records: each at its share of the runtime.
-
-    The job is assumed to use its budget (epochs, samples) evenly, and to make its last record at its end. If the
-    budgets are not increasing and above 0, the records' numbers are used instead.
-    """
-    budgets = [budget for budget, _ in records]
-    try:
-        usable = budgets[0] > 0 and all(a < b for a, b in itertools.pairwise(budgets))
-    except TypeError:
-        usable = False
-    if not usable:
-        budgets = list(range(1, len(records) + 1))
-    last, span = budgets[-1], end - start
-    return [end if budget == last else start + span * (budget / last) for budget in budgets]
 
 
 def timestamps(facts: dict[str, Any], submitted: float, gathered: float | None) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ from evalpool.evaluator._registry import EVALUATORS
 from evalpool.jobs._seeds import fresh_seed
 from evalpool.search._optimize import _announce, _can_stop
 from evalpool.simulation._checkpoints import check_continuation
+from evalpool.simulation._curves import check_curve_key
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._local_search import LocalSearch
 from evalpool.simulation._runtimes import check_has_runtimes, check_runtime_key
@@ -49,6 +50,8 @@ def simulate(
     evaluator: str | type[Evaluator] | Evaluator | None = None,
     callbacks: Iterable[Callback] | None = None,
     storage: Storage | str | None = None,
+    stopper: Any = None,
+    curve: str | None = "curve",
 ) -> SimulationResult:
     """Run a search in simulated time: as if each job lasted the runtime that it declares.
 
@@ -98,6 +101,10 @@ def simulate(
         callbacks: as in an evaluator; they see virtual times. A callback whose `search_stopped` is true ends the
             search.
         storage: as in an evaluator, or its URL; a client that is opened here is closed here.
+        stopper: ends jobs early, from their intermediate results, each at the virtual time at which it happens; see
+            `evalpool.evaluator.Stopper`. None: no job is ended.
+        curve: the key of the output that holds a job's learning curve, points ``(budget, objective, runtime from
+            scratch up to there)``, if it returns one instead of recording its intermediate results.
 
     Returns:
         The schedule, the objectives in the order in which they were told, and the makespan. It keeps about a hundred
@@ -111,13 +118,16 @@ def simulate(
     """
     watchers = _settings.check_callbacks(callbacks)
     if isinstance(evaluator, SimulatedEvaluator):
-        if callbacks is not None or storage is not None:
-            raise BadArgument("callbacks and storage are the evaluator's own; give them where you make the evaluator.")
-        num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key)
+        if callbacks is not None or storage is not None or stopper is not None:
+            raise BadArgument(
+                "callbacks, storage and stopper are the evaluator's own; give them where you make the evaluator."
+            )
+        num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key, curve)
         watchers, runtime = evaluator.callbacks, evaluator._timeline.runtime
     _check_limits(max_evals, max_submits, max_time, watchers)
     batch_size = _check_batches(batch_size, sampling, tell)
     check_continuation(continual_max_fidel, fidel_key)
+    check_curve_key(curve)
     own = evaluator._timeline.kernel if isinstance(evaluator, SimulatedEvaluator) else None
     kernel = Kernel(
         1 if num_workers is None else _settings.check_workers(num_workers),
@@ -142,7 +152,7 @@ def simulate(
     base = fresh_seed() if seed is None else check_number("seed", seed, 0)
     with contextlib.ExitStack() as stack:
         search: SimulatedSearch
-        if evaluator is None and not watchers and storage is None:
+        if evaluator is None and not watchers and storage is None and stopper is None:
             search = LocalSearch(kernel, _settings.check_run_function(run_function), base, **settings)
         else:
             if not isinstance(evaluator, SimulatedEvaluator):
@@ -151,6 +161,8 @@ def simulate(
                         run_function,
                         num_workers=kernel.num_workers,
                         runtime=runtime,
+                        curve=curve,
+                        stopper=stopper,
                         callbacks=watchers,
                         storage=storage,
                         seed=base,
@@ -197,7 +209,13 @@ def _class_of(evaluator: Any) -> Any:
 
 
 def _check_own(
-    evaluator: SimulatedEvaluator, run_function: Any, num_workers: Any, seed: Any, runtime: Any, fidel_key: Any
+    evaluator: SimulatedEvaluator,
+    run_function: Any,
+    num_workers: Any,
+    seed: Any,
+    runtime: Any,
+    fidel_key: Any,
+    curve: Any,
 ) -> int:
     """Check that the other arguments agree with the evaluator; return its number of workers."""
     time = evaluator._timeline
@@ -212,6 +230,7 @@ def _check_own(
         "seed": (seed, evaluator.seed, None),
         "runtime": (runtime, time.runtime, "runtime"),
         "fidel_key": (time.fidel_key, fidel_key, None),
+        "curve": (curve, time.curve, "curve"),
     }
     for name, (given, other, left_out) in facts.items():
         if given not in (left_out, other):

@@ -14,6 +14,7 @@ from evalpool.errors import BadArgument
 from evalpool.evaluator import _settings
 from evalpool.evaluator._evaluator import Evaluator
 from evalpool.simulation._checkpoints import check_continuation
+from evalpool.simulation._curves import check_curve_key
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._runtimes import check_has_runtimes, check_runtime_key
 from evalpool.simulation._virtual_time import VirtualTime
@@ -61,6 +62,9 @@ class SimulatedEvaluator(Evaluator):
         failure_runtime: seconds that are charged to a job without a valid runtime.
         continual_max_fidel: jobs continue earlier ones of the same configuration and lower fidelity, up to this one.
         fidel_key: the name of the fidelity in the configuration, for `continual_max_fidel`.
+        curve: the key of the output that holds the job's learning curve, if it returns one instead of recording its
+            intermediate results: points ``(budget, objective, runtime from scratch up to there)``. Stoppers and
+            callbacks hear of each at its virtual time; a job that is stopped there returns what it had there.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class SimulatedEvaluator(Evaluator):
         failure_runtime: float = 0.0,
         continual_max_fidel: int | None = None,
         fidel_key: str | None = None,
+        curve: str | None = "curve",
         job_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -82,6 +87,11 @@ class SimulatedEvaluator(Evaluator):
             real_workers = min(usable_cpus(), workers)
         if runtime_before is not None and not callable(runtime_before):
             raise BadArgument(f"runtime_before is {runtime_before!r}; give a function of the configuration.")
+        if runtime_before is not None and kwargs.get("stopper") is not None:
+            raise BadArgument(
+                "A stopper decides from what jobs record while they run, and with runtime_before they are evaluated at "
+                "their ends; leave runtime_before out, and let the run-function return its runtime."
+            )
         where = check_runtime_key(runtime)
         check_has_runtimes(run_function, where, runtime_before)
         check_continuation(continual_max_fidel, fidel_key)
@@ -91,7 +101,7 @@ class SimulatedEvaluator(Evaluator):
             failure_runtime=failure_runtime,
             job_timeout=check_seconds("job_timeout", job_timeout),
         )
-        self._timeline: VirtualTime = VirtualTime(kernel, where, runtime_before, fidel_key)
+        self._timeline: VirtualTime = VirtualTime(kernel, where, runtime_before, fidel_key, check_curve_key(curve))
         super().__init__(run_function, num_workers=real_workers, **kwargs)
 
     @property

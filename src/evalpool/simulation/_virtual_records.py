@@ -1,12 +1,13 @@
-"""The intermediate results of jobs, shown at the virtual times at which they would have been recorded.
+"""The intermediate results of jobs, shown at the virtual times at which they happen.
 
 ::
 
     record()   in real time     recorded: it is kept; a job that is run again stops at the record that ended it
-               its real end     mark: each record gets a time between the job's virtual start and its end
-               a record's time  next: it is shown to the stopper, which may end the job here
-                                truncate: what the job returns if it is stopped here is not known; so it is run once
-                                more, up to this record
+               its real end     arrived: the job's points are its records, or the curve that it returned
+                                mark: each gets a time between the job's virtual start and its end
+               a point's time   next: it is shown to the stopper, which may end the job here
+                                cut: a job that returned its curve has said what it returns if it is stopped here; a
+                                job that recorded has not, and is run once more, up to this record
 """
 
 from __future__ import annotations
@@ -14,66 +15,114 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from evalpool.simulation._runtimes import record_times
+from evalpool.errors import BadArgument
+from evalpool.outcomes import FailureKind, Outcome
+from evalpool.simulation._curves import PlacedPoint, Point, cut_at, place, points_of, wrong
+from evalpool.simulation._kernel import Verdict
+from evalpool.simulation._runtimes import judged
+from evalpool.simulation._seconds import check_runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evalpool.evaluator._watching import Watching
     from evalpool.jobs._job import Job
+    from evalpool.simulation._checkpoints import Checkpoint
     from evalpool.simulation._kernel import Kernel
 
 __all__ = ["VirtualRecords"]
 
-Record = tuple[float, Any]
-"""Budget and objective."""
-
 
 class VirtualRecords:
-    """The records of an evaluator's jobs. One thread at a time calls the methods; any thread may call `recorded`."""
+    """The intermediate results of an evaluator's jobs. One thread at a time calls the methods; any thread may call
+    `recorded`.
 
-    def __init__(self) -> None:
-        self._recorded: dict[int, list[Record]] = {}  # by job number
-        self._to_come: dict[int, deque[Record]] = {}  # by the kernel's number: records whose virtual time has not come
-        self._shown: dict[int, int] = {}  # by the kernel's number: how many records have been shown
-        self._truncated: dict[int, int] = {}  # numbers of jobs that are run again -> the number of their last record
+    Args:
+        curve: the key of the output that holds a job's learning curve; or None.
+    """
 
-    def recorded(self, number: int, budget: float, objective: Any) -> bool:
+    def __init__(self, curve: str | None) -> None:
+        self._curve = curve
+        self._recorded: dict[int, list[Point]] = {}  # by job number; so are the next three
+        self._points: dict[int, list[Point]] = {}  # of evaluated jobs, until their end is known
+        self._returned: dict[int, Outcome] = {}  # what jobs whose points are a curve returned
+        self._truncated: dict[int, int] = {}  # the last record of jobs that are run again
+        self._to_come: dict[int, deque[PlacedPoint]] = {}  # by the kernel's number: points whose time has not come
+
+    def recorded(self, number: int, budget: float, objective: Any, runtime: Any = None) -> bool:
         """Keep a record of job `number`; return whether the job shall stop now. Any thread.
 
         The stopper is asked later, at the record's virtual time.
         """
         records = self._recorded.setdefault(number, [])
-        records.append((budget, objective))
+        records.append(Point(budget, objective, runtime))
         last = self._truncated.get(number)
         return last is not None and len(records) >= last
 
-    def mark(self, kernel: Kernel, number: int, job: Job[Any]) -> None:
-        """Set marks at the times of a job's records, when its end is known. `number` is the kernel's."""
-        records = self._recorded.pop(job.number, None)
-        if records:
-            start = kernel.start_of(number)
-            self._to_come[number] = deque(records)
-            for time in record_times(records, start, start + kernel.charged(number)):
-                kernel.mark(number, time)
+    def arrived(self, job: Job[Any], outcome: Outcome, watching: Watching) -> Outcome:
+        """Take the points of an attempt that was evaluated; return its outcome, a failure if they are wrong."""
+        points = self._recorded.pop(job.number, None)
+        error = None
+        try:
+            if not points and watching.hears and (points := points_of(outcome, self._curve)):
+                self._returned[job.number] = outcome
+            if points:
+                error = wrong(points)
+        except BadArgument as bad:
+            error = str(bad)
+        if error is not None:
+            return judged(outcome, Verdict(FailureKind.INVALID_OUTPUT, error)) if outcome.kind is None else outcome
+        if points and watching.records:
+            self._points[job.number] = points
+        return outcome
 
-    def drop(self, job: Job[Any]) -> None:
-        """Drop the records of an attempt."""
-        self._recorded.pop(job.number, None)
+    def mark(self, kernel: Kernel, number: int, job: Job[Any], runtime: Any, resumed: Checkpoint | None) -> None:
+        """Set marks at the times of a job's points, when its end is known.
 
-    def next(self, number: int) -> Record | None:
-        """Return the next record of a job, whose virtual time has come; None if the job was stopped before."""
+        Args:
+            kernel: has finished the job.
+            number: the kernel's.
+            job: the job.
+            runtime: that it declared.
+            resumed: what it continues.
+        """
+        points = self._points.pop(job.number, None)
+        if not points:
+            return
+        charged, total = kernel.charged(number), check_runtime(runtime)
+        if isinstance(total, str):
+            total = charged if resumed is None else resumed.total + charged
+        placed = place(points, kernel.start_of(number), charged, total, resumed)
+        self._to_come[number] = deque(placed)
+        for point in placed:
+            kernel.mark(number, point.time)
+
+    def next(self, number: int) -> PlacedPoint | None:
+        """Return the next point of a job, whose virtual time has come; None if the job was stopped before."""
         left = self._to_come.get(number)
-        if not left:
-            return None
-        self._shown[number] = self._shown.get(number, 0) + 1
-        return left.popleft()
+        return left.popleft() if left else None
 
     def has_more(self, number: int) -> bool:
-        """Whether there are records of this job that have not been shown."""
+        """Whether there are points of this job that have not been shown."""
         return bool(self._to_come.get(number))
 
-    def truncate(self, number: int, job: Job[Any]) -> None:
-        """End the job at the record that was shown last; the job is run again up to there."""
-        del self._to_come[number]
-        self._truncated[job.number] = self._shown[number]
+    def cut(
+        self, number: int, job: Job[Any], at: PlacedPoint, runtime: str | Callable[[Any, Any], Any]
+    ) -> Outcome | None:
+        """End the job at the point that was shown last; return its outcome, or None if it is to be run again for that.
+
+        Args:
+            number: the kernel's.
+            job: the job.
+            at: the point.
+            runtime: where its runtime is; see `runtime_of`.
+        """
+        self._to_come.pop(number, None)
+        whole = self._returned.get(job.number)
+        if whole is not None and self._curve is not None:
+            return cut_at(whole, self._curve, runtime, at, job.job_type)
+        self._truncated[job.number] = at.number
+        return None
 
     def is_truncated(self, job: Job[Any]) -> bool:
         """Whether the job is being run again."""
@@ -86,6 +135,5 @@ class VirtualRecords:
     def forget(self, number: int, job: Job[Any]) -> None:
         """Drop everything about a job that is delivered."""
         self._to_come.pop(number, None)
-        self._shown.pop(number, None)
-        self._recorded.pop(job.number, None)
-        self._truncated.pop(job.number, None)
+        for by_number in (self._recorded, self._points, self._returned, self._truncated):
+            by_number.pop(job.number, None)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool.errors import BadArgument
+from evalpool.evaluator._settings import is_complete, with_stopped_early
 from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations
@@ -47,6 +48,7 @@ class VirtualTime:
         runtime: where to find a job's runtime; see `runtime_of`.
         runtime_before: a function of the configuration, for runtimes known before the evaluation; or None.
         fidel_key: the name of the fidelity in the configuration, for continuation; or None.
+        curve: the key of the output that holds the job's learning curve; or None.
 
     Attributes:
         lock: lets one caller at a time use the kernel and the state that depends on it.
@@ -64,11 +66,13 @@ class VirtualTime:
         runtime: str | Callable[[Any, Any], Any],
         runtime_before: Callable[[dict[str, Any]], float] | None = None,
         fidel_key: str | None = None,
+        curve: str | None = None,
     ) -> None:
         self.kernel = kernel
         self.num_workers = kernel.num_workers
         self.runtime = runtime
         self.fidel_key = fidel_key
+        self.curve = curve
         self.timeout: float | None = None
         self.lock = threading.RLock()
         self.submit_to_kernel = self._queue
@@ -76,7 +80,7 @@ class VirtualTime:
         self._runtime_before = runtime_before
         self._configurations = Configurations()
         self._evaluations = HeldResults()
-        self._records = VirtualRecords()
+        self._records = VirtualRecords(curve)
         self.ended = self._evaluations.ended
         self.recorded = self._records.recorded
         self._resources = VirtualResources()
@@ -255,14 +259,13 @@ class VirtualTime:
             return
         number = self._numbers[job.number]
         runtime = runtime_of(self.runtime, job, outcome)
+        outcome = self._records.arrived(job, outcome, self._access.watching)
+        resumed = self.kernel.resumed(number)
         bad = outcome.kind is not None
         retry = bad and self._may_retry(job, outcome)
         verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))
         self._evaluations.outcomes[job.number] = outcome if verdict is None else judged(outcome, verdict)
-        if self._access.watching.records:
-            self._records.mark(self.kernel, number, job)
-        else:
-            self._records.drop(job)
+        self._records.mark(self.kernel, number, job, runtime, resumed)
 
     def _may_retry(self, job: Job[Any], outcome: Outcome) -> bool:
         core = self._core
@@ -298,13 +301,21 @@ class VirtualTime:
 
     def _show_record(self, number: int) -> None:
         """Show a record to the stopper at its virtual time; the stopper may end the job now."""
-        record = self._records.next(number)
-        if record is None:
+        shown = self._records.next(number)
+        if shown is None:
             return
         job = self._jobs[number]
-        if self._access.watching.recorded(job, *record) and self._records.has_more(number):
-            self.kernel.stop(number, JobStatus.DONE.value)
-            self._records.truncate(number, job)
+        if not self._access.watching.recorded(job, shown.point.budget, shown.point.objective):
+            return
+        outcomes = self._evaluations.outcomes
+        if self._records.has_more(number) or shown.time < self.kernel.end_of(number):
+            self.kernel.stop(number, JobStatus.DONE.value, shown.time)
+        elif outcomes[job.number].kind is not None or is_complete(job._stopper):
+            return  # it ends here by itself
+        ended = self._records.cut(number, job, shown, self.runtime)
+        if ended is not None:
+            outcomes[job.number] = with_stopped_early(job, ended)
+        else:
             self._evaluations.start([job])
 
     def _end_attempt(self, job: Job[Any]) -> None:

@@ -29,7 +29,7 @@ def introduce(stopper: Any, job: RunningJob) -> None:
 class JobChannel(Protocol):
     """The connection of running jobs to their evaluator; one per worker. Called in the run-function's thread."""
 
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+    def record(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> None:
         """Tell the evaluator an intermediate result of this attempt of job `number`."""
 
     def stopped(self, number: int, attempt: int) -> bool:
@@ -232,14 +232,21 @@ class RunningJob(MutableMapping[str, Any]):
 
     # The channel.
 
-    def record(self, budget: float, objective: Any) -> None:
-        """Tell the evaluator an intermediate result: `objective` after `budget` (epochs, samples, seconds)."""
+    def record(self, budget: float, objective: Any, runtime: float | None = None) -> None:
+        """Tell the evaluator an intermediate result: `objective` after `budget` (epochs, samples, seconds).
+
+        Args:
+            runtime: for simulated time, the runtime from the beginning of the training to this result, in the unit of
+                the runtime that the run-function returns; None: the share that `budget` has in that. In real time the
+                result comes when it is recorded.
+        """
         self._record = (budget, objective)
         self._told = False  # it goes on
         if self._stopper is not None:
             self._stopper.observe(budget, objective)
         if self._channel is not None:
-            self._channel.record(self._number, self._attempt, budget, objective)
+            times = () if runtime is None else (runtime,)
+            self._channel.record(self._number, self._attempt, budget, objective, *times)
 
     def stopped(self) -> bool:
         """Whether this job should end now: because of a stopper, a cancel, a timeout or the end of the budget."""
@@ -265,8 +272,8 @@ class _Renamed:
     def __init__(self, job: RunningJob, channel: JobChannel) -> None:
         self._job, self._channel = job, channel
 
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
-        self._job.record(budget, objective)
+    def record(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> None:
+        self._job.record(budget, objective, runtime)
 
     def stopped(self, number: int, attempt: int) -> bool:
         return self._job.stopped()

@@ -112,7 +112,7 @@ class Hearing:
     def _take_record(self, worker: PoolWorker, payload: memoryview, buffers: list[memoryview]) -> None:
         number, which = _wire.JOB.unpack_from(payload)
         try:
-            budget, objective, count = _wire.load(payload[_wire.JOB.size :], buffers)
+            budget, objective, runtime, count = _wire.load(payload[_wire.JOB.size :], buffers)
         except BaseException as error:  # a value's own code may raise anything
             if from_a_handler(error):
                 raise
@@ -123,7 +123,7 @@ class Hearing:
         if attempt is None or attempt.number != which:
             stop = True
         else:
-            stop = pool.port.recorded(attempt, budget, objective)
+            stop = pool.port.recorded(attempt, budget, objective, runtime)
         if stop or pool.port.decides:
             answer = _wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, which, count, stop))
             with self._lock:

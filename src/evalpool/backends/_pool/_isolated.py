@@ -171,10 +171,10 @@ class Helper:
         for kind, payload, buffers in process.connection.reader.read():
             if kind == _wire.RECORD:
                 number, _ = _wire.JOB.unpack_from(payload)
-                budget, objective, count = _wire.load(payload[_wire.JOB.size :], buffers)
+                budget, objective, runtime, count = _wire.load(payload[_wire.JOB.size :], buffers)
                 stop = False
                 if channel is not None:
-                    channel.record(job._number, job._attempt, budget, objective)
+                    channel.record(job._number, job._attempt, budget, objective, runtime)
                     stop = channel.stopped(job._number, job._attempt)
                 process.connection.tell(_wire.frame(_wire.DECIDED, _wire.DECISION.pack(number, 1, count, stop)))
             elif kind in (_wire.OUTCOME, _wire.FAST_OUTCOME):

@@ -57,10 +57,10 @@ class WorkerChannel(abc.ABC):
         """Send a frame about a job, however large; an engine with another way for large arrays overrides this."""
         self.send(_wire.frame(kind, payload, buffers))
 
-    def record(self, number: int, attempt: int, budget: float, objective: Any) -> None:
+    def record(self, number: int, attempt: int, budget: float, objective: Any, runtime: Any = None) -> None:
         key = number, attempt
         count = self._sent[key] = self._sent.get(key, 0) + 1
-        payload, buffers = _wire.dump((budget, objective, count), back=True)
+        payload, buffers = _wire.dump((budget, objective, runtime, count), back=True)
         self.send(_wire.frame(_wire.RECORD, _wire.JOB.pack(number, attempt) + payload, buffers))
 
     def stopped(self, number: int, attempt: int) -> bool:
