@@ -138,7 +138,8 @@ class JobState:
     def _on_finished(self, data: dict[str, Any]) -> None:
         attempts = data.get("attempts")
         ended = data.get("attempt") or (self.attempt if attempts is None else max(attempts, 1))
-        if self.is_final and self.result is not None:
+        is_final = self.is_final
+        if is_final and self.result is not None:
             # The same end is reported again, with more facts. The late end of a lost attempt is ignored.
             if data.keys() - self.result.keys() and ended >= self.attempt and not self._is_of_another(data):
                 self.result = {**data, **self.result}
@@ -149,7 +150,7 @@ class JobState:
         self.attempt = max(self.attempt, ended)
         self.begun = self.begun or attempts != 0
         self.result = data
-        if not self.is_final:
+        if not is_final:
             self.status = as_status(data.get("status", JobStatus.DONE))
 
     def _is_of_another(self, data: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import lt
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -169,11 +170,13 @@ class SQLiteFile:
         )
         # If numbers do not increase, the links between the file's pages form a circle, which has no end.
         while page := cursor.fetchmany(_PAGE):
-            for row in page:
-                number = row[0]
-                if type(number) is not int or number <= before:
-                    raise CorruptRecord(f"{self._path} is damaged: event {shown(number)} follows event {before}.")
-                before = number
+            numbers = [row[0] for row in page]
+            if set(map(type, numbers)) != {int} or not all(map(lt, [before, *numbers], numbers)):
+                for number in numbers:
+                    if type(number) is not int or number <= before:
+                        raise CorruptRecord(f"{self._path} is damaged: event {shown(number)} follows event {before}.")
+                    before = number
+            before = numbers[-1]
             last = page[-1]
             if first and page[0][0] == first:
                 at_first = page.pop(0)

@@ -28,6 +28,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from evalpool.cli._campaign import without_collector
+
+    with without_collector():
+        return _show(arguments)
+
+
+def _show(arguments: argparse.Namespace) -> int:
     from evalpool.cli._campaign import Watcher
     from evalpool.cli._stores import open_to_read, search_of
 
