@@ -3,7 +3,8 @@
 `list_schedule` is the textbook's list scheduling: each job in turn goes to the worker that became idle first. It knows
 no events at all. `RankedSchedule` has a queue that is not in the order of submission; it sorts all jobs anew for each
 start. `replay` follows a search that asks and tells by asking, again and again, what of all that could happen comes
-first. None shares code or structure with the kernel.
+first. `mortal_queue` and `mortal_search` are the same for workers that start, crash and are taken away. None shares
+code or structure with the kernel.
 """
 
 from __future__ import annotations
@@ -367,3 +368,169 @@ def train(plans: list[Trained], workers: int, stops: Any, max_fidelity: int | No
         row.shown.append((budget, clock))
         if stops(number, budget) and (clock < row.end or row.next_point() is not None):
             row.stopped = clock
+
+
+@dataclass
+class Life:
+    """A worker as it is now: which of its lives this is, since when it is there, and until when."""
+
+    number: int
+    life: int
+    since: float
+    until: float
+    place: tuple[int, int]
+    """What orders workers that are idle since the same time: (0, n) after the n-th end, (1, worker) after a start."""
+
+
+@dataclass
+class Mortals:
+    """Workers that start, crash and are taken away; all of them are looked at whenever anything happens."""
+
+    rules: Rules
+    model: Any
+    retries: int = 0
+    idle: list[Life] = field(default_factory=list)
+    lost: dict[int, int] = field(default_factory=dict)  # job -> attempts that were lost
+    ends: int = 0
+
+    def __post_init__(self) -> None:
+        self.idle = [self.born(worker, 0, 0.0) for worker in range(self.rules.workers)]
+
+    def _drawn(self, what: str, worker: int, life: int, missing: float) -> float:
+        found = getattr(self.model, what)
+        return missing if found is None else found.draw(what, worker, life)
+
+    def born(self, worker: int, life: int, at: float) -> Life:
+        since = at + self._drawn("start_delay", worker, life, 0.0)
+        return Life(worker, life, since, since + self._drawn("preempted_after", worker, life, INF), (1, worker))
+
+    def next_life(self, one: Life) -> Life:
+        away = self._drawn("away", one.number, one.life, 0.0)
+        return self.born(one.number, one.life + 1, one.until + away)
+
+    def at(self, one: Life, time: float) -> Life:
+        """The worker at a time, or as it is when it is there for the first time after that."""
+        while one.until <= max(one.since, time):
+            one = self.next_life(one)
+        return one
+
+    def first(self, time: float) -> tuple[float, Life] | None:
+        """Which idle worker gets a job at a time, and when: at once, or when the first is there."""
+        found = sorted((self.at(one, time) for one in self.idle), key=lambda one: (one.since, one.place))
+        return (max(time, found[0].since), found[0]) if found else None
+
+    def take(self, one: Life) -> None:
+        self.idle = [other for other in self.idle if other.number != one.number]
+
+    def run(self, row: Row, one: Life) -> tuple[str | None, Life]:
+        """Set how long a job that starts runs; return how it is lost, and the worker."""
+        execute(row, [], self.rules)
+        runtime = self.rules.failure_runtime if row.plan.seconds is None else row.plan.seconds
+        share = self.model.crashes_at(row.number, self.lost.get(row.number, 0))
+        how = None
+        if share is not None and share * runtime <= row.charged:
+            how, row.charged = "crash", share * runtime
+        if one.until < row.start + row.charged and one.until - row.start < row.charged:
+            how, row.charged = "taken", one.until - row.start
+        row.failed = row.failed or how is not None
+        return how, one
+
+    def ended(self, row: Row, how: str | None, one: Life) -> bool:
+        """The worker of a job that ends is idle, or born again; return whether the job is run again."""
+        self.ends += 1
+        if how is None:
+            self.idle.append(Life(one.number, one.life, row.end, one.until, (0, self.ends)))
+            return False
+        self.idle.append(self.next_life(one) if how == "taken" else self.born(one.number, one.life + 1, row.end))
+        self.lost[row.number] = self.lost.get(row.number, 0) + 1
+        return self.lost[row.number] <= self.retries
+
+
+def mortal_queue(script: list[tuple[float, list[Planned]]], mortals: Mortals) -> tuple[list[Row], list[int]]:
+    """Jobs that come at given times, later ones last; those that are run again come first. All of them end."""
+    rows: list[Row] = []
+    waiting: list[Row] = []
+    again: list[Row] = []
+    running: dict[int, tuple[Row, str | None, Life]] = {}
+    done: list[int] = []
+    clock, script = 0.0, list(script)
+    while script or waiting or again or running:
+        for queue in (again, waiting):
+            queue.sort(key=lambda row: row.number)
+        found = mortals.first(clock)
+        next_end = min(((row.end, row.number) for row, *_ in running.values()), default=(INF, -1))
+        if found is not None and (again or waiting):
+            when, one = found
+            if when <= clock:
+                row = (again or waiting).pop(0)
+                row.start, row.worker = clock, one.number
+                mortals.take(one)
+                running[row.number] = (row, *mortals.run(row, one))
+                continue
+        else:
+            when = INF
+        coming = script[0][0] if script else INF
+        clock = min(next_end[0], when, coming)
+        if next_end[0] == clock:
+            row, how, one = running.pop(next_end[1])
+            if mortals.ended(row, how, one):
+                fresh = Row(row.number, row.plan, clock, math.nan, -1)
+                rows[row.number] = fresh
+                again.append(fresh)
+            else:
+                done.append(row.number)
+        elif when != clock:
+            for planned in script.pop(0)[1]:
+                waiting.append(Row(len(rows), planned, clock, math.nan, -1))
+                rows.append(waiting[-1])
+    return rows, done
+
+
+def mortal_search(plans: list[Planned], overheads: list[float], mortals: Mortals) -> tuple[list[Row], list[int], str]:
+    """A search that asks for one plan after the other, whenever a worker is there and no job waits to be run again."""
+    rules = mortals.rules
+    rows: list[Row] = []
+    again: list[Row] = []
+    running: dict[int, tuple[Row, str | None, Life]] = {}
+    told: list[int] = []
+    clock = decided = 0.0
+    limit = min(rules.max_submits, len(plans))
+    while len(told) < rules.max_evals:
+        next_end = min(((row.end, row.number) for row, *_ in running.values()), default=(INF, -1))
+        when = INF
+        if again:
+            found = mortals.first(clock)
+        else:
+            found = mortals.first(max(clock, decided)) if len(rows) < limit else None
+        if found is not None:
+            when, one = found
+        due = when < next_end[0] or (again and when <= clock)  # at each event, what can start does, before the next
+        if due and (when <= rules.max_time if again else when < rules.max_time):
+            clock = max(clock, when)
+            mortals.take(one)
+            if again:
+                row = again.pop(0)
+                row.start = clock
+            else:
+                start = clock + overheads[len(rows)]
+                if rules.sampling == "serial":
+                    decided = start
+                one = mortals.at(one, start)
+                start = max(start, one.since)
+                row = Row(len(rows), plans[len(rows)], start, start, -1)
+                rows.append(row)
+            row.worker = one.number
+            running[row.number] = (row, *mortals.run(row, one))
+        elif next_end[0] <= rules.max_time and running:
+            clock = max(clock, next_end[0])
+            row, how, one = running.pop(next_end[1])
+            if mortals.ended(row, how, one):
+                rows[row.number] = Row(row.number, row.plan, clock, math.nan, -1)
+                again.append(rows[row.number])
+                again.sort(key=lambda row: row.number)
+            else:
+                told.append(row.number)
+        else:
+            drained = len(rows) >= rules.max_submits and not running and not again
+            return rows, told, "max_submits" if drained else "max_time"
+    return rows, told, "max_evals"

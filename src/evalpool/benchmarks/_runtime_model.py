@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
@@ -12,6 +11,7 @@ from typing import Any
 from evalpool._checks import check_number, check_real, is_real
 from evalpool._json import plain
 from evalpool.errors import BadArgument
+from evalpool.jobs._draws import uniform
 
 __all__ = ["RuntimeModel"]
 
@@ -123,9 +123,7 @@ class RuntimeModel:
     def _uniform(self, configuration: Mapping[str, Any], without: str | None) -> float:
         """A number above 0 and below 1 that belongs to this seed and configuration."""
         values = plain(dict(configuration), lenient=True)
-        text = repr((self.seed, sorted([item for item in values.items() if item[0] != without])))
-        digest = hashlib.blake2b(text.encode(), digest_size=7).digest()  # 56 bits; a float takes 53
-        return ((int.from_bytes(digest, "big") >> 4) + 0.5) / 2.0**52
+        return uniform(repr((self.seed, sorted([item for item in values.items() if item[0] != without]))))
 
     def __repr__(self) -> str:
         parts = [f"{self.median:g} s"]

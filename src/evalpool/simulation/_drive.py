@@ -36,12 +36,14 @@ def drive(
         overhead: returns the overhead of a decision, from the numbers of jobs asked and told; None for no overhead.
 
     Raises:
-        SimulationError: the kernel is not new, or has an option that needs single steps: continual_max_fidel or
-            job_timeout. Errors of the callables are not caught; the trace then shows the jobs until then.
+        SimulationError: the kernel is not new, or has an option that needs single steps: continual_max_fidel,
+            job_timeout or worker_model. Errors of the callables are not caught; the trace then shows the jobs until
+            then.
     """
     if not kernel._plain or kernel.num_submitted or kernel._queue or kernel.clock:
-        raise SimulationError("drive needs a new kernel, without continual_max_fidel and job_timeout.")
-    trace, ends, idle, since = kernel._trace, kernel._ends, kernel._idle, kernel._since
+        raise SimulationError("drive needs a new kernel, without continual_max_fidel, job_timeout and worker_model.")
+    trace, ends, since = kernel._trace, kernel._ends, kernel._since
+    idle: Any = kernel._idle
     end_statuses = kernel._end_statuses
     workers, starts, charges = trace.worker.append, trace.start.append, trace.charged.append
     max_submits, max_time = kernel._max_submits, kernel._max_time

@@ -28,9 +28,11 @@ from evalpool.errors import BadArgument, SimulationError
 from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.outcomes import FailureKind
 from evalpool.simulation._checkpoints import Checkpoint, Checkpoints
+from evalpool.simulation._lives import Lives, Loss
 from evalpool.simulation._queue import Queue
 from evalpool.simulation._seconds import check_limit, check_overhead, check_runtime, check_time, check_whole
 from evalpool.simulation._trace import CANCELLED, DONE, FAILED, Trace, TraceRow, digest
+from evalpool.simulation._worker_model import WorkerModel
 
 __all__ = [
     "ASK",
@@ -38,6 +40,7 @@ __all__ = [
     "MARK",
     "NOTHING",
     "RETRIED",
+    "UP",
     "WAIT",
     "Answer",
     "Kernel",
@@ -60,9 +63,11 @@ class Answer(enum.IntEnum):
     """a job ended and is run again: the job is `marked`"""
     BEGIN = -6
     """a job that was asked for starts: the job is `marked`"""
+    UP = -7
+    """a worker has started, or started again, and a job waits for one"""
 
 
-ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN = Answer  # as globals, which are faster to look up for every event
+ASK, WAIT, NOTHING, MARK, RETRIED, BEGIN, UP = Answer  # as globals, which are faster to look up for every event
 
 INF = math.inf
 NAN = math.nan
@@ -101,6 +106,7 @@ class Kernel:
         job_timeout: seconds that a job may run, if it has no limit of its own. A longer job ends at exactly that time,
             as a failure.
         max_evals, max_submits, max_time: limits on completions, on submissions, on the clock; None for no limit.
+        worker_model: how workers start and fail; None: they are there from 0 on for ever.
 
     Attributes:
         clock: seconds of virtual time.
@@ -110,6 +116,7 @@ class Kernel:
         marked: after `MARK`, `BEGIN` or `RETRIED`, the job.
         decision: after `ASK`, the start of the decision that is due.
         job_timeout: seconds that a job may run; None for no limit.
+        worker_model: as given.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
@@ -126,6 +133,7 @@ class Kernel:
         "_ends",
         "_idle",
         "_limits",
+        "_lives",
         "_marks",
         "_max_evals",
         "_max_submits",
@@ -154,6 +162,7 @@ class Kernel:
         "num_submitted",
         "num_workers",
         "over",
+        "worker_model",
     )  # fmt: skip
 
     def __init__(
@@ -168,6 +177,7 @@ class Kernel:
         max_evals: int | None = None,
         max_submits: int | None = None,
         max_time: float | None = None,
+        worker_model: WorkerModel | None = None,
     ) -> None:
         self._settings: dict[str, Any] = {
             "num_workers": check_whole("num_workers", num_workers, 1),
@@ -179,6 +189,7 @@ class Kernel:
             "max_evals": check_whole("max_evals", max_evals, 1, optional=True),
             "max_submits": check_whole("max_submits", max_submits, 1, optional=True),
             "max_time": check_limit("max_time", max_time),
+            "worker_model": None if worker_model is None else worker_model.state(),
         }
         self.num_workers = num_workers
         self.failure_runtime: float = self._settings["failure_runtime"]
@@ -190,7 +201,8 @@ class Kernel:
         self._max_evals = FOREVER if max_evals is None else max_evals
         self._max_submits = FOREVER if max_submits is None else max_submits
         self._max_time: float = INF if self._settings["max_time"] is None else self._settings["max_time"]
-        self._plain = continual_max_fidel is None and job_timeout is None
+        self.worker_model = worker_model
+        self._plain = continual_max_fidel is None and job_timeout is None and worker_model is None
         self._by_caller = False
 
         self.clock = 0.0
@@ -201,8 +213,10 @@ class Kernel:
         self.marked = -1
         self._decided = 0.0  # the end of the last decision, with serial sampling
         self.decision: float | None = None
-        self._idle = deque(range(num_workers))  # in the order of time in which they became idle
         self._since = [0.0] * num_workers
+        self._lives = None if worker_model is None else Lives(worker_model, self._since)
+        # Idle workers, in the order of time in which they became idle.
+        self._idle: deque[int] | Lives = deque(range(num_workers)) if self._lives is None else self._lives
         self._queue = Queue()
         self._runs_alone = False  # whether the job that started last runs alone
         self._limits: dict[int, float | None] = {}  # of jobs with their own time limit; None for no limit
@@ -256,8 +270,14 @@ class Kernel:
             charged = max(0.0, total - resumed.total)
         else:
             charged = total
-        limit = self._limits.get(job, self.job_timeout) if self._limits else self.job_timeout
-        if limit is not None and charged > limit:
+        loss = None if self._lives is None else self._loss(job, charged, start)
+        limit = self._limit_of(job)
+        if loss is not None and self._lives is not None:
+            self._lives.lose(job, loss)
+            if not failed:
+                verdict, failed = Verdict(FailureKind.WORKER_DIED, loss.message), True
+            charged = loss.seconds
+        elif limit is not None and charged > limit:
             if not failed:
                 verdict, failed = over_limit(charged, limit), True
             charged = limit
@@ -276,6 +296,28 @@ class Kernel:
         worker = self._trace.worker[job]
         heappush(self._ends, (end, worker if self._by_caller else job, worker))
         return verdict
+
+    def lost(self, job: int, runtime: Any) -> Verdict | None:
+        """Return why a running job will be lost with its worker, if it runs this long; None if it will not.
+
+        Ask it before `finish`, which ends the job at that time, because a lost job may be run again.
+        """
+        if self._lives is None:
+            return None
+        total, resumed = check_runtime(runtime), self.resumed(job)
+        if isinstance(total, str):
+            total, resumed = self.failure_runtime, None
+        loss = self._loss(job, total if resumed is None else max(0.0, total - resumed.total), self._trace.start[job])
+        return None if loss is None else Verdict(FailureKind.WORKER_DIED, loss.message)
+
+    def _loss(self, job: int, seconds: float, start: float) -> Loss | None:
+        assert self._lives is not None
+        limit = self._limit_of(job)
+        charged = seconds if limit is None else min(seconds, limit)
+        return self._lives.loss(job, self._trace.worker[job], start, seconds, charged)
+
+    def _limit_of(self, job: int) -> float | None:
+        return self._limits.get(job, self.job_timeout) if self._limits else self.job_timeout
 
     def resumed(self, job: int) -> Checkpoint | None:
         """Return the checkpoint that a running job continues, or None."""
@@ -348,6 +390,8 @@ class Kernel:
         job = self._queue.first(self._trace.statuses)
         if job is None or not self._idle or self.over:
             return NOTHING
+        if self._lives is not None and self._lives.look(self.clock) > self.clock:
+            return NOTHING
         alone = self._queue.alone
         if alone and len(self._idle) < self.num_workers and (self._runs_alone or job in alone):
             return NOTHING
@@ -384,7 +428,7 @@ class Kernel:
         if self.over:
             return NOTHING
         answer = self._next(min(until, self._max_time))
-        if answer == NOTHING and until > self._max_time and (self._ends or self._open):
+        if answer == NOTHING and until > self._max_time and (self._ends or self._open or self._waits()):
             self.over = "max_time"  # all remaining jobs end later
         return answer
 
@@ -437,6 +481,8 @@ class Kernel:
         end = max(self.clock, start) if at is None else at  # with parallel sampling it may start in the future
         self._stopping.add(job)
         self._end_statuses.pop(job, None)
+        if self._lives is not None:
+            self._lives.spare(job)
         if status != DONE:
             self._end_statuses[job] = status
         trace.charged[job], trace.ended[job] = end - start, end
@@ -474,7 +520,10 @@ class Kernel:
             self._drop_stale()
         if self._starts and self._may_begin():
             return self._begin()
-        if self._idle and self.num_submitted < self._max_submits:
+        lives = self._lives
+        if lives is not None:
+            lives.look(self.clock)
+        if self._idle and self.num_submitted < self._max_submits and (lives is None or not self._waits()):
             at = self._since[self._idle[0]]
             if at < self._decided:
                 at = self._decided
@@ -483,13 +532,15 @@ class Kernel:
                 if not told or not ends or ends[0][0] > at:
                     if told and self._open and self._first_bound()[0] <= at:
                         return WAIT  # it may have ended by then
+                    if lives is not None and lives.look(at) > at:
+                        return self.poll()  # the worker was taken away before
                     self.decision = at
                     if self.clock < at:
                         self.clock = at
                     return ASK
         answer = self._next(self._max_time)
         if answer == NOTHING:
-            drained = self.num_submitted >= self._max_submits and not self._ends and not self._open
+            drained = self.num_submitted >= self._max_submits and not (self._ends or self._open or self._waits())
             self.over = "max_submits" if drained else "max_time"
         return answer
 
@@ -511,7 +562,10 @@ class Kernel:
         self.decision = None
         if self._serial:
             self._decided = start
-        job = self._new(self._idle.popleft(), start)
+        worker = self._idle.popleft()
+        if self._lives is not None:
+            start = self._lives.hold(worker, start)
+        job = self._new(worker, start)
         if options is not NO_OPTIONS:
             self._note_options(job, options)
         self.num_submitted += 1
@@ -601,16 +655,22 @@ class Kernel:
             "starts": [list(entry) for entry in self._starts],
             "checkpoints": self._checkpoints.state(),
             "trace": self._trace.state(),
+            "lives": None if self._lives is None else self._lives.state(),
         }
 
     @classmethod
     def restore(cls: type[Self], state: dict[str, Any]) -> Self:
         """Make a kernel from a `state`; it continues exactly as the original would have."""
-        kernel = cls(**state["settings"])
+        model = state["settings"].get("worker_model")
+        kernel = cls(**{**state["settings"], "worker_model": None if model is None else WorkerModel.restore(model)})
         kernel.clock, kernel.ended, kernel.over = state["clock"], state["ended"], state["over"]
         kernel.num_submitted, kernel.num_completed = state["num_submitted"], state["num_completed"]
         kernel.marked, kernel._decided, kernel.decision = state["marked"], state["decided"], state["at"]
-        kernel._idle, kernel._since = deque(state["idle"]), list(state["since"])
+        kernel._since = list(state["since"])
+        if kernel._lives is None:
+            kernel._idle = deque(state["idle"])
+        else:
+            kernel._lives.restore(state["lives"], kernel._since)
         kernel._limits, kernel._queue.priorities = dict(state["limits"]), dict(state["priorities"])
         kernel._queue.alone, kernel._runs_alone = set(state["alone"]), state["runs_alone"]
         again = set(state["again"])
@@ -703,6 +763,8 @@ class Kernel:
         ends = self._ends
         if self._stale:
             self._drop_stale()
+        if self._lives is not None and (answer := self._starts_up(self._lives, until)) != NOTHING:
+            return answer
         if self._open:
             bound = self._first_bound()
             if not ends or bound < ends[0]:
@@ -734,8 +796,27 @@ class Kernel:
 
     def _freed(self, rank: int, worker: int) -> int:
         """Make the worker idle; return the job that it ran."""
-        self._idle.append(worker)
+        if self._lives is None:
+            self._idle.append(worker)
+        else:
+            self._lives.ended(rank, worker)
         return rank
+
+    def _waits(self) -> bool:
+        """Whether a job waits for a worker to start, or to start again."""
+        return self._lives is not None and self._queue.first(self._trace.statuses) is not None
+
+    def _starts_up(self, lives: Lives, until: float) -> int:
+        """Move to the time at which a worker is up and a queued job can start, if nothing else can happen before."""
+        if not self._waits():
+            return NOTHING
+        at = lives.look(self.clock)
+        if not self.clock < at <= until or (self._ends and self._ends[0][0] <= at):
+            return NOTHING
+        if self._open and self._first_bound()[0] <= at:
+            return WAIT
+        self.clock = at
+        return UP
 
     def _settle(self, job: int) -> bool:
         """Set the status of a job that ends and may not be DONE; True if it is queued again."""
@@ -746,6 +827,8 @@ class Kernel:
             trace.submit[job] = self.clock
             trace.resumed.pop(job, None)
             self._queue.append_again(job)
+            if self._lives is not None:
+                self._lives.again(job)
             self.marked = job
             return True
         if status is not None:

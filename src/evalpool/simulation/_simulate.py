@@ -21,10 +21,13 @@ from evalpool.simulation._runtimes import check_has_runtimes, check_runtime_key
 from evalpool.simulation._search import EvaluatorSearch, SimulatedSearch
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._simulated import SimulatedEvaluator, simulated
+from evalpool.simulation._worker_model import check_worker_model
 
 if TYPE_CHECKING:
     from evalpool.callbacks import Callback
+    from evalpool.models import Retries
     from evalpool.simulation._result import SimulationResult
+    from evalpool.simulation._worker_model import WorkerModel
     from evalpool.storage import Storage
 
 __all__ = ["simulate"]
@@ -52,6 +55,8 @@ def simulate(
     storage: Storage | str | None = None,
     stopper: Any = None,
     curve: str | None = "curve",
+    worker_model: WorkerModel | None = None,
+    retries: int | Retries = 0,
 ) -> SimulationResult:
     """Run a search in simulated time: as if each job lasted the runtime that it declares.
 
@@ -105,6 +110,11 @@ def simulate(
             `evalpool.evaluator.Stopper`. None: no job is ended.
         curve: the key of the output that holds a job's learning curve, points ``(budget, objective, runtime from
             scratch up to there)``, if it returns one instead of recording its intermediate results.
+        worker_model: how virtual workers start, crash and are taken away, in virtual time; None: they are there from 0
+            on for ever. A decision is for a worker that is there; if that is taken away before the decision ends, its
+            job begins when the worker is there again.
+        retries: as in an evaluator: how often a job is run again whose worker was lost, or that raised. A job that is
+            run again comes before new ones.
 
     Returns:
         The schedule, the objectives in the order in which they were told, and the makespan. It keeps about a hundred
@@ -118,11 +128,12 @@ def simulate(
     """
     watchers = _settings.check_callbacks(callbacks)
     if isinstance(evaluator, SimulatedEvaluator):
-        if callbacks is not None or storage is not None or stopper is not None:
+        if callbacks is not None or storage is not None or stopper is not None or retries != 0:
             raise BadArgument(
-                "callbacks, storage and stopper are the evaluator's own; give them where you make the evaluator."
+                "callbacks, storage, stopper and retries are the evaluator's own; give them where you make the "
+                "evaluator."
             )
-        num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key, curve)
+        num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key, curve, worker_model)
         watchers, runtime = evaluator.callbacks, evaluator._timeline.runtime
     _check_limits(max_evals, max_submits, max_time, watchers)
     batch_size = _check_batches(batch_size, sampling, tell)
@@ -136,6 +147,7 @@ def simulate(
         continual_max_fidel=continual_max_fidel,
         failure_runtime=0.0 if own is None else own.failure_runtime,
         job_timeout=None if own is None else own.job_timeout,
+        worker_model=check_worker_model(worker_model) if own is None else own.worker_model,
         max_evals=max_evals,
         max_submits=max_submits,
         max_time=max_time,
@@ -152,7 +164,8 @@ def simulate(
     base = fresh_seed() if seed is None else check_number("seed", seed, 0)
     with contextlib.ExitStack() as stack:
         search: SimulatedSearch
-        if evaluator is None and not watchers and storage is None and stopper is None:
+        plain = worker_model is None and retries == 0 and stopper is None
+        if evaluator is None and not watchers and storage is None and plain:
             search = LocalSearch(kernel, _settings.check_run_function(run_function), base, **settings)
         else:
             if not isinstance(evaluator, SimulatedEvaluator):
@@ -163,6 +176,8 @@ def simulate(
                         runtime=runtime,
                         curve=curve,
                         stopper=stopper,
+                        worker_model=worker_model,
+                        retries=retries,
                         callbacks=watchers,
                         storage=storage,
                         seed=base,
@@ -216,6 +231,7 @@ def _check_own(
     runtime: Any,
     fidel_key: Any,
     curve: Any,
+    worker_model: Any,
 ) -> int:
     """Check that the other arguments agree with the evaluator; return its number of workers."""
     time = evaluator._timeline
@@ -231,6 +247,7 @@ def _check_own(
         "runtime": (runtime, time.runtime, "runtime"),
         "fidel_key": (time.fidel_key, fidel_key, None),
         "curve": (curve, time.curve, "curve"),
+        "worker_model": (worker_model, kernel.worker_model, None),
     }
     for name, (given, other, left_out) in facts.items():
         if given not in (left_out, other):

@@ -18,6 +18,7 @@ from evalpool.simulation._curves import check_curve_key
 from evalpool.simulation._kernel import Kernel
 from evalpool.simulation._runtimes import check_has_runtimes, check_runtime_key
 from evalpool.simulation._virtual_time import VirtualTime
+from evalpool.simulation._worker_model import WorkerModel, check_worker_model
 
 __all__ = ["SimulatedEvaluator", "simulated"]
 
@@ -65,6 +66,8 @@ class SimulatedEvaluator(Evaluator):
         curve: the key of the output that holds the job's learning curve, if it returns one instead of recording its
             intermediate results: points ``(budget, objective, runtime from scratch up to there)``. Stoppers and
             callbacks hear of each at its virtual time; a job that is stopped there returns what it had there.
+        worker_model: how virtual workers start and fail; None: they are there from 0 on for ever. What is lost with its
+            worker is retried as `retries` say.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class SimulatedEvaluator(Evaluator):
         fidel_key: str | None = None,
         curve: str | None = "curve",
         job_timeout: float | None = None,
+        worker_model: WorkerModel | None = None,
         **kwargs: Any,
     ) -> None:
         workers = _settings.check_workers(num_workers)
@@ -100,6 +104,7 @@ class SimulatedEvaluator(Evaluator):
             continual_max_fidel=continual_max_fidel,
             failure_runtime=failure_runtime,
             job_timeout=check_seconds("job_timeout", job_timeout),
+            worker_model=check_worker_model(worker_model),
         )
         self._timeline: VirtualTime = VirtualTime(kernel, where, runtime_before, fidel_key, check_curve_key(curve))
         super().__init__(run_function, num_workers=real_workers, **kwargs)

@@ -25,7 +25,7 @@ from evalpool.jobs._utilisation import lane_of
 from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._evaluations import HeldResults
-from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, WAIT, Kernel
+from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, UP, WAIT, Kernel
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
 from evalpool.simulation._seconds import check_runtime
 from evalpool.simulation._virtual_records import VirtualRecords
@@ -87,6 +87,7 @@ class VirtualTime:
         self._jobs: dict[int, Job[Any]] = {}  # by the kernel's number: jobs that are not delivered yet
         self._numbers: dict[int, int] = {}  # job number -> the kernel's
         self._late_outcomes: dict[int, Outcome] = {}  # by job number, of jobs evaluated after their end was known
+        self._to_retry: set[int] = set()  # numbers of jobs whose present attempt will fail and be run again
         self._budget_end = math.inf
         self._closed = False
 
@@ -227,6 +228,13 @@ class VirtualTime:
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
             self._fail_at_start(number, job, "runtime_before raised", error)
             return
+        lost = self.kernel.lost(number, runtime)
+        if lost is not None:
+            job.attempts += 1  # it needs no evaluation
+            outcome = judged(None, lost)
+            self.kernel.finish(number, runtime, failed=True, retry=self._may_retry(job, outcome))
+            self._evaluations.outcomes[job.number] = outcome
+            return
         verdict = self.kernel.finish(number, runtime, seed=_seed_of(job))
         if verdict is not None:
             self._evaluations.outcomes[job.number] = judged(None, verdict)
@@ -261,6 +269,9 @@ class VirtualTime:
         runtime = runtime_of(self.runtime, job, outcome)
         outcome = self._records.arrived(job, outcome, self._access.watching)
         resumed = self.kernel.resumed(number)
+        lost = self.kernel.lost(number, runtime)
+        if lost is not None:
+            outcome = failed(lost.kind, lost.message, worker=outcome.worker)
         bad = outcome.kind is not None
         retry = bad and self._may_retry(job, outcome)
         verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))
@@ -271,7 +282,17 @@ class VirtualTime:
         core = self._core
         with core.lock:
             may_retry = outcome.kind is not FailureKind.RETURNED and core.may_retry
-            return may_retry and core.ledger.may_retry(job, outcome)
+            if may_retry and core.ledger.may_retry(job, outcome):
+                self._to_retry.add(job.number)
+                return True
+        return False
+
+    def _ends_before(self, job: Job[Any]) -> None:
+        """Note that a job was ended before its present attempt failed, if it would have failed and been run again."""
+        if job.number in self._to_retry:
+            self._to_retry.discard(job.number)
+            if job._errors:
+                job._errors.pop()
 
     # Events in virtual time.
 
@@ -295,7 +316,7 @@ class VirtualTime:
             self._show_record(self.kernel.marked)
         elif answer == RETRIED:
             self._end_attempt(self._jobs[self.kernel.marked])
-        else:
+        elif answer != UP:
             self._end_job(answer)
         self._start_jobs()
 
@@ -310,6 +331,7 @@ class VirtualTime:
         outcomes = self._evaluations.outcomes
         if self._records.has_more(number) or shown.time < self.kernel.end_of(number):
             self.kernel.stop(number, JobStatus.DONE.value, shown.time)
+            self._ends_before(job)
         elif outcomes[job.number].kind is not None or is_complete(job._stopper):
             return  # it ends here by itself
         ended = self._records.cut(number, job, shown, self.runtime)
@@ -320,6 +342,7 @@ class VirtualTime:
 
     def _end_attempt(self, job: Job[Any]) -> None:
         self._resources.release(job)
+        self._to_retry.discard(job.number)
         self._evaluations.outcomes.pop(job.number, None)
         job._stop = job._started = job._stopper = None
         job._status = JobStatus.READY
@@ -408,6 +431,7 @@ class VirtualTime:
             if job is None or not self.kernel.stop(number):
                 continue
             count += 1
+            self._ends_before(job)
             if self._evaluations.abandon(job):
                 abandoned.append(job)
             started = not math.isnan(self.kernel.start_of(number))
@@ -429,6 +453,7 @@ class VirtualTime:
             unfinished = [self._jobs[number] for number in self._jobs]
             for number in list(self._jobs):
                 self.kernel.stop(number)
+                self._ends_before(self._jobs[number])
                 self._evaluations.abandon(self._jobs[number])
                 self._deliver(number, failed(FailureKind.CANCELLED, "the evaluator was closed"))
         return unfinished
