@@ -16,8 +16,6 @@ The picture is written to tabular.png. Needs: pip install "evalpool[optuna,plot]
 """
 
 import argparse
-import bisect
-import heapq
 import itertools
 import time
 from typing import Any
@@ -28,9 +26,10 @@ from matplotlib.figure import Figure
 from evalpool import OptunaOptimizer, RandomSearch, simulate
 from evalpool.analysis import performance_over_time, plot_performance_over_time
 from evalpool.benchmarks import Benchmark, load
+from evalpool.search import SuccessiveHalving
 from evalpool.simulation import SimulationResult
 
-RUNGS = (1, 3, 9, 27)
+EPOCHS = 27
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -42,34 +41,6 @@ def average(training: Benchmark) -> float:
     return sum(whole) / len(whole)
 
 
-class SuccessiveHalving:
-    """Asynchronous successive halving (L. Li et al., arXiv 1810.05934): the best third of each rung continues.
-
-    Its `ask` returns a configuration, its epochs, and a number that identifies the configuration at all rungs.
-    """
-
-    def __init__(self, space: dict[str, Any], seed: int) -> None:
-        self.fresh = RandomSearch(space, seed)
-        self.known: list[dict[str, Any]] = []  # the configurations
-        # For each rung, all results, the best first; and those that did not continue yet, as a heap.
-        self.heard: dict[int, list[tuple[float, int]]] = {epochs: [] for epochs in RUNGS}
-        self.waiting: dict[int, list[tuple[float, int]]] = {epochs: [] for epochs in RUNGS}
-
-    def ask(self) -> tuple[dict[str, Any], dict[str, int], int]:
-        for epochs, more in reversed(list(itertools.pairwise(RUNGS))):
-            heard, waiting = self.heard[epochs], self.waiting[epochs]
-            if waiting and bisect.bisect_left(heard, waiting[0]) < len(heard) // 3:
-                _, number = heapq.heappop(waiting)
-                return self.known[number], {"epochs": more}, number
-        self.known.append(self.fresh.ask())
-        return self.known[-1], {"epochs": RUNGS[0]}, len(self.known) - 1
-
-    def tell(self, eval_config: Any, results: dict[str, Any], *, fidels: dict[str, int], config_id: int) -> None:
-        result = (-results["objective"], config_id)
-        bisect.insort(self.heard[fidels["epochs"]], result)
-        heapq.heappush(self.waiting[fidels["epochs"]], result)
-
-
 def searches(training: Benchmark, seed: int) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Name -> an optimiser, and the further arguments of `simulate` for it."""
     sampler = optuna.samplers.TPESampler(seed=seed)
@@ -77,8 +48,8 @@ def searches(training: Benchmark, seed: int) -> dict[str, tuple[Any, dict[str, A
         "random search": (RandomSearch(training, seed), {}),
         "TPE": (OptunaOptimizer(sampler, training), {}),
         "successive halving": (
-            SuccessiveHalving(training.space, seed),
-            {"fidel_key": "epochs", "continual_max_fidel": RUNGS[-1]},
+            SuccessiveHalving(training, "epochs", 1, EPOCHS, seed=seed),
+            {"fidel_key": "epochs", "continual_max_fidel": EPOCHS},
         ),
     }
 

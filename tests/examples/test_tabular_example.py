@@ -68,7 +68,7 @@ def test_the_script_makes_rows_like_those_of_the_table(tmp_path: Path) -> None:
 def test_stoppers_start_more_trainings_and_find_better_ones_in_the_same_virtual_time(tmp_path: Path) -> None:
     out = run("curves.py", tmp_path)
     found = re.findall(r"([\w ]+?) +(\d+) trainings, best error (0\.\d+), below 3 % after (\d\.\d+) s", out)
-    assert [name for name, *_ in found] == ["no stopper", "median rule", "halving", "Hyperband"]
+    assert [name for name, *_ in found] == ["no stopper", "median rule", "halving", "Hyperband", "promotion"]
     (_, none, error, seconds), *stopped = found
     assert all(int(count) > 1.5 * int(none) for _, count, _, _ in stopped)
     assert all(float(best) <= float(error) and float(good) < float(seconds) for _, _, best, good in stopped)

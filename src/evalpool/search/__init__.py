@@ -6,6 +6,7 @@ from evalpool._lazy import attach
 
 if TYPE_CHECKING:
     from evalpool.search._carps import CARPSOptimizer as CARPSOptimizer
+    from evalpool.search._halving import SuccessiveHalving as SuccessiveHalving
     from evalpool.search._hyperband import HyperbandStopper as HyperbandStopper
     from evalpool.search._minimizers import NevergradOptimizer as NevergradOptimizer
     from evalpool.search._minimizers import SkoptOptimizer as SkoptOptimizer
@@ -27,6 +28,7 @@ __getattr__, __dir__, __all__ = attach(
         "RandomSearch": "_random_search",
         "SkoptOptimizer": "_minimizers",
         "Stopper": "_stoppers",
+        "SuccessiveHalving": "_halving",
         "SuccessiveHalvingStopper": "_stoppers",
         "optimize": "_optimize",
     },

@@ -8,19 +8,14 @@ Source: L. Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparamete
 
 from __future__ import annotations
 
-import bisect
-import itertools
-import math
 from typing import Any
 
 from evalpool._checks import check_number
 from evalpool.errors import BadArgument
+from evalpool.search._brackets import round_robin, shares
 from evalpool.search._stoppers import Stopper, SuccessiveHalvingStopper
 
 __all__ = ["HyperbandStopper"]
-
-GOLDEN = (math.sqrt(5) - 1) / 2
-"""The multiples of this number, without their whole parts, fill the unit interval evenly, however many there are."""
 
 
 class HyperbandStopper(Stopper):
@@ -65,17 +60,13 @@ class HyperbandStopper(Stopper):
             self._brackets.append(
                 SuccessiveHalvingStopper(max_steps, min_steps, reduction_factor, late, epsilon=epsilon)
             )
-        # The bracket with r rungs besides `max_steps` begins with factor**r * count / (r + 1) jobs, rounded up.
-        rungs = range(count - 1, count - 1 - len(self._brackets), -1)
-        sizes = [math.ceil(count / (r + 1) * reduction_factor**r - 1e-9) for r in rungs]
-        self.shares = [size / sum(sizes) for size in sizes]
+        self.shares = shares(count, len(self._brackets), reduction_factor)
         """The share of the jobs that each bracket gets."""
-        self._ends = list(itertools.accumulate(self.shares))[:-1]
         self._own = self._brackets[0].for_job(0)
 
     def bracket_of(self, number: int) -> int:
         """Return the bracket of the job with this number."""
-        return bisect.bisect_right(self._ends, (number * GOLDEN) % 1.0)
+        return round_robin(number, self.shares)
 
     def for_job(self, number: int, configuration: dict[str, Any] | None = None) -> SuccessiveHalvingStopper:
         """A stopper for one job, which shares the state of its bracket."""

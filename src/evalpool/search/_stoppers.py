@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from evalpool._checks import check_number, check_real, is_real
 from evalpool.errors import BadArgument
 
-__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper", "is_number"]
+__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper", "check_reduction", "is_number"]
 
 Self = TypeVar("Self", bound="SharedStopper")
 
@@ -201,8 +201,7 @@ class SuccessiveHalvingStopper(SharedStopper):
         self._min_competing = check_number("min_competing", min_competing, 0)
         self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
         self._epsilon = check_real("epsilon", epsilon, least=0)
-        if not is_number(reduction_factor) or reduction_factor <= 1:
-            raise BadArgument(f"reduction_factor is {reduction_factor!r}; give a number above 1.")
+        check_reduction(reduction_factor)
         budget = check_real("min_steps", min_steps, above=0)
         if budget > self.max_steps:
             raise BadArgument(f"min_steps is {min_steps!r}, above max_steps {max_steps!r}; no job could reach it.")
@@ -299,6 +298,12 @@ class TopShare:
     def worst(self) -> float:
         """The smallest number of the share; there must be at least one."""
         return self._top[0]
+
+
+def check_reduction(factor: Any) -> None:
+    """Check the argument ``reduction_factor``."""
+    if not is_number(factor) or factor <= 1:
+        raise BadArgument(f"reduction_factor is {factor!r}; give a number above 1.")
 
 
 def is_number(value: Any) -> bool:
