@@ -122,7 +122,7 @@ def test_messages_and_bytes_per_job(
 
 @pytest.mark.parametrize(
     ("method", "way", "limit"),
-    [("serial", as_a_search, 118), ("serial", in_bulk, 50), ("process", as_a_search, 130)],  # 106, 44, 68
+    [("serial", as_a_search, 112), ("serial", in_bulk, 50), ("process", as_a_search, 130)],  # 102, 44, 68
 )
 def test_calls_per_job(method: str, way: Way, limit: float) -> None:
     """In the caller's thread, which on the process backend reads the workers itself."""

@@ -208,10 +208,6 @@ class Core:
         for attempt in self.ledger.give_up_handing():
             self.ended(attempt.job, failed(kind, text))
 
-    def is_closed(self) -> bool:
-        """Whether another thread has closed this meanwhile."""
-        return self.closed
-
     def add_slots(self, change: int) -> None:
         """Change the number of slots by `change`, which may be negative."""
         with self.lock:

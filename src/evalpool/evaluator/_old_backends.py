@@ -111,8 +111,10 @@ class OldForm(Evaluator):
             self._old.inner.shutdown(now)
 
     def _wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        if self._old.inner is None or not self._waiting.wait_with(self._old.inner.wait, inbox, size, deadline):
+        if self._old.inner is None:
             self._core.wait(inbox, size, deadline)
+        else:
+            self._waiting.wait_with(self._old.inner.wait, inbox, size, deadline)
 
     async def _await(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         raise NotImplementedError  # never called: `agather` calls `_wait` in another thread

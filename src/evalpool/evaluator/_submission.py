@@ -115,7 +115,7 @@ class Submissions:
         else:  # one submission at a time: see `evalpool.storage._abandoned`
             with self._lock:
                 jobs = self._enter(checked, options, inbox)
-        if core.is_closed():  # by another thread meanwhile, which may not have seen these jobs
+        if self._core.closed:  # by another thread meanwhile, which may not have seen these jobs
             core.stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
         if self._hooks.notices or self._recorder.noted:
             self._gathering.tell_notices()

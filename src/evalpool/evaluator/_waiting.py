@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_choice, check_number
@@ -59,6 +60,10 @@ class Waiting:
         after: ``after(seconds, function)``, a timer.
         raises: whether to raise `JobError` for the first job that failed.
         timeline: of simulated time, which passes while a thread waits; or None.
+
+    Attributes:
+        wait: ``wait(inbox, size, deadline)``, until the inbox has `size` jobs, or all that are outstanding, or the time
+            is up; an engine may work meanwhile.
     """
 
     def __init__(
@@ -75,7 +80,9 @@ class Waiting:
         timeline: Timeline | None,
     ) -> None:
         self._core = core
-        self._engine_wait = None if type(backend).wait is Backend.wait else backend.wait
+        self.wait: Callable[[Inbox, int, float | None], None] = (
+            core.wait if type(backend).wait is Backend.wait else partial(self.wait_with, backend.wait)
+        )
         self._works = backend.waits
         self._gathering = gathering
         self._recorder, self._hooks, self._fence = recorder, hooks, fence
@@ -93,9 +100,12 @@ class Waiting:
         deadline = None if timeout is None else monotonic() + timeout
         if self._timeline is not None:
             self._timeline.wait(inbox, size, timeout)
-        elif len(inbox.done) < inbox.needed(size):
-            self._core.pump_what_is_left()
-            self.wait(inbox, size, deadline)
+        else:
+            outstanding = inbox.outstanding
+            if len(inbox.done) < (size if size < outstanding else outstanding):  # `needed`, without a call for each job
+                if self._core.ledger.free > 0:
+                    self._core.pump_what_is_left()
+                self.wait(inbox, size, deadline)
         jobs = self.finish(inbox)
         if self._fence.was_needed and len(jobs) < size and self._timeline is None:
             return self._gather_more(jobs, inbox, size, deadline)
@@ -135,12 +145,6 @@ class Waiting:
             return await asyncio.to_thread(self._gather_more, jobs, inbox, size, deadline)
         return jobs
 
-    def wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
-        """Wait until `inbox` has `size` jobs, or all that are outstanding; the engine may work meanwhile."""
-        wait = self._engine_wait
-        if wait is None or not self.wait_with(wait, inbox, size, deadline):
-            self._core.wait(inbox, size, deadline)
-
     async def _wait_in_a_loop(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         """As `wait`, inside a running event loop, which is not blocked."""
         import asyncio
@@ -172,14 +176,16 @@ class Waiting:
                 if wake in inbox.watchers:
                     inbox.watchers.remove(wake)
 
-    def wait_with(self, wait: Callable[[Turn], bool], inbox: Inbox, size: int, deadline: float | None) -> bool:
-        """Let an engine work in this thread; False if it does not."""
+    def wait_with(self, wait: Callable[[Turn], bool], inbox: Inbox, size: int, deadline: float | None) -> None:
+        """As `wait`, with this way of an engine to work in the thread that waits."""
         turn = Turn(self._core, inbox, size, deadline)
         try:
-            return wait(turn)
+            works = wait(turn)
         finally:
             if turn.wakers is not None:
                 turn.end()
+        if not works:
+            self._core.wait(inbox, size, deadline)
 
     def finish(self, inbox: Inbox) -> list[Job[Any]]:
         """Take the finished jobs, record them and call the callbacks."""
