@@ -130,7 +130,7 @@ def simulate(
     if isinstance(evaluator, SimulatedEvaluator):
         if callbacks is not None or storage is not None or stopper is not None or retries != 0:
             raise BadArgument(
-                "callbacks, storage, stopper and retries are the evaluator's own; give them where you make the "
+                "callbacks, storage and stopper are the evaluator's own, as are retries; give them where you make the "
                 "evaluator."
             )
         num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key, curve, worker_model)
