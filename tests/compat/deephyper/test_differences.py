@@ -209,10 +209,18 @@ def test_what_was_submitted_stays_though_a_run_function_changes_its_configuratio
         assert (job.output, job.args) == ([0, 1], {"x": [0]})
 
 
-def test_nan_in_a_tuple_is_a_failure() -> None:
-    with hpo(lambda job: (1.0, float("nan"))) as evaluator:
+@pytest.mark.parametrize("returned", [(1.0, float("nan")), "text", 1j, {"y": 1}, {1, 2}])
+def test_what_is_no_objective_is_a_failure(returned: Any) -> None:
+    with hpo(lambda job: returned) as evaluator:
         evaluator.submit([{}])
         assert evaluator.gather("ALL")[0].objective == "F_invalid_output"
+
+
+@pytest.mark.parametrize("returned", [[1.0, 2.0], np.array([1.0, 2.0])])
+def test_several_objectives_are_a_tuple(returned: Any) -> None:
+    with hpo(lambda job: returned) as evaluator:
+        evaluator.submit([{}])
+        assert evaluator.gather("ALL")[0].objective == (1.0, 2.0)
 
 
 def test_the_end_of_with_closes_the_evaluator() -> None:

@@ -140,6 +140,13 @@ def budget(evaluator):
         assert all(results["objective"] == results["p:x"])
 
 
+def restarted():
+    """A search that goes on from the table that another one left, in another program."""
+    dummy = {"surrogate_model": "DUMMY", "log_dir": tempfile.mkdtemp(), "checkpoint_restart": True, "random_state": 7}
+    for _ in range(3):
+        on(single, lambda e: show("restarted", CBO(problem, **dummy).search(e, max_evals=3)))
+
+
 def two_searches():
     kept = storage()
 
@@ -183,6 +190,7 @@ if __name__ == "__main__":
     on(single, early, callbacks=[stopping, TqdmCallback()])
     for stopper in (ConstantStopper(10, 4), SuccessiveHalvingStopper(10), MedianStopper(10, min_competing=2)):
         on(stepwise, lambda e, s=stopper: show(type(s).__name__, search(stopper=s).search(e, max_evals=7)))
+    restarted()
     two_searches()
     if world == "evalpool":  # there the one ends the search, and of the other the second call ends at once
 

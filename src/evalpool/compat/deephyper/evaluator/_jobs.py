@@ -24,7 +24,8 @@ class Jobs:
 
     Attributes:
         all: every job that was submitted.
-        submitted, gathered: ids of those that are out, and of those that came back, others' too.
+        submitted, gathered: ids of those that are out, and of those that came back, others' too. A search that goes on
+            from a table stores the jobs of that by hand, and adds their ids to `gathered`.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
@@ -32,7 +33,8 @@ class Jobs:
         self._out: dict[str, Job] = {}
         self._foreign: dict[str, Job] = {}
         self._settled: set[str] = set()
-        self._known: set[str] = set()  # ids of jobs that were launched here, or given back to the caller
+        self._known: set[str] = set()  # ids of jobs that were launched here, or came back
+        self._num_known = 0  # how many of `gathered` are in it
         self.all: list[Job] = []
         self.submitted: list[str] = []
         self.gathered: list[str] = []
@@ -75,10 +77,13 @@ class Jobs:
         return jobs
 
     def foreign(self, cores: Iterable[evalpool.Job[Any]]) -> list[Job]:
-        """Jobs that other clients finished. Those of this evaluator, before it was opened anew, are none."""
+        """Jobs that other clients finished. Those of this evaluator, before it was opened anew, are none; nor is one
+        that is in the storage by hand, and has no output."""
+        self._known.update(self.gathered[self._num_known :])
+        self._num_known = len(self.gathered)
         found = []
         for core in cores:
-            if core.id not in self._known:
+            if core.id not in self._known and not _is_empty(core):
                 job = self._foreign.get(core.id)
                 if job is None:
                     job = self._foreign[core.id] = self._made(core, None)
@@ -91,7 +96,6 @@ class Jobs:
         jobs = self.foreign(cores)
         for job in jobs:
             self._foreign.pop(job.id)
-            self._known.add(job.id)
             self.gathered.append(job.id)
         return jobs
 
@@ -102,6 +106,11 @@ class Jobs:
         job.metadata["timestamp_submit"] = core.metadata.get("timestamp_submit")
         job.context.search = evaluator.search
         return job
+
+
+def _is_empty(core: evalpool.Job[Any]) -> bool:
+    """Has nobody submitted it or stored an output?"""
+    return core.output is None and core.metadata.get("timestamp_submit") is None
 
 
 class Hearing(Callback):
