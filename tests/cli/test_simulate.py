@@ -12,6 +12,7 @@ import pytest
 from evalpool import RandomSearch, simulate
 from evalpool.benchmarks import load
 from evalpool.cli import main
+from evalpool.simulation import Distribution, WorkerModel
 
 MINE = """
 from evalpool import RandomSearch
@@ -98,6 +99,25 @@ def test_a_search_of_which_every_evaluation_failed_has_an_exit_code_of_its_own()
     assert main(["simulate", "my-own.py:fails", "--max-evals", "3"]) == 3
 
 
+def test_workers_fail_as_the_options_say(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["simulate", "my-own.py:mine", "--search", "my-own.py:search", "--workers", "2", "--seed", "1", "--json"]
+    failing = ["--start-delay", "30,0.5", "--crash", "0.2", "--preempted-after", "5m", "--away", "60", "--retries", "1"]
+    assert main([*command, "--max-evals", "20", *failing, "--worker-seed", "3"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    model = WorkerModel(
+        start_delay=Distribution.lognormal(30.0, 0.5, seed=3),
+        crash=0.2,
+        crash_seed=3,
+        preempted_after=Distribution.exponential(300.0, seed=3),
+        away=60.0,
+    )
+    benchmark = load("my-own.py:mine")
+    result = simulate(
+        RandomSearch(benchmark.space, 1), benchmark, num_workers=2, max_evals=20, seed=1, worker_model=model, retries=1
+    )
+    assert said["digest"] == result.trace_digest()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -105,6 +125,9 @@ def test_a_search_of_which_every_evaluation_failed_has_an_exit_code_of_its_own()
         (["my-own.py:bare", "--max-evals", "3"], "'my-own.py:bare' has no runtimes; give --runtime 60"),
         (["digits", "--max-evals", "3", "--runtime", "a"], "--runtime is 'a'; give seconds, or a median and a sigma"),
         (["digits", "--max-evals", "3", "--runtime", "1,2,3"], "--runtime is '1,2,3'"),
+        (["digits", "--max-evals", "3", "--start-delay", "a"], "--start-delay is 'a'; give seconds, or a median"),
+        (["digits", "--max-evals", "3", "--away", "60"], "--away is '60' without --preempted-after"),
+        (["digits", "--max-evals", "3", "--crash", "2"], "crash is 2.0; give the probability"),
         (["digits", "--max-evals", "3", "--overhead", "much"], "--overhead is 'much'; give one of none, measured, cpu"),
         (
             ["digits", "--max-evals", "3", "--out", "s.txt"],

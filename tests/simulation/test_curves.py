@@ -312,7 +312,10 @@ def test_a_stopper_needs_records_and_runtimes_known_before_have_none() -> None:
         simulated(SerialEvaluator)(recorded, runtime_before=lambda configuration: 1.0, stopper=StopsAt(1))
     with pytest.raises(BadArgument, match=r"curve is 3; give the key of the output"):
         simulate(InLine(), recorded, max_submits=1, curve=3)  # type: ignore[arg-type]
-    with simulated(SerialEvaluator)(recorded) as evaluator, pytest.raises(BadArgument, match="stopper are the eval"):
+    with (
+        simulated(SerialEvaluator)(recorded) as evaluator,
+        pytest.raises(BadArgument, match="stopper and retries are the eval"),
+    ):
         simulate(InLine(), None, max_submits=1, evaluator=evaluator, stopper=StopsAt(1))
 
 

@@ -303,7 +303,7 @@ def test_an_evaluator_has_the_model_of_its_search() -> None:
     with simulated(SerialEvaluator)(train, num_workers=2) as evaluator:
         with pytest.raises(BadArgument, match=r"worker_model is WorkerModel\(crash=0.5\) and None"):
             simulate(InLine(), None, max_submits=2, evaluator=evaluator, worker_model=WorkerModel(crash=0.5))
-        with pytest.raises(BadArgument, match="evaluator's own, as are retries"):
+        with pytest.raises(BadArgument, match="retries are the evaluator's own"):
             simulate(InLine(), None, max_submits=2, evaluator=evaluator, retries=1)
 
 

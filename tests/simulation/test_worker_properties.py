@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evalpool.simulation import Distribution, WorkerModel
 from evalpool.simulation._kernel import ASK, NOTHING, RETRIED, UP, WAIT, Kernel
+from evalpool.simulation._losses import lost
 
 from .drivers import new_kernel
 from .oracle import INF, Mortals, Planned, Row, Rules, mortal_queue, mortal_search
@@ -59,10 +60,10 @@ class Driver:
         assert self._waiting, "the kernel waits for a result, but every one was delivered"
         job = self._waiting.pop(self._arrivals.randrange(len(self._waiting)))
         plan = self._plans[job]
-        lost = self.kernel.lost(job, plan.runtime) is not None
-        self._lost[job] = self._lost.get(job, 0) + lost
-        again = lost and self._lost[job] <= self._retries
-        self.kernel.finish(job, plan.runtime, failed=plan.failed or lost, retry=again)
+        is_lost = lost(self.kernel, job, plan.runtime) is not None
+        self._lost[job] = self._lost.get(job, 0) + is_lost
+        again = is_lost and self._lost[job] <= self._retries
+        self.kernel.finish(job, plan.runtime, failed=plan.failed or is_lost, retry=again)
 
     def _start_all(self) -> None:
         while (job := self.kernel.startable()) != NOTHING:

@@ -9,15 +9,20 @@ from evalpool.errors import BadArgument
 if TYPE_CHECKING:
     from evalpool.benchmarks import RuntimeModel
 
-__all__ = ["runtime_model"]
+__all__ = ["median_and_sigma", "runtime_model"]
 
 
 def runtime_model(text: str) -> RuntimeModel:
     """The model that ``60`` or ``60,0.5`` means; the seed of the search does not change it."""
     from evalpool.benchmarks import RuntimeModel
 
+    return RuntimeModel(*median_and_sigma("--runtime", text))
+
+
+def median_and_sigma(option: str, text: str) -> tuple[float, float]:
+    """The seconds and the sigma of ``60`` or ``60,0.5``; a sigma of 0 means that they are constant."""
     try:
         median, sigma = map(float, text.split(",") if "," in text else (text, "0"))
     except ValueError:
-        raise BadArgument(f"--runtime is {text!r}; give seconds, or a median and a sigma as 60,0.5.") from None
-    return RuntimeModel(median, sigma)
+        raise BadArgument(f"{option} is {text!r}; give seconds, or a median and a sigma as 60,0.5.") from None
+    return median, sigma

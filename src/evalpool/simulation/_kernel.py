@@ -28,7 +28,7 @@ from evalpool.errors import BadArgument, SimulationError
 from evalpool.jobs._options import NO_OPTIONS, JobOptions
 from evalpool.outcomes import FailureKind
 from evalpool.simulation._checkpoints import Checkpoint, Checkpoints
-from evalpool.simulation._lives import Lives, Loss
+from evalpool.simulation._lives import Lives
 from evalpool.simulation._queue import Queue
 from evalpool.simulation._seconds import check_limit, check_overhead, check_runtime, check_time, check_whole
 from evalpool.simulation._trace import CANCELLED, DONE, FAILED, Trace, TraceRow, digest
@@ -214,9 +214,6 @@ class Kernel:
         self._decided = 0.0  # the end of the last decision, with serial sampling
         self.decision: float | None = None
         self._since = [0.0] * num_workers
-        self._lives = None if worker_model is None else Lives(worker_model, self._since)
-        # Idle workers, in the order of time in which they became idle.
-        self._idle: deque[int] | Lives = deque(range(num_workers)) if self._lives is None else self._lives
         self._queue = Queue()
         self._runs_alone = False  # whether the job that started last runs alone
         self._limits: dict[int, float | None] = {}  # of jobs with their own time limit; None for no limit
@@ -235,6 +232,9 @@ class Kernel:
         self._starts: list[tuple[float, int]] = []  # (start, job) of jobs that were asked for and have yet to begin
         self._checkpoints = Checkpoints()
         self._trace = Trace()
+        self._lives = None if worker_model is None else Lives(worker_model, self._since, self._queue, self._trace)
+        # Idle workers, in the order of time in which they became idle.
+        self._idle: deque[int] | Lives = deque(range(num_workers)) if self._lives is None else self._lives
 
     # The outcome of jobs: all faces.
 
@@ -270,10 +270,9 @@ class Kernel:
             charged = max(0.0, total - resumed.total)
         else:
             charged = total
-        loss = None if self._lives is None else self._loss(job, charged, start)
-        limit = self._limit_of(job)
-        if loss is not None and self._lives is not None:
-            self._lives.lose(job, loss)
+        limit = self._limits.get(job, self.job_timeout) if self._limits else self.job_timeout
+        loss = None if self._lives is None else self._lives.lose(job, charged, limit)
+        if loss is not None:
             if not failed:
                 verdict, failed = Verdict(FailureKind.WORKER_DIED, loss.message), True
             charged = loss.seconds
@@ -296,28 +295,6 @@ class Kernel:
         worker = self._trace.worker[job]
         heappush(self._ends, (end, worker if self._by_caller else job, worker))
         return verdict
-
-    def lost(self, job: int, runtime: Any) -> Verdict | None:
-        """Return why a running job will be lost with its worker, if it runs this long; None if it will not.
-
-        Ask it before `finish`, which ends the job at that time, because a lost job may be run again.
-        """
-        if self._lives is None:
-            return None
-        total, resumed = check_runtime(runtime), self.resumed(job)
-        if isinstance(total, str):
-            total, resumed = self.failure_runtime, None
-        loss = self._loss(job, total if resumed is None else max(0.0, total - resumed.total), self._trace.start[job])
-        return None if loss is None else Verdict(FailureKind.WORKER_DIED, loss.message)
-
-    def _loss(self, job: int, seconds: float, start: float) -> Loss | None:
-        assert self._lives is not None
-        limit = self._limit_of(job)
-        charged = seconds if limit is None else min(seconds, limit)
-        return self._lives.loss(job, self._trace.worker[job], start, seconds, charged)
-
-    def _limit_of(self, job: int) -> float | None:
-        return self._limits.get(job, self.job_timeout) if self._limits else self.job_timeout
 
     def resumed(self, job: int) -> Checkpoint | None:
         """Return the checkpoint that a running job continues, or None."""
@@ -428,7 +405,11 @@ class Kernel:
         if self.over:
             return NOTHING
         answer = self._next(min(until, self._max_time))
-        if answer == NOTHING and until > self._max_time and (self._ends or self._open or self._waits()):
+        if (
+            answer == NOTHING
+            and until > self._max_time
+            and (self._ends or self._open or (self._lives is not None and self._lives.wanted()))
+        ):
             self.over = "max_time"  # all remaining jobs end later
         return answer
 
@@ -523,7 +504,7 @@ class Kernel:
         lives = self._lives
         if lives is not None:
             lives.look(self.clock)
-        if self._idle and self.num_submitted < self._max_submits and (lives is None or not self._waits()):
+        if self._idle and self.num_submitted < self._max_submits and (lives is None or not lives.wanted()):
             at = self._since[self._idle[0]]
             if at < self._decided:
                 at = self._decided
@@ -540,7 +521,9 @@ class Kernel:
                     return ASK
         answer = self._next(self._max_time)
         if answer == NOTHING:
-            drained = self.num_submitted >= self._max_submits and not (self._ends or self._open or self._waits())
+            drained = self.num_submitted >= self._max_submits and not (
+                self._ends or self._open or (lives is not None and lives.wanted())
+            )
             self.over = "max_submits" if drained else "max_time"
         return answer
 
@@ -763,8 +746,13 @@ class Kernel:
         ends = self._ends
         if self._stale:
             self._drop_stale()
-        if self._lives is not None and (answer := self._starts_up(self._lives, until)) != NOTHING:
-            return answer
+        if self._lives is not None and self._lives.wanted():
+            up = self._lives.look(self.clock)  # when a worker is there for the job that waits
+            if self.clock < up <= until and (not ends or up < ends[0][0]):
+                if self._open and self._first_bound()[0] <= up:
+                    return WAIT
+                self.clock = up
+                return UP
         if self._open:
             bound = self._first_bound()
             if not ends or bound < ends[0]:
@@ -801,22 +789,6 @@ class Kernel:
         else:
             self._lives.ended(rank, worker)
         return rank
-
-    def _waits(self) -> bool:
-        """Whether a job waits for a worker to start, or to start again."""
-        return self._lives is not None and self._queue.first(self._trace.statuses) is not None
-
-    def _starts_up(self, lives: Lives, until: float) -> int:
-        """Move to the time at which a worker is up and a queued job can start, if nothing else can happen before."""
-        if not self._waits():
-            return NOTHING
-        at = lives.look(self.clock)
-        if not self.clock < at <= until or (self._ends and self._ends[0][0] <= at):
-            return NOTHING
-        if self._open and self._first_bound()[0] <= at:
-            return WAIT
-        self.clock = at
-        return UP
 
     def _settle(self, job: int) -> bool:
         """Set the status of a job that ends and may not be DONE; True if it is queued again."""

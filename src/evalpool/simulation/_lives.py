@@ -18,10 +18,13 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any, NamedTuple
 
 from evalpool.errors import SimulationError
+from evalpool.simulation._queue import Queue
+from evalpool.simulation._trace import Trace
 from evalpool.simulation._worker_model import WorkerModel
 
 __all__ = ["Lives", "Loss"]
 
+SOURCE = "as worker_model says"
 MOST_LIVES = 100_000
 """How often in a row a worker may be taken away without a job: months of idleness, or times in another unit."""
 
@@ -42,13 +45,27 @@ class Lives:
     Args:
         model: what happens to workers.
         since: by worker, since when it is there; shared with the kernel, which sets it at the end of a job.
+        queue, trace: the kernel's.
     """
 
-    __slots__ = ("_attempts", "_idle", "_life", "_losing", "_model", "_order", "_since", "_taken", "_used")
+    __slots__ = (
+        "_attempts",
+        "_idle",
+        "_life",
+        "_losing",
+        "_model",
+        "_order",
+        "_queue",
+        "_since",
+        "_taken",
+        "_trace",
+        "_used",
+    )
 
-    def __init__(self, model: WorkerModel, since: list[float]) -> None:
+    def __init__(self, model: WorkerModel, since: list[float], queue: Queue, trace: Trace) -> None:
         self._model = model
         self._since = since
+        self._queue, self._trace = queue, trace
         self._life = [-1] * len(since)  # which life of each worker it is, from 0
         self._used = [0] * len(since)  # in which of its lives each worker ran a job last
         self._taken = [math.inf] * len(since)  # when the life of each will end, if no crash ends it before
@@ -81,6 +98,10 @@ class Lives:
             at = max(at, self._since[worker])
         return at
 
+    def wanted(self) -> bool:
+        """Whether a job waits for a worker."""
+        return self._queue.first(self._trace.statuses) is not None
+
     # As the kernel's deque.
 
     def __len__(self) -> int:
@@ -103,32 +124,32 @@ class Lives:
 
     # Attempts.
 
-    def loss(self, job: int, worker: int, start: float, runtime: float, charged: float) -> Loss | None:
-        """Return how an attempt is lost; None if it ends by itself.
+    def loss(self, job: int, runtime: float, limit: float | None) -> Loss | None:
+        """Return how the present attempt of a job is lost; None if it ends by itself.
 
         Args:
             job: its number.
-            worker: that runs it.
-            start: when it starts.
-            runtime: seconds that it would run if nothing ended it.
-            charged: the same with its time limit.
+            runtime: seconds that it runs if nothing ends it.
+            limit: its time limit.
         """
+        trace = self._trace
+        worker, start = trace.worker[job], trace.start[job]
+        charged = runtime if limit is None else min(runtime, limit)
         share = self._model.crashes_at(job, self._attempts.get(job, 0))
         crashed = math.inf if share is None else share * runtime
         left = self._taken[worker] - start
         if crashed <= charged and crashed <= left:
-            return Loss(
-                crashed, True, f"worker {worker} crashed after {crashed!r} s of this attempt, as worker_model says"
-            )
+            return Loss(crashed, True, f"worker {worker} crashed after {crashed!r} s of this attempt, {SOURCE}")
         if left < charged and self._taken[worker] < start + charged:
-            return Loss(
-                left, False, f"worker {worker} was taken away after {left!r} s of this attempt, as worker_model says"
-            )
+            return Loss(left, False, f"worker {worker} was taken away after {left!r} s of this attempt, {SOURCE}")
         return None
 
-    def lose(self, job: int, loss: Loss) -> None:
-        """Note that a running job will be lost, unless it is stopped before."""
-        self._losing[job] = loss.crash
+    def lose(self, job: int, runtime: float, limit: float | None) -> Loss | None:
+        """Return the same, and note that the job will be lost, unless it is stopped before."""
+        loss = self.loss(job, runtime, limit)
+        if loss is not None:
+            self._losing[job] = loss.crash
+        return loss
 
     def spare(self, job: int) -> None:
         """Note that a job was stopped before its worker was lost."""

@@ -128,11 +128,7 @@ def simulate(
     """
     watchers = _settings.check_callbacks(callbacks)
     if isinstance(evaluator, SimulatedEvaluator):
-        if callbacks is not None or storage is not None or stopper is not None or retries != 0:
-            raise BadArgument(
-                "callbacks, storage and stopper are the evaluator's own, as are retries; give them where you make the "
-                "evaluator."
-            )
+        _check_not_given(callbacks=callbacks, storage=storage, stopper=stopper, retries=retries or None)
         num_workers = _check_own(evaluator, run_function, num_workers, seed, runtime, fidel_key, curve, worker_model)
         watchers, runtime = evaluator.callbacks, evaluator._timeline.runtime
     _check_limits(max_evals, max_submits, max_time, watchers)
@@ -221,6 +217,15 @@ def _class_of(evaluator: Any) -> Any:
         f"evaluator is {evaluator!r} of type {type(evaluator).__name__}; give a method's name such as 'process', an "
         "evaluator class, an evaluator in simulated time, or None."
     )
+
+
+def _check_not_given(**given: Any) -> None:
+    """Refuse arguments that are the evaluator's own."""
+    if any(value is not None for value in given.values()):
+        *most, last = given
+        raise BadArgument(
+            f"{', '.join(most)} and {last} are the evaluator's own; give them where you make the evaluator."
+        )
 
 
 def _check_own(

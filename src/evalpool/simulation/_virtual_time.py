@@ -26,6 +26,7 @@ from evalpool.outcomes import FailureKind, JobStatus, Outcome, Worker, failed
 from evalpool.simulation._checkpoints import Configurations
 from evalpool.simulation._evaluations import HeldResults
 from evalpool.simulation._kernel import MARK, NOTHING, RETRIED, UP, WAIT, Kernel
+from evalpool.simulation._losses import lost
 from evalpool.simulation._runtimes import judged, runtime_of, timestamps
 from evalpool.simulation._seconds import check_runtime
 from evalpool.simulation._virtual_records import VirtualRecords
@@ -228,10 +229,10 @@ class VirtualTime:
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
             self._fail_at_start(number, job, "runtime_before raised", error)
             return
-        lost = self.kernel.lost(number, runtime)
-        if lost is not None:
+        loss = lost(self.kernel, number, runtime)
+        if loss is not None:
             job.attempts += 1  # it needs no evaluation
-            outcome = judged(None, lost)
+            outcome = judged(None, loss)
             self.kernel.finish(number, runtime, failed=True, retry=self._may_retry(job, outcome))
             self._evaluations.outcomes[job.number] = outcome
             return
@@ -269,9 +270,9 @@ class VirtualTime:
         runtime = runtime_of(self.runtime, job, outcome)
         outcome = self._records.arrived(job, outcome, self._access.watching)
         resumed = self.kernel.resumed(number)
-        lost = self.kernel.lost(number, runtime)
-        if lost is not None:
-            outcome = failed(lost.kind, lost.message, worker=outcome.worker)
+        loss = lost(self.kernel, number, runtime)
+        if loss is not None:
+            outcome = failed(loss.kind, loss.message, worker=outcome.worker)
         bad = outcome.kind is not None
         retry = bad and self._may_retry(job, outcome)
         verdict = self.kernel.finish(number, runtime, failed=bad, retry=retry, seed=_seed_of(job))

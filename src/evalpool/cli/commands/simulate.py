@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from evalpool.cli._exit_codes import NO_RESULT
 from evalpool.cli._options import add_json, seconds, whole
 from evalpool.cli._runtimes import runtime_model
+from evalpool.cli._workers import add_workers, worker_model
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
     from evalpool.benchmarks import Benchmark, RuntimeModel
-    from evalpool.simulation import SimulationResult
+    from evalpool.simulation import SimulationResult, WorkerModel
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
@@ -29,6 +30,7 @@ examples:
   evalpool simulate hpobench:phoneme --search tpe --workers 64 --max-evals 2000
   evalpool simulate "bbob:Sphere?dimension=5" --runtime 60,0.5 --search nevergrad:TwoPointsDE --max-time 2h
   evalpool simulate "grid.csv?objectives=loss&maximize=False&runtime=seconds" --max-evals 100 --json
+  evalpool simulate digits --workers 64 --max-evals 500 --preempted-after 5m --away 60 --retries 2
   evalpool simulate mine.py:benchmark --search mine.py:make_search --workers 8 --max-evals 100 --out schedule.csv
 
 times are virtual seconds.
@@ -58,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--runtime", metavar="SECONDS[,SIGMA]",
         help="runtimes instead of the benchmark's own: constant, or lognormal with this median and sigma",
     )  # fmt: skip
+    add_workers(parser.add_argument_group("what happens to workers"))
     parser.add_argument_group("results").add_argument(
         "-o", "--out", metavar="FILE", help="write the schedule, a row for each job: .csv or .jsonl"
     )
@@ -73,11 +76,14 @@ def main(arguments: argparse.Namespace) -> int:
         raise BadArgument(f"--out is {arguments.out!r}; give a file that ends with .csv or .jsonl.")
     overhead = _overhead(arguments.overhead)
     runtime = None if arguments.runtime is None else runtime_model(arguments.runtime)
+    model = worker_model(arguments)
     with separate_output(arguments) as out:
-        return _run(arguments, overhead, runtime, out)
+        return _run(arguments, overhead, runtime, model, out)
 
 
-def _run(arguments: argparse.Namespace, overhead: Any, runtime: RuntimeModel | None, out: TextIO) -> int:
+def _run(
+    arguments: argparse.Namespace, overhead: Any, runtime: RuntimeModel | None, model: WorkerModel | None, out: TextIO
+) -> int:
     from evalpool._clock import perf_counter
     from evalpool.benchmarks import load
     from evalpool.jobs._seeds import fresh_seed
@@ -99,7 +105,7 @@ def _run(arguments: argparse.Namespace, overhead: Any, runtime: RuntimeModel | N
     began = perf_counter()
     result = simulate(
         optimizer, benchmark, num_workers=arguments.workers, max_evals=arguments.max_evals,
-        max_time=arguments.max_time, overhead=overhead, seed=seed,
+        max_time=arguments.max_time, overhead=overhead, seed=seed, worker_model=model, retries=arguments.retries,
     )  # fmt: skip
     took = perf_counter() - began
     if target is not None:
