@@ -11,10 +11,9 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import pytest
-from workloads import CountingLock, as_a_search, calls, configurations, in_bulk, run
+from workloads import CountingLock, as_a_search, calls, configurations, count_traffic, in_bulk, least, run
 
 from evalpool import Evaluator
 from evalpool.backends._pool import _wire
@@ -39,22 +38,7 @@ def locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def traffic(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """What goes over the supervisor's sockets: messages and bytes out, reads in."""
-    counted: Counter[str] = Counter()
-    send, read = _wire.Outbox.send, _wire.FrameReader.read
-
-    def counting_send(self: Any, pieces: Any) -> bool:
-        counted["messages"] += 1
-        counted["bytes"] += sum(memoryview(piece).nbytes for piece in pieces)
-        return send(self, pieces)
-
-    def counting_read(self: Any, drain: bool = False) -> Any:
-        counted["reads"] += 1
-        return read(self, drain)
-
-    monkeypatch.setattr(_wire.Outbox, "send", counting_send)
-    monkeypatch.setattr(_wire.FrameReader, "read", counting_read)
-    return counted
+    return count_traffic(monkeypatch)
 
 
 def warm(evaluator: Evaluator) -> None:
@@ -63,14 +47,6 @@ def warm(evaluator: Evaluator) -> None:
 
 
 Way = Callable[[Evaluator, int], None]
-
-
-def least(count: Callable[[], float], limit: float, tries: int = 5) -> float:
-    """The least of several counts, or the first within the limit: how many jobs are read at a time goes by the load."""
-    found = [count()]
-    while found[-1] > limit and len(found) < tries:
-        found.append(count())
-    return min(found)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalpool import Evaluator
+from evalpool.backends._pool import _wire
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def run(job: Any) -> float:
@@ -49,13 +54,19 @@ def cancelling(evaluator: Evaluator, count: int) -> None:
     assert len(evaluator.gather("ALL")) == count
 
 
-def calls(action: Callable[[], Any]) -> int:
-    """How many functions are called in this thread, C functions included."""
-    count = 0
+def calls(action: Callable[[], Any], apart_from: Callable[..., Any] | None = None) -> int:
+    """How many functions are called in this thread, C functions included.
+
+    What `apart_from` calls is left out: it polls, and how often goes by how long it waits.
+    """
+    count = depth = 0
+    left_out = apart_from and apart_from.__code__
 
     def note(frame: Any, event: str, argument: Any) -> None:
-        nonlocal count
-        if event in ("call", "c_call"):
+        nonlocal count, depth
+        if frame.f_code is left_out and event in ("call", "return"):
+            depth += 1 if event == "call" else -1
+        elif not depth and event in ("call", "c_call"):
             count += 1
 
     gc.disable()  # its callbacks are nobody's cost
@@ -66,6 +77,33 @@ def calls(action: Callable[[], Any]) -> int:
         sys.setprofile(None)
         gc.enable()
     return count
+
+
+def least(count: Callable[[], float], limit: float, tries: int = 5) -> float:
+    """The least of several counts, or the first within the limit: how many jobs are read at a time goes by the load."""
+    found = [count()]
+    while found[-1] > limit and len(found) < tries:
+        found.append(count())
+    return min(found)
+
+
+def count_traffic(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What goes over a pool's sockets in this process from now on: messages and bytes out, reads in."""
+    counted: Counter[str] = Counter()
+    send, read = _wire.Outbox.send, _wire.FrameReader.read
+
+    def counting_send(self: Any, pieces: Any) -> bool:
+        counted["messages"] += 1
+        counted["bytes"] += sum(memoryview(piece).nbytes for piece in pieces)
+        return send(self, pieces)
+
+    def counting_read(self: Any, drain: bool = False) -> Any:
+        counted["reads"] += 1
+        return read(self, drain)
+
+    monkeypatch.setattr(_wire.Outbox, "send", counting_send)
+    monkeypatch.setattr(_wire.FrameReader, "read", counting_read)
+    return counted
 
 
 _real_lock = threading.Lock

@@ -25,7 +25,7 @@ from evalpool import (
     simulated,
 )
 from evalpool.callbacks import CSVLoggerCallback
-from evalpool.storage import MPIStorage
+from evalpool.storage import MPIStorage, NullStorage
 
 running: dict[str, str] = {}
 """Where several programs are run: the name of the one that runs, for each fact that it says."""
@@ -194,6 +194,39 @@ def idle() -> None:
         evaluator.submit([{}])
         (job,) = evaluator.gather()
         say(root=time.process_time() - used < 0.12, rank=job.objective < 0.12)
+
+
+def counts() -> None:
+    """What a job costs the root: messages of jobs out, messages of outcomes in, bytes of both, calls in its thread."""
+    from tests.evaluator.workloads import as_a_search, calls, in_bulk
+
+    from evalpool._mpi._crew import Crew
+    from evalpool._mpi._polling import PollingBackoff
+
+    counted = dict.fromkeys(["sent", "received", "bytes"], 0)
+    post, receive = Crew.post, Crew.receive
+
+    def counting_post(self: Any, comm: Any, data: Any, rank: int, tag: int) -> Any:
+        counted["sent"] += 1
+        counted["bytes"] += len(data)
+        return post(self, comm, data, rank, tag)
+
+    def counting_receive(self: Any, comm: Any, status: Any) -> bytearray:
+        data = receive(self, comm, status)
+        counted["received"] += 1
+        counted["bytes"] += len(data)
+        return data
+
+    with MPICommEvaluator(double, storage=NullStorage()) as evaluator:
+        for way in (as_a_search, in_bulk):
+            way(evaluator, 50)
+            for _ in range(3):
+                made = calls(lambda way=way: way(evaluator, 2000), PollingBackoff.wait) / 2000
+                Crew.post, Crew.receive = counting_post, counting_receive
+                counted.update(dict.fromkeys(counted, 0))
+                way(evaluator, 2000)
+                Crew.post, Crew.receive = post, receive
+                say(way=way.__name__, calls=made, **{name: count / 2000 for name, count in counted.items()})
 
 
 def wakes() -> None:

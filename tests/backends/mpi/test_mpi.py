@@ -42,7 +42,7 @@ def on_root(engine: Engine, name: str, cwd: Path, ranks: int = 3, *more: str) ->
 
 # Programs of which each ends its evaluators share a start of MPI, which takes seconds.
 ON_ROOT = [
-    "idle", "trace", "virtual", "reach", "unopened", "forces", "crashes", "below_a_rank", "steals_back",
+    "idle", "counts", "trace", "virtual", "reach", "unopened", "forces", "crashes", "below_a_rank", "steals_back",
     "storage_in_jobs", "wrong_arguments", "isolated",
 ]  # fmt: skip
 EVERYWHERE = ["search", "twice", "virtual_everywhere", "together", "capped", "bad_root", "stacked", "storage"]
@@ -246,6 +246,24 @@ def test_a_process_below_a_rank_is_no_rank_and_may_use_mpi(root_alone: Shared) -
 
 def test_who_waits_sleeps(root_alone: Shared) -> None:
     assert root_alone.said("idle") == [{"root": True, "rank": True}]
+
+
+@pytest.mark.parametrize(
+    ("way", "limits"),
+    [
+        # 66 to 97, 0.3, 0.3 and 88 to 96: as many jobs are sent at a time as came back
+        ("as_a_search", {"calls": 130, "sent": 1.1, "received": 1.1, "bytes": 130}),
+        # 25 to 27, 0.01, 0.01 and 80: as many to a message as are short; busy machines make them long
+        ("in_bulk", {"calls": 36, "sent": 0.5, "received": 0.5, "bytes": 110}),
+    ],
+)
+def test_messages_bytes_and_calls_per_job(root_alone: Shared, way: str, limits: dict[str, float]) -> None:
+    """Of the root: as `tests/evaluator/test_work_per_job.py` counts them on the engines of one host."""
+    counted = [fact for fact in root_alone.said("counts") if fact["way"] == way]
+    assert all(fact[name] > 0 for fact in counted for name in limits)
+    assert {name: min(fact[name] for fact in counted) <= limit for name, limit in limits.items()} == dict.fromkeys(
+        limits, True
+    ), counted
 
 
 @pytest.mark.parametrize(("name", "woken"), [("wakes", [True, True, True]), ("sleeps_apart", [False, True, False])])
