@@ -247,6 +247,20 @@ def test_a_job_that_never_looks_is_stopped_two_seconds_after_the_budget() -> Non
         assert (job.status, job.objective) == (JobStatus.CANCELLED, "F_CANCELLED")
 
 
+def test_a_job_that_has_not_begun_at_the_end_of_the_budget_does_not_begin() -> None:
+    def run(job: Any) -> float:
+        while job.status is JobStatus.RUNNING:
+            time.sleep(0.001)
+        return float(job["x"])
+
+    with hpo(run) as evaluator:
+        evaluator.timeout = 0.2
+        evaluator.submit([{"x": 1}, {"x": 2}])
+        jobs = sorted(evaluator.gather("ALL"), key=lambda job: job.id)
+        assert [job.objective for job in jobs] == [1.0, "F_CANCELLED"]
+        assert [job.status for job in jobs] == [JobStatus.CANCELLED] * 2
+
+
 def test_a_budget_ends_with_its_search() -> None:
     evaluator = hpo(x_of, "serial")
     evaluator.timeout = 1e-3

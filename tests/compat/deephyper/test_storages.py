@@ -126,7 +126,16 @@ def test_a_storage_that_keeps_nothing_answers_as_there() -> None:
         evaluator.submit([{"x": 3}])
         evaluator.set_maximum_num_jobs_submitted(1)
         assert [job.output for job in evaluator.gather("ALL")] == [3]
-    assert (storage.load_all_job_ids("0"), storage.load_job_status("0.0")) == ([], 0)
+    job = storage.create_new_job("0")
+    storage.store_job_in(job, args=(1,))
+    storage.store_job_out(job, 5)
+    storage.store_job_metadata(job, key="m", value=1)
+    storage.store_job_status(job_id=job, job_status=2)
+    storage.store_job(job, "mine", 3)
+    assert storage.load_all_job_ids("0") == ["0.0", "0.1"]
+    assert (storage.load_job(job), storage.load_job_status(job), storage.load_search("0")) == (None, 0, None)
+    assert (storage.load_jobs([job]), storage.load_search_value("0", "k")) == ({}, None)
+    assert storage.load_out_from_all_jobs("0") == storage.load_metadata_from_all_jobs("0", "m") == []
 
 
 def test_storages_are_created_by_their_names() -> None:

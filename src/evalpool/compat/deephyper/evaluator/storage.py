@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalpool import storage as core
 from evalpool.compat.deephyper.evaluator._status import as_stored, status_of
-from evalpool.errors import NotShareable, UnknownMethod
+from evalpool.errors import NotShareable, UnknownMethod, UnknownValue
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -180,13 +180,32 @@ class OutOfReach(Storage):
 
 
 class NullStorage(Storage, core.NullStorage):
-    """Keeps nothing but the count of jobs."""
+    """Counts jobs. What is stored about them is dropped; what is loaded is None, 0 or empty, where the core raises."""
+
+    def store_job_in(self, *arguments: Any, **more: Any) -> None:
+        pass
+
+    store_job_out = store_job_metadata = store_job_status = store_job_in
 
     def load_all_job_ids(self, search_id: str) -> list[str]:
-        return []
+        return [f"{search_id}.{number}" for number in range(self.reserve(search_id, 0))]
+
+    def load_job(self, job_id: str) -> None:  # type: ignore[override]
+        return None
+
+    load_search = load_job  # type: ignore[assignment]
+
+    def load_jobs(self, job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {}
 
     def load_job_status(self, job_id: str) -> int:  # type: ignore[override]
         return 0
+
+    def load_search_value(self, search_id: str, key: str) -> Any:
+        try:
+            return super().load_search_value(search_id, key)
+        except UnknownValue:
+            return None
 
 
 class SharedMemoryStorage(Storage, core.SharedMemoryStorage):
