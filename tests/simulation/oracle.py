@@ -337,20 +337,23 @@ def train(plans: list[Trained], workers: int, stops: Any, max_fidelity: int | No
     clock = 0.0
     while True:
         while idle and len(rows) < len(plans):
-            row = Shown(len(rows), plans[len(rows)], idle.pop(0), clock)
+            row = Shown(len(rows), plans[len(rows)], idle[0], clock)
             left = [
                 other
                 for other in rows
                 if max_fidelity is not None
-                and other.told
                 and other.stopped is None
+                and other.end <= clock
                 and not other.taken
                 and other.plan.key == row.plan.key
                 and other.plan.fidelity < min(row.plan.fidelity, max_fidelity)
             ]
+            if any(other.next_point() is not None for other in left):
+                break  # it ends now, and may be stopped at a last point
             if left:
                 best = max(left, key=lambda other: (other.plan.fidelity, -other.end, -other.number))
                 best.taken, row.resumed, row.before = True, best.plan.fidelity, best.plan.total
+            idle.pop(0)
             rows.append(row)
         events = []
         for row in rows:

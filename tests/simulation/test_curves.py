@@ -312,10 +312,7 @@ def test_a_stopper_needs_records_and_runtimes_known_before_have_none() -> None:
         simulated(SerialEvaluator)(recorded, runtime_before=lambda configuration: 1.0, stopper=StopsAt(1))
     with pytest.raises(BadArgument, match=r"curve is 3; give the key of the output"):
         simulate(InLine(), recorded, max_submits=1, curve=3)  # type: ignore[arg-type]
-    with (
-        simulated(SerialEvaluator)(recorded) as evaluator,
-        pytest.raises(BadArgument, match="stopper and retries are the eval"),
-    ):
+    with simulated(SerialEvaluator)(recorded) as evaluator, pytest.raises(BadArgument, match="stopper and retries are"):
         simulate(InLine(), None, max_submits=1, evaluator=evaluator, stopper=StopsAt(1))
 
 
@@ -413,33 +410,44 @@ def test_stopped_jobs_have_the_schedule_of_the_rules(
 
 
 class InLine:
-    def __init__(self) -> None:
-        self.number = -1
+    """Proposes configurations in line, with their fidelities if there are any."""
 
-    def ask(self) -> dict[str, Any]:
+    def __init__(self, fidelities: list[int] | None = None, keys: str = "") -> None:
+        self.number, self.fidelities, self.keys = -1, fidelities, keys
+
+    def ask(self) -> Any:
         self.number += 1
-        return {"n": self.number}
+        if self.fidelities is None:
+            return {"n": self.number}
+        return {"key": self.keys[self.number]}, {"epochs": self.fidelities[self.number]}
 
     def tell(self, job: Any) -> None:
         pass
 
 
-@settings(deadline=None, max_examples=100)
-@given(
-    st.lists(trainings(False), min_size=1, max_size=8),
-    st.integers(1, 4),
-    st.sampled_from(["serial", "parallel"]),
-    st.sampled_from(["asap", "warmup", "fill"]),
-    st.sampled_from([None, 1, 3]),
-    st.lists(quarters, min_size=8, max_size=8),
-    st.integers(1, 3),
-)
-def test_a_stopped_job_is_like_a_shorter_one_for_every_way_to_decide(
-    plans: list[Trained], workers: int, sampling: Any, tell: Any, batch: int | None, thinking: list[float], last: int
-) -> None:
-    if batch is not None:
-        sampling, tell = "serial", "asap"
+WAYS: dict[str, Any] = {
+    "workers": st.integers(1, 4),
+    "way": st.sampled_from(
+        [(sampling, tell, None) for sampling in ("serial", "parallel") for tell in ("asap", "warmup", "fill")]
+        + [("serial", "asap", 1), ("serial", "asap", 3)]
+    ),
+    "thinking": st.lists(quarters, min_size=8, max_size=8),
+}
 
+
+def decide(search: InLine, run: Any, jobs: int, workers: int, way: Any, thinking: list[float], **more: Any) -> Any:
+    sampling, tell, batch = way
+    return simulate(
+        search, run, num_workers=workers, max_submits=jobs, sampling=sampling, tell=tell, batch_size=batch,
+        overhead=lambda asked, told: thinking[asked % 8], **more,
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=100)
+@given(plans=st.lists(trainings(False), min_size=1, max_size=8), last=st.integers(1, 3), **WAYS)
+def test_a_stopped_job_is_like_a_shorter_one_for_every_way_to_decide(
+    plans: list[Trained], last: int, workers: int, way: Any, thinking: list[float]
+) -> None:
     def whole(job: RunningJob) -> dict[str, Any]:
         plan = plans[job["n"]]
         return {"objective": 1.0, "runtime": plan.total, "curve": [(b, 0.5, seconds) for b, seconds in plan.points]}
@@ -448,14 +456,53 @@ def test_a_stopped_job_is_like_a_shorter_one_for_every_way_to_decide(
         plan = plans[job["n"]]
         return {"objective": 1.0, "runtime": plan.points[last - 1][1] if len(plan.points) >= last else plan.total}
 
-    def schedule(run: Any, **more: Any) -> Any:
-        result = simulate(
-            InLine(), run, num_workers=workers, max_submits=len(plans), sampling=sampling, tell=tell, batch_size=batch,
-            overhead=lambda asked, told: thinking[asked % 8], **more,
-        )  # fmt: skip
-        return [row["job"] for row in result.completions], result.trace_digest()
+    stopper = StopsAt(last)
+    found = decide(InLine(), whole, len(plans), workers, way, thinking, stopper=stopper)
+    wanted = decide(InLine(), short, len(plans), workers, way, thinking)
+    assert found.trace_digest() == wanted.trace_digest()
+    assert [row["job"] for row in found.completions] == [row["job"] for row in wanted.completions]
+    heard = [
+        (row["start"] + seconds, number, budget)
+        for number, (plan, row) in enumerate(zip(plans, found.trace, strict=True))
+        for budget, seconds in plan.points[:last]
+    ]
+    assert [(number, budget) for number, budget, _ in stopper.heard] == [one[1:] for one in sorted(heard)]
 
-    assert schedule(whole, stopper=StopsAt(last)) == schedule(short)
+
+@settings(deadline=None, max_examples=150)
+@given(
+    jobs=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([2, 4, 6]), st.booleans()), min_size=1, max_size=8),
+    steps=st.lists(st.integers(1, 12).map(lambda number: number / 4), min_size=6, max_size=6),
+    **WAYS,
+)
+def test_a_stopped_job_leaves_nothing_to_continue_for_every_way_to_decide(
+    jobs: list[tuple[str, int, bool]], steps: list[float], workers: int, way: Any, thinking: list[float]
+) -> None:
+    """It is like a job that fails when it is stopped. Each is stopped, if it is, after its last epoch but one."""
+    fidelities = [fidelity for _, fidelity, _ in jobs]
+    stopped = {number for number, (_, _, stops) in enumerate(jobs) if stops}
+
+    def whole(job: RunningJob) -> dict[str, Any]:
+        curve = [(epoch, 0.5, sum(steps[:epoch])) for epoch in range(1, job["epochs"] + 1)]
+        return {"objective": 1.0, "runtime": curve[-1][2], "curve": curve}
+
+    def short(job: RunningJob) -> dict[str, Any]:
+        if int(job.id.rpartition(".")[2]) not in stopped:
+            return {"objective": 1.0, "runtime": sum(steps[: job["epochs"]])}
+        return {"objective": "F_stopped", "metadata": {"runtime": sum(steps[: job["epochs"] - 1])}}
+
+    class Stops(StopsAt):
+        def for_job(self, number: int, configuration: dict[str, Any]) -> Any:
+            return _One(StopsAt(configuration["epochs"] - 1, stopped), number)
+
+    def schedule(run: Any, **more: Any) -> Any:
+        search = InLine(fidelities, "".join(key for key, _, _ in jobs))
+        result = decide(
+            search, run, len(jobs), workers, way, thinking, fidel_key="epochs", continual_max_fidel=6, **more
+        )
+        return [(row["worker"], row["start"], row["end"], row["charged"], row["resumed_from"]) for row in result.trace]
+
+    assert schedule(whole, stopper=Stops(0)) == schedule(short)
 
 
 # The same decisions as in real time.

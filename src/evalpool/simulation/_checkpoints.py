@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evalpool._checks import is_real, is_whole
@@ -67,6 +68,29 @@ class Checkpoints:
         if best is not None:
             self._remove(key, best)
         return best
+
+    def are_undecided(
+        self,
+        job: int,
+        asked: tuple[str, int],
+        start: float,
+        marks: Mapping[int, int],
+        ends: Sequence[tuple[float, int, int]],
+    ) -> bool:
+        """Whether a job that is to leave one which `job` could take may be stopped before that, and leave none.
+
+        Args:
+            job: its number.
+            asked: its configuration's key and its fidelity.
+            start: when it starts.
+            marks: running jobs -> how many times are to come at which each may be stopped.
+            ends: the heap of these times and of the ends of jobs.
+        """
+        earlier = bool(ends) and ends[0][0] < start
+        return any(
+            left.fidelity < asked[1] and left.ready <= start and marks.get(left.job) and (earlier or left.job < job)
+            for left in self._by_key.get(asked[0], ())
+        )
 
     def cancel(self, job: int) -> None:
         """Drop the checkpoint that `job` was to leave, if any, because it was stopped before its end."""

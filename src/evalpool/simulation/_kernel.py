@@ -105,6 +105,8 @@ class Kernel:
         failure_runtime: seconds charged to a job without a valid runtime.
         job_timeout: seconds that a job may run, if it has no limit of its own. A longer job ends at exactly that time,
             as a failure.
+        stops: whether running jobs may be stopped at their marks; then a job does not resume a checkpoint before it is
+            certain that it is left.
         max_evals, max_submits, max_time: limits on completions, on submissions, on the clock; None for no limit.
         worker_model: how workers start and fail; None: they are there from 0 on for ever.
 
@@ -148,6 +150,7 @@ class Kernel:
         "_stale",
         "_starts",
         "_stopping",
+        "_stops",
         "_tells_from",
         "_trace",
         "_unknown",
@@ -174,6 +177,7 @@ class Kernel:
         continual_max_fidel: int | None = None,
         failure_runtime: float = 0.0,
         job_timeout: float | None = None,
+        stops: bool = False,
         max_evals: int | None = None,
         max_submits: int | None = None,
         max_time: float | None = None,
@@ -186,6 +190,7 @@ class Kernel:
             "continual_max_fidel": check_whole("continual_max_fidel", continual_max_fidel, 1, optional=True),
             "failure_runtime": check_time("failure_runtime", failure_runtime),
             "job_timeout": check_limit("job_timeout", job_timeout),
+            "stops": stops,
             "max_evals": check_whole("max_evals", max_evals, 1, optional=True),
             "max_submits": check_whole("max_submits", max_submits, 1, optional=True),
             "max_time": check_limit("max_time", max_time),
@@ -202,7 +207,8 @@ class Kernel:
         self._max_submits = FOREVER if max_submits is None else max_submits
         self._max_time: float = INF if self._settings["max_time"] is None else self._settings["max_time"]
         self.worker_model = worker_model
-        self._plain = continual_max_fidel is None and job_timeout is None and worker_model is None
+        self._stops = stops
+        self._plain = continual_max_fidel is None and job_timeout is None and worker_model is None and not stops
         self._by_caller = False
 
         self.clock = 0.0
@@ -372,8 +378,11 @@ class Kernel:
         alone = self._queue.alone
         if alone and len(self._idle) < self.num_workers and (self._runs_alone or job in alone):
             return NOTHING
-        if self._asked and self._may_be_left_one(self._asked.get(job)):
-            return WAIT
+        if self._asked and (asked := self._asked.get(job)) is not None:
+            if self._may_be_left_one(asked):
+                return WAIT
+            if self._marks and self._checkpoints.are_undecided(job, asked, self.clock, self._marks, self._ends):
+                return NOTHING
         return job
 
     def start(self) -> int:
@@ -427,8 +436,11 @@ class Kernel:
         self.clock = to
 
     def mark(self, job: int, time: float) -> None:
-        """Make `step` return `MARK` at a time while a job runs, before any other event of this job at that time."""
-        heappush(self._ends, (max(time, self.clock), job, -1))
+        """Make `step` return `MARK` at a time while a job runs, before any other event of this job at that time.
+
+        The clock may have passed the time, if decisions come before results; marks still come in their order.
+        """
+        heappush(self._ends, (time, job, -1))
         self._marks[job] = self._marks.get(job, 0) + 1
 
     def stop(self, job: int, status: str = CANCELLED, at: float | None = None) -> bool:
@@ -567,13 +579,17 @@ class Kernel:
         """Whether a job must be run only when `poll` returns `BEGIN`, instead of immediately after `ask`.
 
         With parallel sampling, a job that is asked for later may start earlier, and leave or take a checkpoint. And a
-        search that asks before it is told may ask for a job that resumes one whose real result is not known yet.
+        search that asks before it is told may ask for a job that resumes one whose real result is not known yet, or,
+        if jobs may be stopped, one that is stopped during the decision.
         """
-        return self.max_fidelity is not None and not (self._serial and self._tells_from == 0)
+        return self.max_fidelity is not None and not (self._serial and self._tells_from == 0 and not self._stops)
 
     def _may_begin(self) -> bool:
         """Whether all decisions and ends before the next start have happened."""
-        start = self._starts[0][0]
+        start, job = self._starts[0]
+        asked = self._asked.get(job) if self._marks else None
+        if asked is not None and self._checkpoints.are_undecided(job, asked, start, self._marks, self._ends):
+            return False
         if self._serial:
             return start <= self._max_time  # jobs of later decisions start later
         if start > self._max_time or (self._ends and self._ends[0][0] < start):

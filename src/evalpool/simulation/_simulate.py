@@ -143,6 +143,7 @@ def simulate(
         continual_max_fidel=continual_max_fidel,
         failure_runtime=0.0 if own is None else own.failure_runtime,
         job_timeout=None if own is None else own.job_timeout,
+        stops=stopper is not None or (isinstance(evaluator, SimulatedEvaluator) and evaluator._stopper is not None),
         worker_model=check_worker_model(worker_model) if own is None else own.worker_model,
         max_evals=max_evals,
         max_submits=max_submits,
@@ -165,20 +166,12 @@ def simulate(
             search = LocalSearch(kernel, _settings.check_run_function(run_function), base, **settings)
         else:
             if not isinstance(evaluator, SimulatedEvaluator):
-                evaluator = stack.enter_context(
-                    _class_of(evaluator)(
-                        run_function,
-                        num_workers=kernel.num_workers,
-                        runtime=runtime,
-                        curve=curve,
-                        stopper=stopper,
-                        worker_model=worker_model,
-                        retries=retries,
-                        callbacks=watchers,
-                        storage=storage,
-                        seed=base,
-                    )
-                )
+                its_own = {
+                    "runtime": runtime, "curve": curve, "stopper": stopper, "worker_model": worker_model,
+                    "retries": retries, "callbacks": watchers, "storage": storage, "seed": base,
+                }  # fmt: skip
+                made = _class_of(evaluator)(run_function, num_workers=kernel.num_workers, **its_own)
+                evaluator = stack.enter_context(made)
             assert isinstance(evaluator, SimulatedEvaluator)
             search = _search_on(evaluator, kernel, max_evals, settings)
         return search.run(optimizer)

@@ -104,6 +104,7 @@ class SimulatedEvaluator(Evaluator):
             continual_max_fidel=continual_max_fidel,
             failure_runtime=failure_runtime,
             job_timeout=check_seconds("job_timeout", job_timeout),
+            stops=kwargs.get("stopper") is not None,
             worker_model=check_worker_model(worker_model),
         )
         self._timeline: VirtualTime = VirtualTime(kernel, where, runtime_before, fidel_key, check_curve_key(curve))
