@@ -425,3 +425,24 @@ def test_the_digest_tells_runs_apart() -> None:
 
     assert digest([1.0, 2.0]) == digest([1.0, 2.0])
     assert digest([1.0, 2.0]) != digest([1.0, 2.5])
+
+
+def test_a_trace_until_now_does_not_show_what_happens_later() -> None:
+    # worker-0: |0: 1-|2: open
+    # worker-1: |1: 5---------
+    queue = Queue(Kernel(2), Now())
+    queue.submit([Planned(1.0), Planned(5.0)])
+    assert queue.gather(1) == [0]
+    kernel = queue.kernel
+    kernel.submit()
+    kernel.startable()
+    kernel.start()
+    expected, until_now = kernel.trace(), kernel.trace_until_now()
+    for job in (1, 2):
+        kernel.stop(job)
+    while kernel.step() != NOTHING:
+        pass
+    kernel.submit()
+    assert until_now() == until_now() == expected
+    assert [row.status for row in expected] == ["DONE", "RUNNING", "RUNNING"]
+    assert [row.status for row in kernel.trace()] == ["DONE", "CANCELLED", "CANCELLED", "READY"]

@@ -147,6 +147,7 @@ class EvaluatorSearch(SimulatedSearch):
         self._evaluator = evaluator
         self._timeline = evaluator._timeline
         self._timeline.kernel = kernel
+        self._watchers = evaluator.callbacks
         self._jobs: dict[int, Job[Any]] = {}
 
     def run(self, optimizer: Any) -> SimulationResult:
@@ -157,8 +158,8 @@ class EvaluatorSearch(SimulatedSearch):
                 self._run()
             finally:
                 self._timeline.submit_to_kernel = submit_to_kernel
-            rows = self._kernel.trace()  # as it stands, before what is left is cancelled
-        return self._result(lambda: rows)
+            rows = self._kernel.trace_until_now()  # before what is left is cancelled
+        return self._result(rows)
 
     def _enter(self, asked: Asked, overhead: float, key: Key) -> int:
         kernel, timeline = self._kernel, self._timeline
@@ -214,5 +215,5 @@ class EvaluatorSearch(SimulatedSearch):
         ended = self._jobs.pop(job)
         assert ended._outcome is not None
         self._ended(job, ended._outcome, lambda number, outcome: ended)
-        if stops_search(self._evaluator.callbacks):
+        if self._watchers and stops_search(self._watchers):
             self._stopped = True

@@ -67,6 +67,13 @@ class Trace:
         self.statuses: dict[int, str] = {}
         self.resumed: dict[int, int] = {}
 
+    def copy(self) -> Trace:
+        """Return the same columns, which do not change when these do."""
+        other = Trace()
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
     def end(self, job: int) -> float:
         """Return when a job of known runtime ended."""
         ended = self.ended.get(job) if self.ended else None

@@ -374,7 +374,8 @@ class VirtualTime:
         self._records.forget(number, job)
         self._evaluations.outcomes.pop(job.number, None)
         self._late_outcomes.pop(job.number, None)
-        job._virtual = {**self.kernel.facts(number), "virtual_submit": job._submitted}
+        job._virtual = self.kernel.facts(number)
+        job._virtual["virtual_submit"] = job._submitted
         core = self._core
         with core.lock:
             core.deliver(job, outcome)
