@@ -72,6 +72,7 @@ class InLine(AbstractAskTellOptimizer):
 
 def test_the_names_and_modules_are_those_of_mfhpo_simulator() -> None:
     real = services.package("benchmark_simulator")
+    assert benchmark_simulator.__version__ == real.__version__
     assert set(benchmark_simulator.__all__) == {
         "AbstractAskTellOptimizer",
         "ObjectiveFuncType",
@@ -113,6 +114,8 @@ def test_the_files_exist_from_the_start_and_grow_with_each_call(tmp_path: Path) 
         names = ["results.json", "sampled_time.json", "simulated_cumtime.json", "state_cache.json"]
         for name in names:
             assert json.loads(Path(directory, name).read_text()) == {}
+        meeting = ("proc_alloc", "timestamp", "sample_waiting", "config_tracker")
+        assert not any(Path(directory, f"{name}.json").exists() for name in meeting)
         for number in range(3):
             wrapper({"x": number})
             assert json.loads(Path(wrapper.result_file_path).read_text()) == {

@@ -11,4 +11,7 @@ from evalpool.compat.benchmark_simulator.simulator import (
     get_multiple_wrappers,
 )
 
+__version__ = "1.4.6"
+"""The release whose names and arguments these are."""
+
 __all__ = ["AbstractAskTellOptimizer", "ObjectiveFuncType", "ObjectiveFuncWrapper", "get_multiple_wrappers"]
