@@ -384,10 +384,13 @@ class Core:
 
     def wait(self, inbox: Inbox, size: int, deadline: float | None) -> None:
         """Block without using CPU until `inbox` has `size` jobs, or all that are outstanding."""
-        with defer_signals(), self.condition:
+        with defer_signals(), self.lock:
             inbox.enter(size)
             try:
-                while len(inbox.done) < inbox.needed(size):
+                while True:
+                    outstanding = inbox.outstanding
+                    if len(inbox.done) >= (size if size < outstanding else outstanding):  # `needed`, without a call
+                        return
                     rest = None if deadline is None else deadline - monotonic()
                     if rest is not None and rest <= 0:
                         return

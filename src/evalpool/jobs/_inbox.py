@@ -38,15 +38,20 @@ class Inbox:
     def enter(self, size: int) -> None:
         """Note that a thread begins to wait for `size` jobs."""
         self.waiting.append(size)
-        self._update()
+        needed = size if size < self.outstanding else self.outstanding
+        if needed < self.want:
+            self.want = needed
 
     def leave(self, size: int) -> None:
         """Note that a thread has stopped waiting for `size` jobs."""
         self.waiting.remove(size)
-        self._update()
+        if self.waiting:
+            self._update()
+        else:
+            self.want = NOBODY
 
     def _update(self) -> None:
-        self.want = min(self.needed(min(self.waiting)), NOBODY) if self.waiting else NOBODY
+        self.want = self.needed(min(self.waiting))
 
     def wake_watchers(self) -> None:
         """Call the watchers."""
