@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evalpool import Evaluator, RunningJob, queued
+from evalpool import Evaluator, RandomSearch, Retries, RunningJob, queued
+from evalpool.benchmarks import compare, load
 from evalpool.search import MedianStopper
-from evalpool.simulation import simulated
+from evalpool.simulation import Distribution, WorkerModel, simulate, simulated
 
 Seen = tuple[str, list[tuple[Any, ...]]]
 """The trace's digest, and each job as it was given back."""
@@ -87,6 +88,44 @@ def stopped(backend: type[Evaluator], real_workers: int) -> Seen:
         ]
 
 
+def failing(backend: type[Evaluator], real_workers: int) -> Seen:
+    """On workers that start late, crash and are taken away; what is lost is run again."""
+    model = WorkerModel(
+        start_delay=Distribution.uniform(0.25, 1.0, seed=1),
+        crash=0.1,
+        preempted_after=Distribution.exponential(4.0, seed=2),
+        away=0.5,
+    )
+    with simulated(backend)(
+        run, num_workers=4, real_workers=real_workers, seed=1, worker_model=model, retries=Retries(worker_died=2)
+    ) as evaluator:
+        digest, facts = see(evaluator, _configurations(30), 8, 0.125)
+        return digest, [*facts, *((record.number, record.attempts) for record in evaluator.results())]
+
+
+def benchmarked(backend: type[Evaluator], real_workers: int) -> Seen:
+    """A search on a benchmark, with one worker and with eight."""
+    digits = load("digits")
+    digests, facts = [], []
+    for workers in (1, 8):
+        own = simulated(backend)(digits, num_workers=workers, real_workers=min(workers, real_workers), seed=workers)
+        with own as evaluator:
+            result = simulate(RandomSearch(digits, workers), None, max_evals=20, evaluator=evaluator)
+        digests.append(result.trace_digest())
+        facts += list(enumerate(result.objectives))
+    return " ".join(digests), facts
+
+
+def cells(evaluator: str, num_workers: int | None = None) -> dict[str, str]:
+    """The digest of each cell of a comparison whose cells run on this backend."""
+    found = compare(
+        ["random"], ["digits"], workers=[1, 8], seeds=2, budget=20, evaluator=evaluator, num_workers=num_workers
+    )
+    assert not found.errors, found.errors
+    return {str(cell): found.digest(cell) for cell in found.cells}
+
+
 SEARCHES: dict[str, Callable[[type[Evaluator], int], Seen]] = {
-    "plain": plain, "limited": limited, "queued": lent, "stopped": stopped,
+    "plain": plain, "limited": limited, "queued": lent, "stopped": stopped, "failing": failing,
+    "benchmarked": benchmarked,
 }  # fmt: skip

@@ -458,6 +458,13 @@ def virtual() -> None:
         say(name=name, same=here == real, jobs=len(here[1]))
 
 
+def compared() -> None:
+    """The cells of a comparison run on ranks."""
+    from tests.simulation.traces import cells
+
+    say(digests=cells("mpi"))
+
+
 def virtual_everywhere() -> None:
     """The same, where every rank runs the script."""
     from evalpool import simulated

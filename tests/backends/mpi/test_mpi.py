@@ -15,7 +15,7 @@ import pytest
 
 from evalpool import SerialEvaluator
 from evalpool.storage import SQLiteStorage
-from simulation.traces import SEARCHES
+from simulation.traces import SEARCHES, cells
 from storage.redis_server import RedisServer
 
 from .engines import Ended, Engine, finish
@@ -42,8 +42,8 @@ def on_root(engine: Engine, name: str, cwd: Path, ranks: int = 3, *more: str) ->
 
 # Programs of which each ends its evaluators share a start of MPI, which takes seconds.
 ON_ROOT = [
-    "idle", "counts", "trace", "virtual", "reach", "unopened", "forces", "crashes", "below_a_rank", "steals_back",
-    "storage_in_jobs", "wrong_arguments", "isolated",
+    "idle", "counts", "trace", "virtual", "compared", "reach", "unopened", "forces", "crashes", "below_a_rank",
+    "steals_back", "storage_in_jobs", "wrong_arguments", "isolated",
 ]  # fmt: skip
 EVERYWHERE = ["search", "twice", "virtual_everywhere", "together", "capped", "bad_root", "stacked", "storage"]
 BOUND = 110.0
@@ -208,6 +208,12 @@ def test_simulated_time_is_the_same_as_on_serial(root_alone: Shared) -> None:
     facts = root_alone.said("virtual")
     assert {fact["name"] for fact in facts} == set(SEARCHES)
     assert all(fact["same"] and fact["jobs"] > 20 for fact in facts), facts
+
+
+def test_each_cell_of_a_comparison_has_the_digest_that_it_has_on_serial(root_alone: Shared) -> None:
+    (said,) = root_alone.said("compared")
+    assert said["digests"] == cells("serial")
+    assert len(set(said["digests"].values())) == 4
 
 
 def test_simulated_time_passes_on_the_root_where_all_ranks_run_the_script(all_ranks: Shared) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from evalpool import RayEvaluator, SerialEvaluator
 from evalpool.testing import EvaluatorContract
-from simulation.traces import SEARCHES
+from simulation.traces import SEARCHES, cells
 
 
 class TestRay(EvaluatorContract):
@@ -35,3 +35,10 @@ class TestRay(EvaluatorContract):
 def test_simulated_time_is_the_same_as_on_serial(cluster: Any, name: str) -> None:
     search = SEARCHES[name]
     assert search(RayEvaluator, 2) == search(SerialEvaluator, 1)
+
+
+@pytest.mark.slow
+def test_each_cell_of_a_comparison_has_the_digest_that_it_has_on_serial(cluster: Any) -> None:
+    digests = cells("ray", 1)
+    assert digests == cells("serial")
+    assert len(set(digests.values())) == 4
