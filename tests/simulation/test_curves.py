@@ -31,6 +31,7 @@ from evalpool.callbacks import Callback
 from evalpool.errors import BadArgument
 from evalpool.outcomes import FailureKind
 from evalpool.search import HyperbandStopper, MedianStopper, Stopper, SuccessiveHalvingStopper
+from evalpool.simulation import WorkerModel
 from evalpool.simulation._checkpoints import Checkpoint
 from evalpool.simulation._curves import Point, place
 from evalpool.simulation._kernel import Kernel
@@ -290,6 +291,9 @@ def test_a_stopped_job_over_its_time_limit_is_a_success() -> None:
             jobs = evaluator.gather("ALL")
         assert [job.objective for job in jobs] == [0.3, "F_timeout"]
         assert ends(jobs) == [(0, 12.0), (1, 27.0)]
+        with simulated(SerialEvaluator)(run, stopper=StopsAt(3), job_timeout=12.0) as evaluator:  # to the second
+            evaluator.submit([{}])
+            assert [(job.objective, job.stopped_early) for job in evaluator.gather("ALL")] == [(0.3, True)]
 
 
 def test_a_promoted_job_continues_at_the_higher_fidelity_and_shows_what_is_new() -> None:
@@ -444,10 +448,17 @@ def decide(search: InLine, run: Any, jobs: int, workers: int, way: Any, thinking
 
 
 @settings(deadline=None, max_examples=100)
-@given(plans=st.lists(trainings(False), min_size=1, max_size=8), last=st.integers(1, 3), **WAYS)
+@given(
+    plans=st.lists(trainings(False), min_size=1, max_size=8),
+    last=st.integers(1, 3),
+    model=st.sampled_from([None, WorkerModel(preempted_after=5, away=2, start_delay=1)]),
+    **WAYS,
+)
 def test_a_stopped_job_is_like_a_shorter_one_for_every_way_to_decide(
-    plans: list[Trained], last: int, workers: int, way: Any, thinking: list[float]
+    plans: list[Trained], last: int, model: WorkerModel | None, workers: int, way: Any, thinking: list[float]
 ) -> None:
+    more: dict[str, Any] = {"worker_model": model, "retries": 0 if model is None else 2}
+
     def whole(job: RunningJob) -> dict[str, Any]:
         plan = plans[job["n"]]
         return {"objective": 1.0, "runtime": plan.total, "curve": [(b, 0.5, seconds) for b, seconds in plan.points]}
@@ -457,10 +468,12 @@ def test_a_stopped_job_is_like_a_shorter_one_for_every_way_to_decide(
         return {"objective": 1.0, "runtime": plan.points[last - 1][1] if len(plan.points) >= last else plan.total}
 
     stopper = StopsAt(last)
-    found = decide(InLine(), whole, len(plans), workers, way, thinking, stopper=stopper)
-    wanted = decide(InLine(), short, len(plans), workers, way, thinking)
+    found = decide(InLine(), whole, len(plans), workers, way, thinking, stopper=stopper, **more)
+    wanted = decide(InLine(), short, len(plans), workers, way, thinking, **more)
     assert found.trace_digest() == wanted.trace_digest()
     assert [row["job"] for row in found.completions] == [row["job"] for row in wanted.completions]
+    if model is not None:
+        return  # attempts that were lost showed points, too
     heard = [
         (row["start"] + seconds, number, budget)
         for number, (plan, row) in enumerate(zip(plans, found.trace, strict=True))

@@ -41,12 +41,14 @@ class PlacedPoint(NamedTuple):
         time: when it happens.
         seconds: from scratch up to here.
         number: which of the job's points it is, from 1.
+        is_end: whether the job ends here by itself, so that nothing is left to stop.
         point: the point.
     """
 
     time: float
     seconds: float
     number: int
+    is_end: bool
     point: Point
 
 
@@ -128,7 +130,8 @@ def place(
         after = max(0.0, seconds - before)
         if charged < whole and after > charged:
             break
-        placed.append(PlacedPoint(min(start + after, end), seconds, number, point))
+        is_end = number == len(points) and after >= whole
+        placed.append(PlacedPoint(min(start + after, end), seconds, number, is_end, point))
     return placed
 
 

@@ -102,10 +102,6 @@ class VirtualRecords:
         left = self._to_come.get(number)
         return left.popleft() if left else None
 
-    def has_more(self, number: int) -> bool:
-        """Whether there are points of this job that have not been shown."""
-        return bool(self._to_come.get(number))
-
     def cut(
         self, number: int, job: Job[Any], at: PlacedPoint, runtime: str | Callable[[Any, Any], Any]
     ) -> Outcome | None:

@@ -315,7 +315,8 @@ class VirtualTime:
             return
         if answer == MARK:
             self._show_record(self.kernel.marked)
-        elif answer == RETRIED:
+            return  # nothing is idle because of that; if it stops the job, its end comes next
+        if answer == RETRIED:
             self._end_attempt(self._jobs[self.kernel.marked])
         elif answer != UP:
             self._end_job(answer)
@@ -330,7 +331,7 @@ class VirtualTime:
         if not self._access.watching.recorded(job, shown.point.budget, shown.point.objective):
             return
         outcomes = self._evaluations.outcomes
-        if self._records.has_more(number) or shown.time < self.kernel.end_of(number):
+        if not shown.is_end:
             self.kernel.stop(number, JobStatus.DONE.value, shown.time)
             self._ends_before(job)
         elif outcomes[job.number].kind is not None or is_complete(job._stopper):
