@@ -183,6 +183,21 @@ def test_a_timer_that_fires_late_lets_results_be_read_first(late: float) -> None
     assert world.engine.asked == [0]
 
 
+def test_jobs_in_threads_get_back_the_time_for_which_the_process_stood_still() -> None:
+    world = World(job_timeout=5.0, workers_are="threads")
+    world.timers.stand_still(8.0)
+    world.timers.pass_by(2.9)
+    assert world.engine.asked == []
+    assert world.report(1000.0, 1010.9).objective == 7.0
+    world = World(job_timeout=5.0, workers_are="threads")
+    world.timers.stand_still(8.0)
+    world.timers.stand_still(4.0)
+    world.timers.pass_by(0.9)
+    assert world.engine.asked == []
+    world.timers.pass_by(0.1)
+    assert world.engine.asked == [0]
+
+
 def test_a_cancelled_job_that_waited_never_runs() -> None:
     world = World(running=1, waiting=2)
     assert world.stops.cancel(world.jobs) == 3

@@ -47,8 +47,7 @@ GRACE = 0.25
 """Seconds between a request to stop and force, by default: enough to notice the request and finish a checkpoint."""
 
 LONGEST_DELAY = 0.1
-"""Seconds by which a timer may be late on a busy machine. If it is later, this process was paused, and results may
-have arrived that were not read yet; they are read first."""
+"""Seconds by which a timer may be late on a busy machine. If it is later, this process was paused."""
 
 STOP_TEXT = {
     FailureKind.TIMEOUT: "ran over its job timeout",
@@ -126,13 +125,12 @@ class StopControl:
             self._after(self._grace, self._force, attempt, now + self._grace)
         return True
 
-    def _force(self, attempt: Attempt, due: float = math.inf) -> None:
+    def _force(self, attempt: Attempt, due: float) -> None:
         """After the grace: stop the job by force, or give up on it."""
         core, job, running = self._core, attempt.job, self._ledger.running
         if running.get(job.number) is not attempt:
             return
-        if self._clock() - due > LONGEST_DELAY:  # its outcome may have arrived and not be read yet
-            self._after(GRACE, self._force, attempt)
+        if self._waits_once_more(self._force, attempt, due):
             return
         if self._backend.force_stop(attempt):
             return
@@ -154,11 +152,22 @@ class StopControl:
         if attempt.timeout is not None:
             self._after(attempt.timeout, self._overtime, attempt, self._clock() + attempt.timeout)
 
-    def _overtime(self, attempt: Attempt, due: float = math.inf) -> None:
-        if self._clock() - due > LONGEST_DELAY:  # results that arrived meanwhile are read first
-            self._after(GRACE, self._overtime, attempt)
-        else:
+    def _overtime(self, attempt: Attempt, due: float) -> None:
+        if not self._waits_once_more(self._overtime, attempt, due):
             self.stop(attempt, FailureKind.TIMEOUT)
+
+    def _waits_once_more(self, call: Callable[[Attempt, float], None], attempt: Attempt, due: float) -> bool:
+        """Whether a timer that was due fires late, because this process stood still, and is set once more for that.
+
+        The job's result may have arrived meanwhile and not be read yet. A job in a thread of this process stood still
+        with it, so it gets that time back.
+        """
+        now = self._clock()
+        if now - due <= LONGEST_DELAY:
+            return False
+        more = max(GRACE, now - due) if self._backend.workers_are == "threads" else GRACE
+        self._after(more, call, attempt, now + more)
+        return True
 
     def asked_to_stop(self, attempt: Attempt) -> bool:
         """Whether this attempt shall stop, or has ended as far as we are concerned."""
