@@ -26,7 +26,8 @@ its budget, a [decision](decisions/README.md) says by how much and what was trie
 arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
 time](decisions/0033-simulated-time-measured-again.md), [MPI](decisions/0036-ranks-wake-each-other.md),
 [Ray](decisions/0023-rings-for-ray.md), [local
-dispatch](decisions/0038-local-dispatch-measured-again.md).
+dispatch](decisions/0038-local-dispatch-measured-again.md), [what is missed
+still](decisions/0039-rows-that-are-missed.md).
 A row says in its first column how many CPUs other programs used, if they used any: then its rates go by how the system
 shares the CPUs.
 
