@@ -6,12 +6,14 @@ import csv
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evalpool import RandomSearch, simulate
 from evalpool.benchmarks import load
 from evalpool.cli import main
+from evalpool.search import HyperbandStopper, MedianStopper, SuccessiveHalvingStopper
 from evalpool.simulation import Distribution, WorkerModel
 
 MINE = """
@@ -119,8 +121,30 @@ def test_workers_fail_as_the_options_say(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "stopper"),
+    [("median", MedianStopper), ("halving", SuccessiveHalvingStopper), ("hyperband", HyperbandStopper)],
+)
+def test_a_stopper_ends_jobs_on_a_benchmark_with_curves(
+    name: str, stopper: type[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["simulate", "digits?curve=True", "--workers", "4", "--max-time", "0.5", "--seed", "1", "--stopper", name]
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    benchmark = load("digits", curve=True)
+    result = simulate(
+        RandomSearch(benchmark, 1), benchmark, num_workers=4, max_time=0.5, seed=1, stopper=stopper(max_steps=27)
+    )
+    assert (said["stopper"], said["digest"]) == (name, result.trace_digest())
+    assert (
+        said["digest"]
+        != simulate(RandomSearch(benchmark, 1), benchmark, num_workers=4, max_time=0.5, seed=1).trace_digest()
+    )
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["digits", "--max-evals", "3", "--stopper", "median"], "'digits' has no learning curves, and a stopper"),
         (["digits"], "give --max-evals or --max-time"),
         (["my-own.py:bare", "--max-evals", "3"], "'my-own.py:bare' has no runtimes; give --runtime 60"),
         (["digits", "--max-evals", "3", "--runtime", "a"], "--runtime is 'a'; give seconds, or a median and a sigma"),

@@ -223,6 +223,11 @@ class Benchmark:
         told = dict(result) if isinstance(result, dict) else {self.objectives[0]: result}
         return self._told(job, value, told)
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether jobs record their learning curves, which stoppers need."""
+        return self._curve is not None
+
     def curve(self, job: RunningJob | Mapping[str, Any]) -> list[CurvePoint]:
         """Return the learning curve of a configuration, up to its fidelity; empty for a benchmark without curves."""
         job = _running(job)

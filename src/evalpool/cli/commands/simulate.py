@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 
+STOPPERS = ("median", "halving", "hyperband")
+
 SUMMARY = "Run a search on a benchmark in simulated time."
 HELP = """\
 Run a search with any number of workers as if each evaluation took the time that the benchmark says; nothing waits.
@@ -30,6 +32,7 @@ examples:
   evalpool simulate hpobench:phoneme --search tpe --workers 64 --max-evals 2000
   evalpool simulate "bbob:Sphere?dimension=5" --runtime 60,0.5 --search nevergrad:TwoPointsDE --max-time 2h
   evalpool simulate "grid.csv?objectives=loss&maximize=False&runtime=seconds" --max-evals 100 --json
+  evalpool simulate "digits?curve=True" --stopper halving --workers 8 --max-time 2
   evalpool simulate digits --workers 64 --max-evals 500 --preempted-after 5m --away 60 --retries 2
   evalpool simulate mine.py:benchmark --search mine.py:make_search --workers 8 --max-evals 100 --out schedule.csv
 
@@ -60,6 +63,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--runtime", metavar="SECONDS[,SIGMA]",
         help="runtimes instead of the benchmark's own: constant, or lognormal with this median and sigma",
     )  # fmt: skip
+    how.add_argument(
+        "--stopper", choices=STOPPERS,
+        help="ends jobs early, from their learning curves: the median rule, successive halving (ASHA), or Hyperband",
+    )  # fmt: skip
     add_workers(parser.add_argument_group("what happens to workers"))
     parser.add_argument_group("results").add_argument(
         "-o", "--out", metavar="FILE", help="write the schedule, a row for each job: .csv or .jsonl"
@@ -87,7 +94,7 @@ def _run(
     from evalpool._clock import perf_counter
     from evalpool.benchmarks import load
     from evalpool.jobs._seeds import fresh_seed
-    from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
+    from evalpool.search._named import SAMPLERS, named_search, named_stopper, quiet_optuna
     from evalpool.simulation import simulate
     from evalpool.tables._paths import check_path, replace_file
 
@@ -98,6 +105,14 @@ def _run(
         raise BadArgument(f"{arguments.benchmark!r} has no runtimes; give --runtime 60, or --runtime 60,0.5.")
     if arguments.search in SAMPLERS and not arguments.debug:
         quiet_optuna()
+    stopper = None
+    if arguments.stopper is not None:
+        if benchmark.fidelity is None or not benchmark.has_curve:
+            raise BadArgument(
+                f"{arguments.benchmark!r} has no learning curves, and a stopper decides from these; name a benchmark "
+                "that has them, such as 'digits?curve=True'."
+            )
+        stopper = named_stopper(arguments.stopper, benchmark.fidelity.low, benchmark.fidelity.high)
     optimizer = named_search(
         arguments.search, benchmark, seed, num_objectives=len(benchmark.objectives),
         max_evals=arguments.max_evals, num_workers=arguments.workers,
@@ -106,6 +121,7 @@ def _run(
     result = simulate(
         optimizer, benchmark, num_workers=arguments.workers, max_evals=arguments.max_evals,
         max_time=arguments.max_time, overhead=overhead, seed=seed, worker_model=model, retries=arguments.retries,
+        stopper=stopper,
     )  # fmt: skip
     took = perf_counter() - began
     if target is not None:
@@ -129,6 +145,7 @@ def _summary(
     return {
         "benchmark": benchmark.name,
         "search": arguments.search,
+        "stopper": arguments.stopper,
         "workers": arguments.workers,
         "seed": seed,
         "evaluated": len(result.objectives),
@@ -169,7 +186,8 @@ def _print(summary: dict[str, Any]) -> None:
     from evalpool.cli._words import clean, duration, number, paint, short
 
     workers = f"{summary['workers']} worker{'s' if summary['workers'] > 1 else ''}"
-    title = f"{summary['search']} on {summary['benchmark']}, {workers}, seed {summary['seed']}"
+    stopper = "" if summary["stopper"] is None else f" with the stopper {summary['stopper']}"
+    title = f"{summary['search']}{stopper} on {summary['benchmark']}, {workers}, seed {summary['seed']}"
     say(paint(clean(title), "bold"))
     failed = f", {summary['failed']} failed" if summary["failed"] else ""
     fact("evaluated", f"{summary['evaluated']}{failed}, ended by {summary['over']}")
