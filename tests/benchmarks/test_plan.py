@@ -194,7 +194,8 @@ def test_wrong_arguments_are_named_with_their_values(change: dict[str, Any], mes
 
 
 @pytest.mark.slow
-def test_evaluations_of_no_time_in_a_limited_time_are_refused() -> None:
+def test_evaluations_of_no_time_in_a_limited_time_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalpool.benchmarks._plan._planned_runs.MOST_EVALUATIONS", 1000)
     with pytest.raises(BadArgument, match="give max_evals instead"):
         plan(0.0, 0.0, workers=[1], max_time=1.0)
 

@@ -6,6 +6,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,6 +205,10 @@ class TestSchedule:
         endless = RandomSearch({"x": (0.0, 1.0), "r": [0.0]}, seed=0)
         with pytest.raises(SimulationError, match="max_time will never be reached"):
             simulate(endless, run, max_time=1.0)
+        for told in (lambda configuration, objective: None, lambda eval_config, results, fidels, config_id: None):
+            endless = SimpleNamespace(ask=lambda: {"x": 0.5, "r": 0.0}, tell=told)
+            with pytest.raises(SimulationError, match=r"50 jobs in a row took no virtual time, at 0.0 s"):
+                simulate(endless, run, max_time=1.0)
 
     def test_what_the_optimiser_raises_passes_through(self) -> None:
         with pytest.raises(IndexError):

@@ -66,6 +66,7 @@ class AskTell:
     Attributes:
         tell_by_name: the optimiser's own `tell`, if it takes ``eval_config``, ``results``, ``fidels`` and ``config_id``
             by these names, so that a loop over a million results can call it directly; else None.
+        tell_pair: the optimiser's own `tell`, if it takes a configuration and an objective, for the same reason.
 
     Raises:
         BadArgument: the optimiser lacks a method, or its `tell` is of no known form.
@@ -81,7 +82,7 @@ class AskTell:
         if isinstance(optimizer, type):
             raise BadArgument(f"The optimizer is the class {optimizer.__name__}; give an object of it.")
         self.optimizer = optimizer
-        self._tell, self.tell_by_name = _teller(optimizer)
+        self._tell, self.tell_by_name, self.tell_pair = _teller(optimizer)
 
     def ask(self) -> Asked:
         """Ask for one proposal. What the optimiser raises passes through.
@@ -140,8 +141,8 @@ class AskTell:
 Teller = Callable[["Job[Any]", Asked, "dict[str, Any] | None"], None]
 
 
-def _teller(optimizer: Any) -> tuple[Teller, Callable[..., Any] | None]:
-    """Decide from the signature how `tell` is called; return that, and what `AskTell.tell_by_name` is."""
+def _teller(optimizer: Any) -> tuple[Teller, Callable[..., Any] | None, Callable[..., Any] | None]:
+    """Decide from the signature how `tell` is called; return that, `AskTell.tell_by_name` and `tell_pair`."""
     tell = optimizer.tell
     try:
         parameters = inspect.signature(tell).parameters
@@ -159,13 +160,13 @@ def _teller(optimizer: Any) -> tuple[Teller, Callable[..., Any] | None]:
             else:
                 positional += 1
     if parameters.keys() & {"results", "fidels", "config_id"}:
-        return _results_teller(tell, parameters, any_keyword)
+        return (*_results_teller(tell, parameters, any_keyword), None)
     if required_keywords:
         raise _undecidable(optimizer, f"requires the keyword {required_keywords[0]!r}")
     if positional == 1:
-        return (lambda job, asked, results: tell(job)), None
+        return (lambda job, asked, results: tell(job)), None, None
     if positional == 2:
-        return (lambda job, asked, results: tell(asked.configuration, job.objective)), None
+        return (lambda job, asked, results: tell(asked.configuration, job.objective)), None, tell
     raise _undecidable(optimizer, f"has {positional} required parameters")
 
 

@@ -79,7 +79,9 @@ class LocalSearch(SimulatedSearch):
         keep, keep_wall, keep_known = configurations.append, diary.measured.append, diary.known.append
         keep_told, keep_objective = told.append, objectives.append
         propose, read = self._optimizer.optimizer.ask, self._optimizer.read
-        tell_by_name: Any = None if self._endless else self._optimizer.tell_by_name
+        tell_by_name: Any = self._optimizer.tell_by_name
+        tell_pair: Any = self._optimizer.tell_pair
+        direct, endless = tell_by_name is not None or tell_pair is not None, self._endless
         call = caller(self._task, NOWHERE, self._worker)
         names: Any = None  # of the last configuration: they mostly repeat, and are checked once
         ended = 0  # jobs told
@@ -134,10 +136,16 @@ class LocalSearch(SimulatedSearch):
         def tell(job: int, asked: Any, results: dict[str, Any]) -> None:
             nonlocal ended
             ended += 1
-            if tell_by_name is not None and type(results) is dict and type(asked) is dict:
+            if direct and type(results) is dict and type(asked) is dict:
+                objective = results["objective"]
                 keep_told(job)
-                keep_objective(results["objective"])
-                tell_by_name(eval_config=asked, results=results, fidels=None, config_id=None)
+                keep_objective(objective)
+                if tell_pair is not None:
+                    tell_pair(asked, objective)
+                else:
+                    tell_by_name(eval_config=asked, results=results, fidels=None, config_id=None)
+                if endless:
+                    self._look_at_the_clock(kernel.end_of(job))
             else:
                 self._asked[job] = Asked(asked, asked) if type(asked) is dict else asked
                 self._ended(job, self._outcome_of(results), self._job)

@@ -19,8 +19,9 @@ from evalpool.simulation._simulate import simulate
 
 __all__ = ["Load", "Planned", "planned"]
 
-MOST_EVALUATIONS = 1_000_000
-"""Of one search in a limited time; more would mean jobs of next to no time."""
+MOST_EVALUATIONS = 2_000_000
+"""Of one search in a limited time, as 11 000 workers make in three hours with jobs of a minute. More would mean jobs of
+next to no time."""
 
 
 class Planned(NamedTuple):
