@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import subprocess
 import sys
@@ -363,6 +364,22 @@ def test_what_is_no_function_or_configuration_is_refused_at_once_and_gather_of_n
         with pytest.raises(TypeError, match="A configuration is 'x' of type str"):
             evaluator.submit({"x": 1})  # type: ignore[arg-type]
         assert evaluator.gather("ALL") == evaluator.jobs == []
+
+
+def test_on_close_of_a_callback_is_called_by_close_alone() -> None:
+    closes: list[int] = []
+
+    class Closes:
+        def on_close(self) -> None:
+            closes.append(1)
+
+    evaluator = Evaluator.create(x_of, "thread", {"callbacks": [Closes()]})
+    evaluator.submit([{"x": 1}])
+    evaluator.gather("ALL")
+    evaluator.close()
+    del evaluator
+    gc.collect()
+    assert closes == [1]
 
 
 @pytest.mark.slow

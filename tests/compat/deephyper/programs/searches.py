@@ -18,7 +18,7 @@ if world == "evalpool":
 warnings.simplefilter("ignore")
 
 import status_of_module
-from deephyper.evaluator import Evaluator, profile
+from deephyper.evaluator import Evaluator, HPOJob, profile
 from deephyper.evaluator.callback import SearchEarlyStopping, TqdmCallback
 from deephyper.evaluator.storage import MemoryStorage, SharedMemoryStorage
 from deephyper.hpo import CBO, HpProblem, RandomSearch, RegularizedEvolution
@@ -143,7 +143,7 @@ def budget(evaluator):
 def restarted():
     """A search that goes on from the table that another one left, in another program."""
     dummy = {"surrogate_model": "DUMMY", "log_dir": tempfile.mkdtemp(), "checkpoint_restart": True, "random_state": 7}
-    for _ in range(3):
+    for _ in range(2):
         on(single, lambda e: show("restarted", CBO(problem, **dummy).search(e, max_evals=3)))
 
 
@@ -198,6 +198,14 @@ if __name__ == "__main__":
             search().search(evaluator, timeout=1)
             return len(search().search(evaluator, max_evals=3, max_evals_strict=True))
 
+        def not_up(evaluator):
+            evaluator._job_class = HPOJob
+            evaluator.timeout = 0.01
+            evaluator.submit([problem.default_configuration])
+            assert [job.objective for job in evaluator.gather("ALL")] == ["F_CANCELLED"]
+
+        if method == "ray":
+            on(single, not_up)  # no worker of Ray's starts so fast
         on(raising, lambda e: print(set(search().search(e, 9)["objective"]) == {1.0, "F_ZeroDivisionError"}))
         on(single, lambda e: print(after_budget(e)))
         on(first_fails, lambda e: print(search().search(e, 4)["objective_1"].eq("F_first").sum()))
