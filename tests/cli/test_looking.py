@@ -94,7 +94,10 @@ def test_plot_draws_a_picture(finished: Command) -> None:
     finished("plot", "runs.db", "-o", "workers.png", "--kind", "workers")
     picture = image.imread(finished.directory / "workers.png")
     assert picture.shape[:2] == (630, 1200)
-    assert 0.02 < (picture[..., :3].min(axis=2) < 0.9).mean() < 0.9
+    colours = picture[..., :3]
+    assert 0.01 < (colours.min(axis=2) < 0.9).mean() < 0.9, "axes and texts alone are 0.012"
+    # How wide the bars are goes by how long the workers took to start, which is long on a busy machine.
+    assert ((colours.max(axis=2) - colours.min(axis=2)) > 0.3).any(), "no bar, which has a colour"
 
 
 def test_what_failed_is_run_again_in_the_same_search(finished: Command) -> None:
