@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from evalpool.compat.deephyper.evaluator.storage import (
     SharedMemoryStorage,
     Storage,
 )
-from evalpool.errors import BadArgument, UnknownMethod
+from evalpool.errors import BadArgument, NotJSON, UnknownMethod
 
 
 @pytest.fixture(params=[MemoryStorage, SharedMemoryStorage])
@@ -66,6 +67,46 @@ def test_store_job_stores_under_any_key(storage: Any) -> None:
     data = storage.load_job(job)
     assert (data["in"]["args"], data["out"], data["status"], data["mine"]) == ((1,), "F", 2, 7)
     assert data["metadata"] == {"m": 1}
+
+
+def test_store_job_keeps_an_input_of_any_form_as_it_is(storage: Any) -> None:
+    job = storage.create_new_job(storage.create_new_search())
+    for value in ({"x": 1}, {"args": [1], "x": 2}, {}, [1, 2], 5, "text"):
+        storage.store_job(job, "in", value)
+        assert storage.load_job(job)["in"] == value
+        assert storage.load_search("0")["0"]["in"] == value
+    storage.store_job_in(job, args=({"x": 3},))
+    assert storage.load_job(job)["in"] == {"args": ({"x": 3},), "kwargs": None}
+    storage.store_job(job, "in", None)
+    assert storage.load_job(job)["in"] is None
+    with pytest.raises(KeyError):
+        storage.store_job("0.7", "in", 5)
+
+
+def test_what_is_stored_by_hand_is_json_and_what_jobs_returned_comes_back_as_such(storage: Any) -> None:
+    def run(job: Any) -> Any:
+        return {"objective": job["x"], "metadata": {"shape": (3, 4)}}
+
+    evaluator = Evaluator.create(run, "thread", {"storage": storage})
+    evaluator.submit([{"x": 1}])
+    (job,) = evaluator.gather("ALL")
+    evaluator.close()
+    assert job.metadata["shape"] == (3, 4)
+    assert storage.load_job(job.id)["metadata"]["shape"] == [3, 4], "metadata of jobs without a search, too"
+    storage.store_job_metadata(job.id, "pair", (1, 2))
+    assert storage.load_metadata_from_all_jobs("0", "pair") == [[1, 2]]
+    with pytest.raises(NotJSON, match=r"metadata\.day"):
+        storage.store_job_metadata(job.id, "day", datetime.date(2020, 1, 1))
+
+
+def test_a_job_that_has_ended_stays_so_and_metadata_are_added(storage: Any) -> None:
+    job = storage.create_new_job(storage.create_new_search())
+    storage.store_job_status(job, JobStatus.DONE)
+    storage.store_job_status(job, JobStatus.RUNNING)
+    assert storage.load_job_status(job) == 2
+    storage.store_job_metadata(job, "a", 1)
+    storage.store_job(job, "metadata", {"b": 2})
+    assert storage.load_job(job)["metadata"] == {"a": 1, "b": 2}
 
 
 def test_a_number_that_is_no_status_is_refused(storage: Any) -> None:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _KEPT = "_stored:"
-"""Metadata that hold what `store_job` was given under a key of the caller's own."""
+"""Metadata that hold what `store_job` was given under a key of the caller's own; alone, an input of another form."""
 
 _NOTED = frozenset({"worker", "host", "pid", "timestamp_start", "timestamp_end"})
 """What evalpool notes beside a job's own metadata, and deephyper does not."""
@@ -69,8 +69,10 @@ class Storage(core.Storage):
     def store_job(self, job_id: str, key: str, value: Any) -> None:
         """Keep a value under a key of the job's record: one of its own keys, or any other."""
         if key == "in":
-            inputs = value or {}
-            self.store_job_in(job_id, inputs.get("args"), inputs.get("kwargs"))
+            if value is None or (isinstance(value, dict) and value and value.keys() <= {"args", "kwargs"}):
+                self.store_job_in(job_id, **(value or {}))
+            else:  # in a form of the program's own
+                self.store_job_in(job_id, {_KEPT: value})
         elif key == "out":
             self.store_job_out(job_id, value)
         elif key == "status":
@@ -111,12 +113,7 @@ class Storage(core.Storage):
     def _shaped(self, job: dict[str, Any], record: JobRecord) -> dict[str, Any]:
         """From evalpool's shape of a job to deephyper's."""
         by_evaluator = record.owner is not None
-        inputs, out = job["in"], job["out"]
-        args, kwargs = inputs["args"], inputs["kwargs"]
-        if isinstance(args, dict):
-            args = (args,)
-        elif isinstance(args, list):
-            args = tuple(args)
+        out = job["out"]
         if by_evaluator and isinstance(out, dict) and "objective" in out and not self._holds_tasks(record.search_id):
             out = out["objective"]
         metadata = {key: value for key, value in job["metadata"].items() if key not in _NOTED or key in record.metadata}
@@ -124,7 +121,7 @@ class Storage(core.Storage):
         budgets, objectives = zip(*record.recorded, strict=True) if record.recorded else ((), ())
         return {
             "status": status_of(job["status"]).value,
-            "in": None if args is None and not kwargs else {"args": args, "kwargs": kwargs or None},
+            "in": _inputs(**job["in"]),
             "out": out,
             "metadata": metadata,
             "intermediate": {"budget": list(budgets), "objective": list(objectives)},
@@ -141,6 +138,17 @@ class Storage(core.Storage):
         reduced: Any = super().__reduce__()
         make, arguments = reduced
         return _client, (type(self), make, arguments)
+
+
+def _inputs(args: Any, kwargs: dict[str, Any] | None) -> Any:
+    """What is under ``"in"``: None, args and kwargs, or what `store_job` was given in another form."""
+    if isinstance(args, dict):
+        if args.keys() == {_KEPT}:
+            return args[_KEPT]
+        args = (args,)
+    elif isinstance(args, list):
+        args = tuple(args)
+    return None if args is None and not kwargs else {"args": args, "kwargs": kwargs or None}
 
 
 def _client(cls: type[Storage], make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
