@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -18,9 +19,12 @@ PACKAGES = (
 )  # fmt: skip
 BOUND = 60.0
 
+# MPICH names the memory that ranks share after the number of the Slurm job, and a job that was killed leaves it behind:
+# the next job of that number on this host, of another Slurm or of this test run again, would wait in it for ever.
 CONFIGURATION = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
+FirstJobId={first_job}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/none
@@ -94,7 +98,14 @@ def running(directory: Path) -> Iterator[Slurm]:
             ports.append(free.getsockname()[1])
     host = socket.gethostname().partition(".")[0]
     (directory / "slurm.conf").write_text(
-        CONFIGURATION.format(host=host, root=root, run=run, controller_port=ports[0], node_port=ports[1])
+        CONFIGURATION.format(
+            host=host,
+            root=root,
+            run=run,
+            controller_port=ports[0],
+            node_port=ports[1],
+            first_job=1 + secrets.randbelow(60_000_000),
+        )
     )
     libraries = f"{root}/usr/lib/x86_64-linux-gnu"
     environment = {
