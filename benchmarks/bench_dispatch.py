@@ -241,7 +241,7 @@ def main() -> None:
         costs = sorted(a / b for a, b in zip(found["small"], found["large"], strict=True))
         spread = f"{costs[1]:.2f} ({costs[0]:.2f} - {costs[-1]:.2f})"
         print(f"\n{method}: cost per job at {10 * count:,} over that at 1,000: {spread}")
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError, RuntimeError):  # the latter from mpi4py, if there is no MPI library
         for method in ("serial", "thread"):
             print(f"\ndeephyper {method}, loop of 300 jobs: {deephyper_loop(method, 300):,.0f} jobs/s")
     print(f"\nbusy workers while the search thinks: process {busy('process'):.3f}, thread {busy('thread'):.3f}")

@@ -172,7 +172,7 @@ def main() -> None:
             print(row(f"{size:,} bytes in and out / {peer}", ours, values, 4.0 if has_budget else None))
             name = f"{size:,} bytes in and out, kept by the default storage / {peer}"
             print(row(name, kept, values, 3.0 if has_budget else None))
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError, RuntimeError):  # the latter from mpi4py, if there is no MPI library
             theirs = [deephyper_in_and_out(few, size)]
             print(row(f"{size:,} bytes in and out / deephyper, once", ours[:1], theirs, None))
     size = 100_000_000

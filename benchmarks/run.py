@@ -9,9 +9,11 @@ printed is also kept, with its date, as a page of the documentation.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 SCRIPTS = {path.stem.removeprefix("bench_"): path for path in sorted(HERE.glob("bench_*.py"))}
@@ -37,14 +39,20 @@ figures are of other machines.
 """
 
 
-def mpi_commands(quick: bool) -> list[list[str]]:
-    """The benchmark on MPI, under each library; installs those that are missing."""
+def mpi_engines() -> list[Any]:
+    """The MPI libraries that the tests install from their wheels; installs those that are missing."""
     sys.path.insert(0, str(HERE.parent))
     from tests.backends.mpi.engines import ENGINES
 
-    commands = []
     for engine in ENGINES.values():
         engine.install()
+    return list(ENGINES.values())
+
+
+def mpi_commands(quick: bool) -> list[list[str]]:
+    """The benchmark on MPI, under each library."""
+    commands = []
+    for engine in mpi_engines():
         own = {key: value for key, value in engine.environment().items() if key.startswith(("MPI4PY", "OMPI"))}
         launch = [
             "env",
@@ -67,6 +75,7 @@ def main() -> int:
     parser.add_argument("--append", action="store_true", help="to that page, instead of writing it anew")
     arguments = parser.parse_args()
     size = " --quick" if arguments.quick else ""
+    library = {"MPI4PY_LIBMPI": mpi_engines()[0].environment()["MPI4PY_LIBMPI"]}  # deephyper imports mpi4py, a peer
     failed, said = 0, [] if arguments.append else [PAGE]
     said.append(f"\nBy `python benchmarks/run.py{size} --only {' '.join(arguments.only)}`:\n")
     for name in arguments.only:
@@ -75,7 +84,7 @@ def main() -> int:
             commands = mpi_commands(arguments.quick)
         print(f"\n# {SCRIPTS[name].name}\n", flush=True)
         for command in commands:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, env={**library, **os.environ}, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
             lines = []
             for line in process.stdout:
