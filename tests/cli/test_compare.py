@@ -11,6 +11,7 @@ import pytest
 
 from evalpool.benchmarks import compare
 from evalpool.cli import main
+from evalpool.simulation import Distribution, WorkerModel
 
 MINE = """
 from evalpool import RandomSearch
@@ -91,6 +92,50 @@ def test_a_cell_that_fails_is_named_and_all_that_fail_are_an_exit_code(capsys: p
     assert main(["compare", written({**spec, "searches": ["my-own.py:broken"]}), *SERIAL]) == 3
 
 
+CONDITIONS = """
+searches = ["random"]
+benchmarks = ["digits?curve=True"]
+workers = [4]
+seeds = 2
+budget = 20
+stopper = "median"
+retries = 1
+
+[worker_model]
+start_delay = {shape = "lognormal", median = 0.1, sigma = 0.5, seed = 4}
+crash = 0.1
+preempted_after = {shape = "measured", seconds = [1.0, 2.0]}
+away = 0.5
+"""
+
+
+def test_a_file_says_how_workers_fail_and_what_stops_evaluations(
+    in_a_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_a_directory / "spec.toml").write_text(CONDITIONS)
+    assert main(["compare", "spec.toml", *SERIAL, "--out", "cells.csv", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    model = WorkerModel(
+        start_delay=Distribution.lognormal(0.1, 0.5, seed=4),
+        crash=0.1,
+        preempted_after=Distribution.measured([1.0, 2.0]),
+        away=0.5,
+    )
+    assert (said["stopper"], said["retries"], said["worker_model"]) == ("median", 1, repr(model))
+    found = compare(
+        ["random"], ["digits?curve=True"], workers=[4], seeds=2, budget=20, worker_model=model, retries=1,
+        stopper="median",
+    )  # fmt: skip
+    with open("cells.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["digest"] for row in rows] == [found.digest(cell) for cell in found.cells]
+    assert [row["stopped_early"] for row in rows] == [str(row["stopped_early"]) for row in found.rows()]
+    assert main(["compare", "spec.toml", *SERIAL]) == 0
+    out = capsys.readouterr().out
+    assert f"worker model WorkerModel(start_delay={model.start_delay!r}" in out
+    assert "stopper     median" in out
+
+
 @pytest.mark.slow
 def test_the_page_is_written() -> None:
     pytest.importorskip("matplotlib")
@@ -111,6 +156,18 @@ GOOD = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1], "seeds
         (json.dumps({**GOOD, "searches": ["tpa"]}), "There is no search 'tpa'; known are random; tpe"),
         (json.dumps({**GOOD, "benchmarks": ["nosuch"]}), "no benchmark suite 'nosuch'; known are"),
         (json.dumps({**GOOD, "workers": ["many"]}), "workers is 'many'"),
+        (json.dumps({**GOOD, "stopper": "median"}), "'digits' has no learning curves"),
+        (json.dumps({**GOOD, "worker_model": 3}), "worker_model is 3; give a table with some of start_delay, crash"),
+        (json.dumps({**GOOD, "worker_model": {"crush": 0.1}}), "worker_model has 'crush' = 0.1; known are start_delay"),
+        (json.dumps({**GOOD, "worker_model": {"crash": 2}}), "crash is 2; give the probability"),
+        (
+            json.dumps({**GOOD, "worker_model": {"away": {"median": 2}}}),
+            "away of worker_model has the shape None; give one of constant, uniform",
+        ),
+        (
+            json.dumps({**GOOD, "worker_model": {"away": {"shape": "lognormal", "median": 2}}}),
+            "away of worker_model is {'shape': 'lognormal', 'median': 2}: missing a required argument: 'sigma'",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

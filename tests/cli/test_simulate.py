@@ -141,10 +141,45 @@ def test_a_stopper_ends_jobs_on_a_benchmark_with_curves(
     )
 
 
+FALLING = """
+from evalpool.benchmarks import Benchmark, Fidelity
+from evalpool.search import MedianStopper
+
+def run(job):
+    return {"score": 0.0, "runtime": 2.0}
+
+def curve(job):
+    return [(1, job["x"], 1.0), (2, 0.0, 2.0)]
+
+mine = Benchmark("falling", {"x": (1, 9)}, run, objectives="score", runtime="runtime", curve=curve,
+                 fidelity=Fidelity("epochs", 1, 2))
+
+def stopper(benchmark):
+    return MedianStopper(max_steps=benchmark.fidelity.high, min_competing=2)
+"""
+
+
+def test_what_a_stopped_evaluation_reached_is_never_the_best(
+    in_a_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_a_directory / "falling.py").write_text(FALLING)
+    command = ["simulate", "falling.py:mine", "--max-evals", "20", "--seed", "1", "--stopper", "falling.py:stopper"]
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert 0 < said["stopped_early"] < 20
+    assert said["best"]["value"] == 0.0  # the first points were from 1 to 9
+    assert main(command) == 0
+    assert f"20, {said['stopped_early']} stopped early, ended by max_evals" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digits", "--max-evals", "3", "--stopper", "median"], "'digits' has no learning curves, and a stopper"),
+        (
+            ["digits?curve=True", "--max-evals", "3", "--stopper", "m"],
+            "no stopper 'm'; known are median, halving, hyper",
+        ),
         (["digits"], "give --max-evals or --max-time"),
         (["my-own.py:bare", "--max-evals", "3"], "'my-own.py:bare' has no runtimes; give --runtime 60"),
         (["digits", "--max-evals", "3", "--runtime", "a"], "--runtime is 'a'; give seconds, or a median and a sigma"),

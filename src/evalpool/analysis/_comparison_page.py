@@ -98,6 +98,9 @@ def _parts(comparison: Comparison, title: str) -> Iterator[str]:
         f"{len(comparison.cells)} cells of at most {' or '.join(ends)}; a decision takes {limits.overhead:g} virtual "
         f"seconds. Made by evalpool {_text(__version__)}.</p>\n"
     )
+    conditions = comparison.conditions.texts()
+    if said := [f"{name.replace('_', ' ')}: {value}" for name, value in conditions.items() if value]:
+        yield f"<p>In each cell, {_text('; '.join(said))}.</p>\n"
     yield "<h2>Summary</h2>\n"
     yield _table(comparison.summary())
     yield (

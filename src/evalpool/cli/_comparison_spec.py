@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalpool.errors import BadArgument, MissingExtra
 
+if TYPE_CHECKING:
+    from evalpool.simulation import Distribution, WorkerModel
+
 __all__ = ["NAMES", "read_spec"]
 
-NAMES = ("searches", "benchmarks", "workers", "seeds", "budget", "max_time", "overhead")
+NAMES = (
+    "searches", "benchmarks", "workers", "seeds", "budget", "max_time", "overhead", "worker_model", "retries", "stopper"
+)  # fmt: skip
 """What a file may say: the arguments of `evalpool.benchmarks.compare` with these names."""
 NEEDED = ("searches", "benchmarks")
+SHAPES = ("constant", "uniform", "exponential", "lognormal", "measured")
+"""Of distributions: methods of `evalpool.simulation.Distribution`, whose arguments stand beside the shape."""
 
 
 def read_spec(path: str) -> dict[str, Any]:
     """Return the arguments of `compare` that a file gives; their values are checked there.
 
     Raises:
-        BadArgument: there is no such file, it is not TOML or JSON, or it has an unknown name or lacks a needed one.
+        BadArgument: there is no such file, it is not TOML or JSON, or it has an unknown name or lacks a needed one;
+            also if a distribution of its worker_model is wrong.
         MissingExtra: it is TOML, and this is Python 3.10 without the package tomli.
     """
     kind = os.path.splitext(path)[1].lower()
@@ -41,7 +50,41 @@ def read_spec(path: str) -> dict[str, Any]:
         raise BadArgument(f"{path!r} has {', '.join(map(repr, unknown))}; known are {', '.join(NAMES)}.")
     if missing := [name for name in NEEDED if name not in spec]:
         raise BadArgument(f"{path!r} lacks {', '.join(missing)}.")
+    if "worker_model" in spec:
+        spec["worker_model"] = _worker_model(spec["worker_model"])
     return spec
+
+
+def _worker_model(given: Any) -> WorkerModel:
+    """The model of a table: numbers, and distributions as ``{shape = "lognormal", median = 60.0, sigma = 0.5}``."""
+    from evalpool.simulation import WorkerModel
+
+    known = list(inspect.signature(WorkerModel).parameters)
+    if not isinstance(given, dict):
+        raise BadArgument(f"worker_model is {given!r}; give a table with some of {', '.join(known)}.")
+    if unknown := [name for name in given if name not in known]:
+        raise BadArgument(f"worker_model has {unknown[0]!r} = {given[unknown[0]]!r}; known are {', '.join(known)}.")
+    arguments: dict[str, Any] = {
+        name: _distribution(name, value) if isinstance(value, dict) else value for name, value in given.items()
+    }
+    return WorkerModel(**arguments)
+
+
+def _distribution(name: str, given: dict[str, Any]) -> Distribution:
+    from evalpool.simulation import Distribution
+
+    arguments = dict(given)
+    shape = arguments.pop("shape", None)
+    if shape not in SHAPES:
+        raise BadArgument(f"{name} of worker_model has the shape {shape!r}; give one of {', '.join(SHAPES)}.")
+    make = getattr(Distribution, shape)
+    try:
+        inspect.signature(make).bind(**arguments)
+    except TypeError as error:
+        names = ", ".join(inspect.signature(make).parameters)
+        raise BadArgument(f"{name} of worker_model is {given!r}: {error}; a {shape} has {names}.") from None
+    made: Distribution = make(**arguments)
+    return made
 
 
 def _toml() -> Any:

@@ -14,7 +14,7 @@ from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._random_search import Choice, Range, read_space
 from evalpool.search._spaces import space_of
 
-__all__ = ["ADVICE", "SAMPLERS", "named_search", "named_stopper", "quiet_optuna"]
+__all__ = ["ADVICE", "SAMPLERS", "named_search", "quiet_optuna"]
 
 SAMPLERS = {
     "tpe": "TPESampler",
@@ -66,15 +66,6 @@ def named_search(
     if name.rpartition(":")[0].endswith(".py"):
         return load_function(name)(space, seed)
     raise BadArgument(f"There is no search {name!r}; known are {ADVICE}.")
-
-
-def named_stopper(name: str, low: float, high: float) -> Any:
-    """Return a new stopper, ``"median"``, ``"halving"`` or ``"hyperband"``, of budgets from `low` to `high`."""
-    from evalpool.search._hyperband import HyperbandStopper
-    from evalpool.search._stoppers import MedianStopper, SuccessiveHalvingStopper
-
-    kinds = {"median": MedianStopper, "halving": SuccessiveHalvingStopper, "hyperband": HyperbandStopper}
-    return kinds[name](max_steps=high, min_steps=low)
 
 
 def quiet_optuna() -> None:

@@ -18,12 +18,25 @@ from typing import Any, NamedTuple
 from evalpool._json import to_json
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._compare._searches import make_search
+from evalpool.benchmarks._ended import Ended
+from evalpool.benchmarks._stoppers import check_curves, make_stopper
 from evalpool.benchmarks._suites import load
 from evalpool.errors import BadArgument
 from evalpool.simulation._result import SimulationResult
 from evalpool.simulation._simulate import simulate
+from evalpool.simulation._worker_model import WorkerModel
 
-__all__ = ["Cell", "CellRunner", "Limits", "check_benchmark", "outcome_of", "seed_from"]
+__all__ = [
+    "NOTHING_HAPPENS",
+    "Cell",
+    "CellRunner",
+    "Conditions",
+    "Ended",
+    "Limits",
+    "check_benchmark",
+    "outcome_of",
+    "seed_from",
+]
 
 
 class Cell(NamedTuple):
@@ -52,13 +65,52 @@ class Limits(NamedTuple):
     overhead: float
 
 
+class Conditions(NamedTuple):
+    """What happens to the virtual workers and the evaluations of each cell.
+
+    Attributes:
+        worker_model: how workers start, crash and are taken away; None: they never fail.
+        retries: how often an evaluation is run again that raised, or whose worker was lost.
+        stopper: what ends evaluations early: a name, or what makes it for a benchmark; None if nothing does.
+    """
+
+    worker_model: WorkerModel | None = None
+    retries: int = 0
+    stopper: Any = None
+
+    def texts(self) -> dict[str, Any]:
+        """The same as JSON, so that two of them can be compared; a function by its name."""
+        model = self.worker_model
+        return {
+            "worker_model": None if model is None else repr(model),
+            "retries": self.retries,
+            "stopper": None if self.stopper is None else identity_of(self.stopper),
+        }
+
+
+NOTHING_HAPPENS = Conditions()
+
+
+def identity_of(given: Any) -> str:
+    """What stands for something in a text: a name itself; of a benchmark or a function its name."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Benchmark):
+        return f"benchmark {given.name}"
+    return f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', type(given).__qualname__)}"
+
+
 def seed_from(*names: str | int) -> int:
     """A seed of 31 bits, which every package takes, from names alone; the same on every machine."""
     return int.from_bytes(hashlib.blake2b(to_json(list(names)).encode(), digest_size=4).digest(), "big") >> 1
 
 
-def check_benchmark(label: str, benchmark: Benchmark) -> Benchmark:
-    """Return the benchmark, which must have one objective and runtimes. Raises `BadArgument`."""
+def check_benchmark(label: str, benchmark: Benchmark, conditions: Conditions) -> Benchmark:
+    """Return the benchmark, which must have one objective and runtimes; for a stopper, learning curves, too.
+
+    Raises:
+        BadArgument: it has not.
+    """
     if len(benchmark.objectives) != 1:
         raise BadArgument(
             f"The benchmark {label!r} has {len(benchmark.objectives)} objectives, {', '.join(benchmark.objectives)}; "
@@ -69,6 +121,8 @@ def check_benchmark(label: str, benchmark: Benchmark) -> Benchmark:
             f"The benchmark {label!r} has no runtimes, and a comparison runs in simulated time: give it some, "
             "benchmark.with_runtime(RuntimeModel.lognormal(600.0, 0.5))."
         )
+    if conditions.stopper is not None:
+        check_curves(label, benchmark)
     return benchmark
 
 
@@ -78,11 +132,18 @@ class CellRunner:
     Args:
         searches: label -> the name of a search, or what makes it.
         benchmarks: label -> the name of a benchmark, or a benchmark.
-        limits: of each cell.
+        limits, conditions: of each cell.
     """
 
-    def __init__(self, searches: Mapping[str, Any], benchmarks: Mapping[str, Any], limits: Limits) -> None:
-        self._searches, self._benchmarks, self._limits = dict(searches), dict(benchmarks), limits
+    def __init__(
+        self,
+        searches: Mapping[str, Any],
+        benchmarks: Mapping[str, Any],
+        limits: Limits,
+        conditions: Conditions = NOTHING_HAPPENS,
+    ) -> None:
+        self._searches, self._benchmarks = dict(searches), dict(benchmarks)
+        self._limits, self._conditions = limits, conditions
         self._held: tuple[str, Benchmark] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,9 +153,9 @@ class CellRunner:
         """The benchmark of a label. A table takes seconds to read, and the cells of one follow each other."""
         given, held = self._benchmarks[label], self._held
         if not isinstance(given, str):
-            return check_benchmark(label, given)
+            return check_benchmark(label, given, self._conditions)
         if held is None or held[0] != label:
-            self._held = held = label, check_benchmark(label, load(given))
+            self._held = held = label, check_benchmark(label, load(given), self._conditions)
         return held[1]
 
     def __call__(self, job: Any) -> dict[str, Any]:
@@ -110,6 +171,18 @@ class CellRunner:
             num_workers=cell.workers,
             max_evals=limits.budget,
         )
+        how = self._conditions
+        arguments = {
+            "overhead": limits.overhead,
+            "worker_model": how.worker_model,
+            "retries": how.retries,
+            "stopper": make_stopper(how.stopper, cell.benchmark, benchmark),
+            **settings,
+        }
+        ended = None
+        if arguments["worker_model"] is not None or arguments["retries"] != 0 or arguments["stopper"] is not None:
+            ended = Ended(tells_failures=True)  # each cell would log the first, and the comparison counts them
+            arguments["callbacks"] = [ended, *(settings.get("callbacks") or ())]
         result = simulate(
             optimizer,
             benchmark,
@@ -117,20 +190,23 @@ class CellRunner:
             max_evals=limits.budget,
             max_time=limits.max_time,
             seed=seed_from("jobs", cell.benchmark, cell.seed),
-            **{"overhead": limits.overhead, **settings},
+            **arguments,
         )
-        return outcome_of(result, benchmark, cell.workers)
+        return outcome_of(result, benchmark, cell.workers, ended)
 
 
-def outcome_of(result: SimulationResult, benchmark: Benchmark, workers: int) -> dict[str, Any]:
+def outcome_of(
+    result: SimulationResult, benchmark: Benchmark, workers: int, ended: Ended | None = None
+) -> dict[str, Any]:
     """What is kept of a run: a few numbers for each improvement, and one for the whole.
 
-    Only evaluations at the highest fidelity can be the best; all of them count as evaluations.
+    Only evaluations at the highest fidelity that no stopper ended can be the best; all of them count as evaluations.
 
     Returns:
         ``time`` (virtual seconds), ``evaluations`` (how many had ended) and ``best`` (the objective, larger is
-        better) at each improvement; ``worst``, of all that count, or None; ``count``, of the evaluations; ``failures``
-        and the text of the ``first_failure``; ``makespan``; ``utilisation``, the busy time of the workers until the
+        better) at each improvement; ``worst``, of all that count, or None; ``count``, of the evaluations; how many of
+        these a stopper ended, ``stopped_early``; ``retried``, further attempts that they had; ``failures`` and the text
+        of the ``first_failure``; ``makespan``; ``utilisation``, the busy time of the workers until the
         makespan divided by workers and makespan; ``bounds``, best and worst as the benchmark knows them; ``digest``,
         of the schedule and all objectives.
     """
@@ -143,10 +219,14 @@ def outcome_of(result: SimulationResult, benchmark: Benchmark, workers: int) -> 
     for row, objective in told:
         number = objective if isinstance(objective, str) else float(objective)
         hashed.update(f"{row['job']} {number!r}\n".encode())
+    early: set[int] = set() if ended is None else ended.early
+    numbers = [row["job"] for row, _ in told]
     told.sort(key=lambda pair: pair[0]["end"])  # synchronous batches are told in another order
     for count, (row, objective) in enumerate(told, 1):
         if isinstance(objective, str):
             failures.append(objective)
+            continue
+        if row["job"] in early:
             continue
         if fidelity is not None:
             level = result.configurations[row["job"]].get(fidelity.name)
@@ -164,6 +244,8 @@ def outcome_of(result: SimulationResult, benchmark: Benchmark, workers: int) -> 
         **outcome,
         "worst": None if math.isinf(worst) else worst,
         "count": len(told),
+        "stopped_early": sum(number in early for number in numbers),
+        "retried": 0 if ended is None else sum(ended.attempts[number] - 1 for number in numbers),
         "failures": len(failures),
         "first_failure": failures[0] if failures else None,
         "makespan": span,

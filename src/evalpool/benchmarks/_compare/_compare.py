@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, check_real, check_seconds, is_whole
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._compare._cells import Cell, CellRunner, Limits, check_benchmark
+from evalpool.benchmarks._compare._cells import Cell, CellRunner, Conditions, Limits, check_benchmark, identity_of
 from evalpool.benchmarks._compare._comparison import Comparison
 from evalpool.benchmarks._compare._searches import check_search
+from evalpool.benchmarks._stoppers import check_stopper
 from evalpool.benchmarks._suites import load
 from evalpool.errors import BadArgument, UnknownValue
 from evalpool.evaluator import _settings
@@ -19,6 +20,7 @@ from evalpool.evaluator._evaluator import Evaluator
 from evalpool.evaluator._registry import EVALUATORS
 from evalpool.outcomes import JobStatus, last_line
 from evalpool.search._optimize import _announce
+from evalpool.simulation._worker_model import WorkerModel, check_worker_model
 from evalpool.storage._base import Storage
 from evalpool.storage._registry import storage_from_url
 
@@ -41,6 +43,9 @@ def compare(
     *,
     max_time: float | None = None,
     overhead: float = 0.0,
+    worker_model: WorkerModel | None = None,
+    retries: int = 0,
+    stopper: Any = None,
     evaluator: str | type[Evaluator] = "serial",
     num_workers: int | None = None,
     storage: Storage | str | None = None,
@@ -74,10 +79,19 @@ def compare(
         budget: evaluations in each cell, failures and lower fidelities included.
         max_time: virtual seconds of each cell. One of both must be given.
         overhead: virtual seconds of each decision.
+        worker_model: how the virtual workers start, crash and are taken away; None: they are there from 0 on for ever.
+            The same in each cell: its draws depend on its own seeds alone.
+        retries: how often an evaluation is run again that raised or whose virtual worker was lost.
+        stopper: ends evaluations early, on benchmarks with learning curves: ``"median"``, ``"halving"`` or
+            ``"hyperband"``, from the lowest fidelity to the highest; or a function ``make(benchmark)`` that returns a
+            stopper, or its name, ``"mine.py:make"``. It makes a new one for each cell. An evaluation that was stopped
+            counts as one, and is never the best.
         evaluator: the method's name or the class of what runs the cells: ``"process"``, ``"ray"``, ``"mpi"``.
         num_workers: how many cells run at a time; -1 for one per CPU.
-        storage: where the comparison is kept, or its URL. A label must not name something else than before there.
-        options: further arguments of the evaluator, as ``{"job_timeout": 3600.0, "retries": 1}``.
+        storage: where the comparison is kept, or its URL. A label must not name something else than before there, nor
+            may `worker_model`, `retries` and `stopper` be others.
+        options: further arguments of the evaluator, as ``{"job_timeout": 3600.0, "retries": 1}``, where retries are
+            those of cells.
 
     Returns:
         the results. A cell that fails does not end the others: `Comparison.errors` says which failed, and why. On ranks
@@ -85,11 +99,14 @@ def compare(
 
     Raises:
         BadArgument: an argument has a wrong type or value, a name is unknown (the message lists the known ones), or a
-            benchmark has no runtimes.
+            benchmark has no runtimes, or none of the learning curves that a stopper needs.
         MissingExtra: the package of a search or a benchmark is not installed.
     """
     named = _check_searches(searches)
-    problems = _check_benchmarks(benchmarks)
+    conditions = Conditions(
+        check_worker_model(worker_model), check_number("retries", retries, 0), check_stopper(stopper)
+    )
+    problems = _check_benchmarks(benchmarks, conditions)
     counts = _numbers("workers", workers, 1)
     chosen = list(range(check_number("seeds", seeds, 1))) if is_whole(seeds) else _numbers("seeds", seeds, 0)
     limits = Limits(
@@ -110,19 +127,21 @@ def compare(
         arguments["num_workers"] = num_workers
     what = {
         "limits": limits._asdict(),
-        "searches": {label: _identity(one) for label, one in named.items()},
-        "benchmarks": {label: _identity(one) for label, one in problems.items()},
+        "conditions": conditions.texts(),
+        "searches": {label: identity_of(one) for label, one in named.items()},
+        "benchmarks": {label: identity_of(one) for label, one in problems.items()},
     }
+    empty = Comparison(list(named), list(problems), counts, chosen, limits, {}, {}, conditions=conditions)
     with contextlib.ExitStack() as stack:
         if isinstance(storage, str):
             storage = stack.enter_context(storage_from_url(storage))
         search_id = None if storage is None else _known(storage, what)
-        runner = CellRunner(named, problems, limits)
+        runner = CellRunner(named, problems, limits, conditions)
         own = stack.enter_context(
             cls(runner, **{"job_type": "task", "storage": storage, "search_id": search_id, **arguments})
         )
         if not own.is_master:
-            return Comparison(list(named), list(problems), counts, chosen, limits, {}, {})
+            return empty
         own.storage.store_search_value(own.search_id, KEY, what)
         own.resume()
         before = own.storage.records(own.search_id)
@@ -133,18 +152,11 @@ def compare(
         own.gather("ALL")
         own.storage.flush()
         records = own.storage.records(own.search_id)
-    return _comparison(list(named), list(problems), counts, chosen, limits, cells, records)
+    return _filled(empty, cells, records)
 
 
-def _comparison(
-    searches: list[str],
-    benchmarks: list[str],
-    workers: list[int],
-    seeds: list[int],
-    limits: Limits,
-    cells: list[Cell],
-    records: list[JobRecord],
-) -> Comparison:
+def _filled(empty: Comparison, cells: list[Cell], records: list[JobRecord]) -> Comparison:
+    """The same comparison with the results of cells."""
     done: dict[Cell, Any] = {}
     errors: dict[Cell, str] = {}
     for record in records:
@@ -156,7 +168,10 @@ def _comparison(
     outcomes = {cell: done[cell] for cell in cells if cell in done}
     failed = {cell: errors[cell] for cell in cells if cell in errors and cell not in done}
     missing = [cell for cell in cells if cell not in done and cell not in failed]
-    return Comparison(searches, benchmarks, workers, seeds, limits, outcomes, failed, missing)
+    return Comparison(
+        empty.searches, empty.benchmarks, empty.workers, empty.seeds, empty.limits, outcomes, failed, missing,
+        conditions=empty.conditions,
+    )  # fmt: skip
 
 
 def _cell_of(record: JobRecord) -> Cell:
@@ -175,6 +190,12 @@ def _known(storage: Storage, what: dict[str, Any]) -> str | None:
             continue
         if known["limits"] != what["limits"]:
             continue
+        for name, value in what["conditions"].items():
+            if known["conditions"][name] != value:
+                raise BadArgument(
+                    f"{name} is {value}, and was {known['conditions'][name]} in the comparison of the storage (search "
+                    f"{search_id}); its cells would not be comparable: give the same, or another storage."
+                )
         for kind in ("searches", "benchmarks"):
             for label, identity in known[kind].items():
                 if what[kind].setdefault(label, identity) != identity:
@@ -184,15 +205,6 @@ def _known(storage: Storage, what: dict[str, Any]) -> str | None:
                     )
         return search_id
     return None
-
-
-def _identity(given: Any) -> str:
-    """What a label stands for, as far as it can be said in a text: a name, or that of a function or a benchmark."""
-    if isinstance(given, str):
-        return given
-    if isinstance(given, Benchmark):
-        return f"benchmark {given.name}"
-    return f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', type(given).__qualname__)}"
 
 
 def _labelled(what: str, given: Any, single: tuple[type, ...]) -> dict[str, Any]:
@@ -220,13 +232,13 @@ def _check_searches(searches: Any) -> dict[str, Any]:
     return {label: check_search(label, one) for label, one in named.items()}
 
 
-def _check_benchmarks(benchmarks: Any) -> dict[str, Any]:
+def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> dict[str, Any]:
     named = _labelled("benchmarks", benchmarks, (str, Benchmark))
     for label, one in named.items():
         loaded = load(one) if isinstance(one, str) else one
         if not isinstance(loaded, Benchmark):
             raise BadArgument(f"The benchmark {label!r} is {one!r} of type {type(one).__name__}; give a Benchmark.")
-        check_benchmark(label, loaded)
+        check_benchmark(label, loaded, conditions)
     return named
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evalpool.benchmarks._compare._cells import Cell, Limits, seed_from
+from evalpool.benchmarks._compare._cells import NOTHING_HAPPENS, Cell, Conditions, Limits, seed_from
 from evalpool.benchmarks._compare._ranks import (
     CriticalDifference,
     PerformanceProfile,
@@ -36,6 +36,7 @@ class Comparison:
         searches, benchmarks: their names, in the order in which they were given.
         workers, seeds: those of the cells.
         limits: what ended each cell.
+        conditions: what happened to workers and evaluations in each: ``worker_model``, ``retries``, ``stopper``.
         cells: those with a result, in the order of benchmarks, searches, workers, seeds.
         errors: cell -> why it has no result.
         missing: cells that another program evaluates at this moment; call `compare` again for them.
@@ -52,10 +53,11 @@ class Comparison:
         outcomes: Mapping[Cell, Mapping[str, Any]],
         errors: Mapping[Cell, str],
         missing: Iterable[Cell] = (),
+        conditions: Conditions = NOTHING_HAPPENS,
     ) -> None:
         self.searches, self.benchmarks = list(searches), list(benchmarks)
         self.workers, self.seeds = list(workers), list(seeds)
-        self.limits = limits
+        self.limits, self.conditions = limits, conditions
         self._outcomes = dict(outcomes)
         self.cells = list(self._outcomes)
         self.errors = dict(errors)
@@ -106,8 +108,8 @@ class Comparison:
 
     # Tables.
 
-    COLUMNS = (*Cell._fields, "evaluations", "failures", "first_failure", "makespan", "utilisation", "best", "regret",
-               "normalised_regret", "digest", "error")  # fmt: skip
+    COLUMNS = (*Cell._fields, "evaluations", "failures", "first_failure", "stopped_early", "retried", "makespan",
+               "utilisation", "best", "regret", "normalised_regret", "digest", "error")  # fmt: skip
     """Of `rows` and `to_dataframe`."""
 
     def rows(self) -> list[dict[str, Any]]:
@@ -121,6 +123,8 @@ class Comparison:
                     "evaluations": outcome["count"],
                     "failures": outcome["failures"],
                     "first_failure": outcome["first_failure"],
+                    "stopped_early": outcome["stopped_early"],
+                    "retried": outcome["retried"],
                     "makespan": outcome["makespan"],
                     "utilisation": outcome["utilisation"],
                     "best": found["best"][-1] if found["best"] else math.nan,
@@ -135,9 +139,10 @@ class Comparison:
     def to_dataframe(self) -> Any:
         """Return a `pandas.DataFrame` with a row per cell, also of those that failed.
 
-        Columns: search, benchmark, workers, seed; evaluations and failures, how many; first_failure; makespan,
-        virtual seconds; utilisation, 0 to 1; best, larger is better; regret; normalised_regret; digest; error, why
-        there is no result.
+        Columns: search, benchmark, workers, seed; evaluations and failures, how many; first_failure; stopped_early, how
+        many evaluations a stopper ended; retried, how many attempts were run again; makespan, virtual seconds;
+        utilisation, 0 to 1, without attempts that were run again; best, larger is better; regret; normalised_regret;
+        digest; error, why there is no result.
 
         Raises:
             MissingExtra: pandas is not installed.

@@ -33,6 +33,14 @@ SPEC is a file such as this; .json with the same names is read, too:
   seeds = 10                                       # how many, or a list
   budget = 200                                     # evaluations of each cell; or max_time, in virtual seconds
   overhead = 0.5                                   # virtual seconds of each decision (default: 0)
+  stopper = "halving"                              # or median, hyperband, "mine.py:make_stopper": ends evaluations
+                                                   # early, on benchmarks with curves such as "digits?curve=True"
+  retries = 2                                      # of evaluations that raised or whose worker was lost (default: 0)
+  [worker_model]                                   # what happens to workers, in virtual seconds (default: nothing)
+  start_delay = {shape = "lognormal", median = 60.0, sigma = 0.5, seed = 1}
+  crash = 0.02                                     # the probability that an attempt crashes its worker
+  preempted_after = {shape = "exponential", mean = 3600.0}
+  away = 300.0
 """
 
 
@@ -132,6 +140,7 @@ def _summary(comparison: Comparison, arguments: argparse.Namespace) -> dict[str,
         "benchmarks": comparison.benchmarks,
         "workers": comparison.workers,
         "seeds": comparison.seeds,
+        **comparison.conditions.texts(),
         "cells": len(comparison.cells),
         "summary": comparison.summary_rows(),
         "failed": [{**cell._asdict(), "error": error} for cell, error in comparison.errors.items()],
@@ -149,6 +158,9 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
     failed = f", {len(comparison.errors)} failed" if comparison.errors else ""
     title = f"{searches} searches on {benchmarks} benchmarks, {len(comparison.cells)} cells{failed}"
     say(paint(title, "bold"))
+    for name, value in comparison.conditions.texts().items():
+        if value:
+            fact(name.replace("_", " "), clean(str(value)))
     width = max(map(len, map(clean, comparison.searches)))
     known = None
     for row in comparison.summary_rows():

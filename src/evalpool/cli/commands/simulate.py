@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
 
-STOPPERS = ("median", "halving", "hyperband")
-
 SUMMARY = "Run a search on a benchmark in simulated time."
 HELP = """\
 Run a search with any number of workers as if each evaluation took the time that the benchmark says; nothing waits.
@@ -64,8 +62,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="runtimes instead of the benchmark's own: constant, or lognormal with this median and sigma",
     )  # fmt: skip
     how.add_argument(
-        "--stopper", choices=STOPPERS,
-        help="ends jobs early, from their learning curves: the median rule, successive halving (ASHA), or Hyperband",
+        "--stopper", metavar="NAME",
+        help="ends jobs early, from their learning curves: median; halving (successive halving, ASHA); hyperband; or "
+        "file.py:function, which gets the benchmark and returns a stopper",
     )  # fmt: skip
     add_workers(parser.add_argument_group("what happens to workers"))
     parser.add_argument_group("results").add_argument(
@@ -93,8 +92,10 @@ def _run(
 ) -> int:
     from evalpool._clock import perf_counter
     from evalpool.benchmarks import load
+    from evalpool.benchmarks._ended import Ended
+    from evalpool.benchmarks._stoppers import check_stopper, make_stopper
     from evalpool.jobs._seeds import fresh_seed
-    from evalpool.search._named import SAMPLERS, named_search, named_stopper, quiet_optuna
+    from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
     from evalpool.simulation import simulate
     from evalpool.tables._paths import check_path, replace_file
 
@@ -105,28 +106,22 @@ def _run(
         raise BadArgument(f"{arguments.benchmark!r} has no runtimes; give --runtime 60, or --runtime 60,0.5.")
     if arguments.search in SAMPLERS and not arguments.debug:
         quiet_optuna()
-    stopper = None
-    if arguments.stopper is not None:
-        if benchmark.fidelity is None or not benchmark.has_curve:
-            raise BadArgument(
-                f"{arguments.benchmark!r} has no learning curves, and a stopper decides from these; name a benchmark "
-                "that has them, such as 'digits?curve=True'."
-            )
-        stopper = named_stopper(arguments.stopper, benchmark.fidelity.low, benchmark.fidelity.high)
+    stopper = make_stopper(check_stopper(arguments.stopper), arguments.benchmark, benchmark)
     optimizer = named_search(
         arguments.search, benchmark, seed, num_objectives=len(benchmark.objectives),
         max_evals=arguments.max_evals, num_workers=arguments.workers,
     )  # fmt: skip
+    ended = Ended()
     began = perf_counter()
     result = simulate(
         optimizer, benchmark, num_workers=arguments.workers, max_evals=arguments.max_evals,
         max_time=arguments.max_time, overhead=overhead, seed=seed, worker_model=model, retries=arguments.retries,
-        stopper=stopper,
+        stopper=stopper, callbacks=None if stopper is None else [ended],
     )  # fmt: skip
     took = perf_counter() - began
     if target is not None:
         replace_file(target, *_schedule(result, target.suffix.lower()))
-    summary = _summary(arguments, benchmark, result, seed, took)
+    summary = _summary(arguments, benchmark, result, ended.early, seed, took)
     if arguments.json:
         from evalpool.cli._words import write_json
 
@@ -137,7 +132,12 @@ def _run(
 
 
 def _summary(
-    arguments: argparse.Namespace, benchmark: Benchmark, result: SimulationResult, seed: int, took: float
+    arguments: argparse.Namespace,
+    benchmark: Benchmark,
+    result: SimulationResult,
+    early: set[int],
+    seed: int,
+    took: float,
 ) -> dict[str, Any]:
     """What is said of the search, with plain values."""
     failed = sum(isinstance(objective, str) for objective in result.objectives)
@@ -150,7 +150,8 @@ def _summary(
         "seed": seed,
         "evaluated": len(result.objectives),
         "failed": failed,
-        "best": _best(benchmark, result),
+        "stopped_early": sum(row["job"] in early for row in result.completions),
+        "best": _best(benchmark, result, early),
         "makespan": result.makespan,
         "utilisation": min(1.0, result.busy_time / span) if span else 0.0,
         "over": result.over,
@@ -160,11 +161,11 @@ def _summary(
     }
 
 
-def _best(benchmark: Benchmark, result: SimulationResult) -> dict[str, Any] | None:
-    """The best evaluation of a benchmark with one objective, in the benchmark's own sense; else None."""
+def _best(benchmark: Benchmark, result: SimulationResult, early: set[int]) -> dict[str, Any] | None:
+    """The best evaluation that was not stopped, of a benchmark with one objective, in its own sense; else None."""
     found = None
     for row, objective in zip(result.completions, result.objectives, strict=True):
-        single = not isinstance(objective, (str, tuple))
+        single = not isinstance(objective, (str, tuple)) and row["job"] not in early
         if single and (found is None or objective > found[1]):
             found = (row, objective)
     if found is None:
@@ -190,7 +191,8 @@ def _print(summary: dict[str, Any]) -> None:
     title = f"{summary['search']}{stopper} on {summary['benchmark']}, {workers}, seed {summary['seed']}"
     say(paint(clean(title), "bold"))
     failed = f", {summary['failed']} failed" if summary["failed"] else ""
-    fact("evaluated", f"{summary['evaluated']}{failed}, ended by {summary['over']}")
+    early = f", {summary['stopped_early']} stopped early" if summary["stopped_early"] else ""
+    fact("evaluated", f"{summary['evaluated']}{failed}{early}, ended by {summary['over']}")
     best = summary["best"]
     if best is not None:
         sense = "largest" if best["maximize"] else "smallest"
