@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_export_writes_each_kind_of_file(finished: Command) -> None:
     assert printed[3]["error"].startswith("Traceback")
     wrong = finished("export", "runs.db", "-o", "out.csv", "--search-id", "7", code=1)
     assert wrong.stderr.startswith("evalpool export: no search '7'")
+
+
+def test_export_writes_to_devices_and_pipes_without_replacing_them(finished: Command) -> None:
+    printed = finished("export", "runs.db", "-o", "-").stdout
+    assert finished("export", "runs.db", "-o", "/dev/stderr").stderr == printed  # a pipe here
+    finished("export", "runs.db", "-o", os.devnull)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    wrong = finished("export", "runs.db", "-o", "results", code=1)
+    assert "'results'; give a file that ends with .csv" in wrong.stderr
 
 
 def test_whoever_reads_only_the_first_line_gets_it(finished: Command) -> None:
