@@ -81,7 +81,7 @@ def test_export_writes_each_kind_of_file(finished: Command) -> None:
 
 def test_export_writes_to_devices_and_pipes_without_replacing_them(finished: Command) -> None:
     printed = finished("export", "runs.db", "-o", "-").stdout
-    assert finished("export", "runs.db", "-o", "/dev/stderr").stderr == printed  # a pipe here
+    assert finished("export", "runs.db", "-o", "/dev/stdout").stdout == printed  # a pipe here
     finished("export", "runs.db", "-o", os.devnull)
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
     wrong = finished("export", "runs.db", "-o", "results", code=1)
