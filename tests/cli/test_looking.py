@@ -84,7 +84,7 @@ def test_export_writes_to_devices_and_pipes_without_replacing_them(finished: Com
     assert finished("export", "runs.db", "-o", "/dev/stdout").stdout == printed  # a pipe here
     finished("export", "runs.db", "-o", os.devnull)
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
-    wrong = finished("export", "runs.db", "-o", "results", code=1)
+    wrong = finished("export", "runs.db", "-o", "results", code=2)
     assert "'results'; give a file that ends with .csv" in wrong.stderr
 
 
