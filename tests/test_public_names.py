@@ -134,6 +134,27 @@ def test_the_first_result_of_a_process_waits_for_no_import_that_it_does_not_need
 
 
 @pytest.mark.slow
+def test_the_first_worker_process_starts_before_what_can_be_loaded_meanwhile() -> None:
+    """Its interpreter takes as long to start as all this takes to load, and the two use different CPUs."""
+    code = """
+from evalpool import Evaluator
+def run(job): return 1.0
+def look(event, args):
+    if event == "subprocess.Popen" and not found:
+        found.append((args[0] == sys.executable, set(sys.modules)))
+found = []
+sys.addaudithook(look)
+with Evaluator.create(run, "process") as e:
+    e.submit([{}])
+    e.gather()
+(is_worker, modules), = found
+print(is_worker, *modules & {"cloudpickle", "ctypes", "dataclasses", "inspect", "platform", "uuid"})
+print(*{"cloudpickle", "ctypes"} - set(sys.modules))
+"""
+    assert interpreter(code).splitlines() == ["True", ""]
+
+
+@pytest.mark.slow
 def test_a_worker_process_loads_what_its_run_function_needs_and_little_else() -> None:
     def run(job: Any) -> Any:
         import sys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +68,7 @@ class OpenSearch:
             self.search_id = self.storage.latest_search() if search_id == "latest" else str(search_id)
         start = self.storage.search_start(self.search_id)  # UnknownSearch if it is not there
         self.origin = monotonic() - (unix_time() - start)
-        self.owner = uuid.uuid4().hex if self.own is not None else new_owner()
+        self.owner = os.urandom(16).hex() if self.own is not None else new_owner()
         self.others_write = self.own is None and self.storage.keeps
         self.needs_json = self.storage.keeps and (self.storage.durable or self.storage.shared > Sharing.THREADS)
         self.job_type, self.seed = job_type, seed

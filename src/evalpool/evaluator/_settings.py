@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, is_whole
@@ -149,24 +150,40 @@ def is_complete(stopper: Any) -> bool:
 
 def check_keywords(cls: type, kwargs: dict[str, Any]) -> None:
     """Raise `BadArgument` for keywords that no constructor of the class or its bases takes; it lists the known ones."""
-    import inspect
-
     known: dict[str, None] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base) or base is object:
             continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        known.update({p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)})
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        taken, takes_any = _keywords_of(vars(base)["__init__"])
+        known.update(dict.fromkeys(taken))
+        if not takes_any:
             break
     else:
         engine: Any = getattr(cls, "backend_class", None)
         if engine is not None and engine.__init__ is not object.__init__:
-            known.update(dict.fromkeys(inspect.signature(engine).parameters))
+            known.update(dict.fromkeys(_keywords_of(engine)[0]))
     names = [name for name in known if name not in ("self", "run_function")]
     unknown = [key for key in kwargs if key not in names]
     if unknown:
         raise BadArgument(f"{cls.__name__} has no argument {', '.join(map(repr, unknown))}; it has {', '.join(names)}.")
+
+
+def _keywords_of(function: Any) -> tuple[Sequence[str], bool]:
+    """Return the names of the keywords that a function or class takes, and whether it takes any other keyword."""
+    plain = vars(function).get("__init__", function) if isinstance(function, type) else function
+    if type(plain) is FunctionType and not hasattr(function, "__signature__") and not hasattr(plain, "__wrapped__"):
+        code = plain.__code__  # without `inspect`, for whose import the first result would wait
+        names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+        return names, bool(code.co_flags & _TAKES_ANY)
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+_TAKES_ANY = 0x08
+"""`inspect.CO_VARKEYWORDS`."""
 
 
 def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import uuid
 from collections.abc import Container
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -37,8 +36,8 @@ _LOSABLE = frozenset({JobStatus.READY, JobStatus.RUNNING})
 
 
 def new_owner() -> str:
-    """Return a name for an owner in this process: ``"<uuid>@<machine>/<pid>/<start>"``."""
-    return f"{uuid.uuid4().hex}@{_machine()}/{os.getpid()}/{_start_of(os.getpid())}"
+    """Return a name for an owner in this process: ``"<random>@<machine>/<pid>/<start>"``."""
+    return f"{os.urandom(16).hex()}@{_machine()}/{os.getpid()}/{_start_of(os.getpid())}"
 
 
 def owner_is_gone(owner: str) -> bool:

@@ -12,6 +12,7 @@ from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._logs import levels
 from evalpool.backends._pool._pool import Pool
 from evalpool.backends._pool._sockets import SocketTransport
+from evalpool.backends._pool._transport import Transport
 from evalpool.batch._deadline import heard_by_the_search
 from evalpool.evaluator._attempt import Attempt
 from evalpool.evaluator._backend import Backend, refuse_hidden_methods
@@ -76,6 +77,12 @@ class LaunchedBackend(PoolBackend):
         self.workers_are = self._launcher.workers_are
 
     def make_pool(self, port: Port) -> Pool:
+        transport = SocketTransport()
+        return Pool(port, self._launcher, transport, self.thread_name, lambda: self._setup(port, transport))
+
+    @staticmethod
+    def _setup(port: Port, transport: Transport) -> Any:
+        """Return the message that sets up a worker."""
         large: list[pickle.PickleBuffer] = []
         packed = port.setup(large.append)
         setup = {
@@ -89,9 +96,8 @@ class LaunchedBackend(PoolBackend):
             "levels": levels(),
             "signals": heard_by_the_search(),
         }
-        transport = SocketTransport()
         message = transport.message_of(Pickled(_wire.SETUP, (-1, 0), *_wire.dump(setup)))
         if not isinstance(message, _lend.Lent):
             # A copy, so that workers that start later get the run-function as it is now.
             message = [bytes(piece) for piece in message]
-        return Pool(port, self._launcher, transport, self.thread_name, message)
+        return message

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from evalpool._descriptors import make_room
 from evalpool._launchers import child_environment
-from evalpool.backends._pool._held import make_page
+from evalpool.backends._pool._held import make_page, view_page
 from evalpool.backends._pool._lend import can_lend
 from evalpool.backends._pool._sockets import Connection
 from evalpool.worker._path import boot_text, understood_path
@@ -35,7 +35,7 @@ THREAD_VARIABLES = (
 )
 
 _BOOT = (
-    "import os, sys; "
+    "import gc, os, sys; gc.disable(); "  # until `main` freezes what was imported: nothing of it is garbage
     "sys.path[:] = bytes.fromhex(os.environ.pop('EVALPOOL_SYS_PATH')).decode('utf-8', 'surrogatepass').split(chr(0)); "
     "from evalpool.backends._pool._worker import main; main({data}, {control}, {lender}, {page})"
 )
@@ -82,11 +82,13 @@ def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
         data, its_data = pair()
         control, its_control = pair()
         lender, its_lender = pair() if can_lend() else (None, -1)
-        its_page, page = make_page()
+        its_page = make_page()
         if its_page >= 0:
             theirs.callback(os.close, its_page)
         boot = _BOOT.format(data=its_data, control=its_control, lender=its_lender, page=its_page)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         files = [fd for fd in (its_data, its_control, its_lender, its_page) if fd >= 0]
-        yield Child([sys.executable, *flags, "-c", boot], environment, files), Connection(data, control, lender, page)
+        connection = Connection(data, control, lender)
+        yield Child([sys.executable, *flags, "-c", boot], environment, files), connection
+        connection.page = view_page(its_page)  # now, as the child takes longer to start than this
         ours.pop_all()  # the owner of the connection closes them from now on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from evalpool._patched import refuse_if_patched
@@ -30,6 +29,8 @@ def pool_evaluator(launcher_class: type[Launcher]) -> type[Evaluator]:
     """Return the class of evaluators whose workers this class of launchers starts; it also takes their arguments."""
     name = launcher_class.__name__.removesuffix("Launcher")
     facts = {"__doc__": launcher_class.__doc__ or PoolEvaluator.__doc__, "__module__": launcher_class.__module__}
+    import inspect
+
     own = inspect.signature(launcher_class)  # the evaluator takes these arguments, and lists them for an unknown one
     engine = type(f"{name}PoolBackend", (LaunchedBackend,), {
         **facts, "launcher_class": launcher_class, "workers_are": launcher_class.workers_are, "__signature__": own,

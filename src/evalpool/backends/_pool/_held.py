@@ -29,7 +29,7 @@ from evalpool.backends._pool import _lend, _wire
 if TYPE_CHECKING:
     import mmap
 
-__all__ = ["HOLD", "HeldOutcomes", "can_hold", "frames_begun", "make_page", "open_page", "read_held"]
+__all__ = ["HOLD", "HeldOutcomes", "can_hold", "frames_begun", "make_page", "open_page", "read_held", "view_page"]
 
 HOLD = 0.0002
 """Seconds for which an outcome may be held while others follow."""
@@ -107,19 +107,29 @@ def frames_begun(page: memoryview) -> int:
     return int(_NUMBER.unpack_from(page, _FRAMES)[0])
 
 
-def make_page() -> tuple[int, memoryview | None]:
-    """The descriptor of a page for a worker, and the pool's view of it; -1 and None where that cannot be had."""
+def make_page() -> int:
+    """The descriptor of a page for a worker; -1 where that cannot be had."""
     if not can_hold():
-        return -1, None
+        return -1
     fd = -1
     try:
         fd = os.memfd_create("evalpool-outcomes")
         os.ftruncate(fd, SIZE)
-        return fd, _lend.mapped(fd, SIZE, shared=True)
     except OSError:  # no memory, or too many files: then each outcome is sent by itself
         if fd >= 0:
             os.close(fd)
-        return -1, None
+        return -1
+    return fd
+
+
+def view_page(fd: int) -> memoryview | None:
+    """The pool's view of a page; None if there is none, and each outcome is then sent by itself."""
+    if fd < 0:
+        return None
+    try:
+        return _lend.mapped(fd, SIZE, shared=True)
+    except OSError:  # no memory
+        return None
 
 
 def open_page(fd: int) -> HeldOutcomes | None:

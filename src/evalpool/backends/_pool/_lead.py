@@ -9,6 +9,7 @@ over if no caller leads when the timer expires. This is the leader/followers pat
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -36,10 +37,12 @@ class Lead:
         self.wanted = False  # whether a caller wants to lead, so that the I/O thread must hand over the right
         self.leader: int | None = None  # the id of the thread of the caller that leads
         self._armed_until = 0.0
-        try:
-            self._timer: Timer | None = Timer()
-        except OSError:
-            self._timer = None
+        self._timer: Timer | None = None
+
+    def open(self) -> None:
+        """Let callers lead from now on, if this system has timers."""
+        with contextlib.suppress(OSError):
+            self._timer = Timer()
 
     def is_elsewhere(self) -> bool:
         """Whether another thread than this one does the I/O now."""
@@ -71,7 +74,7 @@ class Lead:
     # A caller.
 
     def take(self) -> bool:
-        """Take the right. Returns False if another caller has it, or if this system has no timers."""
+        """Take the right. Returns False if another caller has it, or if there is no timer."""
         if self._timer is None or not self._leading.acquire(blocking=False):
             return False
         self.wanted = True

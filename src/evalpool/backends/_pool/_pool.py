@@ -66,7 +66,8 @@ class Pool:
         port: the evaluator's port.
         launcher, transport: start the workers, and carry frames to them and back.
         name: the name of the I/O thread.
-        setup: the message of the transport that each worker is sent first; None if it is set up in another way.
+        setup: returns the message of the transport that each worker is sent first; None if workers are set up in
+            another way. It is called while the first worker starts.
 
     Attributes:
         lock: guards the prefetcher, and the small frames that `tell` sends.
@@ -75,8 +76,11 @@ class Pool:
         reports: attempts that have ended, with their outcomes; reported to the evaluator at the end of the turn.
     """
 
-    def __init__(self, port: Port, launcher: Launcher, transport: Transport, name: str, setup: Any = None) -> None:
-        self.port, self.launcher, self.transport, self.setup = port, launcher, transport, setup
+    def __init__(
+        self, port: Port, launcher: Launcher, transport: Transport, name: str, setup: Callable[[], Any] | None = None
+    ) -> None:
+        self.port, self.launcher, self.transport = port, launcher, transport
+        self.setup: Any = None
         self.lock, self.sending = threading.Lock(), threading.Lock()
         self.prefetcher = Prefetcher(port.watches_starts)
         self.workers: dict[int, PoolWorker] = self.prefetcher.workers
@@ -98,7 +102,22 @@ class Pool:
         transport.open(self)
         launcher.open(self)
         _pools.add(self)
-        self._thread.start()
+        try:
+            # The first result waits for the first worker, so that one starts before all that can be done meanwhile.
+            with defer_signals():  # an interrupt would leave a process that nobody knows
+                self.staff.start_first()
+                self._thread.start()
+            self._lead.open()
+            if setup is not None:
+                self.setup = setup()
+            self.command(self.staff.start_others)
+        except BaseException:
+            if self._thread.is_alive():
+                self.shutdown()
+            else:
+                self.staff.begin_to_stop()
+                self._close()
+            raise
 
     # Called by the evaluator's threads.
 
@@ -320,8 +339,12 @@ class Pool:
 
     def _run(self) -> bool:
         """Do all that the I/O thread does, from its beginning to its end."""
-        self.command(self.staff.start_all)
         self._serve()
+        self._close()
+        return False
+
+    def _close(self) -> None:
+        """Wait for the ends of all workers, and close everything."""
         last = (
             self._lead.give_up,  # a caller that has just begun to wait then sees that the pool has stopped
             self.staff.end_all,
@@ -335,7 +358,6 @@ class Pool:
                 act()
             except BaseException:
                 logger.exception("An error came up while the workers of %s were ended.", self.port.name)
-        return False
 
     def _serve(self) -> None:
         """Do the I/O whenever no caller leads, until the pool stops."""

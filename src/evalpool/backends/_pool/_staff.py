@@ -37,12 +37,14 @@ KILLED_WITHIN = 2.0
 
 
 class Staff:
-    """The workers of one pool. Only the thread that does the pool's I/O calls it."""
+    """The workers of one pool. Only the thread that does the pool's I/O calls it, after `start_first`."""
 
     def __init__(self, pool: Pool, count: int) -> None:
         self._pool = pool
         self._launcher = pool.launcher
         self.count = count  # how many workers there should be
+        self._indices: list[int] = []  # of workers that have not been started, the next one last
+        self._sets_up = False  # whether workers are sent the pool's setup when they are connected
         self._failed: Counter[int] = Counter()  # failed starts in a row, by place; at 0 if all workers are alike
         self._given_up = 0  # number of places that were given up
         self._reason = ""  # why the last of them was given up, as it was logged
@@ -96,9 +98,22 @@ class Staff:
 
     # Starts.
 
-    def start_all(self) -> None:
-        """Start all workers."""
-        self._start_next(list(self._launcher.indices(self.count))[::-1])
+    def start_first(self) -> None:
+        """Start the first worker, in the thread that makes the pool."""
+        self._indices = list(self._launcher.indices(self.count))[::-1]
+        if self._indices:
+            try:
+                self.start(self._indices.pop())
+            except BaseException:  # such as `SystemExit`; it counts as a failed start, and is not for the caller
+                logger.exception("%s.start wanted to end the program.", type(self._launcher).__name__)
+
+    def start_others(self) -> None:
+        """Send the first worker the pool's setup, which is known now, and start the others."""
+        self._sets_up = self._pool.setup is not None
+        for worker in list(self._pool.workers.values()):
+            if self._sets_up and worker.link is not None:
+                self._set_up(worker)
+        self._start_next(self._indices)
 
     def _start_next(self, indices: list[int]) -> None:
         """Start one worker, and the next one as a command, so that frames of started workers are read in between."""
@@ -143,11 +158,14 @@ class Staff:
         """Send a worker its setup and begin to read from it, once there is a connection."""
         pool = self._pool
         pool.transport.add(worker)
-        if pool.setup is not None:
-            with pool.sending:
-                pool.transport.send(worker, pool.setup)
+        if self._sets_up:
+            self._set_up(worker)
         if self._launcher.start_timeout is not None:
             pool.port.after(self._launcher.start_timeout, self._check_start, worker)
+
+    def _set_up(self, worker: PoolWorker) -> None:
+        with self._pool.sending:
+            self._pool.transport.send(worker, self._pool.setup)
 
     def _check_start(self, worker: PoolWorker) -> None:
         if not worker.ready:

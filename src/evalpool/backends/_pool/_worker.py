@@ -77,6 +77,8 @@ class ClaimTurn:
 
 def main(data_fd: int, control_fd: int, lender_fd: int, page_fd: int) -> None:
     """Run jobs until the pool closes the data socket."""
+    gc.freeze()  # what was imported stays, so no collection needs to examine it
+    gc.enable()
     _prepare()
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
@@ -139,7 +141,7 @@ class Serving:
         except BaseException as error:  # noqa: BLE001  whatever the user's modules raise is reported for each job
             self._broken = describe_exception(error, error.__traceback__)
         gc.collect()
-        gc.freeze()  # imported objects stay, so later collections need not examine them
+        gc.freeze()  # what the run-function needs stays, too
         here = _wire.PID.pack(os.getpid()) + socket.gethostname().encode()
         channel.send(_wire.frame(_wire.STARTED_UP, here))
 

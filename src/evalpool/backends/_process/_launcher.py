@@ -46,13 +46,15 @@ class InterpreterLauncher(Launcher):
         assert isinstance(transport, SocketTransport)
         self._watch, self._unwatch = transport.watch, transport.unwatch
         self._threads = max(1, usable_cpus() // pool.staff.count)
-        self._reaper = Reaper()
+        self._reaper: Reaper | None = None
 
     def start(self, worker: PoolWorker) -> WorkerProcess:
         handle = spawn(self._threads)
         worker.link = handle.connection
         worker.facts = Worker(worker.facts.name, worker.facts.host, handle.pid)
         try:
+            if self._reaper is None:  # only now, so that the first worker need not wait for it
+                self._reaper = Reaper()
             self._reaper.watch(handle.pid)
             self._watch(handle.stderr, self._on_stderr, worker)
             if handle.exit.pidfd is not None:
@@ -89,7 +91,8 @@ class InterpreterLauncher(Launcher):
         handle.kill_group()
         while handle.read_stderr() and can_read(handle.stderr):
             pass
-        self._reaper.forget(handle.pid)
+        if self._reaper is not None:
+            self._reaper.forget(handle.pid)
         self._unwatch(handle.stderr, handle.exit.pidfd, handle.connection.data, handle.connection.control)
         handle.close()
 
@@ -109,10 +112,12 @@ class InterpreterLauncher(Launcher):
         )
 
     def close(self) -> None:
-        self._reaper.close()
+        if self._reaper is not None:
+            self._reaper.close()
 
     def close_in_fork(self) -> None:
-        self._reaper.close_in_fork()
+        if self._reaper is not None:
+            self._reaper.close_in_fork()
         for worker in self._pool.workers.values():
             if worker.handle is not None:
                 worker.handle.close_in_fork()
