@@ -153,7 +153,7 @@ GOOD = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1], "seeds
         (json.dumps({"searches": ["random"]}), "'spec.json' lacks benchmarks"),
         ("[1]", "'spec.json' holds list; give an object"),
         ("{", "'spec.json' cannot be read as JSON"),
-        (json.dumps({**GOOD, "searches": ["tpa"]}), "There is no search 'tpa'; known are random; tpe"),
+        (json.dumps({**GOOD, "searches": ["tpa"]}), "There is no search 'tpa'; known are random; halving"),
         (json.dumps({**GOOD, "benchmarks": ["nosuch"]}), "no benchmark suite 'nosuch'; known are"),
         (json.dumps({**GOOD, "workers": ["many"]}), "workers is 'many'"),
         (json.dumps({**GOOD, "stopper": "median"}), "'digits' has no learning curves"),

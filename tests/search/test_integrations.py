@@ -81,6 +81,23 @@ def test_what_is_being_evaluated_is_not_proposed_again() -> None:
     assert [optimizer.ask() for _ in range(3)] == [{"x": 0}, {"x": 1}, {"x": 2}]
 
 
+def test_few_points_are_asked_for_at_once_as_long_as_one_of_them_is_new() -> None:
+    asked: list[int] = []
+
+    class Counting(Repeating):
+        def ask(self, n_points: int | None = None) -> list[Any]:
+            asked.extend([n_points] if n_points else [])
+            return super().ask(n_points)
+
+    optimizer = SkoptOptimizer(Counting([]), ["x"])
+    assert [optimizer.ask()["x"] for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+    assert asked == [2, 2, 4, 4, 4, 8, 8]  # for 1; for 2; for 3; for 4; for 5
+    asked.clear()
+    constant = SkoptOptimizer(Counting([]), ["x"])
+    constant.optimizer.ask = lambda n_points=None: [[0]] * n_points if n_points else [0]
+    assert [constant.ask()["x"] for _ in range(3)] == [0, 0, 0]
+
+
 def test_jobs_that_were_not_asked_for_are_told_if_they_fit(caplog: pytest.LogCaptureFixture) -> None:
     lists = Lists([[1]])
     with SerialEvaluator(lambda job: 1.0) as evaluator:

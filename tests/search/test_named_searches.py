@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evalpool import RandomSearch, simulate
-from evalpool.benchmarks import Benchmark, RuntimeModel
+from evalpool.benchmarks import Benchmark, Fidelity, RuntimeModel, load
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._named import named_search, quiet_optuna
 from services import package
@@ -40,6 +40,7 @@ def parabola() -> Benchmark:
     [
         ("random", "numpy"),
         ("tpe", "optuna"),
+        ("cmaes", "cmaes"),
         ("qmc", "optuna"),
         ("nsga2", "optuna"),
         pytest.param("skopt", "skopt", marks=pytest.mark.slow),
@@ -70,7 +71,10 @@ def test_a_function_of_a_file_is_a_search(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bayes", "no search 'bayes'; known are random; tpe, cmaes"),
+        (
+            "bayes",
+            r"no search 'bayes'; known are random; halving, hyperband \(benchmarks with a fidelity\); tpe, cmaes",
+        ),
         ("nevergrad", "no search 'nevergrad'"),
         ("no-such.py:make", "no file 'no-such.py'"),
     ],
@@ -100,8 +104,115 @@ def test_a_package_that_is_missing_is_named_before_the_first_proposal(monkeypatc
         named_search("tpe", SPACE, 0)
 
 
-def test_cma_es_is_refused_for_a_space_of_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    package("optuna")
-    monkeypatch.setitem(sys.modules, "cmaes", sys)  # whatever stands for the package, which is not asked for anything
-    with pytest.raises(BadArgument, match="choices only"):
-        named_search("cmaes", {"kind": ["a", "b"]}, 0)
+@pytest.mark.parametrize("space", [{"kind": ["a", "b"]}, {"kind": ["a", "b"], "x": (2.0, 2.0)}])
+def test_cma_es_is_refused_for_a_space_of_choices(space: Any) -> None:
+    package("cmaes")
+    with pytest.raises(BadArgument, match=r"choices only.*nevergrad:CMA"):
+        named_search("cmaes", space, 0)
+
+
+def test_cma_es_searches_the_ranges_of_a_mixed_space_and_says_nothing_of_its_choices(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    package("cmaes")
+    optuna = package("optuna")
+    benchmark = Benchmark(
+        "mixed", {"x": (-9.0, 9.0), "n": (-9, 9), "kind": ["a", "b"]}, lambda job: -(job["x"] ** 2 + job["n"] ** 2),
+        runtime=RuntimeModel.constant(1.0),
+    )  # fmt: skip
+    quiet_optuna()
+    runs = {
+        name: simulate(named_search(name, benchmark, 0), benchmark, max_evals=150, seed=0)
+        for name in ("cmaes", "random")
+    }
+    late = {name: [abs(one["x"]) for one in run.configurations[100:150]] for name, run in runs.items()}
+    assert sum(late["cmaes"]) < sum(late["random"]) / 3
+    assert {one["kind"] for one in runs["cmaes"].configurations[100:150]} == {"a", "b"}
+    assert capfd.readouterr().err == ""
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+# Bandits: promotion over the fidelity of a benchmark.
+
+
+def leveled(fidelity: Fidelity | None) -> Benchmark:
+    def run(job: Any) -> float:
+        return float(-job["x"])
+
+    return Benchmark(
+        "levels", {"x": (0, 99)}, run, fidelity=fidelity, runtime=RuntimeModel.constant(9.0).with_fidelity()
+    )
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "halving", "hyperband"),
+    [
+        (Fidelity("epochs", 1, 9), {1, 3, 9}, {1, 3, 9}),
+        (Fidelity("epochs", 1, 27, levels=(1, 3, 9, 27)), {1, 3, 9}, {1, 3, 9, 27}),
+        (Fidelity("epochs", 1, 16, levels=(1, 4, 16)), {1, 4, 16}, {1, 4, 16}),
+        (Fidelity("share", 0.25, 1.0), {0.25, 0.75, 1.0}, {0.25, 0.75, 1.0}),
+    ],
+)
+def test_bandits_promote_at_values_that_the_fidelity_has(fidelity: Fidelity, halving: set[Any], hyperband: Any) -> None:
+    for name, rungs in (("halving", halving), ("hyperband", hyperband)):
+        benchmark = leveled(fidelity)
+        result = simulate(named_search(name, benchmark, 0), benchmark, num_workers=4, max_evals=30, seed=0)
+        assert {one[fidelity.name] for one in result.configurations} == rungs
+        assert not any(isinstance(objective, str) for objective in result.objectives)
+    first = named_search("hyperband", benchmark, 0)
+    begun = {first.ask()[1][fidelity.name] for _ in range(20)}
+    assert begun == hyperband  # of 20 that nothing was told about, some begin at each rung
+    assert {named_search("halving", benchmark, 0).ask()[1][fidelity.name] for _ in range(20)} == {fidelity.low}
+
+
+def test_bandits_say_what_a_benchmark_lacks() -> None:
+    for space in (leveled(None), SPACE):
+        with pytest.raises(BadArgument, match=r"'halving' .* has no fidelity\. .* nevergrad:NoisyBandit"):
+            named_search("halving", space, 0)
+    with pytest.raises(BadArgument, match=r"'hyperband' needs the fidelity 'epochs' at .* and there are 1, 2, 9 only"):
+        named_search("hyperband", leveled(Fidelity("epochs", 1, 9, levels=(1, 2, 9))), 0)
+    with pytest.raises(BadArgument, match="'halving' compares one objective, and this benchmark has 2"):
+        named_search("halving", leveled(Fidelity("epochs", 1, 9)), 0, num_objectives=2)
+
+
+# Each name on a table with choices, a table with floats, and BBOB.
+
+NAMES = {"random": "numpy", "tpe": "optuna", "cmaes": "cmaes", "qmc": "optuna", "nsga2": "optuna", "skopt": "skopt",
+         "halving": "numpy", "hyperband": "numpy", "nevergrad:CMA": "nevergrad", "nevergrad:TwoPointsDE": "nevergrad",
+         "nevergrad:NoisyBandit": "nevergrad"}  # fmt: skip
+
+
+def table_of_floats() -> Benchmark:
+    rows = [
+        {"x": x / 8, "y": 10.0**y, "epochs": epochs, "loss": (x - 3) ** 2 + y / epochs, "seconds": 1.0 + x + epochs}
+        for x in range(9)
+        for y in range(-3, 1)
+        for epochs in (1, 3, 9)
+    ]
+    return Benchmark.from_table(
+        rows, name="floats", objectives="loss", maximize=False, runtime="seconds", fidelity="epochs", lookup="nearest"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:QMCSampler is experimental", "ignore:The objective has been evaluated")
+def test_each_name_searches_a_table_of_choices_one_of_floats_and_bbob(name: str) -> None:
+    package(NAMES[name])
+    package("ioh")
+    quiet_optuna()
+    bbob = load("bbob:Rastrigin?dimension=3", runtime=RuntimeModel.lognormal(60.0, 0.5, seed=1))
+    lacks = {"cmaes": "digits", "halving": bbob.name, "hyperband": bbob.name}  # cmaes: choices; bandits: a fidelity
+    for benchmark in (load("digits"), table_of_floats(), bbob):
+        for workers in (1, 64):
+            settings: dict[str, Any] = {"max_evals": workers + 6, "num_workers": workers}
+            if lacks.get(name) == benchmark.name:
+                with pytest.raises(BadArgument):
+                    named_search(name, benchmark, 0, **settings)
+                continue
+            if name == "skopt":  # a fit takes it half a second
+                settings["max_evals"] = 11
+            optimizer = named_search(name, benchmark, 0, **settings)
+            result = simulate(optimizer, benchmark, seed=0, **settings)
+            assert len(result.objectives) == settings["max_evals"]
+            assert not any(isinstance(objective, str) for objective in result.objectives)

@@ -100,8 +100,8 @@ class Minimizer(abc.ABC):
 class SkoptOptimizer(Minimizer):
     """Proposes what a `skopt.Optimizer` proposes, or any object with ``ask() -> list`` and ``tell(list, loss)``.
 
-    If the optimiser proposes a point again that is being evaluated, it is asked for several points at once, if its
-    `ask` takes `n_points`, and the first new one is evaluated.
+    If the optimiser proposes a point again that is being evaluated, it is asked for two points at once, for four, and
+    so on, if its `ask` takes `n_points`, and the first new one is evaluated.
 
     Args:
         optimizer: an optimiser with one objective.
@@ -122,14 +122,20 @@ class SkoptOptimizer(Minimizer):
             self._several = "n_points" in inspect.signature(optimizer.ask).parameters
         except (TypeError, ValueError):  # of a compiled class
             self._several = False
+        self._points = 2  # how many points are asked for at once
 
     def _propose(self) -> list[Any]:
         point: list[Any] = self.optimizer.ask()
         out = self._proposals.outstanding() if self._several else []
-        if point in out:
-            for other in self.optimizer.ask(n_points=len(out) + 1):
+        while point in out:
+            # scikit-optimize fits its model anew for each of the points: half a second each. So we ask for few first.
+            # Until something is told, it has the points of the last call at hand.
+            for other in self.optimizer.ask(n_points=self._points):
                 if other not in out:
                     return list(other)
+            if self._points > len(out):
+                break
+            self._points *= 2
         return point
 
     def _configuration(self, proposal: Any) -> dict[str, Any]:
@@ -146,6 +152,7 @@ class SkoptOptimizer(Minimizer):
     def _tell(self, proposal: Any, losses: list[float]) -> None:
         if len(losses) > 1:
             raise BadArgument(f"The run-function returned {len(losses)} objectives; {type(self).__name__} takes one.")
+        self._points = 2
         super()._tell(proposal, losses)
 
 

@@ -26,10 +26,13 @@ SAMPLERS = {
 """Our name of a sampler of Optuna -> its class."""
 BESIDES = {"cmaes": "cmaes", "gp": "torch"}
 """Samplers that need another package. Optuna says so only after the first proposals."""
+BANDITS = ("halving", "hyperband")
+"""Promotion over the fidelity of a benchmark, from one first rung, or from each."""
 
 ADVICE = (
-    f"random; {', '.join(SAMPLERS)} (Optuna); skopt (scikit-optimize); nevergrad:NAME, such as "
-    "nevergrad:TwoPointsDE; or path/to/file.py:function, called with (space, seed)"
+    f"random; {', '.join(BANDITS)} (benchmarks with a fidelity); {', '.join(SAMPLERS)} (Optuna); skopt "
+    "(scikit-optimize); nevergrad:NAME, such as nevergrad:TwoPointsDE; or path/to/file.py:function, called with "
+    "(space, seed)"
 )
 """The names, for help and errors."""
 
@@ -41,7 +44,7 @@ def named_search(
 
     Args:
         name: one of `ADVICE`.
-        space: as that of `RandomSearch`, or a benchmark.
+        space: as that of `RandomSearch`, or a benchmark, which those of `BANDITS` need for its fidelity.
         seed: the same seed gives the same proposals for the same results.
         num_objectives: of the evaluations.
         max_evals: for optimisers that plan with it (nevergrad's); None if it is not known.
@@ -51,12 +54,15 @@ def named_search(
         BadArgument: there is no such search, or it cannot search this space.
         MissingExtra: its package is not installed.
     """
+    fidelity = getattr(space, "fidelity", None)
     space = space_of(space)
     kind, _, rest = name.partition(":")
     if name == "random":
         from evalpool.search._random_search import RandomSearch
 
         return RandomSearch(space, seed)
+    if name in BANDITS:
+        return _of_promotion(name, space, fidelity, seed, num_objectives)
     if name in SAMPLERS:
         return _of_optuna(name, space, seed, num_objectives)
     if name == "skopt":
@@ -77,6 +83,40 @@ def quiet_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+def _of_promotion(name: str, space: Any, fidelity: Any, seed: int, num_objectives: int) -> Any:
+    """Successive halving whose rungs are values of the fidelity; from each rung on, for Hyperband."""
+    from evalpool.search._halving import SuccessiveHalving
+
+    if fidelity is None:
+        raise BadArgument(
+            f"The search {name!r} evaluates at low fidelities first, and this benchmark has no fidelity. A bandit "
+            "without one is nevergrad:NoisyBandit; or name a benchmark with a fidelity, such as digits."
+        )
+    if num_objectives > 1:
+        raise BadArgument(f"The search {name!r} compares one objective, and this benchmark has {num_objectives}.")
+
+    levels = fidelity.levels or (fidelity.low, fidelity.high)
+
+    def made(factor: float, brackets: int) -> SuccessiveHalving:
+        return SuccessiveHalving(
+            space, fidelity.name, levels[0], levels[-1], reduction_factor=factor, brackets=brackets, seed=seed
+        )
+
+    def fits(factor: float) -> bool:
+        return fidelity.levels is None or set(made(factor, 1).rungs) <= set(levels)
+
+    factor = 3.0
+    if not fits(factor):
+        factor = levels[1] / levels[0]
+        if not fits(factor):
+            raise BadArgument(
+                f"The search {name!r} needs the fidelity {fidelity.name!r} at low, 3 * low, 9 * low and so on, or at "
+                f"powers of another factor, and there are {', '.join(map(repr, levels))} only. Make the search in a "
+                "function of a file: SuccessiveHalving(space, fidelity, low, high, reduction_factor=...)."
+            )
+    return made(factor, 1 if name == "halving" else len(made(factor, 1).rungs))
+
+
 def _of_optuna(name: str, space: Any, seed: int, num_objectives: int) -> Any:
     from evalpool.search._optuna import OptunaOptimizer
 
@@ -86,9 +126,17 @@ def _of_optuna(name: str, space: Any, seed: int, num_objectives: int) -> Any:
         raise MissingExtra.of(f"The search {name!r} needs Optuna", "optuna") from error
     if name in BESIDES:
         _package(BESIDES[name], BESIDES[name])
-    if name == "cmaes" and isinstance(space, dict) and not any(isinstance(one, tuple) for one in space.values()):
-        raise BadArgument("CMA-ES searches ranges, and this space has choices only; Optuna would draw them at random.")
-    sampler = getattr(optuna.samplers, SAMPLERS[name])(seed=seed)
+    settings: dict[str, Any] = {}
+    if name == "cmaes":
+        # Optuna draws choices at random, and would say so for each of them in each trial.
+        settings["warn_independent_sampling"] = False
+        dimensions = read_space(space).values() if isinstance(space, dict) else ()
+        if dimensions and not any(isinstance(one, Range) and one.low < one.high for one in dimensions):
+            raise BadArgument(
+                "CMA-ES searches ranges, and this space has choices only, which Optuna would draw at random. "
+                "nevergrad:CMA searches choices, too."
+            )
+    sampler = getattr(optuna.samplers, SAMPLERS[name])(seed=seed, **settings)
     return OptunaOptimizer(sampler, space, num_objectives=num_objectives)
 
 

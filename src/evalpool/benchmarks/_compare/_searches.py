@@ -11,10 +11,14 @@ from typing import Any
 
 from evalpool._functions import load_function
 from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.benchmarks._fidelity import Fidelity
 from evalpool.errors import BadArgument
 from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
 
 __all__ = ["check_search", "make_search"]
+
+EXAMPLE = Benchmark("example", {"x": (0.0, 1.0)}, lambda job: 0.0, fidelity=Fidelity("epochs", 1, 9))
+"""A benchmark that every named search can search."""
 
 
 def check_search(label: str, given: Any) -> Any:
@@ -28,7 +32,7 @@ def check_search(label: str, given: Any) -> Any:
         if _is_file(given):
             load_function(given)
         else:
-            _named(given, {"x": (0.0, 1.0)}, 0)  # says what is wrong with the name, or missing
+            _named(given, EXAMPLE, 0)  # says what is wrong with the name, or missing
     elif not callable(given):
         raise BadArgument(
             f"The search {label!r} is {given!r} of type {type(given).__name__}; give a name such as 'tpe', or a "

@@ -30,6 +30,7 @@ examples:
   evalpool simulate hpobench:phoneme --search tpe --workers 64 --max-evals 2000
   evalpool simulate "bbob:Sphere?dimension=5" --runtime 60,0.5 --search nevergrad:TwoPointsDE --max-time 2h
   evalpool simulate "grid.csv?objectives=loss&maximize=False&runtime=seconds" --max-evals 100 --json
+  evalpool simulate digits --search hyperband --workers 8 --max-time 20
   evalpool simulate "digits?curve=True" --stopper halving --workers 8 --max-time 2
   evalpool simulate digits --workers 64 --max-evals 500 --preempted-after 5m --away 60 --retries 2
   evalpool simulate mine.py:benchmark --search mine.py:make_search --workers 8 --max-evals 100 --out schedule.csv
@@ -43,8 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("the search")
     what.add_argument(
         "--search", metavar="NAME", default="random",
-        help="random (default); tpe, cmaes, gp, qmc, nsga2 (Optuna); skopt; nevergrad:NAME; or file.py:function, which "
-        "gets (space, seed) and returns an object with ask and tell",
+        help="random (default); halving, hyperband (benchmarks with a fidelity); tpe, cmaes, gp, qmc, nsga2 (Optuna); "
+        "skopt; nevergrad:NAME; or file.py:function, which gets (space, seed) and returns an object with ask and tell",
     )  # fmt: skip
     what.add_argument("--max-evals", metavar="N", type=whole(1), help="how many evaluations, failures included")
     what.add_argument("--max-time", metavar="TIME", type=seconds, help="virtual time: seconds, or as 90s, 15m, 2h, 1d")
