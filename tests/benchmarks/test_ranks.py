@@ -76,6 +76,12 @@ def test_ranks_share_ties_and_add_up(costs: list[int]) -> None:
         assert rank == below + (equal + 1) / 2
 
 
+def test_searches_that_reach_the_same_with_other_seeds_share_their_rank() -> None:
+    runs = [np.array([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]])] * 3  # 0.1 + 0.2 + 0.3 is above 0.3 + 0.2 + 0.1
+    average, low, high = mean_ranks(runs)
+    assert (average.tolist(), low.tolist(), high.tolist()) == ([1.5, 1.5], [1.0, 1.0], [2.0, 2.0])
+
+
 def test_the_interval_of_a_rank_is_what_other_seeds_would_give() -> None:
     clear = np.array([[0.1, 0.9], [0.2, 0.8], [0.1, 0.7]])
     open_ = np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.4]])

@@ -18,6 +18,7 @@ from evalpool.benchmarks._compare._ranks import (
     CriticalDifference,
     PerformanceProfile,
     critical_difference,
+    mean_costs,
     mean_ranks,
     performance_profile,
 )
@@ -187,7 +188,7 @@ class Comparison:
         rank = low = high = regret = nothing
         if runs:
             rank, low, high = mean_ranks(runs, confidence=confidence, seed=seed_from("ranks", workers))
-            regret = np.mean([costs.mean(axis=0) for costs in runs], axis=0)
+            regret = np.mean([mean_costs(costs) for costs in runs], axis=0)
         rows = []
         for place, search in enumerate(self.searches):
             own = [cell for cell in self.cells if (cell.search, cell.workers) == (search, workers)]
@@ -240,7 +241,7 @@ class Comparison:
         if blocks not in BLOCKS:
             raise BadArgument(f"blocks is {blocks!r}; give one of {', '.join(map(repr, BLOCKS))}.")
         runs = list(self._runs(self.check_workers(workers)).values())
-        parts = [costs if blocks == "runs" else costs.mean(axis=0, keepdims=True) for costs in runs]
+        parts = [costs if blocks == "runs" else mean_costs(costs)[None] for costs in runs]
         costs = np.concatenate(parts) if parts else np.empty((0, len(self.searches)))
         return critical_difference(self.searches, costs, alpha)
 

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["CriticalDifference", "PerformanceProfile", "critical_difference", "mean_ranks", "performance_profile"]
+__all__ = [
+    "CriticalDifference",
+    "PerformanceProfile",
+    "critical_difference",
+    "mean_costs",
+    "mean_ranks",
+    "performance_profile",
+]
 
 NEMENYI = {
     0.05: (1.960, 2.344, 2.569, 2.728, 2.850, 2.948, 3.031, 3.102, 3.164, 3.219, 3.268, 3.313, 3.354, 3.391, 3.426,
@@ -95,6 +102,11 @@ def ranks_of(costs: Floats) -> Floats:
     return np.asarray(1 + below.sum(axis=-1) + (equal.sum(axis=-1) - 1) / 2, dtype=float)
 
 
+def mean_costs(costs: Floats) -> Floats:
+    """Means along the axis before the last; the same for the same costs in any order, so that equal searches tie."""
+    return np.asarray(np.sort(costs, axis=-2).mean(axis=-2), dtype=float)
+
+
 def mean_ranks(runs: Sequence[Floats], *, confidence: float = 0.95, seed: int = 0) -> tuple[Floats, Floats, Floats]:
     """Return each search's average rank over benchmarks, and the ends of its confidence interval.
 
@@ -110,9 +122,9 @@ def mean_ranks(runs: Sequence[Floats], *, confidence: float = 0.95, seed: int = 
         three float arrays (n searches,).
     """
     rng = np.random.default_rng(seed)
-    average = np.mean([ranks_of(costs.mean(axis=0)) for costs in runs], axis=0)
+    average = np.mean([ranks_of(mean_costs(costs)) for costs in runs], axis=0)
     drawn = np.mean(
-        [ranks_of(costs[rng.integers(len(costs), size=(RESAMPLES, len(costs)))].mean(axis=1)) for costs in runs], axis=0
+        [ranks_of(mean_costs(costs[rng.integers(len(costs), size=(RESAMPLES, len(costs)))])) for costs in runs], axis=0
     )
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return average, low, high
