@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 from evalpool.errors import BadArgument
@@ -17,6 +18,7 @@ __all__ = [
     "as_float",
     "check_choice",
     "check_number",
+    "check_numbers",
     "check_real",
     "check_seconds",
     "check_wait",
@@ -54,27 +56,27 @@ def check_number(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def check_numbers(name: str, values: Any, least: int) -> list[int]:
+    """Return whole numbers of at least `least`, at least one of them, each once; a number alone is one."""
+    found = [values] if is_whole(values) else list(values) if isinstance(values, Iterable) else []
+    if not found:
+        raise BadArgument(f"{name} is {values!r}; give whole numbers of at least {least}.")
+    return list(dict.fromkeys(check_number(name, value, least) for value in found))
+
+
 def check_real(name: str, value: Any, *, least: float = -math.inf, above: float | None = None) -> float:
     """Return a finite number of at least `least`, or above `above`, as a float."""
-    if is_real(value) and math.isfinite(value) and (value >= least if above is None else value > above):
+    if is_real(value) and math.isfinite(as_float(value)) and (value >= least if above is None else value > above):
         return float(value)
     wanted = f"above {above:g}" if above is not None else f"of at least {least:g}" if least > -math.inf else ""
     raise BadArgument(f"{name} is {value!r}; give a finite number{' ' if wanted else ''}{wanted}.")
-
-
-def to_float(value: Any) -> float:
-    """Return a real number as a float; infinity for a whole number that is larger than any float."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def check_seconds(name: str, value: Any) -> float | None:
     """Return seconds above 0 as a float; or None for no limit, which infinity means, too."""
     if value is None:
         return None
-    seconds = to_float(value) if is_real(value) else math.nan
+    seconds = as_float(value) if is_real(value) else math.nan
     if math.isnan(seconds) or seconds <= 0:
         raise BadArgument(f"{name} is {value!r}; give seconds above 0, or None for no limit.")
     return None if math.isinf(seconds) else seconds
@@ -84,7 +86,7 @@ def check_wait(name: str, value: Any) -> float | None:
     """Return the seconds to wait at most, as a float: 0 means no wait; None, and infinity, mean no limit."""
     if value is None:
         return None
-    seconds = to_float(value) if is_real(value) else math.nan
+    seconds = as_float(value) if is_real(value) else math.nan
     if math.isnan(seconds) or seconds < 0:
         raise BadArgument(f"{name} is {value!r}; give seconds of 0 or more, or None to wait as long as it takes.")
     return None if math.isinf(seconds) else seconds

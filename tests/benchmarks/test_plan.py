@@ -74,7 +74,38 @@ def test_more_workers_always_help_a_search_that_takes_no_time() -> None:
 def test_a_time_shorter_than_all_runtimes_leaves_no_evaluation() -> None:
     found = plan(0.0, 20.0, workers=[2], max_time=10.0)
     assert (found.rows[0].evaluations, found.rows[0].utilisation) == (0, 1.0)
-    assert found.useful_workers is None
+    assert (found.useful_workers, found.limit) == (None, "time")
+    assert found.advice == "No evaluation ends within the time."
+
+
+def test_one_number_of_workers_and_one_size_of_batches_need_no_list() -> None:
+    assert plan(0.0, 10.0, workers=2, max_evals=8, batch_sizes=4) == plan(
+        0.0, 10.0, workers=[2], max_evals=8, batch_sizes=[4]
+    )
+
+
+def test_failures_of_a_benchmark_take_their_runtimes() -> None:
+    rows = [{"x": x, "loss": "F_oom" if x % 2 else 1.0, "minutes": 1.0} for x in range(10)]
+    failing = Benchmark.from_table(rows, objectives="loss", maximize=False, runtime="minutes", runtime_unit="min")
+    assert row_of(0.0, failing, workers=[1], max_evals=10).makespan == 600.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr,minutes\n0.1,3\n", "no column 'runtime' with seconds; it has 'lr', 'minutes'"),
+        ("lr,runtime\n0.1,3\n0.2,\n", "line 3 of mine.csv: the runtime 'runtime' is empty"),
+        ("lr,runtime\n0.1,-3\n", "line 2 of mine.csv: the runtime 'runtime' is -3"),
+    ],
+)
+def test_a_table_of_anyone_is_read_or_says_what_it_lacks(tmp_path: Path, text: str, message: str) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("lr,runtime\n0.1,3\n0.2,4.5\n", encoding="utf-8")
+    assert recorded_runtimes(table) == [3.0, 4.5]
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(BadArgument) as caught:
+        recorded_runtimes(str(table))
+    assert message in str(caught.value)
 
 
 def test_jobs_that_run_at_the_end_count_up_to_it() -> None:
@@ -171,15 +202,21 @@ def test_runtimes_are_taken_from_what_is_given(tmp_path: Path) -> None:
     [
         ({"max_evals": None}, "max_evals is None and max_time is None; give one of them"),
         ({"max_time": 5.0}, "max_evals is 10 and max_time is 5.0; give one of them"),
-        ({"workers": []}, "workers is empty"),
+        ({"max_evals": None, "max_time": math.inf}, "max_time is inf; give seconds"),
+        ({"workers": []}, "workers is []"),
         ({"workers": [0]}, "workers is 0"),
+        ({"workers": None}, "workers is None; give whole numbers of at least 1"),
         ({"workers": [2], "searches": 3}, "workers is 2"),
         ({"times": -1.0}, "ask of a search is -1.0; give a finite number"),
-        ({"times": lambda results: math.nan}, "overhead of a decision is nan"),
+        ({"times": lambda results: math.nan}, "ask of a search that knows 0 results is nan"),
+        ({"times": SearchTimes(1.0, lambda results: -0.5)}, "tell of a search that knows 1 results is -0.5"),
+        ({"times": lambda results: "1.0"}, "ask of a search that knows 0 results is '1.0'"),
         ({"runtimes": -1.0}, "Of job 0 of a plan, the runtime is -1.0"),
         ({"runtimes": []}, "Of 0 jobs none has a start and an end"),
         ({"runtimes": object()}, "give seconds, a RuntimeModel, a Benchmark"),
         ({"runtimes": Benchmark("bare", {"x": (0, 9)}, lambda job: 1.0)}, "has no runtimes"),
+        ({"runtimes": "none.csv"}, "there is no file 'none.csv'"),
+        ({"batch_sizes": 0}, "batch_sizes is 0"),
         ({"batch_sizes": [0]}, "batch_sizes is 0"),
         ({"dispatch": -0.1}, "dispatch is -0.1"),
         ({"dispatch": "carrier pigeon"}, "carrier pigeon"),

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from evalpool._checks import is_real, is_whole, to_float
+from evalpool._checks import as_float, is_real, is_whole
 from evalpool._text import shown
 from evalpool.errors import BadArgument
 
@@ -195,7 +195,7 @@ def _checked(priority: Any, timeout: Any, tags: Any) -> tuple[int, float | None,
             "before the jobs of priority 0."
         )
     if timeout is not None:
-        seconds = to_float(timeout) if is_real(timeout) else math.nan
+        seconds = as_float(timeout) if is_real(timeout) else math.nan
         if math.isnan(seconds) or seconds < 0:
             raise BadArgument(
                 f"job_timeout is {shown(timeout)}; give seconds above 0, 0 for no limit, or None for the evaluator's."

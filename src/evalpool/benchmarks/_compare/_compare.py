@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evalpool._checks import check_number, check_real, check_seconds, is_whole
+from evalpool._checks import check_number, check_numbers, check_real, check_seconds, is_whole
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._compare._cells import Cell, CellRunner, Conditions, Limits, check_benchmark, identity_of
 from evalpool.benchmarks._compare._comparison import Comparison
@@ -107,8 +107,8 @@ def compare(
         check_worker_model(worker_model), check_number("retries", retries, 0), check_stopper(stopper)
     )
     problems = _check_benchmarks(benchmarks, conditions)
-    counts = _numbers("workers", workers, 1)
-    chosen = list(range(check_number("seeds", seeds, 1))) if is_whole(seeds) else _numbers("seeds", seeds, 0)
+    counts = check_numbers("workers", workers, 1)
+    chosen = list(range(check_number("seeds", seeds, 1))) if is_whole(seeds) else check_numbers("seeds", seeds, 0)
     limits = Limits(
         None if budget is None else check_number("budget", budget, 1),
         check_seconds("max_time", max_time),
@@ -240,11 +240,3 @@ def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> dict[str, Any]
             raise BadArgument(f"The benchmark {label!r} is {one!r} of type {type(one).__name__}; give a Benchmark.")
         check_benchmark(label, loaded, conditions)
     return named
-
-
-def _numbers(what: str, given: Any, least: int) -> list[int]:
-    """Whole numbers, each once, in the order in which they were given."""
-    values = [given] if is_whole(given) else list(given) if isinstance(given, Iterable) else []
-    if not values:
-        raise BadArgument(f"{what} is {given!r}; give whole numbers of at least {least}.")
-    return list(dict.fromkeys(check_number(what, value, least) for value in values))

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from evalpool._checks import check_number, check_real, check_seconds
+from evalpool._checks import check_number, check_numbers, check_real, check_seconds
 from evalpool._clock import perf_counter
 from evalpool.benchmarks._plan._planned_runs import Load, Planned, planned
 from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
@@ -63,7 +63,8 @@ class Plan:
         useful_workers: the fewest workers that reach 95 % of the evaluations per second that any number reaches;
             more hardly help. None: still more would help than could be simulated.
         limit: what the useful workers are limited by: ``"search"``, which then thinks most of the time;
-            ``"evaluations"``, of which there are too few for more workers; or None.
+            ``"evaluations"``, of which there are too few for more workers; ``"time"``, in which no evaluation ends; or
+            None.
         searches: how many search at the same time.
         dispatch: seconds to bring a job to a worker and its result back.
         runtime: mean seconds of the runtimes that were drawn.
@@ -98,12 +99,14 @@ class Plan:
     @property
     def advice(self) -> str:
         """One sentence on the number of useful workers."""
+        if self.limit == "time":
+            return "No evaluation ends within the time."
         if self.useful_workers is None:
             return "More workers help beyond all numbers that were simulated."
         why = {"search": "the search cannot feed more", "evaluations": "there are too few evaluations for more"}
         because = f": {why[self.limit]}" if self.limit else ""
-        several = "s" if self.useful_workers > 1 else ""
-        return f"More than {self.useful_workers:,} worker{several} hardly help{because}."
+        help_ = "workers hardly help" if self.useful_workers > 1 else "worker hardly helps"
+        return f"More than {self.useful_workers:,} {help_}{because}."
 
 
 def _cells(row: PlanRow) -> list[str]:
@@ -121,13 +124,13 @@ def plan(
     times: SearchTimes | Cost,
     runtimes: Any,
     *,
-    workers: Iterable[int] = (1, 8, 64, 512),
+    workers: int | Iterable[int] = (1, 8, 64, 512),
     max_evals: int | None = None,
     max_time: float | None = None,
     searches: int = 1,
     shared: bool = True,
     dispatch: float | str = 0.0,
-    batch_sizes: Sequence[int] | None = None,
+    batch_sizes: int | Sequence[int] | None = None,
     repeats: int = 5,
     seed: int = 0,
 ) -> Plan:
@@ -169,10 +172,10 @@ def plan(
     if (max_evals is None) == (max_time is None):
         raise BadArgument(f"max_evals is {max_evals!r} and max_time is {max_time!r}; give one of them.")
     searches = check_number("searches", searches, 1)
-    numbers = [check_number("workers", number, searches) for number in workers]
-    sizes = None if batch_sizes is None else [check_number("batch_sizes", size, 1) for size in batch_sizes]
-    if not numbers:
-        raise BadArgument("workers is empty; give the numbers of workers to predict for.")
+    numbers = check_numbers("workers", workers, searches)
+    sizes = None if batch_sizes is None else _sizes(batch_sizes)
+    if max_time is not None and check_seconds("max_time", max_time) is None:
+        raise BadArgument(f"max_time is {max_time!r}; give seconds, after which the search ends.")
     cost = measured_dispatch(dispatch) if isinstance(dispatch, str) else check_real("dispatch", dispatch, least=0.0)
     load = Load(
         times=times if isinstance(times, SearchTimes) else SearchTimes(times),
@@ -189,6 +192,11 @@ def plan(
     useful, limit = _useful_workers(load)
     most = max(row.evaluations for row in rows)
     return Plan(rows, useful, limit, searches, cost, load.runtimes.mean(), _beyond_measured(load, most))
+
+
+def _sizes(given: Any) -> list[int]:
+    """Sizes of batches; none of an empty sequence."""
+    return [] if isinstance(given, Sequence) and not given else check_numbers("batch_sizes", given, 1)
 
 
 def _row(loads: list[Load], workers: int, sizes: list[int] | None) -> PlanRow:
@@ -225,7 +233,7 @@ def _useful_workers(load: Load) -> tuple[int | None, str | None]:
         if load.max_evals is not None and workers >= load.max_evals:
             break
         if load.max_evals is None and 2 * max(workers, runs[workers].evaluations) > MOST_JOBS:
-            return None, None
+            return None, None if best else "time"
         before, workers = _speed(runs[workers]), 2 * workers
         if load.max_evals is not None:
             workers = max(load.searches, min(workers, load.max_evals))
@@ -233,6 +241,8 @@ def _useful_workers(load: Load) -> tuple[int | None, str | None]:
         best = max(best, _speed(runs[workers]))
         if _speed(runs[workers]) < before * (1.0 + (1.0 - ENOUGH) / 2):
             break
+    if load.max_time is not None and not best:
+        return None, "time"
     high = min(number for number, run in runs.items() if _speed(run) >= ENOUGH * best)
     low = max([number for number in runs if number < high], default=load.searches - 1)
     while high - low > 1:

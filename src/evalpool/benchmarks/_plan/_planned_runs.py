@@ -146,8 +146,8 @@ class _Run:
     def _decisions(self, size: int) -> Callable[[int, int], float]:
         """The seconds of each decision for `size` proposals: it learns what ended since the last, proposes, submits."""
         times, dispatch, others = self._load.times, self._load.dispatch, self._others
-        ask, tell = cost_of(times.ask), cost_of(times.tell)
-        more = ask if times.ask_more is None else cost_of(times.ask_more)
+        ask, tell = cost_of("ask", times.ask), cost_of("tell", times.tell)
+        more = ask if times.ask_more is None else cost_of("ask_more", times.ask_more)
         limit, heard = self._limit, 0
 
         def decision(asked: int, told: int) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import is_real
 from evalpool.benchmarks._benchmark import Benchmark
+from evalpool.benchmarks._columns import Columns, read_columns
 from evalpool.benchmarks._runtime_model import RuntimeModel
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
@@ -18,7 +19,6 @@ from evalpool.simulation._seconds import check_runtime
 from evalpool.storage._base import Storage
 from evalpool.storage._registry import storage_from_url
 from evalpool.tables._rows import table_of
-from evalpool.tables._tables import read_table
 
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
@@ -28,7 +28,7 @@ __all__ = ["RuntimeDraws", "recorded_runtimes"]
 
 FORMS = (
     "give seconds, a RuntimeModel, a Benchmark, a list of seconds, a function of a random.Random, jobs or records, a "
-    "storage or its URL, or the path of a CSV table"
+    "storage or its URL, or the path of a CSV table of jobs, or of one with a column runtime, in seconds"
 )
 
 
@@ -87,10 +87,15 @@ def _stream(source: Any, seed: int) -> Iterator[Any]:
         return (source.seconds({"job": number, "draw": seed}) for number in count())
     if isinstance(source, Benchmark):
         search = RandomSearch(source, seed)
-        return (source(search.ask())["runtime"] for _ in count())
+        return (_runtime_of(source(search.ask())) for _ in count())
     if callable(source):
         return (source(rng) for _ in count())
     return _shuffled(source, rng)
+
+
+def _runtime_of(told: dict[str, Any]) -> Any:
+    """The runtime in what a benchmark tells, of any type; that of a failure is in its metadata."""
+    return told.get("runtime", (told.get("metadata") or {}).get("runtime"))
 
 
 def _shuffled(seconds: list[float], rng: random.Random) -> Iterator[float]:
@@ -105,7 +110,8 @@ def recorded_runtimes(source: Storage | Iterable[Job[Any] | JobRecord] | str | o
     """Return how many seconds the jobs of a search ran, of those that ended by themselves.
 
     Args:
-        source: a storage or its URL (its latest search), jobs or records, or the path of a CSV table.
+        source: a storage or its URL (its latest search), jobs or records, or the path of a CSV table: one of jobs, as
+            evalpool writes them, or any with a column ``runtime``, in seconds.
 
     Raises:
         BadArgument: it is none of these, or no job in it has ended.
@@ -114,14 +120,16 @@ def recorded_runtimes(source: Storage | Iterable[Job[Any] | JobRecord] | str | o
     if isinstance(source, str) and "://" in source:
         with storage_from_url(source) as storage:
             return recorded_runtimes(storage)
-    rows: list[dict[str, Any]]
-    try:
-        if isinstance(source, (str, os.PathLike)):
-            rows = read_table(source)
-        else:
+    if isinstance(source, (str, os.PathLike)):
+        columns = read_columns(source)
+        if "job_id" not in columns.values:
+            return _of_column(columns)
+        rows = [dict(zip(columns.values, cells, strict=True)) for cells in zip(*columns.values.values(), strict=True)]
+    else:
+        try:
             rows = table_of(source.results() if isinstance(source, Storage) else source)[1]
-    except (TypeError, AttributeError, UnicodeDecodeError):
-        raise BadArgument(f"runtimes is {source!r} of type {type(source).__name__}; {FORMS}.") from None
+        except (TypeError, AttributeError):
+            raise BadArgument(f"runtimes is {source!r} of type {type(source).__name__}; {FORMS}.") from None
     found = []
     for row in rows:
         start, end = row.get("m:timestamp_start"), row.get("m:timestamp_end")
@@ -130,3 +138,15 @@ def recorded_runtimes(source: Storage | Iterable[Job[Any] | JobRecord] | str | o
     if not found:
         raise BadArgument(f"Of {len(rows)} jobs none has a start and an end, so there are no runtimes; {FORMS}.")
     return found
+
+
+def _of_column(columns: Columns) -> list[float]:
+    """The column ``runtime`` of a table that is not one of jobs."""
+    if "runtime" not in columns.values:
+        raise BadArgument(
+            f"{columns.source} is no table of jobs, and has no column 'runtime' with seconds; it has "
+            f"{', '.join(map(repr, columns.values))}. Rename that of the runtimes, or give a Benchmark.from_table(..., "
+            "runtime='minutes', runtime_unit='min')."
+        )
+    columns.check_numbers("runtime", "the runtime", 0.0)
+    return [float(value) for value in columns.values["runtime"]]

@@ -76,11 +76,26 @@ class SearchTimes:
         return cls(MeasuredCost(timed.asks), MeasuredCost(timed.tells))
 
 
-def cost_of(cost: Cost) -> Callable[[int], float]:
-    """Return a cost as a function."""
-    if callable(cost):
+def cost_of(name: str, cost: Cost) -> Callable[[int], float]:
+    """Return a cost as a function, which raises `BadArgument` if a function of the user gives no seconds.
+
+    Args:
+        name: of the cost, for the message: ``"ask"``.
+        cost: as in `SearchTimes`.
+    """
+    if isinstance(cost, MeasuredCost):
         return cost
-    return lambda results: cost
+    if not callable(cost):
+        return lambda results: cost
+    function = cost
+
+    def checked(results: int) -> float:
+        seconds = function(results)
+        if type(seconds) is float and 0.0 <= seconds < math.inf:
+            return seconds
+        return check_real(f"{name} of a search that knows {results} results", seconds, least=0.0)
+
+    return checked
 
 
 class MeasuredCost:

@@ -57,7 +57,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--runtime", metavar="SECONDS[,SIGMA]", help="their runtimes: constant, or lognormal with this median and sigma"
     )
     jobs.add_argument(
-        "--runtimes-from", metavar="STORE", help="the runtimes of the latest search in a store, or of a .csv table"
+        "--runtimes-from",
+        metavar="STORE",
+        help="the runtimes of the latest search in a store, or in its .csv table; or the column runtime, in seconds, "
+        "of any .csv",
     )
     jobs.add_argument(
         "--workers", metavar="N[,N...]", default="1,8,64,512", help="predict for these (default: 1,8,64,512)"
