@@ -13,16 +13,25 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from evalpool._log import get_logger
 
-__all__ = ["advice", "can_read", "can_write", "make_room", "restore_limit_of"]
+__all__ = ["advice", "can_read", "can_write", "looker", "make_room", "restore_limit_of"]
 
 logger = get_logger()
 
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """Without poll (on Windows), select has no limit on the number."""
+
+
+def looker(file: Any) -> Callable[[], Any]:
+    """Return a function that says at once whether this file can be read, or has ended: for many looks at one file."""
+    selector = _Selector()
+    selector.register(file, selectors.EVENT_READ)
+    return partial(selector.select, 0)
 
 
 def can_read(*files: Any, timeout: float | None = 0.0) -> list[int]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from evalpool._clock import monotonic
-from evalpool._descriptors import can_read
+from evalpool._descriptors import can_read, looker
 from evalpool._guard import Guard, start_guarded
 from evalpool.backends._pool import _lend, _wire
 from evalpool.backends._pool._held import HeldOutcomes, open_page
@@ -30,8 +30,14 @@ from evalpool.outcomes import FailureKind, Outcome, failed
 from evalpool.worker._call import Task, describe_exception, release
 from evalpool.worker._origin import adopt
 
-__all__ = ["ClaimTurn", "Serving", "main", "send_outcome", "serve_batch", "serve_pickled"]
+__all__ = ["ClaimTurn", "Lookout", "Serving", "main", "send_outcome", "serve_batch", "serve_pickled"]
 
+AWAKE = 0.0001
+"""Seconds for which a worker of short jobs looks for the next ones before it sleeps. To wake a process on another CPU
+costs the one that does it 5 us, a quarter of a turn of a search loop, and the other one is late."""
+SELDOM = 255
+"""If it does not help to look, as where the search thinks for longer or has the same CPU, the worker looks only once in
+so many turns."""
 LONG = 0.001
 """Seconds. A job that takes longer may have kept the control thread from reading a request (by holding the GIL)."""
 
@@ -73,6 +79,39 @@ class ClaimTurn:
             if low <= high:
                 self._given_back.append((low, high))
             return low, high
+
+
+class Lookout:
+    """Looks for the next frame for a moment, so that a worker of short jobs does not sleep between them.
+
+    Args:
+        is_ready: whether there is something to read.
+    """
+
+    def __init__(self, is_ready: Callable[[], Any]) -> None:
+        self._is_ready = is_ready
+        self._leaves_out = self._last = 0  # so many turns from now; and how many were left out before the last look
+
+    def look(self, since: float) -> None:
+        """Return when there is something to read, or when it is better to sleep.
+
+        Args:
+            since: when the jobs came that have just been done.
+        """
+        now = monotonic()
+        if now - since > AWAKE:  # a sleep is short beside such jobs
+            return
+        if self._leaves_out:
+            self._leaves_out -= 1
+            return
+        looked = False
+        while not self._is_ready():
+            looked = True
+            if monotonic() - now > AWAKE:
+                self._leaves_out = self._last = min(2 * self._last + 1, SELDOM)
+                return
+        if looked:
+            self._last = 0
 
 
 def main(data_fd: int, control_fd: int, lender_fd: int, page_fd: int) -> None:
@@ -124,6 +163,7 @@ class Serving:
         self._channel = channel = self._open_channel(data, setup, lends)
         self._turn = ClaimTurn()
         self._reader, self._backlog = reader, backlog
+        self._lookout = Lookout(looker(data))
         self.lent: deque[list[Any]] = deque()  # the buffers for the next `STORED_JOB` frames
         listener = _ControlReader(control, channel, self._turn)
         self._turn.catch_up = listener.catch_up
@@ -165,7 +205,7 @@ class Serving:
     def run(self) -> None:
         """Run jobs; ends with `SystemExit`. Returns if buffers are missing in `lent`: add them and call it again."""
         task, broken, channel, turn, backlog = self._task, self._broken, self._channel, self._turn, self._backlog
-        held = channel.held
+        held, since = channel.held, 0.0
         while True:
             while backlog:
                 kind, payload, buffers = backlog.popleft()
@@ -188,7 +228,9 @@ class Serving:
                 elif turn.claim():
                     serve_pickled(task, broken, payload, buffers, channel)
                 payload = buffers = None  # type: ignore[assignment]
+            self._lookout.look(since)
             backlog.extend(_read(self._reader))
+            since = monotonic()
 
     def _serve_lent(self, head: memoryview) -> None:
         """Run a job whose frame is in shared memory. Its descriptor is received even if the job was given back."""
