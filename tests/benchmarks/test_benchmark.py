@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from typing import Any
 
@@ -143,6 +144,9 @@ def test_levels_are_the_only_fidelities() -> None:
         ("epochs", 3, 2),
         ("epochs", 1, 2.5, True),
         ("epochs", 1, 9, None, (1, 27)),
+        ("epochs", 1, 9, None, (1, 1.5)),
+        ("epochs", 1, 9, None, "19"),
+        ("epochs", 1.0, 9.5, None, (float("nan"),)),
         ("e", "1", 2),
     ],
 )
@@ -227,6 +231,23 @@ def test_the_points_of_a_curve_up_to_the_fidelity_are_recorded() -> None:
 def test_a_stopped_job_returns_the_point_at_which_it_ended_and_its_time() -> None:
     told = curved()(RunningJob(parameters={"x": 0}, stopper=StopsAt(3)))
     assert told == {"loss": 1 / 3, "epochs": 3, "s": 30.0, "objective": -1 / 3, "runtime": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        (None, "is None of type NoneType"),
+        ([(1, 0.5, 10.0), (1,)], r"has \(1,\) as point 2"),
+        ([{"epochs": 1, "loss": 0.5}], "has the budget 'epochs' at point 1;"),
+        ([(9, 0.5, 90.0), (3, 0.4, 30.0)], "has the budget 3 at point 2, after 9"),
+        ([(math.nan, 0.5, 90.0)], "has the budget nan at point 1;"),
+        ([(1, (0.5, 0.6), 10.0)], r"has \(0.5, 0.6\) as the objective at 1, for \('loss',\)"),
+    ],
+)
+def test_a_learning_curve_that_is_none_fails_the_job_and_says_which_point(curve: Any, message: str) -> None:
+    benchmark = losses(curve=lambda job: curve, fidelity=Fidelity("epochs", 1, 27))
+    with pytest.raises(BadArgument, match=f"The learning curve of the benchmark .* {message}"):
+        benchmark(RunningJob(parameters={"x": 1}, stopper=StopsAt(100)))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,28 @@ def test_the_nearest_row_counts_in_ranges() -> None:
     assert benchmark({"x": 3.2, "kind": "b"})["loss"] == 17.0
     assert benchmark({"x": 3, "kind": "b"})["loss"] == 5.0  # as near to 2 as to 4: the lower
     assert benchmark({"x": 100, "kind": "a"})["loss"] == 16.0
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ({"x": math.nan, "k": "a"}, "'x' is nan; give a finite number"),
+        ({"x": math.inf, "k": "a"}, "'x' is inf; give a finite number"),
+        ({"x": "1", "k": "a"}, "'x' is '1'; give a finite number"),
+        ({"k": "a"}, "'x' is missing; give a finite number"),
+        ({"x": 1.0}, "'k' is missing; give a value of its column"),
+    ],
+)
+def test_no_row_is_near_to_what_is_missing_or_no_number(configuration: Any, message: str) -> None:
+    rows = [{"x": x, "k": k, "objective": x} for x in (0.0, 1.0, 2.0) for k in "ab"]
+    with pytest.raises(BadArgument) as caught:
+        Benchmark.from_table(rows, lookup="nearest")(configuration)
+    assert message in str(caught.value)
+
+
+def test_names_of_columns_that_are_no_texts_are_made_texts() -> None:
+    benchmark = Benchmark.from_table([{1: x, "objective": 2.0 * x} for x in (5, 6)])
+    assert (benchmark.space, benchmark({"1": 6})["objective"]) == ({"1": [5, 6]}, 12.0)
 
 
 def test_distances_can_be_logarithmic() -> None:

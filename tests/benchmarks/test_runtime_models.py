@@ -54,6 +54,24 @@ def test_runtimes_may_depend_on_parameters() -> None:
         RuntimeModel.parameter("width", float).seconds({})
 
 
+@pytest.mark.parametrize(
+    ("factor", "value", "message"),
+    [
+        ({1: 60.0}, [1], r"needs the parameter 'x', with a value of \[1\]"),
+        (lambda x: None, 1, "factor for 'x' = 1 is None of type NoneType; give a number"),
+        (lambda x: "long", 1, "factor for 'x' = 1 is 'long' of type str"),
+    ],
+)
+def test_a_factor_that_is_no_number_is_named(factor: Any, value: Any, message: str) -> None:
+    with pytest.raises(BadArgument, match=message):
+        RuntimeModel.parameter("x", factor).seconds({"x": value})
+
+
+def test_an_error_of_a_function_of_the_user_is_not_taken_for_a_missing_parameter() -> None:
+    with pytest.raises(KeyError, match="large"):
+        RuntimeModel.parameter("size", lambda size: {"small": 1.0}[size]).seconds({"size": "large"})
+
+
 def test_runtimes_grow_with_the_fidelity_beside_a_fixed_part() -> None:
     assert RuntimeModel.constant(100.0).with_fidelity().seconds({}, share=0.25) == 25.0
     assert RuntimeModel.constant(100.0).with_fidelity(fixed=0.2).seconds({}, share=0.25) == pytest.approx(40.0)

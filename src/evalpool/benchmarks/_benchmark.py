@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from evalpool._checks import is_real
 from evalpool.benchmarks._fidelity import Fidelity
 from evalpool.benchmarks._runtime_model import RuntimeModel
 from evalpool.benchmarks._units import check_named_unit, check_unit
@@ -237,17 +239,37 @@ class Benchmark:
         return list(self._points(job, None if self.fidelity is None else job[self.fidelity.name]))
 
     def _points(self, job: RunningJob, most: float | None) -> Iterator[CurvePoint]:
-        if self._curve is not None:
-            for point in self._curve(job):
+        if self._curve is None:
+            return
+        curve, before = self._curve(job), -math.inf
+        if not isinstance(curve, Iterable):
+            raise self._no_curve(f"is {curve!r} of type {type(curve).__name__}")
+        for number, point in enumerate(curve, 1):
+            try:
                 found = CurvePoint(*point)
-                if most is not None and found.budget > most:
-                    return
-                yield found
+            except TypeError:
+                raise self._no_curve(f"has {point!r} as point {number}") from None
+            if not is_real(found.budget) or not found.budget >= before:
+                after = f", after {before!r}" if number > 1 else ""
+                raise self._no_curve(f"has the budget {found.budget!r} at point {number}{after}")
+            before = found.budget
+            if most is not None and before > most:
+                return
+            yield found
+
+    def _no_curve(self, what: str) -> BadArgument:
+        return BadArgument(
+            f"The learning curve of the benchmark {self.name!r} {what}; give points (budget, objective, seconds), in "
+            "the order of their budgets."
+        )
 
     def _follow(self, job: RunningJob, most: float | None) -> dict[str, Any] | None:
         """Record the points of a job's curve; return its result if it is stopped there, else None."""
         for budget, objective, seconds in self._points(job, most):
-            told = dict(zip(self.objectives, objective if isinstance(objective, tuple) else (objective,), strict=True))
+            values = objective if isinstance(objective, tuple) else (objective,)
+            if len(values) != len(self.objectives):
+                raise self._no_curve(f"has {objective!r} as the objective at {budget!r}, for {self.objectives!r}")
+            told: dict[str, Any] = dict(zip(self.objectives, values, strict=True))
             if self.fidelity is not None:
                 told[self.fidelity.name] = budget
             if self._runtime_key is not None:

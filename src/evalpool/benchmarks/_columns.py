@@ -117,11 +117,12 @@ def _of_dicts(table: list[Any]) -> Columns:
     for number, row in enumerate(table):
         if not isinstance(row, Mapping):
             raise BadArgument(f"row {number} of the table is {row!r}; give a dict for each row.")
-        for name in row:
+        named = {str(name): value for name, value in row.items()}
+        for name in named:
             if name not in columns:
-                columns[str(name)] = [None] * number
+                columns[name] = [None] * number
         for name, values in columns.items():
-            values.append(_scalar(row.get(name)))
+            values.append(_scalar(named.get(name)))
     return Columns(columns, [f"row {number}" for number in range(len(table))], "the table")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from evalpool._checks import check_real, is_real, is_whole
@@ -50,10 +51,17 @@ class Fidelity:
         self.integer = bool(integer)
         self.low = self._plain(low)
         self.high = self._plain(high)
-        self.levels = None if levels is None else tuple(sorted(map(self._plain, levels)))
-        if self.levels is not None and (not self.levels or self.levels[0] < low or self.levels[-1] > high):
-            raise BadArgument(f"The levels of the fidelity {name!r} are {levels!r}; they lie in [{low!r}, {high!r}].")
+        self.levels = None if levels is None else self._check_levels(levels)
         self._known = None if self.levels is None else frozenset(self.levels)
+
+    def _check_levels(self, levels: Any) -> tuple[float, ...]:
+        found: list[Any] = [levels] if isinstance(levels, str) or not isinstance(levels, Iterable) else list(levels)
+        if not found or not all(
+            is_real(one) and self.low <= one <= self.high and (one == int(one) or not self.integer) for one in found
+        ):
+            what = f"{'whole ' if self.integer else ''}numbers in [{self.low!r}, {self.high!r}]"
+            raise BadArgument(f"The levels of the fidelity {self.name!r} are {levels!r}; give {what}.")
+        return tuple(sorted(map(self._plain, found)))
 
     def _plain(self, value: float) -> float:
         return int(value) if self.integer else float(value)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalpool._checks import is_real
+from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
     from evalpool.benchmarks._columns import Columns
@@ -43,6 +44,18 @@ class Nearest:
         self._fidelity = None if fidelity is None else names.index(fidelity.name)
         self._axes = [_Axis(values, name in logarithmic) for name, values in zip(names, self._values, strict=True)]
 
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Raise `BadArgument` if a parameter has no distance to the values of its column: a missing one, or NaN."""
+        for name, axis in zip(self._names, self._axes, strict=True):
+            value = parameters.get(name)
+            if axis.has(value):
+                continue
+            what = f"is {value!r}" if name in parameters else "is missing"
+            wanted = "a finite number" if axis.is_numeric else "a value of its column"
+            raise BadArgument(
+                f"In the configuration {dict(parameters)!r} {name!r} {what}; give {wanted}, to which a row can be near."
+            )
+
     def key(self, parameters: Mapping[str, Any], known: Container[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return the values of the nearest row; `known` holds those of all rows."""
         wanted = [parameters.get(name) for name in self._names]
@@ -67,10 +80,17 @@ class _Axis:
         self._scale: Callable[[float], float] = math.log if logarithmic and numbers and numbers[0] > 0 else float
         self._levels = numbers
         self._known = set(values)
+        self.is_numeric = bool(numbers) and all(value is None or is_real(value) for value in self._known)
         places = [self._scale(number) for number in numbers]
         self._span = places[-1] - places[0] if len(places) > 1 else 1.0
         self._all = values
         self._places: Any = None  # of all rows, made when they are first needed
+
+    def has(self, value: Any) -> bool:
+        """Whether a value is in the column, or can be near to one."""
+        if is_real(value):
+            return math.isfinite(value)
+        return value in self._known if self.is_numeric or value is None else True
 
     def nearest(self, value: Any) -> Any:
         """The nearest value of the column, or the same value, if it is no number or the column has none."""

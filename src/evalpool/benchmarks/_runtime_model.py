@@ -136,12 +136,24 @@ class RuntimeModel:
 
 
 def _factor_of(configuration: Mapping[str, Any], name: str, factor: Any) -> float:
-    try:
-        value = configuration[name]
-        found = factor[value] if type(factor) is dict else factor(value)
-    except KeyError:
+    if name not in configuration or (type(factor) is dict and not _has(factor, configuration[name])):
         known = f", with a value of {sorted(factor, key=repr)!r}" if type(factor) is dict else ""
         raise BadArgument(
             f"The runtime model needs the parameter {name!r}{known}, and the configuration is {dict(configuration)!r}."
+        )
+    value = configuration[name]
+    found = factor[value] if type(factor) is dict else factor(value)
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise BadArgument(
+            f"The runtime model's factor for {name!r} = {value!r} is {found!r} of type {type(found).__name__}; give a "
+            "number."
         ) from None
-    return float(found)
+
+
+def _has(factors: dict[Any, Any], value: Any) -> bool:
+    try:
+        return value in factors
+    except TypeError:  # it cannot be a key
+        return False

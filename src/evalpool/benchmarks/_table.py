@@ -72,6 +72,8 @@ class TableLookup:
             )
         if found is not None:
             return found
+        if not self._exact:
+            self._nearest.check(parameters)
         key = self._nearest.key(parameters, self._rows)
         nearest = self._rows[key]
         if not self._exact:
