@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from evalpool import RandomSearch, simulate
-from evalpool.benchmarks import Benchmark, Cell, Fidelity, compare
+from evalpool.benchmarks import Benchmark, Cell, Fidelity, RuntimeModel, compare
 from evalpool.benchmarks._compare._cells import Limits, outcome_of, seed_from
 from evalpool.benchmarks._compare._comparison import Comparison
 from evalpool.errors import BadArgument, UnknownMethod
+from evalpool.search import MedianStopper
 from evalpool.storage import MemoryStorage, SQLiteStorage
 from proposals import Listed
 
@@ -331,6 +332,14 @@ def test_a_comparison_of_one_benchmark_has_no_critical_difference() -> None:
         ({"overhead": -1}, BadArgument, "overhead is -1"),
         ({"evaluator": "quantum"}, UnknownMethod, "quantum"),
         ({"evaluator": 3}, BadArgument, "evaluator is 3"),
+        ({"storage": 3}, BadArgument, "storage is 3 of type int; give an evalpool.storage.Storage"),
+        ({"storage": "null://"}, BadArgument, "keeps no result of a cell"),
+        ({"options": 3}, BadArgument, "options is 3 of type int; give a dict"),
+        (
+            {"benchmarks": {"mine": [{"x": 1}] * 99}},
+            BadArgument,
+            r"'mine' is \[\{'x': 1.{90,120} of type list; .*from_table",
+        ),
         ({"options": {"job_timeuot": 3}}, BadArgument, "no argument 'job_timeuot'"),
     ],
 )
@@ -338,6 +347,30 @@ def test_a_wrong_argument_is_told_before_anything_runs(arguments: Any, error: ty
     given = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1], "seeds": 1, "budget": 3, **arguments}
     with pytest.raises(error, match=message):
         compare(**given)
+
+
+@pytest.mark.parametrize("objective", [(0.5, 0.7), 10**400])
+def test_an_objective_that_is_no_number_fails_its_cell_and_is_named(objective: Any) -> None:
+    broken = Benchmark("b", {"x": (0, 9)}, lambda job: objective, runtime=RuntimeModel.constant(1.0))
+    found = compare(["random"], broken, workers=1, seeds=1, budget=2)
+    (error,) = found.errors.values()
+    assert f"The objective of evaluation 0 is {str(objective)[:10]}" in error
+    assert "regret needs one number" in error
+
+
+@pytest.mark.parametrize("what", ["optimiser", "stopper"])
+def test_an_optimiser_or_a_stopper_of_another_cell_is_refused(what: str) -> None:
+    kept: list[Any] = [RandomSearch({"x": (0, 9)}, 0), MedianStopper(max_steps=3)]
+
+    def make(space: Any, seed: int) -> Any:
+        if what == "optimiser":
+            return kept[0]
+        return RandomSearch(space, seed), {"stopper": kept[1]}
+
+    found = compare({"kept": make}, bench(), workers=1, seeds=3, budget=4)
+    assert len(found.cells) == 1
+    for error in found.errors.values():
+        assert "which another cell had before and which remembers what it was told there; make a new one" in error
 
 
 def test_several_objectives_have_no_regret() -> None:

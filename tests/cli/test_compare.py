@@ -89,6 +89,12 @@ def test_a_cell_that_fails_is_named_and_all_that_fail_are_an_exit_code(capsys: p
     assert "failed  bad on digits, 1 workers, seed 0: ZeroDivisionError: cannot be made" in out
     rows = [json.loads(line) for line in Path("cells.jsonl").read_text().splitlines()]
     assert [row["error"] is None for row in rows] == [True, False]
+    why = "not ranked: there is no benchmark and seed on which all searches have a result"
+    assert f"ok   {why}, workers busy 100 %\n" in out
+    assert f"bad  {why}\n" in out
+    assert main(["compare", some, *SERIAL, "--json"]) == 0
+    ok, bad = json.loads(capsys.readouterr().out)["summary"]
+    assert (ok["rank"], ok["utilisation"], bad["rank"], bad["utilisation"]) == (None, 1.0, None, None)
     assert main(["compare", written({**spec, "searches": ["my-own.py:broken"]}), *SERIAL]) == 3
 
 

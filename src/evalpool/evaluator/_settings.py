@@ -76,16 +76,14 @@ def check_callbacks(value: Any) -> list[Any]:
     return callbacks
 
 
-def check_kwargs(value: Any) -> dict[str, Any]:
+def check_kwargs(value: Any, name: str = "run_function_kwargs") -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise BadArgument(
-            f"run_function_kwargs is {value!r} of type {type(value).__name__}; give a dict of keyword arguments."
-        )
+        raise BadArgument(f"{name} is {value!r} of type {type(value).__name__}; give a dict of keyword arguments.")
     for key in value:
         if not isinstance(key, str):
-            raise BadArgument(f"run_function_kwargs has the key {key!r}; keyword arguments have text names.")
+            raise BadArgument(f"{name} has the key {key!r}; keyword arguments have text names.")
     return dict(value)
 
 

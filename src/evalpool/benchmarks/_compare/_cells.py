@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from evalpool._json import to_json
+from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._compare._searches import make_search
+from evalpool.benchmarks._compare._searches import Once, make_search
 from evalpool.benchmarks._ended import Ended
 from evalpool.benchmarks._stoppers import check_curves, make_stopper
 from evalpool.benchmarks._suites import load
@@ -145,9 +146,10 @@ class CellRunner:
         self._searches, self._benchmarks = dict(searches), dict(benchmarks)
         self._limits, self._conditions = limits, conditions
         self._held: tuple[str, Benchmark] | None = None
+        self._once = Once()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_held": None}  # a worker reads its own
+        return {**vars(self), "_held": None, "_once": Once()}  # a worker reads its own
 
     def _benchmark(self, label: str) -> Benchmark:
         """The benchmark of a label. A table takes seconds to read, and the cells of one follow each other."""
@@ -179,6 +181,7 @@ class CellRunner:
             "stopper": make_stopper(how.stopper, cell.benchmark, benchmark),
             **settings,
         }
+        self._once.check(cell.search, optimizer, arguments["stopper"])
         ended = None
         if arguments["worker_model"] is not None or arguments["retries"] != 0 or arguments["stopper"] is not None:
             ended = Ended(tells_failures=True)  # each cell would log the first, and the comparison counts them
@@ -217,7 +220,7 @@ def outcome_of(
     hashed = hashlib.blake2b(result.trace_digest().encode(), digest_size=16)
     told = list(zip(result.completions, result.objectives, strict=True))
     for row, objective in told:
-        number = objective if isinstance(objective, str) else float(objective)
+        number = objective if isinstance(objective, str) else _number(objective, row["job"])
         hashed.update(f"{row['job']} {number!r}\n".encode())
     early: set[int] = set() if ended is None else ended.early
     numbers = [row["job"] for row, _ in told]
@@ -253,3 +256,13 @@ def outcome_of(
         "bounds": [None if one is None else float(one) for one in known],
         "digest": hashed.hexdigest(),
     }
+
+
+def _number(objective: Any, job: int) -> float:
+    try:
+        return float(objective)
+    except (TypeError, OverflowError):
+        raise BadArgument(
+            f"The objective of evaluation {job} is {shown(objective)} of type {type(objective).__name__}; regret needs "
+            "one number that a float can hold."
+        ) from None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, check_numbers, check_real, check_seconds, is_whole
+from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._compare._cells import Cell, CellRunner, Conditions, Limits, check_benchmark, identity_of
 from evalpool.benchmarks._compare._comparison import Comparison
@@ -121,7 +122,7 @@ def compare(
     cls = EVALUATORS[evaluator] if isinstance(evaluator, str) else evaluator
     if not (isinstance(cls, type) and issubclass(cls, Evaluator)):
         raise BadArgument(f"evaluator is {evaluator!r}; give a method's name such as 'process', or an evaluator class.")
-    arguments = _settings.check_kwargs(options)
+    arguments = _settings.check_kwargs(options, "options")
     _settings.check_keywords(cls, arguments)
     if num_workers is not None:
         arguments["num_workers"] = num_workers
@@ -135,7 +136,9 @@ def compare(
     with contextlib.ExitStack() as stack:
         if isinstance(storage, str):
             storage = stack.enter_context(storage_from_url(storage))
-        search_id = None if storage is None else _known(storage, what)
+        if isinstance(storage, Storage) and not storage.keeps:
+            raise BadArgument(f"storage is {storage!r}, which keeps no result of a cell; give another, or None.")
+        search_id = _known(storage, what) if isinstance(storage, Storage) else None
         runner = CellRunner(named, problems, limits, conditions)
         own = stack.enter_context(
             cls(runner, **{"job_type": "task", "storage": storage, "search_id": search_id, **arguments})
@@ -218,7 +221,7 @@ def _labelled(what: str, given: Any, single: tuple[type, ...]) -> dict[str, Any]
         labels = [one if isinstance(one, str) else getattr(one, "name", None) for one in given]
         for label, one in zip(labels, given, strict=True):
             if not isinstance(label, str):
-                raise BadArgument(f"{what} has {one!r}, which has no name; give a dict: {{'mine': ...}}.")
+                raise BadArgument(f"{what} has {shown(one)}, which has no name; give a dict: {{'mine': ...}}.")
         if twice := [label for label in labels if labels.count(label) > 1]:
             raise BadArgument(f"{what} has {twice[0]!r} twice; give a dict with a label for each.")
         given = dict(zip(labels, given, strict=True))
@@ -237,6 +240,9 @@ def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> dict[str, Any]
     for label, one in named.items():
         loaded = load(one) if isinstance(one, str) else one
         if not isinstance(loaded, Benchmark):
-            raise BadArgument(f"The benchmark {label!r} is {one!r} of type {type(one).__name__}; give a Benchmark.")
+            raise BadArgument(
+                f"The benchmark {label!r} is {shown(one)} of type {type(one).__name__}; give its name or a Benchmark, "
+                "such as Benchmark.from_table(table, objectives='loss', runtime='seconds')."
+            )
         check_benchmark(label, loaded, conditions)
     return named

@@ -5,17 +5,20 @@ So it is not given optimisers, but what makes them: a name, as for `evalpool sim
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from evalpool._functions import load_function
+from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._fidelity import Fidelity
 from evalpool.errors import BadArgument
 from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
 
-__all__ = ["check_search", "make_search"]
+__all__ = ["Once", "check_search", "make_search"]
 
 EXAMPLE = Benchmark("example", {"x": (0.0, 1.0)}, lambda job: 0.0, fidelity=Fidelity("epochs", 1, 9))
 """A benchmark that every named search can search."""
@@ -61,6 +64,28 @@ def make_search(
             "and a dict with further arguments of simulate."
         )
     return optimizer, settings
+
+
+class Once:
+    """Notices an optimiser or a stopper that two cells get: it remembers what the first cell told it.
+
+    Of objects that cannot be referred to weakly nothing is known.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, weakref.ref[Any]] = {}
+
+    def check(self, label: str, *made: Any) -> None:
+        """Raise `BadArgument` if a cell before had one of these."""
+        for one in made:
+            known = self._seen.get(id(one))
+            if known is not None and known() is one:
+                raise BadArgument(
+                    f"The search {label!r} was given {shown(one)}, which another cell had before and which remembers "
+                    "what it was told there; make a new one in the function, for each cell."
+                )
+            with contextlib.suppress(TypeError):
+                self._seen[id(one)] = weakref.ref(one)
 
 
 def _named(name: str, space: Any, seed: int, **more: Any) -> Any:

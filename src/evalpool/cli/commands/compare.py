@@ -121,8 +121,7 @@ def _write(comparison: Comparison, arguments: argparse.Namespace) -> None:
 
         target, rows = check_path(arguments.out), comparison.rows()
         if target.suffix.lower() == ".jsonl":
-            plain = ({name: None if value != value else value for name, value in row.items()} for row in rows)  # no NaN
-            replace_file(target, "", [to_json(row) + "\n" for row in plain])
+            replace_file(target, "", [to_json(_without_nan(row)) + "\n" for row in rows])
         else:
             columns = comparison.COLUMNS
             lines = (line_of_values([row.get(name) for name in columns]) for row in rows)
@@ -131,6 +130,11 @@ def _write(comparison: Comparison, arguments: argparse.Namespace) -> None:
         from evalpool.analysis import write_comparison_page
 
         write_comparison_page(comparison, arguments.page)
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for what is not known: JSON has no NaN."""
+    return {name: None if value != value else value for name, value in row.items()}
 
 
 def _summary(comparison: Comparison, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def _summary(comparison: Comparison, arguments: argparse.Namespace) -> dict[str,
         "seeds": comparison.seeds,
         **comparison.conditions.texts(),
         "cells": len(comparison.cells),
-        "summary": comparison.summary_rows(),
+        "summary": [_without_nan(row) for row in comparison.summary_rows()],
         "failed": [{**cell._asdict(), "error": error} for cell, error in comparison.errors.items()],
         "missing": [cell._asdict() for cell in comparison.missing],
         "out": os.path.abspath(arguments.out) if arguments.out else None,
@@ -167,10 +171,15 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
         if row["workers"] != known:
             known = row["workers"]
             say(f"  {known} worker{'s' if known > 1 else ''}")
-        ranks = f"rank {row['rank']:.2f} ({row['rank_low']:.2f} to {row['rank_high']:.2f})"
-        regret = f"normalised regret {row['normalised_regret']:.3g}"
-        busy = f"workers busy {100 * row['utilisation']:.0f} %"
-        say(f"    {clean(row['search']):<{width}}  {ranks}, {regret}, {busy}", 4)
+        said = ["not ranked: there is no benchmark and seed on which all searches have a result"]
+        if row["benchmarks"]:
+            said = [
+                f"rank {row['rank']:.2f} ({row['rank_low']:.2f} to {row['rank_high']:.2f})",
+                f"normalised regret {row['normalised_regret']:.3g}",
+            ]
+        if row["utilisation"] == row["utilisation"]:  # it is NaN if all its cells failed
+            said.append(f"workers busy {100 * row['utilisation']:.0f} %")
+        say(f"    {clean(row['search']):<{width}}  {', '.join(said)}", 4)
     for cell, error in comparison.errors.items():
         say(f"  {paint('failed', 'bold')}  {clean(str(cell))}: {clean(error)}", 4)
     if comparison.missing:
