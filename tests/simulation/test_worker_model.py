@@ -91,6 +91,17 @@ def test_a_worker_that_crashed_starts_again_and_its_job_has_another_attempt() ->
     assert job.attempt_errors == ["[worker_died] worker 0 crashed after 2.0 s of this attempt, as worker_model says"]
 
 
+def test_the_time_of_attempts_that_are_run_again_is_busy_time() -> None:
+    # Job 0 crashes after 1 s and after 3 s, and runs 4 s at last, so the worker is never idle.
+    model = CrashesAt({(0, 0): 0.25, (0, 1): 0.75})
+    result = simulate(InLine(), train, num_workers=1, max_submits=1, worker_model=model, retries=2, seed=0)
+    assert (result.makespan, result.busy_time) == (8.0, 8.0)
+    # Job 1 crashes after half a second; its worker starts again for one.
+    delayed = CrashesAt({(1, 0): 0.5}, start_delay=1.0)
+    result = simulate(InLine(), train, num_workers=2, max_submits=2, worker_model=delayed, retries=1, seed=0)
+    assert (result.makespan, result.busy_time) == (5.0, 4.0 + 0.5 + 1.0)
+
+
 def test_a_crash_without_retries_is_a_failure_like_that_of_a_real_worker() -> None:
     found, search = ran(CrashesAt({(1, 0): 0.25}, start_delay=1.0), 3)
     assert found == [(0, 0, 1.0, 5.0, "DONE"), (1, 1, 1.0, 1.25, "FAILED"), (2, 1, 2.25, 4.25, "DONE")]

@@ -823,6 +823,7 @@ class Kernel:
         status = self._end_statuses.pop(job, None)
         if status == RETRY:
             trace = self._trace
+            trace.again.append((trace.start[job], trace.end(job)))
             trace.worker[job], trace.start[job], trace.charged[job] = -1, NAN, NAN
             trace.submit[job] = self.clock
             trace.resumed.pop(job, None)

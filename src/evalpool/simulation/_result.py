@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -50,8 +51,16 @@ class SimulationResult:
         configurations: by job number, what the run-function saw.
     """
 
-    def __init__(self, rows: Callable[[], list[TraceRow]], diary: JobColumns, makespan: float, over: str) -> None:
+    def __init__(
+        self,
+        rows: Callable[[], list[TraceRow]],
+        diary: JobColumns,
+        makespan: float,
+        over: str,
+        again: Sequence[tuple[float, float]] = (),
+    ) -> None:
         self._rows = rows
+        self._again = again  # start and end of each attempt that was run again; a row is the last attempt
         self._diary = diary
         self.makespan = makespan
         self.over = over
@@ -101,14 +110,12 @@ class SimulationResult:
     def busy_time(self) -> float:
         """Virtual seconds that the workers were busy until the makespan, in all; of a job that ran on, the part before.
 
-        Divided by the number of workers and the makespan it is their utilisation.
+        Attempts that were lost and run again count, too. Divided by the number of workers and the makespan it is their
+        utilisation.
         """
         span = self.makespan
-        return math.fsum(
-            min(span, span if row.end is None else row.end) - row.start
-            for row in self._rows()
-            if row.start is not None and row.start < span
-        )
+        ran = ((row.start, span if row.end is None else row.end) for row in self._rows() if row.start is not None)
+        return math.fsum(min(span, end) - start for start, end in itertools.chain(ran, self._again) if start < span)
 
     @property
     def measured_overhead(self) -> list[float]:

@@ -74,7 +74,8 @@ class SimulatedSearch(Loop):
 
     def _result(self, rows: Callable[[], Any]) -> SimulationResult:
         over = "search_stopped" if self._stopped else self._kernel.over
-        return SimulationResult(rows, self._diary, self._kernel.ended, over or "")
+        again = list(self._kernel._trace.again)
+        return SimulationResult(rows, self._diary, self._kernel.ended, over or "", again)
 
     def _charge(self, wall: float, cpu: float, batch: int | None) -> float:
         overhead = self._overhead

@@ -54,9 +54,10 @@ class Trace:
         ended: by job, only where the end is not the sum of start and charge, because the job was stopped.
         statuses: by job, the status of those that have ended and are not DONE.
         resumed: by job, the fidelity of the checkpoint that it continued.
+        again: start and end of each attempt that was run again; the other columns are of the last attempt.
     """
 
-    __slots__ = ("charged", "ended", "resumed", "start", "statuses", "submit", "worker")
+    __slots__ = ("again", "charged", "ended", "resumed", "start", "statuses", "submit", "worker")
 
     def __init__(self) -> None:
         self.worker: list[int] = []
@@ -66,6 +67,7 @@ class Trace:
         self.ended: dict[int, float] = {}
         self.statuses: dict[int, str] = {}
         self.resumed: dict[int, int] = {}
+        self.again: list[tuple[float, float]] = []
 
     def copy(self) -> Trace:
         """Return the same columns, which do not change when these do."""
@@ -118,6 +120,7 @@ class Trace:
             "ended": list(self.ended.items()),
             "fates": list(self.statuses.items()),
             "resumed": list(self.resumed.items()),
+            "again": [list(attempt) for attempt in self.again],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -126,6 +129,7 @@ class Trace:
         self.charged = [math.nan if value is None else value for value in state["charged"]]
         for key, name in (("submit", "submit"), ("ended", "ended"), ("fates", "statuses"), ("resumed", "resumed")):
             setattr(self, name, {int(job): value for job, value in state[key]})
+        self.again = [(start, end) for start, end in state.get("again", ())]  # states of earlier versions lack it
 
 
 def digest(rows: Iterator[TraceRow]) -> str:
