@@ -216,6 +216,7 @@ class Serving:
                 elif kind == _wire.SHORT_JOBS:
                     with channel.together():
                         serve_batch(task, broken, payload, channel, turn)
+                    since = 0.0  # a sleep is short beside so many jobs, and the search needs the CPU
                 elif kind == _wire.STORED_JOB:
                     if not self.lent:
                         backlog.appendleft((kind, payload, buffers))
