@@ -4,6 +4,8 @@
 
 `simulate` in this thread, with an optimiser that repeats configurations it drew before; CPU time. The peer is a
 run-function that returns the same dict each time: what `simulate` costs by itself.
+
+Then the parts of random search on them: a proposal, a look-up, and the whole evaluation in `simulate`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +22,7 @@ from _tables import alternate, heading, row
 
 from evalpool import RandomSearch, simulate
 from evalpool.benchmarks import RuntimeModel, load
+from evalpool.worker._running_job import RunningJob
 
 REPEATS = 5
 
@@ -45,6 +49,27 @@ def per_second(space: Any, run: Callable[[Any], Any], evaluations: int) -> float
     return evaluations / (time.process_time() - began)
 
 
+def microseconds(call: Callable[[], Any], times: int) -> float:
+    """Of CPU time, for one call."""
+    began = time.process_time()
+    for _ in range(times):
+        call()
+    return 1e6 * (time.process_time() - began) / times
+
+
+def parts(benchmark: Any, evaluations: int) -> str:
+    """Microseconds of random search: to ask, to look up with the job that is made for it, in all; medians."""
+    drawn = Repeated(benchmark)
+    measures: dict[str, Callable[[], float]] = {
+        "ask": lambda: microseconds(RandomSearch(benchmark, seed=0).ask, evaluations),
+        "look up": lambda: microseconds(lambda: benchmark(RunningJob(parameters=drawn.ask())), evaluations),
+        "all": lambda: microseconds(
+            lambda: simulate(RandomSearch(benchmark, seed=0), benchmark, 64, evaluations, seed=0), 1
+        ) / evaluations,
+    }  # fmt: skip
+    return " | ".join(f"{statistics.median(rates):.1f}" for rates in alternate(measures, REPEATS).values())
+
+
 def main(evaluations: int) -> None:
     digits, model, told = load("digits"), RuntimeModel.lognormal(60.0, 0.5), {"objective": 0.5, "runtime": 1.0}
     found = {"digits: a table with a fidelity": digits, "digits, lognormal runtimes": digits.with_runtime(model)}
@@ -61,6 +86,9 @@ def main(evaluations: int) -> None:
     print("| benchmark | evalpool | a dict | ratio | asked |\n|---|---|---|---|---|")
     for name in found:
         print(row(name, rates[name], rates[""], None, "evaluations/s"))
+    print("\n| random search, us of CPU | ask | look up | all of an evaluation |\n|---|---|---|---|")
+    for name, benchmark in found.items():
+        print(f"| {name} | {parts(benchmark, evaluations)} |")
 
 
 if __name__ == "__main__":

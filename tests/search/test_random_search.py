@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from evalpool import simulate
 from evalpool.backends import SerialEvaluator
 from evalpool.errors import BadArgument
 from evalpool.evaluator import RandomSearch, optimize
-from evalpool.search._random_search import configuration_key
+from evalpool.search._random_search import configuration_key, read_space
 
 SPACE = {"x": (0.0, 1.0)}
 
@@ -124,3 +128,109 @@ def test_a_space_that_is_none_is_refused(space: Any, message: str) -> None:
 def test_configurations_are_equal_whatever_the_order_and_the_container(one: Any, other: Any, equal: bool) -> None:
     """What is told came through records, which keep numbers of numpy and tuples as JSON does."""
     assert (configuration_key(one) == configuration_key(other)) is equal
+
+
+BOUNDS = st.integers(-(2**70), 2**70) | st.integers(-5, 300)
+WHOLE = st.tuples(BOUNDS, BOUNDS).map(lambda pair: (min(pair), max(pair)))
+FLOATS = st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)).map(lambda pair: (min(pair), max(pair)))
+LOGARITHMIC = st.tuples(st.floats(1e-6, 1.0), st.floats(2.0, 1e6)).map(lambda pair: (*pair, "log"))
+DIMENSIONS = (st.lists(st.integers(), min_size=1, max_size=20), WHOLE, FLOATS, LOGARITHMIC)
+
+
+@given(
+    space=st.one_of(*(st.lists(one, min_size=1, max_size=4) for one in (*DIMENSIONS, st.one_of(*DIMENSIONS)))),
+    seed=st.integers(0, 2**40),
+)
+def test_blocks_have_the_numbers_of_single_calls(space: list[Any], seed: int) -> None:
+    dimensions = {str(number): one for number, one in enumerate(space)}
+    rng = np.random.default_rng(seed)
+    try:
+        single = [{name: one.draw(rng) for name, one in read_space(dimensions).items()} for _ in range(12)]
+    except ValueError:  # whole numbers that numpy does not draw
+        with pytest.raises(ValueError, match="out of bounds"):
+            RandomSearch(dimensions, seed).ask()
+        return
+    search = RandomSearch(dimensions, seed)
+    asked = [search.ask() for _ in range(12)]
+    assert asked == single
+    assert [[type(value) for value in one.values()] for one in asked] == [
+        [type(value) for value in one.values()] for one in single
+    ]
+
+
+class ByKeys:
+    """What a search proposes, with every proposal known by its key at once."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self.search = RandomSearch(space, seed=0)
+        self.out: Counter[Any] = Counter()
+        self.known: Counter[Any] = Counter()
+
+    def ask(self) -> dict[str, Any]:
+        while True:
+            key = configuration_key(configuration := self.search.ask())
+            if not self.known[key]:
+                self.out[key] += 1
+                return configuration
+            self.known[key] -= 1
+
+    def tell(self, configuration: dict[str, Any]) -> None:
+        key = configuration_key(configuration)
+        (self.out if self.out[key] else self.known)[key] += -1 if self.out[key] else 1
+
+
+class Told:
+    def __init__(self, args: dict[str, Any]) -> None:
+        self.args = args
+
+
+@given(
+    steps=st.lists(st.sampled_from(["ask", "own", "copy", "unknown", "pickle"]), max_size=40),
+    most=st.sampled_from([2, 1000]),
+    choices=st.integers(1, 6),
+)
+def test_proposals_are_known_by_identity_as_by_key(steps: list[str], most: int, choices: int) -> None:
+    space = {"x": (1, choices), "y": ["a", "b"]}
+    search, expected = RandomSearch(space, seed=0), ByKeys(space)
+    asked: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evalpool.search._random_search.MOST_ASKED", most)
+        for number, step in enumerate(steps):
+            if step == "ask":
+                asked.append(search.ask())
+                assert asked[-1] == expected.ask()
+            elif step == "pickle":
+                search = pickle.loads(pickle.dumps(search))
+            else:
+                known = asked[number % len(asked)] if asked and step != "unknown" else {"x": 1, "y": "b"}
+                expected.tell(known)
+                search.tell(Told(known if step == "own" else dict(known)))  # type: ignore[arg-type]
+        assert [search.ask() for _ in range(10)] == [expected.ask() for _ in range(10)]
+
+
+def run(job: Any) -> dict[str, Any]:
+    return {"objective": "F_three" if job["x"] == 3 else job["x"], "runtime": 1.0 + job["x"]}
+
+
+def test_a_subclass_that_learns_is_told_jobs_in_simulated_time() -> None:
+    class Learns(RandomSearch):
+        def tell(self, job: Any) -> None:
+            told.append((job.args["x"], job.objective))
+            super().tell(job)
+
+    told: list[Any] = []
+    for makes, budget in ((RandomSearch, {"max_evals": 30}), (Learns, {"max_evals": 30}), (Learns, {"max_time": 40.0})):
+        search = makes({"x": (1, 6)}, seed=1)
+        result = simulate(search, run, num_workers=4, seed=0, **budget)  # type: ignore[arg-type]
+        again = simulate(RandomSearch({"x": (1, 6)}, seed=1), run, num_workers=4, seed=0, evaluator="serial", **budget)  # type: ignore[call-overload]
+        assert result.trace_digest() == again.trace_digest()
+        assert result.objectives == again.objectives
+        if makes is Learns:
+            numbers = [result.configurations[row["job"]]["x"] for row in result.completions]
+            assert told == list(zip(numbers, result.objectives, strict=True))
+            told.clear()
+        else:
+            # Only those that were not told are still out, so that one more result of another means one proposal less.
+            search._use_keys()
+            assert search._out.total() == len(result.not_reported)
+            assert not search._known

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from evalpool.errors import BadArgument
 from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
@@ -37,7 +37,7 @@ from evalpool.jobs._options import NO_OPTIONS, JobOptions, Submission
 if TYPE_CHECKING:
     from evalpool.jobs._job import Job
 
-__all__ = ["AskTell", "Asked"]
+__all__ = ["AskTell", "Asked", "tells_configuration"]
 
 FORMS = "tell(job), tell(configuration, objective) or tell(eval_config, results, *, fidels, config_id)"
 
@@ -66,7 +66,8 @@ class AskTell:
     Attributes:
         tell_by_name: the optimiser's own `tell`, if it takes ``eval_config``, ``results``, ``fidels`` and ``config_id``
             by these names, so that a loop over a million results can call it directly; else None.
-        tell_pair: the optimiser's own `tell`, if it takes a configuration and an objective, for the same reason.
+        tell_pair: the optimiser's own `tell`, if it takes a configuration and an objective, for the same reason; or the
+            method that `tells_configuration` names.
 
     Raises:
         BadArgument: the optimiser lacks a method, or its `tell` is of no known form.
@@ -138,6 +139,25 @@ class AskTell:
         self._tell(job, asked, results)
 
 
+TELLS_CONFIGURATION = "_tells_configuration"
+_Tell = TypeVar("_Tell", bound=Callable[..., None])
+
+
+def tells_configuration(method: str) -> Callable[[_Tell], _Tell]:
+    """Mark a ``tell(job)`` that reads ``job.args`` only, for loops over a million results, which then make no jobs.
+
+    Args:
+        method: the name of a method that does the same for a configuration, as the dict that `ask` returned, and an
+            objective. A subclass that defines another `tell` is called by that one, because it is not marked.
+    """
+
+    def mark(tell: _Tell) -> _Tell:
+        setattr(tell, TELLS_CONFIGURATION, method)
+        return tell
+
+    return mark
+
+
 Teller = Callable[["Job[Any]", Asked, "dict[str, Any] | None"], None]
 
 
@@ -164,7 +184,12 @@ def _teller(optimizer: Any) -> tuple[Teller, Callable[..., Any] | None, Callable
     if required_keywords:
         raise _undecidable(optimizer, f"requires the keyword {required_keywords[0]!r}")
     if positional == 1:
-        return (lambda job, asked, results: tell(job)), None, None
+        pair = getattr(tell, TELLS_CONFIGURATION, None)
+        return (
+            (lambda job, asked, results: tell(job)),
+            None,
+            getattr(optimizer, pair) if isinstance(pair, str) else None,
+        )
     if positional == 2:
         return (lambda job, asked, results: tell(asked.configuration, job.objective)), None, tell
     raise _undecidable(optimizer, f"has {positional} required parameters")

@@ -13,6 +13,7 @@ import numpy as np
 from evalpool._checks import check_number, is_real, is_whole
 from evalpool._json import plain
 from evalpool.errors import BadArgument
+from evalpool.search._asktell import tells_configuration
 from evalpool.search._spaces import ConfigurationSpace, is_configuration_space, space_of
 
 if TYPE_CHECKING:
@@ -34,18 +35,25 @@ class Range(NamedTuple):
     log: bool
     whole: bool
 
-    def draw(self, rng: np.random.Generator) -> Any:
-        """One value, uniform, or uniform in its logarithm."""
-        if self.whole and not self.log:
-            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
+    @property
+    def integers(self) -> tuple[int, int] | None:
+        """Between which whole numbers, both included, a value needs one from the generator; None: a float below 1."""
+        return (int(self.low), int(self.high)) if self.whole and not self.log else None
+
+    def of(self, drawn: Any) -> Any:
+        """The value of what the generator gave, uniform, or uniform in its logarithm."""
         if not self.log:
-            return float(min(self.high, self.low + (self.high - self.low) * rng.random()))
+            return drawn if self.whole else float(min(self.high, self.low + (self.high - self.low) * drawn))
         # Half a step at both ends gives the first and the last whole number their share.
         half = 0.5 if self.whole else 0.0
         low, high = math.log(self.low - half), math.log(self.high + half)
-        value = math.exp(low + (high - low) * rng.random())
+        value = math.exp(low + (high - low) * drawn)
         value = min(self.high, max(self.low, round(value) if self.whole else value))
         return int(value) if self.whole else float(value)
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """One value."""
+        return self.of(_drawn(rng, self.integers))
 
 
 class Choice(NamedTuple):
@@ -53,9 +61,22 @@ class Choice(NamedTuple):
 
     values: list[Any]
 
+    @property
+    def integers(self) -> tuple[int, int]:
+        """Between which whole numbers, both included, a value needs one from the generator."""
+        return 0, len(self.values) - 1
+
+    def of(self, drawn: int) -> Any:
+        """The value at this place, with its own type."""
+        return self.values[drawn]
+
     def draw(self, rng: np.random.Generator) -> Any:
-        """One of the values, with its own type."""
-        return self.values[int(rng.integers(len(self.values)))]
+        """One of the values."""
+        return self.of(_drawn(rng, self.integers))
+
+
+def _drawn(rng: np.random.Generator, integers: tuple[int, int] | None) -> Any:
+    return rng.random() if integers is None else int(rng.integers(*integers, endpoint=True))
 
 
 class Drawn(NamedTuple):
@@ -102,14 +123,56 @@ def _dimension(name: Any, value: Any) -> Range | Choice | Drawn:
     return Range(low, high, log, is_whole(low) and is_whole(high))
 
 
-class Space(NamedTuple):
-    """Dimensions by name, drawn independently."""
+MOST_AT_ONCE = 256
+"""Configurations in a block."""
+MOST_ASKED = 1 << 16
+"""Configurations that are known by identity: with a few choices only, their keys take less memory."""
+INT64 = 2**63
 
-    dimensions: dict[str, Range | Choice | Drawn]
+
+class Space:
+    """Dimensions by name, drawn independently.
+
+    A call of a generator for one number costs a microsecond, ten times what the number costs in an array. So
+    configurations are drawn in blocks, where a block has the numbers that single calls would have: if all dimensions
+    need whole numbers, or all need floats. Others are drawn one by one.
+
+    Args:
+        dimensions: name -> dimension.
+    """
+
+    def __init__(self, dimensions: dict[str, Range | Choice | Drawn]) -> None:
+        self._dimensions = dimensions
+        self._ready: list[tuple[Any, ...]] = []  # the next configurations of a block, the last one first
+        self._at_once = 1
+        self._limits: Any = None  # of the whole numbers of a block: lowest, highest
+        needed = [one.integers for one in dimensions.values() if not isinstance(one, Drawn)]
+        whole = [limits for limits in needed if limits is not None and limits[0] >= -INT64 and limits[1] < INT64]
+        self._by_floats = needed == [None] * len(dimensions)
+        if len(whole) == len(dimensions):
+            self._limits = np.array(whole).T
 
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
-        """One configuration."""
-        return {name: dimension.draw(rng) for name, dimension in self.dimensions.items()}
+        """One configuration. The generator must always be the same one."""
+        if not self._ready:
+            if self._limits is None and not self._by_floats:
+                return {name: dimension.draw(rng) for name, dimension in self._dimensions.items()}
+            self._draw_block(rng)
+        return dict(zip(self._dimensions, self._ready.pop(), strict=True))
+
+    def _draw_block(self, rng: np.random.Generator) -> None:
+        """Draw a block; the first ones are small, since most searches are short."""
+        size = self._at_once, len(self._dimensions)
+        self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
+        if self._limits is None:
+            block: Any = rng.random(size)
+        else:
+            low, high = self._limits
+            block = rng.integers(low, high, size=size, endpoint=True)
+        dimensions: Any = self._dimensions.values()  # none is drawn by a function
+        columns = [map(one.of, column) for one, column in zip(dimensions, block.T.tolist(), strict=True)]
+        self._ready = list(zip(*columns, strict=True))
+        self._ready.reverse()
 
 
 class RandomSearch:
@@ -136,28 +199,50 @@ class RandomSearch:
         space = space_of(space)
         self._space = ConfigurationSpace(space) if is_configuration_space(space) else Space(read_space(space))
         self._rng = np.random.default_rng(None if seed is None else check_number("seed", seed, 0))
-        self._out: Counter[Hashable] = Counter()  # asked for and not yet told
+        # Asked for and not yet told: by identity, and by key once somebody tells another dict than those.
+        self._asked: dict[int, dict[str, Any]] = {}
+        self._out: Counter[Hashable] = Counter()
         self._known: Counter[Hashable] = Counter()  # told and not asked for
 
     def ask(self) -> dict[str, Any]:
         """Return the next configuration."""
-        while True:
+        configuration = self._space.draw(self._rng)
+        while self._known and _take(self._known, configuration_key(configuration)):
+            # One result replaces one proposal, so this loop ends.
             configuration = self._space.draw(self._rng)
-            key = configuration_key(configuration)
-            if not self._known[key]:
-                self._out[key] += 1
-                return configuration
-            self._known[key] -= 1  # one result replaces one proposal, so this loop ends
+        self._asked[id(configuration)] = configuration
+        if len(self._asked) > MOST_ASKED:
+            self._use_keys()
+        return configuration
 
+    @tells_configuration("_tell_configuration")
     def tell(self, job: Job[Any]) -> None:
         """Note that a configuration has been evaluated."""
-        key = configuration_key(job.args)
-        if self._out[key] > 1:
-            self._out[key] -= 1
-        elif self._out[key]:
-            del self._out[key]
-        else:
+        self._tell_configuration(job.args, None)
+
+    def _tell_configuration(self, configuration: dict[str, Any], objective: Any) -> None:
+        if self._asked.get(id(configuration)) is configuration:
+            del self._asked[id(configuration)]
+            return
+        self._use_keys()
+        key = configuration_key(configuration)
+        if not _take(self._out, key):
             self._known[key] += 1
+
+    def _use_keys(self) -> None:
+        for configuration in self._asked.values():
+            self._out[configuration_key(configuration)] += 1
+        self._asked.clear()
+
+
+def _take(counter: Counter[Hashable], key: Hashable) -> bool:
+    """Take one away; return whether there was one."""
+    count = counter.get(key, 0)
+    if count > 1:
+        counter[key] = count - 1
+    elif count:
+        del counter[key]
+    return count > 0
 
 
 def configuration_key(configuration: dict[str, Any]) -> Hashable:
