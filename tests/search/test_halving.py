@@ -105,6 +105,7 @@ def test_a_later_run_goes_on_with_the_results_of_an_earlier_one() -> None:
         ({"low": 0}, "low is 0"),
         ({"high": 0.5}, "high is 0.5"),
         ({"reduction_factor": 1}, "reduction_factor is 1; give a number above 1"),
+        ({"reduction_factor": 1.000001}, "reduction_factor is 1.000001, which makes 2,197,226 rungs from 1 to 9"),
         ({"brackets": 4}, r"brackets is 4, and there are 3 rungs: \[1, 3, 9\]"),
         ({"space": 3}, "3"),
     ],

@@ -176,7 +176,7 @@ class TestBoth:
 
     def test_what_is_no_finite_number_is_not_compared(self, kind: Any) -> None:
         stopper = kind(max_steps=5)
-        for objective in (float("nan"), float("inf"), None, "F_diverged", (1, 2), True):
+        for objective in (float("nan"), float("inf"), 10**400, None, "F_diverged", (1, 2), True):
             job = stopper.for_job(0)
             job.observe(1, objective)
             assert not job.stop()
@@ -232,6 +232,18 @@ class TestBoth:
     def test_wrong_arguments_are_refused(self, kind: Any, keywords: Any, message: str) -> None:
         with pytest.raises(BadArgument, match=message):
             kind(**keywords)
+
+
+@pytest.mark.parametrize("kind", [SuccessiveHalvingStopper, HyperbandStopper])
+def test_a_reduction_that_would_make_millions_of_rungs_is_refused(kind: Any) -> None:
+    with pytest.raises(BadArgument, match="which makes 10,986,123 rungs from 1 to 3"):
+        kind(max_steps=3, reduction_factor=1.0000001)
+
+
+def test_rungs_that_are_left_out_cost_nothing_however_many_they_are() -> None:
+    assert SuccessiveHalvingStopper(max_steps=9, min_early_stopping_rate=10**9).num_rungs == 0
+    late = SuccessiveHalvingStopper(max_steps=9, min_early_stopping_rate=1)
+    assert late.num_rungs == 1
 
 
 def test_wrong_arguments_of_one_kind_are_refused() -> None:

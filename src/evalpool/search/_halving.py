@@ -152,7 +152,7 @@ class _Rung:
 def _rungs(low: float, high: float, factor: float) -> list[float]:
     check_real("low", low, above=0)
     check_real("high", high, least=low)
-    check_reduction(factor)
+    check_reduction(factor, low, high)
     whole = is_whole(low) and is_whole(high)
     below = itertools.takewhile(lambda value: value < high * (1 - 1e-9), (low * factor**k for k in itertools.count()))
     rungs = [round(value) if whole else float(value) for value in below]

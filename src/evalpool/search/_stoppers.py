@@ -28,12 +28,15 @@ import math
 import threading
 from typing import Any, TypeVar
 
-from evalpool._checks import check_number, check_real, is_real
+from evalpool._checks import as_float, check_number, check_real, is_real
 from evalpool.errors import BadArgument
 
 __all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper", "check_reduction", "is_number"]
 
 Self = TypeVar("Self", bound="SharedStopper")
+
+MOST_RUNGS = 1000
+"""More would be a mistake: each has a state of its own, and Hyperband has as many brackets as rungs."""
 
 
 class Stopper(abc.ABC):
@@ -201,15 +204,17 @@ class SuccessiveHalvingStopper(SharedStopper):
         self._min_competing = check_number("min_competing", min_competing, 0)
         self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
         self._epsilon = check_real("epsilon", epsilon, least=0)
-        check_reduction(reduction_factor)
         budget = check_real("min_steps", min_steps, above=0)
         if budget > self.max_steps:
             raise BadArgument(f"min_steps is {min_steps!r}, above max_steps {max_steps!r}; no job could reach it.")
-        rate = check_number("min_early_stopping_rate", min_early_stopping_rate, 0)
+        check_reduction(reduction_factor, budget, self.max_steps)
+        left_out = check_number("min_early_stopping_rate", min_early_stopping_rate, 0)
         self._rungs: list[tuple[float, TopShare]] = []  # budget -> what was recorded there
-        budget *= reduction_factor**rate
         while budget < self.max_steps:
-            self._rungs.append((budget, TopShare(reduction_factor)))
+            if left_out:
+                left_out -= 1
+            else:
+                self._rungs.append((budget, TopShare(reduction_factor)))
             budget *= reduction_factor
 
     @property
@@ -300,12 +305,18 @@ class TopShare:
         return self._top[0]
 
 
-def check_reduction(factor: Any) -> None:
-    """Check the argument ``reduction_factor``."""
+def check_reduction(factor: Any, low: float, high: float) -> None:
+    """Check the argument ``reduction_factor``, which makes rungs from the budget `low` to `high`."""
     if not is_number(factor) or factor <= 1:
         raise BadArgument(f"reduction_factor is {factor!r}; give a number above 1.")
+    rungs = (math.log(high) - math.log(low)) / math.log(factor)
+    if rungs > MOST_RUNGS:
+        raise BadArgument(
+            f"reduction_factor is {factor!r}, which makes {rungs:,.0f} rungs from {low:g} to {high:g}; give a larger "
+            f"one, that makes at most {MOST_RUNGS:,}. One of this many configurations continues at each rung."
+        )
 
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, which can be compared."""
-    return is_real(value) and math.isfinite(value)
+    return is_real(value) and math.isfinite(as_float(value))

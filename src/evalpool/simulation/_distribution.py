@@ -66,9 +66,11 @@ class Distribution:
     @classmethod
     def measured(cls, seconds: Iterable[float], seed: int = 0) -> Distribution:
         """One of the given numbers of seconds, each as likely as the others."""
-        found = list(seconds)
+        found = list(seconds) if isinstance(seconds, Iterable) else []
         if not found:
-            raise BadArgument("A measured distribution got no seconds; give at least one number.")
+            raise BadArgument(
+                f"Distribution.measured got {seconds!r}; give a list with at least one number of seconds."
+            )
         return cls(
             "measured", _checked("measured", **{f"seconds[{at}]": one for at, one in enumerate(found)}), _seed(seed)
         )
@@ -113,7 +115,7 @@ def distribution(name: str, value: Any) -> Distribution | None:
 
 
 def _checked(shape: str, **given: Any) -> tuple[float, ...]:
-    return tuple(_seconds(f"{name} of a {shape} distribution", value) for name, value in given.items())
+    return tuple(_seconds(f"{name} of Distribution.{shape}", value) for name, value in given.items())
 
 
 def _seconds(name: str, value: Any) -> float:
