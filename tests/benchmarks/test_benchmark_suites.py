@@ -27,6 +27,7 @@ class Mine(Suite):
         return Benchmark(f"mine:{problem}", {"x": (0, steps)}, lambda job: 1.0)
 
 nothing = lambda: 3
+search = lambda space, seed: None
 """
 
 
@@ -79,6 +80,9 @@ def test_several_columns_are_named_with_commas(tmp_path: Path) -> None:
         ("nope:phoneme", "no benchmark suite 'nope'; known are .*digits"),
         ("digits:loss", "'digits' has no problem 'loss'; it has error"),
         ("digits?curves=1", r"'digits\?curves=1' has no option 'curves'; it has curve"),
+        ("digits?curve", r"'digits\?curve' has 'curve' behind the question mark; give option=value"),
+        ("digits?curve=true", r"option 'curve' of 'digits\?curve=true' is 'true'; give True or False"),
+        ("FILE:search", "search' needs 'space', 'seed': give space=.*&seed=.* behind the question mark"),
         ("FILE:parabola?steps=3", "takes no options; got steps"),
         ("FILE:make?step=3", "no option 'step'; it has steps"),
         ("FILE:Mine?problem=three", "no problem 'three'; it has one, two"),

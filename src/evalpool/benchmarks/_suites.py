@@ -115,7 +115,7 @@ def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
     if not isinstance(name, str) or not name:
         raise BadArgument(f"The name of a benchmark is {name!r}; give a text such as 'hpobench:phoneme'.")
     place, _, query = name.partition("?")
-    options = {**{key: value_of(value) for key, value in parse_qsl(query, keep_blank_values=True)}, **options}
+    options = {**_query(name, query), **options}
     if place.lower().endswith(".csv"):
         if runtime is not None:
             options["runtime"] = runtime
@@ -164,12 +164,31 @@ def _checked(name: str, benchmark: Any) -> Benchmark:
     return benchmark
 
 
+def _query(name: str, query: str) -> dict[str, Any]:
+    """The options behind the question mark of a name."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError:
+        raise BadArgument(f"{name!r} has {query!r} behind the question mark; give option=value&option=value.") from None
+    return {key: value_of(value) for key, value in pairs}
+
+
 def _call(name: str, function: Any, *arguments: Any, **options: Any) -> Any:
     """Call a function whose options the user names; a wrong name is said to be one."""
-    parameters = inspect.signature(function).parameters.values()
+    parameters = list(inspect.signature(function).parameters.values())
+    own = [one for one in parameters if one.kind not in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    own = own[len(arguments) :]
+    known = {one.name: one.default for one in own}
     if not any(one.kind is one.VAR_KEYWORD for one in parameters):
-        names = [one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY][len(arguments) :]
         for option in options:
-            if option not in names:
-                raise BadArgument(f"{name!r} has no option {option!r}; it has {', '.join(names) or 'none'}.")
+            if option not in known:
+                raise BadArgument(f"{name!r} has no option {option!r}; it has {', '.join(known) or 'none'}.")
+    if missing := [one for one, default in known.items() if default is inspect.Parameter.empty and one not in options]:
+        raise BadArgument(
+            f"{name!r} needs {', '.join(map(repr, missing))}: give {'&'.join(f'{one}=...' for one in missing)} behind "
+            "the question mark, or name a Benchmark or a Suite."
+        )
+    for option, value in options.items():
+        if isinstance(known.get(option), bool) and not isinstance(value, (bool, list, tuple)):
+            raise BadArgument(f"The option {option!r} of {name!r} is {value!r}; give True or False.")
     return function(*arguments, **options)
