@@ -92,6 +92,18 @@ def test_a_job_keeps_its_options_in_pickles_beside_its_callers_attributes() -> N
     assert not vars(plain)  # a job without options holds nothing more
 
 
+def test_a_record_writes_and_reads_its_options() -> None:
+    with Evaluator.create(run, "serial") as evaluator:
+        evaluator.submit([Submission({"x": 1}, 2, 0.5, ["a", "b"]), {"x": 2}])
+        evaluator.gather("ALL")
+        records = evaluator.storage.results(evaluator.search_id)
+    told, plain = [record.model_dump(mode="json")["options"] for record in records]
+    assert told == {"priority": 2, "job_timeout": 0.5, "tags": ["a", "b"]}
+    assert plain == {"priority": 0, "job_timeout": None, "tags": []}
+    assert records[0].model_dump()["options"] == {"priority": 2, "job_timeout": 0.5, "tags": ("a", "b")}
+    assert [type(one).model_validate_json(one.model_dump_json()) for one in records] == records
+
+
 def test_retries_keep_the_options() -> None:
     def fails_first(job: Any) -> int:
         if job.attempt == 1:

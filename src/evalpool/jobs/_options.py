@@ -95,7 +95,13 @@ class JobOptions(_Frozen):
             for name, kind in zip(OPTIONS, (int, float | None, tuple[str, ...]), strict=True)
         ]
         arguments = core_schema.dataclass_args_schema(cls.__name__, fields)
-        return core_schema.dataclass_schema(cls, arguments, list(OPTIONS), frozen=True, slots=True)
+        # Written out, because pydantic writes only what `dataclasses` made.
+        written = core_schema.plain_serializer_function_ser_schema(
+            lambda options: dict(zip(OPTIONS, options._values(), strict=True))
+        )
+        return core_schema.dataclass_schema(
+            cls, arguments, list(OPTIONS), frozen=True, slots=True, serialization=written
+        )
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any] | None) -> JobOptions:
