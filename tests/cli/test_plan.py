@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from evalpool import SerialEvaluator
-from evalpool.benchmarks import plan
+from evalpool.benchmarks import RuntimeModel, plan
 from evalpool.cli import main
+from evalpool.simulation import Distribution, WorkerModel
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,24 @@ def test_runtimes_come_from_a_store(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["plan", "--ask", "0", "--runtimes-from", "results.db", "--max-evals", "5", "--workers", "1", "--json"]
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["makespan"] == pytest.approx(sum(seconds))
+
+
+def test_workers_fail_as_the_options_say(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["plan", "--ask", "0.5", "--runtime", "10,0.5", "--max-evals", "60", "--workers", "4"]
+    failing = ["--start-delay", "20,0.5", "--crash", "0.1", "--preempted-after", "5m", "--away", "30", "--retries", "2"]
+    assert main([*command, *failing, "--worker-seed", "3", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    model = WorkerModel(
+        start_delay=Distribution.lognormal(20.0, 0.5, seed=3),
+        crash=0.1,
+        crash_seed=3,
+        preempted_after=Distribution.exponential(300.0, seed=3),
+        away=30.0,
+    )
+    runtimes = RuntimeModel.lognormal(10.0, 0.5)
+    found = plan(0.5, runtimes, workers=[4], max_evals=60, worker_model=model, retries=2)
+    assert said["rows"] == [row._asdict() for row in found.rows]
+    assert said["rows"][0]["lost"] > 0
 
 
 @pytest.mark.slow
@@ -85,6 +104,9 @@ def test_the_published_experiment_is_done_again(capsys: pytest.CaptureFixture[st
         (["--ask", "1", "--runtime", "1", "--max-evals", "5", "-o", "a.txt"], "ends with .csv, .png, .svg, .pdf"),
         (["--ask", "1", "--runtimes-from", "none.db", "--max-evals", "5"], "there is no 'none.db'"),
         (["--reproduce", "adbo", "--runtime", "5"], "leave out --runtime"),
+        (["--reproduce", "adbo", "--crash", "0.1", "--retries", "1"], "leave out --crash, --retries"),
+        (["--ask", "1", "--runtime", "1", "--max-evals", "5", "--retries", "2"], "retries is 2 without a worker_model"),
+        (["--ask", "1", "--runtime", "1", "--max-evals", "5", "--crash", "2"], "crash is 2.0; give the probability"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
 from evalpool.benchmarks._plan._search_times import Cost, SearchTimes
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.evaluator._evaluator import Evaluator
+from evalpool.simulation._worker_model import WorkerModel, check_worker_model
 
 __all__ = ["Plan", "PlanRow", "measured_dispatch", "plan"]
 
@@ -25,16 +26,16 @@ MULTIPLES = (1, 2, 4, 8, 16)
 """Batch sizes that are tried, in proposals per worker."""
 LEAST_BATCHES = 10
 """Of a search in batches: with fewer it hardly learns, so larger batches are not tried."""
-MOST_JOBS = 200_000
-"""Of one simulated run, when the number of useful workers is looked for."""
+MOST_JOBS, MOST_STEPS = 200_000, 40_000
+"""Of one simulated run, when the number of useful workers is looked for; and if workers fail, which takes longer."""
 
 
 class PlanRow(NamedTuple):
     """The prediction for one number of workers.
 
     Attributes:
-        workers, evaluations, makespan, utilisation, thinking: of all searches together, which propose for each idle
-            worker at once; see `Plan.rows`.
+        workers, evaluations, makespan, utilisation, thinking, lost: of all searches together, which propose for each
+            idle worker at once; see `Plan.rows`.
         batch_size: the best size of synchronous batches, of each search; None if no batches were asked for.
         batch_evaluations, batch_makespan, batch_utilisation: the same of a search in such batches.
     """
@@ -44,6 +45,7 @@ class PlanRow(NamedTuple):
     makespan: float
     utilisation: float
     thinking: float
+    lost: int
     batch_size: int | None
     batch_evaluations: int | None
     batch_makespan: float | None
@@ -57,9 +59,10 @@ class Plan:
     Attributes:
         rows: one for each number of workers, named tuples: ``workers``, ``evaluations``, ``makespan`` in seconds,
             ``utilisation`` (busy time / (workers x makespan), where jobs that run at the end count up to it) and
-            ``thinking`` (the share of the time that the search spends in its decisions); and ``batch_size``,
-            ``batch_evaluations``, ``batch_makespan`` and ``batch_utilisation`` of a search in batches of the best size,
-            None if no batches were asked for.
+            ``thinking`` (the share of the time that the search spends in its decisions); ``lost``, the attempts whose
+            worker was lost, which do not count as busy time, nor, if they were run again, as evaluations; and
+            ``batch_size``, ``batch_evaluations``, ``batch_makespan`` and ``batch_utilisation`` of a search in batches
+            of the best size, None if no batches were asked for.
         useful_workers: the fewest workers that reach 95 % of the evaluations per second that any number reaches;
             more hardly help. None: still more would help than could be simulated.
         limit: what the useful workers are limited by: ``"search"``, which then thinks most of the time;
@@ -88,10 +91,12 @@ class Plan:
         return pandas.DataFrame(self.rows, columns=PlanRow._fields)
 
     def __str__(self) -> str:
-        header = ["workers", "evaluations", "makespan", "busy", "thinking", "batch", "makespan", "busy"]
+        header = ["workers", "evaluations", "makespan", "busy", "thinking", "lost", "batch", "makespan", "busy"]
         cells = [header] + [_cells(row) for row in self.rows]
         if all(row.batch_size is None for row in self.rows):
-            cells = [line[:5] for line in cells]
+            cells = [line[:6] for line in cells]
+        if not any(row.lost for row in self.rows):
+            cells = [line[:5] + line[6:] for line in cells]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
         return "\n".join([*lines, self.advice])
@@ -117,7 +122,7 @@ def _cells(row: PlanRow) -> list[str]:
     if row.batch_size is not None:
         batch = [f"{row.batch_size:,}", f"{row.batch_makespan:,.1f} s", percent(row.batch_utilisation)]
     own = [f"{row.workers:,}", f"{row.evaluations:,}", f"{row.makespan:,.1f} s"]
-    return [*own, percent(row.utilisation), percent(row.thinking), *batch]
+    return [*own, percent(row.utilisation), percent(row.thinking), f"{row.lost:,}", *batch]
 
 
 def plan(
@@ -130,6 +135,8 @@ def plan(
     searches: int = 1,
     shared: bool = True,
     dispatch: float | str = 0.0,
+    worker_model: WorkerModel | None = None,
+    retries: int = 0,
     batch_sizes: int | Sequence[int] | None = None,
     repeats: int = 5,
     seed: int = 0,
@@ -159,6 +166,10 @@ def plan(
         shared: whether each search also learns the results of the others, and thinks as long as all results cost.
         dispatch: seconds to bring a job to a worker and its result back, added to each proposal; or the name of a
             method, such as ``"process"``, to measure it now on this machine.
+        worker_model: how workers start, crash and are taken away, as for `simulate`; None: they are there from 0 on for
+            ever. Time in which a worker starts, is away, or runs an attempt that is lost, is not busy. Each search and
+            each repeat has draws of its own.
+        retries: how often an evaluation is run again whose worker was lost.
         batch_sizes: sizes of synchronous batches to try, of each search. None: from one to sixteen proposals per
             worker, but at least ten batches. Empty: no batches. The best is the smallest whose makespan (or number of
             evaluations, with `max_time`) is within 1 % of the best.
@@ -167,7 +178,8 @@ def plan(
         seed: of the runtimes that are drawn.
 
     Raises:
-        BadArgument: an argument has a wrong type or value, or there are fewer workers than searches.
+        BadArgument: an argument has a wrong type or value, there are fewer workers than searches, or retries are given
+            without a `worker_model`, so that nothing would be run again.
     """
     if (max_evals is None) == (max_time is None):
         raise BadArgument(f"max_evals is {max_evals!r} and max_time is {max_time!r}; give one of them.")
@@ -185,9 +197,15 @@ def plan(
         searches=searches,
         shared=shared,
         dispatch=cost,
+        worker_model=check_worker_model(worker_model),
+        retries=check_number("retries", retries, 0),
     )
-    draws = [load.runtimes.again(seed + number) for number in range(1, check_number("repeats", repeats, 1))]
-    loads = [load, *(dataclasses.replace(load, runtimes=one) for one in draws)]
+    if load.retries and load.worker_model is None:
+        raise BadArgument(
+            f"retries is {retries!r} without a worker_model, so no worker is lost and nothing is run again; give both, "
+            "or neither."
+        )
+    loads = [load, *(load.again(number, seed + number) for number in range(1, check_number("repeats", repeats, 1)))]
     rows = [_row(loads, number, sizes) for number in numbers]
     useful, limit = _useful_workers(load)
     most = max(row.evaluations for row in rows)
@@ -216,8 +234,8 @@ def _row(loads: list[Load], workers: int, sizes: list[int] | None) -> PlanRow:
 
 
 def _mean(runs: list[Planned]) -> Planned:
-    workers, evaluations, *rest = (statistics.fmean(values) for values in zip(*runs, strict=True))
-    return Planned(round(workers), round(evaluations), *rest)
+    means = Planned(*(statistics.fmean(values) for values in zip(*runs, strict=True)))  # type: ignore[arg-type]
+    return means._replace(workers=round(means.workers), evaluations=round(means.evaluations), lost=round(means.lost))
 
 
 def _speed(run: Planned) -> float:
@@ -227,12 +245,13 @@ def _speed(run: Planned) -> float:
 
 def _useful_workers(load: Load) -> tuple[int | None, str | None]:
     """The fewest workers of which more hardly help, and why: double them until it is seen, then halve the interval."""
+    most = MOST_JOBS if load.worker_model is None else MOST_STEPS
     runs = {load.searches: planned(load, load.searches)}
     workers, best = load.searches, _speed(runs[load.searches])
     while True:
         if load.max_evals is not None and workers >= load.max_evals:
             break
-        if load.max_evals is None and 2 * max(workers, runs[workers].evaluations) > MOST_JOBS:
+        if load.max_evals is None and 2 * max(workers, runs[workers].evaluations) > most:
             return None, None if best else "time"
         before, workers = _speed(runs[workers]), 2 * workers
         if load.max_evals is not None:

@@ -1,6 +1,7 @@
 """The runs of a plan: a search of declared think times and runtimes on so many workers, in simulated time.
 
-Single proposals run in the kernel's own loop, batches by `simulate`. A plan needs no proposals, so nothing else runs.
+Single proposals run in the kernel's own loop; batches, and workers that fail, by its single steps. A plan needs no
+proposals, so nothing else runs.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from evalpool.benchmarks._plan._planned_steps import Steps
 from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
 from evalpool.benchmarks._plan._search_times import SearchTimes, cost_of
 from evalpool.errors import BadArgument
+from evalpool.simulation._distribution import Distribution
 from evalpool.simulation._drive import drive
 from evalpool.simulation._kernel import Kernel
-from evalpool.simulation._simulate import simulate
+from evalpool.simulation._worker_model import WorkerModel
 
 __all__ = ["Load", "Planned", "planned"]
 
@@ -32,7 +35,9 @@ class Planned(NamedTuple):
         evaluations: that ended.
         makespan: seconds until the last of them ended; with a time limit, that.
         utilisation: busy time / (workers x makespan), 0.0 to 1.0; of jobs that run at the end, the part before counts.
+            Attempts whose worker was lost do not count.
         thinking: the share of the time that a search spends in its decisions, 0.0 to 1.0.
+        lost: attempts whose worker was lost.
     """
 
     workers: int
@@ -40,6 +45,7 @@ class Planned(NamedTuple):
     makespan: float
     utilisation: float
     thinking: float
+    lost: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +59,13 @@ class Load:
     searches: int
     shared: bool
     dispatch: float
+    worker_model: WorkerModel | None = None
+    retries: int = 0
+
+    def again(self, number: int, seed: int) -> Load:
+        """The same with other draws: of the runtimes from this seed, of what happens to workers by the number."""
+        runtimes, model = self.runtimes.again(seed), _reseeded(self.worker_model, number * self.searches)
+        return dataclasses.replace(self, runtimes=runtimes, worker_model=model)
 
 
 def planned(load: Load, workers: int, batch_size: int | None = None) -> Planned:
@@ -65,7 +78,7 @@ def planned(load: Load, workers: int, batch_size: int | None = None) -> Planned:
         workers: of all searches together; each gets as many, or one more.
         batch_size: synchronous batches of each search; None: one proposal for each idle worker.
     """
-    ended, span, thought = 0, 0.0 if load.max_time is None else load.max_time, 0.0
+    ended, lost, span, thought = 0, 0, 0.0 if load.max_time is None else load.max_time, 0.0
     jobs: list[tuple[float, float]] = []
     for search in range(load.searches):
         own_workers, own_evals = _part(workers, search, load.searches), load.max_evals
@@ -74,16 +87,33 @@ def planned(load: Load, workers: int, batch_size: int | None = None) -> Planned:
             if not own_evals:
                 continue
         run = _Run(load, search, own_workers, own_evals)
-        spans, told, makespan = run.asynchronous() if batch_size is None else run.batches(batch_size)
+        spans, told, makespan = run.run(batch_size)
         jobs += spans
         ended += told
+        lost += run.lost
         thought += run.thought
         if load.max_time is None:
             span = max(span, makespan)
     if not span:
-        return Planned(workers, ended, span, 0.0, 0.0)
-    return Planned(
-        workers, ended, span, min(1.0, _busy(jobs, span) / (workers * span)), min(1.0, thought / (load.searches * span))
+        return Planned(workers, ended, span, 0.0, 0.0, lost)
+    busy = min(1.0, _busy(jobs, span) / (workers * span))
+    return Planned(workers, ended, span, busy, min(1.0, thought / (load.searches * span)), lost)
+
+
+def _reseeded(model: WorkerModel | None, by: int) -> WorkerModel | None:
+    """The same model with other draws. Two searches have different workers, though both number them from 0."""
+    if model is None:
+        return None
+
+    def part(one: Distribution | None) -> Distribution | None:
+        return one and dataclasses.replace(one, seed=one.seed + by)
+
+    return WorkerModel(
+        start_delay=part(model.start_delay),
+        crash=model.crash,
+        crash_seed=model.crash_seed + by,
+        preempted_after=part(model.preempted_after),
+        away=part(model.away),
     )
 
 
@@ -109,39 +139,37 @@ class _Run:
         self._limit = MOST_EVALUATIONS if evals is None else evals
         self._others = load.searches if load.shared else 1
         self.thought = 0.0
+        self.lost = 0
 
-    def asynchronous(self) -> Ran:
+    def run(self, batch_size: int | None) -> Ran:
         load, runtimes, step, first = self._load, self._load.runtimes, self._load.searches, self._search
-        kernel = Kernel(self._workers, max_submits=self._limit, max_time=load.max_time)
-        numbers = iter(range(first, first + self._limit * step, step))
-        drive(
-            kernel,
-            lambda: next(numbers),
-            lambda number: (runtimes(number),),
-            lambda job, number, results: None,
-            runtime=0,
-            overhead=self._decisions(1),
-        )
-        self._check_count(kernel.num_submitted)
-        spans = [(start, start + kernel.charged(job)) for job, start in enumerate(kernel.starts())]
-        return spans, kernel.num_completed, kernel.ended
-
-    def batches(self, size: int) -> Ran:
-        load, runtimes, step, first = self._load, self._load.runtimes, self._load.searches, self._search
-        result = simulate(
-            _Numbers(),
-            lambda job: {"objective": 0, "runtime": runtimes(first + step * job["n"])},
-            num_workers=self._workers,
+        kernel = Kernel(
+            self._workers,
             max_submits=self._limit,
             max_time=load.max_time,
-            batch_size=size,
-            overhead=self._decisions(size),
-            seed=0,
+            worker_model=_reseeded(load.worker_model, first),
         )
-        self._check_count(len(result.configurations))
-        ran = [row for row in result.trace if row["start"] is not None]
-        spans = [(row["start"], math.inf if row["end"] is None else row["end"]) for row in ran]
-        return spans, len(result.objectives), result.makespan
+        decision = self._decisions(1 if batch_size is None else batch_size)
+        if batch_size is None and load.worker_model is None:
+            numbers = iter(range(first, first + self._limit * step, step))
+            drive(
+                kernel,
+                lambda: next(numbers),
+                lambda number: (runtimes(number),),
+                lambda job, number, results: None,
+                runtime=0,
+                overhead=decision,
+            )
+            spans = [(start, start + kernel.charged(job)) for job, start in enumerate(kernel.starts())]
+        else:
+            steps = Steps(kernel, lambda job: runtimes(first + step * job), decision, load.retries)
+            if batch_size is None:
+                steps.asynchronous()
+            else:
+                steps.batches(batch_size)
+            spans, self.lost = steps.spans(), steps.lost
+        self._check_count(kernel.num_submitted)
+        return spans, kernel.num_completed, kernel.ended
 
     def _decisions(self, size: int) -> Callable[[int, int], float]:
         """The seconds of each decision for `size` proposals: it learns what ended since the last, proposes, submits."""
@@ -171,17 +199,3 @@ class _Run:
                 f"More than {MOST_EVALUATIONS:,} evaluations would begin within max_time={self._load.max_time!r} s on "
                 f"{self._workers} workers; give max_evals instead, or longer runtimes."
             )
-
-
-class _Numbers:
-    """Proposes the numbers of its jobs."""
-
-    def __init__(self) -> None:
-        self._next = -1
-
-    def ask(self) -> dict[str, Any]:
-        self._next += 1
-        return {"n": self._next}
-
-    def tell(self, job: Any) -> None:
-        """Learn nothing: what was learned is in the declared times."""

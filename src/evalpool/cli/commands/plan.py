@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._options import add_json, seconds, whole
 from evalpool.cli._pictures import KINDS, check_picture, new_figure
+from evalpool.cli._workers import add_workers, worker_model
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ examples:
   evalpool plan --ask 0.5 --runtime 60,0.5 --max-evals 2000
   evalpool plan --ask 0.01,1e-4 --tell 0.001 --runtimes-from results.db --max-time 3h --workers 8,32,128
   evalpool plan --search tpe --benchmark digits --max-evals 1000 --dispatch process -o plan.png
+  evalpool plan --ask 1 --runtime 60,0.5 --max-evals 2000 --crash 0.02 --preempted-after 1h --away 300 --retries 2
   evalpool plan --ask 3 --runtime 60 --searches 64 --workers 64,512 --max-time 3h
   evalpool plan --reproduce adbo
 """
@@ -69,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dispatch", metavar="SECONDS", default="0",
         help="to bring a job to a worker and its result back (default: 0); or thread, process: measure it here",
     )  # fmt: skip
+    add_workers(parser.add_argument_group("what happens to workers"))
     parser.add_argument(
         "--seed", metavar="N", type=whole(0), default=0, help="of the runtimes, and of a measured search"
     )
@@ -91,8 +94,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.reproduce:
-        others = ("ask", "tell", "search", "benchmark", "max_evals", "max_time", "runtime", "runtimes_from", "out")
-        given = [name for name in others if getattr(arguments, name) is not None]
+        others = (
+            "ask", "tell", "search", "benchmark", "max_evals", "max_time", "runtime", "runtimes_from", "out",
+            "start_delay", "crash", "preempted_after", "away", "retries",
+        )  # fmt: skip
+        given = [name for name in others if getattr(arguments, name) not in (None, 0)]
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise BadArgument(f"--reproduce does a published experiment as it was; leave out {names}.")
@@ -126,6 +132,7 @@ def _plan(arguments: argparse.Namespace, out: TextIO) -> int:
     found = plan(
         _times(arguments), _runtimes(arguments), workers=workers, max_evals=arguments.max_evals,
         max_time=arguments.max_time, searches=arguments.searches, dispatch=dispatch, seed=arguments.seed,
+        worker_model=worker_model(arguments), retries=arguments.retries,
     )  # fmt: skip
     if target is not None:
         _write(found, target)
