@@ -107,6 +107,9 @@ def test_the_published_experiment_is_done_again(capsys: pytest.CaptureFixture[st
         (["--reproduce", "adbo", "--crash", "0.1", "--retries", "1"], "leave out --crash, --retries"),
         (["--ask", "1", "--runtime", "1", "--max-evals", "5", "--retries", "2"], "retries is 2 without a worker_model"),
         (["--ask", "1", "--runtime", "1", "--max-evals", "5", "--crash", "2"], "crash is 2.0; give the probability"),
+        (["--reproduce", "adbo", "--workers", "5", "--dispatch", "1"], "leave out --workers, --dispatch"),
+        (["--ask", "1", "--runtime", "1", "--max-evals", "5", "--results", "9"], "--results is 9, and no search is"),
+        (["--ask", "1", "--runtime", "nan", "--max-evals", "5"], "--runtime is 'nan'; give seconds"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

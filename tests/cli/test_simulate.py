@@ -186,6 +186,8 @@ def test_what_a_stopped_evaluation_reached_is_never_the_best(
         (["digits", "--max-evals", "3", "--runtime", "1,2,3"], "--runtime is '1,2,3'"),
         (["digits", "--max-evals", "3", "--start-delay", "a"], "--start-delay is 'a'; give seconds, or a median"),
         (["digits", "--max-evals", "3", "--away", "60"], "--away is '60' without --preempted-after"),
+        (["digits", "--max-evals", "3", "--worker-seed", "3"], "--worker-seed is 3, and nothing happens to workers"),
+        (["digits", "--max-evals", "3", "--start-delay", "-1"], "--start-delay is '-1'; give seconds"),
         (["digits", "--max-evals", "3", "--crash", "2"], "crash is 2.0; give the probability"),
         (["digits", "--max-evals", "3", "--overhead", "much"], "--overhead is 'much'; give one of none, measured, cpu"),
         (

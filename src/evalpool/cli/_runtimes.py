@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from evalpool.errors import BadArgument
@@ -24,5 +25,7 @@ def median_and_sigma(option: str, text: str) -> tuple[float, float]:
     try:
         median, sigma = map(float, text.split(",") if "," in text else (text, "0"))
     except ValueError:
-        raise BadArgument(f"{option} is {text!r}; give seconds, or a median and a sigma as 60,0.5.") from None
+        median = sigma = math.nan
+    if not (0.0 <= median < math.inf and 0.0 <= sigma < math.inf):
+        raise BadArgument(f"{option} is {text!r}; give seconds, or a median and a sigma as 60,0.5, of 0 or more.")
     return median, sigma

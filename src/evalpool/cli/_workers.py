@@ -22,7 +22,7 @@ def add_workers(group: argparse._ArgumentGroup) -> None:
         help="until a worker is there, at first and after each loss: constant, or lognormal with this median and sigma",
     )  # fmt: skip
     group.add_argument(
-        "--crash", metavar="SHARE", type=float, default=0.0, help="the probability that an attempt crashes its worker"
+        "--crash", metavar="SHARE", type=float, help="the probability that an attempt crashes its worker (default: 0)"
     )
     group.add_argument(
         "--preempted-after", metavar="TIME", type=seconds,
@@ -31,9 +31,7 @@ def add_workers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--away", metavar="SECONDS[,SIGMA]", help="for how long it is then gone: constant, or lognormal (default: 0)"
     )
-    group.add_argument(
-        "--worker-seed", metavar="N", type=whole(0), default=0, help="of what happens to workers (default: 0)"
-    )
+    group.add_argument("--worker-seed", metavar="N", type=whole(0), help="of what happens to workers (default: 0)")
     group.add_argument(
         "--retries", metavar="N", type=whole(0), default=0,
         help="how often an evaluation is run again that raised or whose worker was lost (default: 0)",
@@ -44,15 +42,20 @@ def worker_model(arguments: argparse.Namespace) -> WorkerModel | None:
     """The model that the options describe; None if nothing happens to workers. Raises `BadArgument`."""
     from evalpool.simulation import Distribution, WorkerModel
 
-    seed = arguments.worker_seed
     after = arguments.preempted_after
+    if arguments.worker_seed is not None and (arguments.start_delay, arguments.crash, after) == (None, None, None):
+        raise BadArgument(
+            f"--worker-seed is {arguments.worker_seed}, and nothing happens to workers: give --start-delay, --crash or "
+            "--preempted-after."
+        )
+    seed = arguments.worker_seed or 0
     if arguments.away is not None and after is None:
         raise BadArgument(f"--away is {arguments.away!r} without --preempted-after, so no worker is taken away.")
     if not arguments.crash and after is None and arguments.start_delay is None:
         return None
     return WorkerModel(
         start_delay=_distribution("--start-delay", arguments.start_delay, seed),
-        crash=arguments.crash,
+        crash=arguments.crash or 0.0,
         crash_seed=seed,
         preempted_after=None if after is None else Distribution.exponential(after, seed),
         away=_distribution("--away", arguments.away, seed),

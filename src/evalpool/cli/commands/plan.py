@@ -43,9 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--tell", metavar="S[,S...]", help="seconds of learning one result, as --ask (default: 0)")
     search.add_argument("--search", metavar="NAME", help="measure this search instead, named as for evalpool simulate")
     search.add_argument("--benchmark", metavar="BENCHMARK", help="on which it is measured, as for evalpool simulate")
-    search.add_argument(
-        "--results", metavar="N", type=whole(1), default=200, help="with how many results (default: 200)"
-    )
+    search.add_argument("--results", metavar="N", type=whole(1), help="with how many results (default: 200)")
     search.add_argument(
         "--searches", metavar="N", type=whole(1), default=1,
         help="so many search at the same time, and share workers and results (default: 1)",
@@ -94,12 +92,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.reproduce:
-        others = (
-            "ask", "tell", "search", "benchmark", "max_evals", "max_time", "runtime", "runtimes_from", "out",
-            "start_delay", "crash", "preempted_after", "away", "retries",
-        )  # fmt: skip
-        given = [name for name in others if getattr(arguments, name) not in (None, 0)]
-        if given:
+        parser = argparse.ArgumentParser(add_help=False)
+        add_options(parser)
+        taken = ("reproduce", "seed", "json")
+        defaults = {name: default for name, default in vars(parser.parse_args([])).items() if name not in taken}
+        if given := [name for name, default in defaults.items() if getattr(arguments, name) != default]:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise BadArgument(f"--reproduce does a published experiment as it was; leave out {names}.")
         return
@@ -111,6 +108,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise BadArgument("Give the times of the search by --ask, or its name by --search to measure them.")
     if arguments.search is not None and (arguments.benchmark is None or arguments.tell is not None):
         raise BadArgument("A search is measured on a benchmark, ask and tell: give --benchmark, and no --tell.")
+    if arguments.search is None and arguments.results is not None:
+        raise BadArgument(
+            f"--results is {arguments.results}, and no search is measured: give --search, or leave it out."
+        )
     sources = sum(source is not None for source in (arguments.runtime, arguments.runtimes_from))
     if sources == 2 or (sources == 0 and arguments.benchmark is None):
         raise BadArgument("Give the runtimes of the evaluations: one of --runtime, --runtimes-from and --benchmark.")
@@ -153,12 +154,12 @@ def _times(arguments: argparse.Namespace) -> SearchTimes:
         return SearchTimes(_cost("--ask", arguments.ask), _cost("--tell", arguments.tell or "0"))
     if arguments.search in SAMPLERS and not arguments.debug:
         quiet_optuna()
-    benchmark = load(arguments.benchmark)
+    benchmark, results = load(arguments.benchmark), arguments.results or 200
     optimizer = named_search(
         arguments.search, benchmark, arguments.seed, num_objectives=len(benchmark.objectives),
-        max_evals=arguments.results,
+        max_evals=results,
     )  # fmt: skip
-    return SearchTimes.measured(optimizer, benchmark, arguments.results)
+    return SearchTimes.measured(optimizer, benchmark, results)
 
 
 def _runtimes(arguments: argparse.Namespace) -> Any:
@@ -206,7 +207,8 @@ def _print(found: Plan, out: TextIO) -> None:
     from evalpool.cli._words import duration
 
     out.write(f"{found}\n")
-    out.write(f"Mean runtime {duration(found.runtime)}; {1e3 * found.dispatch:.3g} ms to bring a job and its result.\n")
+    mean = duration(found.runtime) if found.runtime >= 10.0 else f"{found.runtime:.3g} s"
+    out.write(f"Mean runtime {mean}; {1e3 * found.dispatch:.3g} ms to bring a job and its result.\n")
     if found.extrapolated:
         out.write("The times of the search were measured with fewer results than it will have, and are extrapolated.\n")
 
