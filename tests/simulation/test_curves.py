@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -201,6 +202,17 @@ def test_without_declared_times_a_returned_curve_comes_at_the_shares_of_its_budg
         (job,) = evaluator.gather("ALL")
     assert job.metadata["virtual_end"] == job.output["runtime"] == 4.0
     assert (job.objective, job.output["curve"]) == (0.2, [(1, 0.1), (2, 0.2)])
+
+
+@pytest.mark.parametrize("form", [np.array, lambda curve: [np.array(point) for point in curve], tuple])
+def test_a_curve_may_be_an_array(form: Callable[[Any], Any]) -> None:
+    def run(job: RunningJob) -> dict[str, Any]:
+        return {"objective": 1.0, "runtime": 8.0, "curve": form([(1, 0.1, 2.0), (2, 0.2, 5.0), (4, 1.0, 8.0)])}
+
+    with simulated(SerialEvaluator)(run, stopper=StopsAt(2)) as evaluator:
+        evaluator.submit([{}])
+        (job,) = evaluator.gather("ALL")
+    assert (job.metadata["virtual_end"], job.objective, len(job.output["curve"])) == (5.0, 0.2, 2)
 
 
 def test_a_last_point_before_the_end_stops_what_comes_after_it() -> None:

@@ -68,15 +68,21 @@ def points_of(outcome: Outcome, key: str | None) -> list[Point]:
     output = outcome.objective if isinstance(outcome.objective, dict) else outcome.output  # a dict: job_type="task"
     if key is None or not output or key not in output:
         return []
-    curve = output[key]
+    curve = _as_list(output[key])
     if not isinstance(curve, (list, tuple)):
         raise _not_a_curve(key, f"is {curve!r} of type {type(curve).__name__}")
     points = []
-    for number, point in enumerate(curve, 1):
+    for number, given in enumerate(curve, 1):
+        point = _as_list(given)
         if not isinstance(point, (list, tuple)) or len(point) not in (2, 3):
-            raise _not_a_curve(key, f"has {point!r} at position {number}")
+            raise _not_a_curve(key, f"has {given!r} at position {number}")
         points.append(Point(*point))
     return points
+
+
+def _as_list(value: Any) -> Any:
+    """A numpy array as a list; anything else as it is."""
+    return value if isinstance(value, (list, tuple)) or not hasattr(value, "tolist") else value.tolist()
 
 
 def _not_a_curve(key: str, what: str) -> BadArgument:
@@ -168,7 +174,7 @@ def cut_at(outcome: Outcome, key: str, runtime: Any, at: PlacedPoint, job_type: 
     """
     output = outcome.objective if isinstance(outcome.objective, dict) else outcome.output
     assert output is not None
-    told = {**output, key: list(output[key][: at.number]), "objective": at.point.objective}
+    told = {**output, key: list(_as_list(output[key])[: at.number]), "objective": at.point.objective}
     if isinstance(runtime, str) and runtime in told:
         told[runtime] = at.seconds
     ended = standardise(told, job_type, outcome.metadata, outcome.start or 0.0, outcome.end or 0.0, outcome.worker)
