@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from evalpool.backends._pool import _worker
-from evalpool.backends._pool._worker import AWAKE, SELDOM, Lookout
+from evalpool.backends._pool._worker import AWAKE, OTHERS, SELDOM, Lookout
 
 
 class World:
@@ -69,3 +69,13 @@ def test_what_is_there_at_the_first_look_does_not_show_that_looking_helps(world:
         pass
     assert looks_of(world, lookout, 1000) > 0
     assert sum(looks_of(world, lookout, 1000) > 0 for _ in range(10)) == 0
+
+
+def test_it_does_not_look_where_another_process_needs_the_cpu(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookout = Lookout(world.is_ready)
+
+    def run_another() -> None:
+        world.now += OTHERS
+
+    monkeypatch.setattr(_worker, "_let_others_run", run_another)
+    assert [looks_of(world, lookout, 5) for _ in range(8)] == [1, 0, 1, 0, 0, 0, 1, 0]

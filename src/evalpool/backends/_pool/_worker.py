@@ -15,8 +15,10 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from evalpool._clock import monotonic
@@ -35,11 +37,15 @@ __all__ = ["ClaimTurn", "Lookout", "Serving", "main", "send_outcome", "serve_bat
 AWAKE = 0.0001
 """Seconds for which a worker of short jobs looks for the next ones before it sleeps. To wake a process on another CPU
 costs the one that does it 5 us, a quarter of a turn of a search loop, and the other one is late."""
+OTHERS = 0.00002
+"""Seconds between two looks, of 2 us each, after which another process has had this CPU: it is not free for looking."""
 SELDOM = 255
-"""If it does not help to look, as where the search thinks for longer or has the same CPU, the worker looks only once in
-so many turns."""
+"""If it does not help to look, as where the search thinks for longer, or if no CPU is free for it, the worker looks
+only once in so many turns."""
 LONG = 0.001
 """Seconds. A job that takes longer may have kept the control thread from reading a request (by holding the GIL)."""
+
+_let_others_run = getattr(os, "sched_yield", partial(time.sleep, 0))
 
 
 class ClaimTurn:
@@ -98,19 +104,19 @@ class Lookout:
         Args:
             since: when the jobs came that have just been done.
         """
-        now = monotonic()
+        began = before = now = monotonic()
         if now - since > AWAKE:  # a sleep is short beside such jobs
             return
         if self._leaves_out:
             self._leaves_out -= 1
             return
-        looked = False
         while not self._is_ready():
-            looked = True
-            if monotonic() - now > AWAKE:
+            _let_others_run()
+            before, now = now, monotonic()
+            if now - before > OTHERS or now - began > AWAKE:
                 self._leaves_out = self._last = min(2 * self._last + 1, SELDOM)
                 return
-        if looked:
+        if now > began:
             self._last = 0
 
 
