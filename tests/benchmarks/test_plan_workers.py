@@ -117,6 +117,7 @@ def test_a_prediction_is_the_run_of_simulate(batch_size: int | None, limits: dic
         assert least <= found.utilisation + 1e-9
         if "max_submits" in limits:  # else jobs run at the end
             assert found.utilisation == pytest.approx(least)
+            assert found.utilisation == pytest.approx(real.busy_time / (workers * real.makespan))
 
 
 def test_each_search_has_workers_of_its_own() -> None:

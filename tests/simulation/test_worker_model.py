@@ -91,15 +91,24 @@ def test_a_worker_that_crashed_starts_again_and_its_job_has_another_attempt() ->
     assert job.attempt_errors == ["[worker_died] worker 0 crashed after 2.0 s of this attempt, as worker_model says"]
 
 
-def test_the_time_of_attempts_that_are_run_again_is_busy_time() -> None:
-    # Job 0 crashes after 1 s and after 3 s, and runs 4 s at last, so the worker is never idle.
-    model = CrashesAt({(0, 0): 0.25, (0, 1): 0.75})
-    result = simulate(InLine(), train, num_workers=1, max_submits=1, worker_model=model, retries=2, seed=0)
-    assert (result.makespan, result.busy_time) == (8.0, 8.0)
-    # Job 1 crashes after half a second; its worker starts again for one.
-    delayed = CrashesAt({(1, 0): 0.5}, start_delay=1.0)
-    result = simulate(InLine(), train, num_workers=2, max_submits=2, worker_model=delayed, retries=1, seed=0)
-    assert (result.makespan, result.busy_time) == (5.0, 4.0 + 0.5 + 1.0)
+def test_attempts_that_are_lost_are_no_busy_time_and_those_that_raise_are() -> None:
+    def busy(model: WorkerModel | None, run: Any = train, **more: Any) -> tuple[float, float]:
+        result = simulate(InLine(), run, num_workers=1, max_submits=1, worker_model=model, seed=0, **more)
+        return result.makespan, result.busy_time
+
+    # Job 0 crashes after 1 s and after 3 s, and runs 4 s at last.
+    assert busy(CrashesAt({(0, 0): 0.25, (0, 1): 0.75}), retries=2) == (8.0, 4.0)
+    assert busy(CrashesAt({(0, 0): 0.25, (0, 1): 0.75}), retries=1) == (4.0, 0.0)
+    assert busy(CrashesAt({(0, 0): 0.25})) == (1.0, 0.0)
+
+    tries = iter([0, 1])
+
+    def shaky(job: Any) -> dict[str, float]:
+        return {"objective": 1 / next(tries), "runtime": 4.0}
+
+    with simulated(SerialEvaluator)(shaky, failure_runtime=3.0, retries=1) as evaluator:
+        result = simulate(InLine(), None, max_submits=1, evaluator=evaluator)
+    assert (result.makespan, result.busy_time) == (7.0, 7.0)
 
 
 def test_a_crash_without_retries_is_a_failure_like_that_of_a_real_worker() -> None:

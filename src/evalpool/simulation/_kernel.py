@@ -823,13 +823,12 @@ class Kernel:
         status = self._end_statuses.pop(job, None)
         if status == RETRY:
             trace = self._trace
-            trace.again.append((trace.start[job], trace.end(job)))
+            if self._lives is None or not self._lives.again(job):
+                trace.again.append((trace.start[job], trace.end(job)))
             trace.worker[job], trace.start[job], trace.charged[job] = -1, NAN, NAN
             trace.submit[job] = self.clock
             trace.resumed.pop(job, None)
             self._queue.append_again(job)
-            if self._lives is not None:
-                self._lives.again(job)
             self.marked = job
             return True
         if status is not None:

@@ -46,6 +46,9 @@ class Lives:
         model: what happens to workers.
         since: by worker, since when it is there; shared with the kernel, which sets it at the end of a job.
         queue, trace: the kernel's.
+
+    Attributes:
+        lost: the jobs whose last attempt that ended was lost with its worker.
     """
 
     __slots__ = (
@@ -60,6 +63,7 @@ class Lives:
         "_taken",
         "_trace",
         "_used",
+        "lost",
     )
 
     def __init__(self, model: WorkerModel, since: list[float], queue: Queue, trace: Trace) -> None:
@@ -73,6 +77,7 @@ class Lives:
         self._order = 0
         self._attempts: dict[int, int] = {}  # by job, how many attempts it has had before; those of first attempts not
         self._losing: dict[int, bool] = {}  # running jobs that will be lost -> whether by a crash
+        self.lost: set[int] = set()
         for worker in range(len(since)):
             self._begin(worker, 0.0)
             heappush(self._idle, (since[worker], 1, worker, worker))
@@ -162,15 +167,19 @@ class Lives:
         if crash is None:
             self.append(worker)
             return
+        self.lost.add(job)
         if crash:
             self._begin(worker, self._since[worker])
         else:
             self._begin_after(worker)
         heappush(self._idle, (self._since[worker], 1, worker, worker))
 
-    def again(self, job: int) -> None:
-        """Note that a job has another attempt."""
+    def again(self, job: int) -> bool:
+        """Note that a job has another attempt; return whether the one before was lost with its worker."""
         self._attempts[job] = self._attempts.get(job, 0) + 1
+        was_lost = job in self.lost
+        self.lost.discard(job)
+        return was_lost
 
     # Lives.
 
@@ -205,6 +214,7 @@ class Lives:
             "order": self._order,
             "attempts": list(self._attempts.items()),
             "losing": list(self._losing.items()),
+            "lost": sorted(self.lost),
         }
 
     def restore(self, state: dict[str, Any], since: list[float]) -> None:
@@ -214,3 +224,4 @@ class Lives:
         self._taken = [math.inf if value is None else value for value in state["taken"]]
         self._order = state["order"]
         self._attempts, self._losing = dict(state["attempts"]), dict(state["losing"])
+        self.lost = set(state.get("lost", ()))  # states of earlier versions lack it

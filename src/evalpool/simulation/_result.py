@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -58,9 +58,11 @@ class SimulationResult:
         makespan: float,
         over: str,
         again: Sequence[tuple[float, float]] = (),
+        lost: Set[int] = frozenset(),
     ) -> None:
         self._rows = rows
-        self._again = again  # start and end of each attempt that was run again; a row is the last attempt
+        self._again = again  # start and end of attempts that failed and were run again; a row is the last attempt
+        self._lost = lost  # jobs whose last attempt was lost with its worker
         self._diary = diary
         self.makespan = makespan
         self.over = over
@@ -110,11 +112,15 @@ class SimulationResult:
     def busy_time(self) -> float:
         """Virtual seconds that the workers were busy until the makespan, in all; of a job that ran on, the part before.
 
-        Attempts that were lost and run again count, too. Divided by the number of workers and the makespan it is their
-        utilisation.
+        Time in which a worker runs an attempt that is lost with it is not busy; that of an attempt that raised, and was
+        run again, is. Divided by the number of workers and the makespan it is their utilisation.
         """
-        span = self.makespan
-        ran = ((row.start, span if row.end is None else row.end) for row in self._rows() if row.start is not None)
+        span, lost = self.makespan, self._lost
+        ran = (
+            (row.start, span if row.end is None else row.end)
+            for row in self._rows()
+            if row.start is not None and row.job not in lost
+        )
         return math.fsum(min(span, end) - start for start, end in itertools.chain(ran, self._again) if start < span)
 
     @property

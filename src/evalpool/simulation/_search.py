@@ -74,8 +74,9 @@ class SimulatedSearch(Loop):
 
     def _result(self, rows: Callable[[], Any]) -> SimulationResult:
         over = "search_stopped" if self._stopped else self._kernel.over
-        again = list(self._kernel._trace.again)
-        return SimulationResult(rows, self._diary, self._kernel.ended, over or "", again)
+        again, lives = list(self._kernel._trace.again), self._kernel._lives
+        lost = frozenset() if lives is None else frozenset(lives.lost)
+        return SimulationResult(rows, self._diary, self._kernel.ended, over or "", again, lost)
 
     def _charge(self, wall: float, cpu: float, batch: int | None) -> float:
         overhead = self._overhead

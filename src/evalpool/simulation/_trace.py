@@ -54,7 +54,8 @@ class Trace:
         ended: by job, only where the end is not the sum of start and charge, because the job was stopped.
         statuses: by job, the status of those that have ended and are not DONE.
         resumed: by job, the fidelity of the checkpoint that it continued.
-        again: start and end of each attempt that was run again; the other columns are of the last attempt.
+        again: start and end of each attempt that failed, not lost with its worker, and was run again; the other columns
+            are of the last attempt.
     """
 
     __slots__ = ("again", "charged", "ended", "resumed", "start", "statuses", "submit", "worker")
