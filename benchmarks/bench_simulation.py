@@ -50,7 +50,8 @@ from evalpool.simulation._kernel import ASK, Kernel
 
 SENTINEL = 1 << 30
 ASKED = {"simulate, in this thread": 3, 'simulate, evaluator="serial"': 1}
-DRAWN = [random.Random(0).expovariate(1.0) + 0.01 for _ in range(4096)]
+_rng = random.Random(0)
+DRAWN = [_rng.expovariate(1.0) + 0.01 for _ in range(4096)]
 
 
 class Optimizer:
