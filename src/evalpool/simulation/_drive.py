@@ -6,11 +6,11 @@ It does the work of `Kernel.poll`, `ask` and `finish` in one function, by the sa
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from typing import Any
 
 from evalpool.errors import SimulationError
-from evalpool.simulation._kernel import INF, Kernel
+from evalpool.simulation._kernel import FOREVER, INF, Kernel
 from evalpool.simulation._seconds import check_overhead, check_runtime
 from evalpool.simulation._trace import FAILED
 
@@ -42,50 +42,56 @@ def drive(
     """
     if not kernel._plain or kernel.num_submitted or kernel._queue or kernel.clock:
         raise SimulationError("drive needs a new kernel, without continual_max_fidel, job_timeout and worker_model.")
-    trace, ends, since = kernel._trace, kernel._ends, kernel._since
+    trace, ends, since, end_statuses = kernel._trace, kernel._ends, kernel._since, kernel._end_statuses
     idle: Any = kernel._idle
-    end_statuses = kernel._end_statuses
-    workers, starts, charges = trace.worker.append, trace.start.append, trace.charged.append
-    max_submits, max_time = kernel._max_submits, kernel._max_time
-    tells_from, serial = kernel._tells_from, kernel._serial
+    # Not their `append`, bound: as it is written below, the interpreter appends without a call.
+    workers, starts, charges = trace.worker, trace.start, trace.charged
+    # No limit is a number that is never reached: Python compares large ones by a call.
+    most, last = (-1 if limit == FOREVER else limit for limit in (kernel._max_evals, kernel._max_submits))
+    tells_from, serial, max_time = kernel._tells_from, kernel._serial, kernel._max_time
     running: Any = ends  # in this function, each entry also has the configuration and the results
-    asked = told = 0
-    left = kernel._max_evals
-    end = free = decided = 0.0
+    asked, told, end, free, decided = 0, 0, 0.0, 0.0, 0.0
     hand = -1  # the first idle worker, kept outside of the queue because it is mostly the only one; idle since `free`
     try:
-        while left:
+        while True:  # with a condition here, Python 3.11 would not notice that the loop runs often, and leave it slow
             if hand < 0 and idle:
                 hand = idle.popleft()
                 free = since[hand]
-            if hand >= 0 and asked < max_submits:
-                at = free if free > decided else decided
-                if at < max_time and (not running or running[0][0] > at or asked < tells_from):
-                    configuration = ask()
-                    results = run(configuration)
-                    try:
-                        seconds = results[runtime]
-                    except (KeyError, TypeError, IndexError):
-                        seconds = None
-                    if seconds.__class__ is not float or not 0.0 <= seconds < INF:
-                        seconds = _charged(kernel, asked, seconds)
-                    if overhead is None:
-                        start = at
-                    else:
-                        start = at + check_overhead(overhead(asked, told))
-                        if serial:
-                            decided = start
-                    workers(hand)
-                    starts(start)
-                    charges(seconds)
-                    heappush(running, (start + seconds, asked, hand, configuration, results))
-                    asked += 1
-                    hand = -1
+            at = free if free > decided else decided
+            may_ask = hand >= 0 and asked != last and at < max_time
+            if may_ask and (not running or running[0][0] > at or asked < tells_from):
+                configuration = ask()
+                results = run(configuration)
+                try:
+                    seconds = results[runtime]
+                except (KeyError, TypeError, IndexError):
+                    seconds = None
+                if type(seconds) is not float or not 0.0 <= seconds < INF:
+                    seconds = _charged(kernel, asked, seconds)
+                if overhead is not None:
+                    at += check_overhead(overhead(asked, told))
+                    if serial:
+                        decided = at
+                workers.append(hand)
+                starts.append(at)
+                charges.append(seconds)
+                entry = (at + seconds, asked, hand, configuration, results)
+                asked += 1
+                hand = -1
+                if idle:
+                    heappush(running, entry)
                     continue
-            if not running or running[0][0] > max_time:
-                kernel.over = "max_submits" if not running and asked >= max_submits else "max_time"
+                entry = heappushpop(running, entry)  # no worker is idle, so what is next is the first end
+            elif running:
+                entry = heappop(running)
+            else:
+                kernel.over = "max_submits" if asked == last else "max_time"
                 break
-            end, job, worker, configuration, results = heappop(running)
+            if entry[0] > max_time:
+                heappush(running, entry)
+                kernel.over = "max_time"
+                break
+            end, job, worker, configuration, results = entry
             if hand < 0:
                 hand, free = worker, end
             else:
@@ -94,15 +100,14 @@ def drive(
             if end_statuses:
                 kernel._settle(job)
             told += 1
-            left -= 1
             tell(job, configuration, results)
-        else:
-            kernel.over = "max_evals"
+            if told == most:
+                kernel.over = "max_evals"
+                break
     finally:
         ends[:] = [entry[:3] for entry in running]
-        kernel.num_submitted, kernel.num_completed = asked, told
+        kernel.num_submitted, kernel.num_completed, kernel._decided = asked, told, decided
         kernel.clock = kernel.ended = end
-        kernel._decided = decided
         if hand >= 0:
             since[hand] = free
             idle.appendleft(hand)
