@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
@@ -27,6 +28,7 @@ from evalpool.benchmarks._plan._runtime_draws import RuntimeDraws
 from evalpool.benchmarks._plan._search_times import MeasuredCost
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.errors import BadArgument
+from evalpool.search import SuccessiveHalving
 from evalpool.storage import MemoryStorage
 
 
@@ -266,6 +268,19 @@ def test_a_search_with_the_other_forms_of_tell_is_measured_too() -> None:
     assert search.told == [0, 2, 4, 6, 8]
     digits = load("digits")
     assert SearchTimes.measured(RandomSearch(digits, 0), digits, 5).ask(3) > 0.0  # type: ignore[operator]
+
+
+def test_a_measured_search_brings_the_runtimes_of_what_it_proposes() -> None:
+    digits = load("digits")
+    times = SearchTimes.measured(SuccessiveHalving(digits.space, "epochs", 1, 27, seed=0), digits, 100)
+    search = SuccessiveHalving(digits.space, "epochs", 1, 27, seed=0)
+    real = simulate(search, digits, num_workers=1, max_evals=100, seed=0)
+    assert sum(times.runtimes) == pytest.approx(real.makespan, rel=0.2)  # repetitions are chosen by the jobs' seeds
+    own = dataclasses.replace(times, ask=0.0, tell=0.0)
+    assert row_of(own, workers=[1], max_evals=100).makespan == pytest.approx(sum(times.runtimes))
+    assert row_of(own, digits, workers=[1], max_evals=100).makespan > 3 * sum(times.runtimes)
+    with pytest.raises(BadArgument, match="runtimes is None"):
+        plan(0.5, max_evals=10)
 
 
 def test_dispatch_is_measured_on_real_workers() -> None:

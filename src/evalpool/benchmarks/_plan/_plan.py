@@ -127,7 +127,7 @@ def _cells(row: PlanRow) -> list[str]:
 
 def plan(
     times: SearchTimes | Cost,
-    runtimes: Any,
+    runtimes: Any = None,
     *,
     workers: int | Iterable[int] = (1, 8, 64, 512),
     max_evals: int | None = None,
@@ -158,7 +158,7 @@ def plan(
         runtimes: of the evaluations: seconds; a `RuntimeModel`; a `Benchmark`, at configurations drawn at random; a
             list of seconds, taken in random order, again and again; a function of a `random.Random`, such as ``lambda
             rng: rng.lognormvariate(4, 0.5)``; or jobs that ran: a storage or its URL, jobs or records, or the path of a
-            CSV table.
+            CSV table. None: those of the first evaluations with which the search was measured, at most `max_evals`.
         workers: for how many workers to predict.
         max_evals: the search ends with this many evaluations, of all searches together.
         max_time: seconds after which it ends; give this or `max_evals`.
@@ -189,8 +189,11 @@ def plan(
     if max_time is not None and check_seconds("max_time", max_time) is None:
         raise BadArgument(f"max_time is {max_time!r}; give seconds, after which the search ends.")
     cost = measured_dispatch(dispatch) if isinstance(dispatch, str) else check_real("dispatch", dispatch, least=0.0)
+    times = times if isinstance(times, SearchTimes) else SearchTimes(times)
+    if runtimes is None and times.runtimes:
+        runtimes = times.runtimes[:max_evals]
     load = Load(
-        times=times if isinstance(times, SearchTimes) else SearchTimes(times),
+        times=times,
         runtimes=RuntimeDraws(runtimes, check_number("seed", seed, 0)),
         max_evals=None if max_evals is None else check_number("max_evals", max_evals, 1),
         max_time=check_seconds("max_time", max_time),

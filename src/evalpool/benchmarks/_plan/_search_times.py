@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from evalpool._checks import check_number, check_real
 from evalpool._clock import perf_counter
 from evalpool.search._asktell import Asked, AskTell
+from evalpool.simulation._seconds import check_runtime
 from evalpool.simulation._simulate import simulate
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class SearchTimes:
         ask: of one proposal: a number, or a function of the number of results that the search knows.
         tell: of learning one result, in the same form.
         ask_more: of each further proposal of the same batch, in the same form; None: as long as the first.
+        runtimes: seconds of the evaluations with which it was measured, which `plan` takes if it is given no others.
 
     Raises:
         BadArgument: a number is below 0 or not finite, or something else is given.
@@ -47,6 +49,7 @@ class SearchTimes:
     ask: Cost = 0.0
     tell: Cost = 0.0
     ask_more: Cost | None = None
+    runtimes: tuple[float, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for name in ("ask", "tell", "ask_more"):
@@ -64,16 +67,24 @@ class SearchTimes:
 
         Args:
             optimizer: a new one, with `ask` and `tell` as for `optimize`.
-            run_function: as for `simulate`; a runtime is not needed.
+            run_function: as for `simulate`; a runtime is not needed. Those that it declares are kept as `runtimes`: a
+                search that proposes low fidelities, or small networks, has shorter ones than configurations at random.
             results: how many are told.
 
         Raises:
             BadArgument: an argument has a wrong type or value.
         """
         check_number("results", results, 1)
-        timed = _Timed(optimizer)
-        simulate(timed, run_function, max_evals=results, runtime=lambda job, output: 1.0)
-        return cls(MeasuredCost(timed.asks), MeasuredCost(timed.tells))
+        timed, runtimes = _Timed(optimizer), []
+
+        def one_second(job: Job[Any], output: Any) -> float:
+            declared = check_runtime((output or {}).get("runtime", job.metadata.get("runtime")))
+            if not isinstance(declared, str):
+                runtimes.append(declared)
+            return 1.0
+
+        simulate(timed, run_function, max_evals=results, runtime=one_second)
+        return cls(MeasuredCost(timed.asks), MeasuredCost(timed.tells), runtimes=tuple(runtimes))
 
 
 def cost_of(name: str, cost: Cost) -> Callable[[int], float]:

@@ -22,7 +22,8 @@ SUMMARY = "Say how many workers a search can feed."
 HELP = """\
 Predict, in simulated time, how busy a search keeps its workers, how long it takes, the best size of batches, and the
 number of workers beyond which more hardly help. The times of the search are declared, or measured on a benchmark; the
-runtimes are declared, those of the benchmark, or those of jobs that ran.
+runtimes are declared, those of the benchmark at configurations of the measured search or at random, or those of jobs
+that ran.
 
 examples:
   evalpool plan --ask 0.5 --runtime 60,0.5 --max-evals 2000
@@ -170,7 +171,9 @@ def _runtimes(arguments: argparse.Namespace) -> Any:
     if arguments.runtime is not None:
         return runtime_model(arguments.runtime)
     if arguments.runtimes_from is None:
-        return load(arguments.benchmark)
+        return (
+            load(arguments.benchmark) if arguments.search is None else None
+        )  # those that the search was measured with
     if arguments.runtimes_from.lower().endswith(".csv"):
         return recorded_runtimes(arguments.runtimes_from)
     with open_to_read(arguments.runtimes_from) as storage:
