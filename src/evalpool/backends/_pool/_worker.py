@@ -35,8 +35,8 @@ from evalpool.worker._origin import adopt
 __all__ = ["ClaimTurn", "Lookout", "Serving", "main", "send_outcome", "serve_batch", "serve_pickled"]
 
 AWAKE = 0.0001
-"""Seconds for which a worker of short jobs looks for the next ones before it sleeps. To wake a process on another CPU
-costs the one that does it 5 us, a quarter of a turn of a search loop, and the other one is late."""
+"""Seconds for which a worker of short jobs looks for the next ones before it sleeps. Waking it took the search 5 of 21
+us a job in a loop on a virtual machine, and the worker was late."""
 OTHERS = 0.00002
 """Seconds between two looks, of 2 us each, after which another process has had this CPU: it is not free for looking."""
 SELDOM = 255
