@@ -16,6 +16,7 @@ from evalpool import RandomSearch, simulate
 from evalpool.benchmarks import Benchmark, Cell, Fidelity, RuntimeModel, compare
 from evalpool.benchmarks._compare._cells import Limits, outcome_of, seed_from
 from evalpool.benchmarks._compare._comparison import Comparison
+from evalpool.cli import main
 from evalpool.errors import BadArgument, UnknownMethod
 from evalpool.search import MedianStopper
 from evalpool.storage import MemoryStorage, SQLiteStorage
@@ -208,7 +209,7 @@ def make(space, seed):
 
 @pytest.mark.slow
 def test_a_comparison_that_is_killed_goes_on_with_the_cells_that_are_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -233,6 +234,10 @@ def test_a_comparison_that_is_killed_goes_on_with_the_cells_that_are_missing(
     finally:
         process.kill()
         process.wait()
+    assert main(["status", "kept.db"]) == 0
+    assert "3 jobs are unfinished and no program works on them: continue with the same `evalpool compare`" in (
+        capsys.readouterr().out
+    )
     (tmp_path / "go").touch()
     (tmp_path / "made").unlink()
     found = compare(["hangs_once.py:make"], ["digits"], **settings)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import TYPE_CHECKING
 
 from evalpool.cli._lines import say
 from evalpool.cli._options import STORE, add_json, add_store, add_tag
 from evalpool.cli._summary import print_summary
 from evalpool.cli._words import clean, paint, write_json
+
+if TYPE_CHECKING:
+    from evalpool.storage import Storage
 
 __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 
@@ -49,6 +53,7 @@ def _show(arguments: argparse.Namespace) -> int:
             campaign = watcher.campaigns[search_id]
         search_id, summary = campaign.search_id, campaign.summary()
         others = len(watcher.campaigns) - 1
+        how = _continued(storage, search_id) if summary["state"] in ("abandoned", "suspended") else None
     if arguments.json:
         write_json(summary)
         return 0
@@ -60,10 +65,22 @@ def _show(arguments: argparse.Namespace) -> int:
         job_id = summary["failure_examples"][0]["job_id"]
         say()
         say(f"All of a job: evalpool show {shlex.quote(clean(arguments.store))} {job_id}")
-    if summary["state"] in ("abandoned", "suspended"):
+    if how is not None:
         say()
         say(
             f"{summary['jobs']['waiting'] + summary['jobs']['running']} jobs are unfinished and no program works on "
-            "them: continue with `evalpool run ... --resume`, or Evaluator.resume()."
+            f"them: continue with {how}."
         )
     return 0
+
+
+def _continued(storage: Storage, search_id: str) -> str:
+    """How a search goes on that no program works on."""
+    from evalpool.benchmarks._compare._compare import KEY
+    from evalpool.errors import UnknownValue
+
+    try:
+        storage.load_search_value(search_id, KEY)
+    except UnknownValue:
+        return "`evalpool run ... --resume`, or Evaluator.resume()"
+    return "the same `evalpool compare`, or compare(..., storage=...)"
