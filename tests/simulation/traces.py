@@ -117,12 +117,23 @@ def benchmarked(backend: type[Evaluator], real_workers: int) -> Seen:
 
 
 def cells(evaluator: str, num_workers: int | None = None) -> dict[str, str]:
-    """The digest of each cell of a comparison whose cells run on this backend."""
-    found = compare(
-        ["random"], ["digits"], workers=[1, 8], seeds=2, budget=20, evaluator=evaluator, num_workers=num_workers
-    )
-    assert not found.errors, found.errors
-    return {str(cell): found.digest(cell) for cell in found.cells}
+    """The digest of each cell of two comparisons whose cells run on this backend: as it is, and with workers that fail
+    and a stopper.
+    """
+    failing: dict[str, Any] = {
+        "worker_model": WorkerModel(start_delay=0.1, crash=0.2),
+        "retries": 1,
+        "stopper": "median",
+    }
+    digests = {}
+    for name, conditions in (("plain", {}), ("failing", failing)):
+        found = compare(
+            ["random"], ["digits?curve=True"], workers=[1, 8], seeds=2, budget=20, evaluator=evaluator,
+            num_workers=num_workers, **conditions,
+        )  # fmt: skip
+        assert not found.errors, found.errors
+        digests.update({f"{name}: {cell}": found.digest(cell) for cell in found.cells})
+    return digests
 
 
 SEARCHES: dict[str, Callable[[type[Evaluator], int], Seen]] = {

@@ -81,7 +81,7 @@ def compare(
         max_time: virtual seconds of each cell. One of both must be given.
         overhead: virtual seconds of each decision.
         worker_model: how the virtual workers start, crash and are taken away; None: they are there from 0 on for ever.
-            The same in each cell: its draws depend on its own seeds alone.
+            The same in each cell, since its draws depend on its own seeds alone; unless a search has one of its own.
         retries: how often an evaluation is run again that raised or whose virtual worker was lost.
         stopper: ends evaluations early, on benchmarks with learning curves: ``"median"``, ``"halving"`` or
             ``"hyperband"``, from the lowest fidelity to the highest; or a function ``make(benchmark)`` that returns a
