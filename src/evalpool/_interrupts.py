@@ -44,6 +44,7 @@ __all__ = [
     "end_by_signal",
     "ended_by",
     "from_a_handler",
+    "handler_of",
     "install",
     "is_deferred",
     "keep_installed",
@@ -189,7 +190,16 @@ def replace_handler(number: int, handler: Any) -> Any:
     before = signal.signal(number, handler)
     if _state.users > 0:
         _stand_before(ALL)
-    return before.theirs if type(before) is _SignalHandler else before
+    return _unwrapped(before)
+
+
+def handler_of(number: int) -> Any:
+    """The user's handler of a signal, as `signal.getsignal` says it where no evaluator is open."""
+    return _unwrapped(_signal.getsignal(number))
+
+
+def _unwrapped(handler: Any) -> Any:
+    return handler.theirs if type(handler) is _SignalHandler else handler
 
 
 def _deliver() -> None:

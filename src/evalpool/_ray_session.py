@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from evalpool._guard import guarded_act
+from evalpool._interrupts import handler_of, replace_handler
 from evalpool._launchers import as_no_rank
 from evalpool._patched import refuse_if_patched
 from evalpool.errors import BackendError, BadArgument, MissingExtra
@@ -51,6 +53,8 @@ class RayHold:
     _ours = False
     """Whether one of us started Ray or connected to it."""
     _local = False
+    _handlers: tuple[Any, Any] = (None, None)
+    """The program's handler of SIGTERM before Ray was started, and after."""
     _starter: _LastingThread | None = None
 
     def __init__(
@@ -75,7 +79,9 @@ class RayHold:
                 address = address or os.environ.get("RAY_ADDRESS") or "local"
                 if RayHold._starter is not None:  # the thread for a Ray that the user has shut down meanwhile
                     RayHold._starter.end()
+                before = handler_of(signal.SIGTERM)
                 RayHold._starter = _in_a_thread_that_lasts(lambda: _init(ray, address, {**wanted, **kwargs}))
+                RayHold._handlers = before, handler_of(signal.SIGTERM)
                 RayHold._ours, RayHold._users = True, 0
                 RayHold._local = address == "local"
                 initialized = True
@@ -96,9 +102,21 @@ class RayHold:
             if RayHold._users == 0 and RayHold._ours:
                 RayHold._ours = False
                 self.ray.shutdown()
+                _give_back_sigterm(*RayHold._handlers)
             if RayHold._users == 0 and RayHold._starter is not None:
                 RayHold._starter.end()
                 RayHold._starter = None
+
+
+def _give_back_sigterm(before: Any, rays: Any) -> None:
+    """Restore the program's handler of SIGTERM if it is still the one that `ray.init` has set in the main thread.
+
+    Ray's raises SystemExit, also after its shutdown. Processes that the program forks later would inherit it: one that
+    `multiprocessing.Pool` ends while it is about to wait for a task would not end, and the pool would wait for ever.
+    """
+    changed = rays is not before and before is not None and handler_of(signal.SIGTERM) is rays
+    if changed and threading.current_thread() is threading.main_thread():  # no other thread may set a handler
+        replace_handler(signal.SIGTERM, before)
 
 
 class _LastingThread:

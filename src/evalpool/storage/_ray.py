@@ -24,6 +24,8 @@ NAMESPACE = "evalpool"
 """The Ray namespace of the actors, so that their names do not conflict with those of other programs."""
 ANSWER_WITHIN = 60.0
 """Seconds that the actor may take to answer. It takes a millisecond once it has started."""
+ENDS_WITHIN = 10.0
+"""Seconds that it may take to end by itself, before it is killed."""
 
 
 class RayStorage(WireStorage):
@@ -127,10 +129,15 @@ class RayStorage(WireStorage):
         return int(first)
 
     def delete(self) -> None:
-        """End the actor and delete all that it keeps, for all clients."""
+        """End the actor and delete all that it keeps, for all clients; no request that comes later is answered."""
         with contextlib.suppress(Exception):  # it has ended already
             if self._ray.is_initialized():  # else the call would start a new cluster
-                self._ray.kill(self._actor or self._find(), no_restart=True)
+                actor = self._actor or self._find()
+                # `ray.kill` does not wait: the actor would take a record that comes next, and be gone then. That it has
+                # ended is an error of this call; one made by an earlier evalpool has no such method.
+                with contextlib.suppress(self._ray.exceptions.RayError, AttributeError):
+                    self._ray.get(actor.end.remote(), timeout=ENDS_WITHIN)
+                self._ray.kill(actor, no_restart=True)
 
     def close(self) -> None:
         """Flush, and end the storage if this client made it and it is not detached."""
@@ -194,5 +201,10 @@ def _log_class() -> type:
                 return first, False
             self.next[search] = first + n
             return first, True
+
+        def end(self) -> None:
+            import ray
+
+            ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
     return EvalpoolStorage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -112,7 +113,9 @@ def test_a_cluster_that_asks_for_a_token_is_named_as_the_cause(tmp_path: Path) -
 def test_a_ray_that_the_user_shuts_down_fails_what_runs_and_is_not_started_again(small: dict[str, Any]) -> None:
     import ray
 
+    before = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=1, **small)
+    signal.signal(signal.SIGTERM, before)
     storage = RayStorage()
     with RayEvaluator(double) as evaluator:
         evaluator.submit([{"x": 1}])
@@ -124,6 +127,26 @@ def test_a_ray_that_the_user_shuts_down_fails_what_runs_and_is_not_started_again
         storage.create_new_search()
     storage.close()
     assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_the_programs_handler_of_sigterm_is_there_again_when_ray_has_stopped(small: dict[str, Any]) -> None:
+    """Ray's would be inherited by processes that the program forks, which a pool of processes then cannot end."""
+
+    def own(number: int, frame: Any) -> None:
+        raise AssertionError
+
+    before = signal.getsignal(signal.SIGTERM)
+    with RayEvaluator(double, num_workers=1, ray_kwargs=small) as evaluator:
+        evaluator.submit([{"x": 1}])
+        assert [job.objective for job in evaluator.gather()] == [2.0]
+    assert signal.getsignal(signal.SIGTERM) == before
+    with RayEvaluator(double, num_workers=1, ray_kwargs=small):
+        signal.signal(signal.SIGTERM, own)
+    try:
+        assert signal.getsignal(signal.SIGTERM) == own
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{free}", "ray://127.0.0.1:{free}"])
