@@ -50,7 +50,7 @@ VALUES: list[Any] = [
     None,
     "F_text",
 ]
-DEEDS = ["nothing", "keeps", "changes", "seed", "metadata", "records", "raises", "awaits"]
+DEEDS = ["nothing", "keeps", "changes", "seed", "metadata", "records", "raises", "awaits", "new", "changes later"]
 
 
 class Search:
@@ -84,10 +84,14 @@ class ByJob(Search):
 def evaluated(plan: list[tuple[str, Any]], kept: list[Any]) -> Any:
     """A run-function; a job that keeps something lets others see it in `kept`."""
 
+    returned: list[Any] = []
+
     async def later(value: Any) -> Any:
         return value
 
     def run(job: RunningJob) -> Any:
+        for before in returned:
+            before["objective"] = "changed later"
         deed, value = plan[int(job.id.rpartition(".")[2])]
         if deed == "keeps":
             kept.append(job)
@@ -107,6 +111,10 @@ def evaluated(plan: list[tuple[str, Any]], kept: list[Any]) -> Any:
         elif deed == "awaits":
             return later(value)
         kept.append((job.objective, job.stopper))
+        if deed in ("new", "changes later") and isinstance(value, dict):
+            value = dict(value)
+            if deed == "changes later":
+                returned.append(value)
         return value
 
     return run

@@ -29,6 +29,10 @@ __all__ = ["caller"]
 NUMBERS = frozenset({float, int})
 
 
+def may_be_awaited(value: Any) -> bool:
+    return type(value) is types.CoroutineType or hasattr(value, "__await__")
+
+
 def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[int, dict[str, Any]], Any]:
     """Return a function that evaluates a job in this thread, given its number and its configuration.
 
@@ -57,10 +61,8 @@ def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[
         here = generation[0] or begin_generation()
         try:
             value = function(job)
-            kind = type(value)
-            if kind is not dict and kind not in PLAIN and (kind is types.CoroutineType or hasattr(value, "__await__")):
+            if type(value) is not dict and type(value) not in PLAIN and may_be_awaited(value):
                 value = run_to_completion(value)
-                kind = type(value)
             if generation[0] != here:
                 end_of_child(None)
         except BaseException as exception:
@@ -71,7 +73,7 @@ def caller(task: Task, channel: JobChannel, worker: Worker | None) -> Callable[[
             return raised(exception, job._metadata, 0.0, 0.0, worker)
         finally:
             reset_current(before)
-        if (kind is dict or kind in NUMBERS) and job._metadata is None and not job._told:
+        if job._metadata is None and not job._told and (type(value) is dict or type(value) in NUMBERS):
             return value
         outcome = standardise(value, job_type, job._metadata, 0.0, 0.0, worker)
         return outcome._replace(stopped_early=True) if job._told else outcome
