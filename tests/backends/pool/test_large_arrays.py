@@ -180,11 +180,11 @@ import os, resource
 import numpy as np
 from evalpool import ProcessPoolEvaluator
 def back(job):
-    return {"objective": 1.0, "metadata": {"it": job["it"] + np.uint8(1)}}
+    return {"objective": 1.0, "metadata": {"it": np.ones(job["size"], np.uint8)}}
 if __name__ == "__main__":
-    given = np.zeros(2_000_000, np.uint8)
+    given = {"size": 2_000_000}  # not the array: to send it, the search would give up a file that it keeps
     with ProcessPoolEvaluator(back, num_workers=1) as evaluator:
-        evaluator.submit([{"it": given}])
+        evaluator.submit([given])
         evaluator.gather()
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         hoard = []
@@ -193,12 +193,12 @@ if __name__ == "__main__":
                 hoard.append(os.dup(0))
         except OSError:
             pass
-        evaluator.submit([{"it": given}])
+        evaluator.submit([given])
         (job,) = evaluator.gather()
         print(job.status.value, job.objective, job.error and job.error.splitlines()[-1])
         for fd in hoard:
             os.close(fd)
-        evaluator.submit([{"it": given}])
+        evaluator.submit([given])
         (job,) = evaluator.gather()
         print(job.status.value, job.objective, int(job.metadata["it"].sum()))
 """
