@@ -51,7 +51,8 @@ def test_crashes_cost_the_time_of_the_attempts_that_they_end() -> None:
     assert found.lost == pytest.approx(1000, rel=0.1)
     assert found.utilisation == pytest.approx(1 / (1 + 0.25 / 2), abs=0.01)
     once = planned(load_of(WorkerModel(crash=0.2), 0, max_evals=4000), 1)
-    assert (once.evaluations, once.lost) == (4000, pytest.approx(800, rel=0.1))
+    assert once.lost == pytest.approx(800, rel=0.1)
+    assert once.evaluations == 4000 - once.lost
 
 
 def test_a_worker_that_is_taken_away_loses_what_it_runs() -> None:
@@ -104,7 +105,7 @@ def test_a_prediction_is_the_run_of_simulate(batch_size: int | None, limits: dic
             limits.get("max_submits"), limits.get("max_time"), 1, True, 0.0, FAILING, retries,
         )  # fmt: skip
         found = planned(load, workers, batch_size)
-        assert found.evaluations == len(real.objectives)
+        assert found.evaluations == len(real.objectives) - real.objectives.count("F_worker_died")
         assert found.makespan == limits.get("max_time", real.makespan)
         if not retries:
             assert found.lost == real.objectives.count("F_worker_died") > 0
@@ -139,6 +140,18 @@ def test_a_plan_says_how_many_attempts_were_lost() -> None:
     assert found.useful_workers is not None
     alone = str(plan(1.0, 10.0, workers=[1], max_evals=80, worker_model=WorkerModel(start_delay=1.0), batch_sizes=()))
     assert alone.splitlines()[0].split()[-1] == "thinking"
+
+
+@pytest.mark.slow
+def test_workers_that_are_always_lost_are_of_no_use() -> None:
+    model = WorkerModel(crash=1.0)
+    for limits in ({"max_evals": 20}, {"max_time": 100.0}):
+        found = plan(0.1, 10.0, workers=[1, 2], worker_model=model, retries=2, batch_sizes=(), **limits)  # type: ignore[arg-type]
+        assert (found.useful_workers, found.limit) == (None, "workers")
+        assert {(row.evaluations, row.utilisation) for row in found.rows} == {(0, 0.0)}
+        assert found.advice == "No evaluation ends: each is lost with its worker."
+    with pytest.raises(BadArgument, match=r"10\.0 s was lost 10,000 times, with WorkerModel\(crash=1\.0\): give fewer"):
+        plan(0.1, 10.0, workers=[1], max_evals=2, worker_model=model, retries=10**9)
 
 
 @pytest.mark.parametrize(

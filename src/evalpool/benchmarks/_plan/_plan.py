@@ -60,14 +60,14 @@ class Plan:
         rows: one for each number of workers, named tuples: ``workers``, ``evaluations``, ``makespan`` in seconds,
             ``utilisation`` (busy time / (workers x makespan), where jobs that run at the end count up to it) and
             ``thinking`` (the share of the time that the search spends in its decisions); ``lost``, the attempts whose
-            worker was lost, which do not count as busy time, nor, if they were run again, as evaluations; and
+            worker was lost, which count neither as busy time nor as evaluations; and
             ``batch_size``, ``batch_evaluations``, ``batch_makespan`` and ``batch_utilisation`` of a search in batches
             of the best size, None if no batches were asked for.
         useful_workers: the fewest workers that reach 95 % of the evaluations per second that any number reaches;
             more hardly help. None: still more would help than could be simulated.
         limit: what the useful workers are limited by: ``"search"``, which then thinks most of the time;
-            ``"evaluations"``, of which there are too few for more workers; ``"time"``, in which no evaluation ends; or
-            None.
+            ``"evaluations"``, of which there are too few for more workers; ``"time"``, in which no evaluation ends;
+            ``"workers"``, which are lost before any evaluation ends; or None.
         searches: how many search at the same time.
         dispatch: seconds to bring a job to a worker and its result back.
         runtime: mean seconds of the runtimes that were drawn.
@@ -106,6 +106,8 @@ class Plan:
         """One sentence on the number of useful workers."""
         if self.limit == "time":
             return "No evaluation ends within the time."
+        if self.limit == "workers":
+            return "No evaluation ends: each is lost with its worker."
         if self.useful_workers is None:
             return "More workers help beyond all numbers that were simulated."
         why = {"search": "the search cannot feed more", "evaluations": "there are too few evaluations for more"}
@@ -254,8 +256,8 @@ def _useful_workers(load: Load) -> tuple[int | None, str | None]:
     while True:
         if load.max_evals is not None and workers >= load.max_evals:
             break
-        if load.max_evals is None and 2 * max(workers, runs[workers].evaluations) > most:
-            return None, None if best else "time"
+        if load.max_evals is None and 2 * max(workers, runs[workers].evaluations + runs[workers].lost) > most:
+            return None, None if best else _why_none_ends(runs.values())
         before, workers = _speed(runs[workers]), 2 * workers
         if load.max_evals is not None:
             workers = max(load.searches, min(workers, load.max_evals))
@@ -263,8 +265,8 @@ def _useful_workers(load: Load) -> tuple[int | None, str | None]:
         best = max(best, _speed(runs[workers]))
         if _speed(runs[workers]) < before * (1.0 + (1.0 - ENOUGH) / 2):
             break
-    if load.max_time is not None and not best:
-        return None, "time"
+    if not best and not any(run.evaluations for run in runs.values()):
+        return None, _why_none_ends(runs.values())
     high = min(number for number, run in runs.items() if _speed(run) >= ENOUGH * best)
     low = max([number for number in runs if number < high], default=load.searches - 1)
     while high - low > 1:
@@ -275,6 +277,10 @@ def _useful_workers(load: Load) -> tuple[int | None, str | None]:
         else:
             low = middle
     return high, "search" if runs[high].thinking > 0.5 else "evaluations"
+
+
+def _why_none_ends(runs: Iterable[Planned]) -> str:
+    return "workers" if any(run.lost for run in runs) else "time"
 
 
 def _beyond_measured(load: Load, evaluations: int) -> bool:

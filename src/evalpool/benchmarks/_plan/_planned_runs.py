@@ -32,7 +32,7 @@ class Planned(NamedTuple):
 
     Attributes:
         workers: of all searches.
-        evaluations: that ended.
+        evaluations: that ended, without those whose last attempt was lost.
         makespan: seconds until the last of them ended; with a time limit, that.
         utilisation: busy time / (workers x makespan), 0.0 to 1.0; of jobs that run at the end, the part before counts.
             Attempts whose worker was lost do not count.
@@ -127,7 +127,7 @@ def _busy(jobs: Iterable[tuple[float, float]], span: float) -> float:
 
 
 Ran = tuple["list[tuple[float, float]]", int, float]
-"""(start, end) of each job that started, how many ended, and when the last of these did."""
+"""(start, end) of each job that started and was not lost, how many gave a result, and when the last job ended."""
 
 
 class _Run:
@@ -139,7 +139,7 @@ class _Run:
         self._limit = MOST_EVALUATIONS if evals is None else evals
         self._others = load.searches if load.shared else 1
         self.thought = 0.0
-        self.lost = 0
+        self.lost = self._failed = 0
 
     def run(self, batch_size: int | None) -> Ran:
         load, runtimes, step, first = self._load, self._load.runtimes, self._load.searches, self._search
@@ -167,9 +167,9 @@ class _Run:
                 steps.asynchronous()
             else:
                 steps.batches(batch_size)
-            spans, self.lost = steps.spans(), steps.lost
+            spans, self.lost, self._failed = steps.spans(), steps.lost, steps.failed
         self._check_count(kernel.num_submitted)
-        return spans, kernel.num_completed, kernel.ended
+        return spans, kernel.num_completed - self._failed, kernel.ended
 
     def _decisions(self, size: int) -> Callable[[int, int], float]:
         """The seconds of each decision for `size` proposals: it learns what ended since the last, proposes, submits."""

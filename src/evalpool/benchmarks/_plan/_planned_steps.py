@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from evalpool.errors import BadArgument
 from evalpool.simulation._kernel import ASK, NOTHING, RETRIED, Kernel
 from evalpool.simulation._losses import lost
 from evalpool.simulation._seconds import check_overhead
 
 __all__ = ["Steps"]
+
+MOST_ATTEMPTS = 10_000
+"""Of one job: if so many are lost, all would be."""
 
 
 class Steps:
@@ -25,6 +29,7 @@ class Steps:
 
     Attributes:
         lost: how many attempts were lost with their workers.
+        failed: how many of these were the last ones of their jobs.
     """
 
     def __init__(
@@ -35,9 +40,9 @@ class Steps:
         retries: int,
     ) -> None:
         self._kernel, self._runtime, self._decision, self._retries = kernel, runtime, decision, retries
-        self._again: dict[int, int] = {}  # job -> how often it was or will be run again
+        self._again: dict[int, int] = {}  # job -> how many of its attempts were or will be lost
         self._losing: set[int] = set()  # jobs whose last attempt was or will be lost
-        self.lost = 0
+        self.lost = self.failed = 0
 
     def asynchronous(self) -> None:
         """One proposal for each idle worker."""
@@ -72,8 +77,9 @@ class Steps:
 
     def _happened(self, answer: int) -> None:
         """A job has ended, for good or to be run again; or a worker is there."""
-        if answer == RETRIED or answer in self._losing:
-            self.lost += 1
+        failed = answer in self._losing
+        self.failed += failed
+        self.lost += failed or answer == RETRIED
         self._start()
 
     def _start(self) -> None:
@@ -90,7 +96,12 @@ class Steps:
             self._losing.discard(job)
         else:
             self._losing.add(job)
-            if self._again.get(job, 0) < self._retries:
-                self._again[job] = self._again.get(job, 0) + 1
-                retry = True
+            before = self._again.get(job, 0)
+            retry = before < self._retries
+            self._again[job] = before + 1
+            if before >= MOST_ATTEMPTS:
+                raise BadArgument(
+                    f"An evaluation of {seconds!r} s was lost {before:,} times, with {self._kernel.worker_model!r}: "
+                    "give fewer retries, or times in the unit of the runtimes."
+                )
         self._kernel.finish(job, seconds, retry=retry)
