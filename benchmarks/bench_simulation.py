@@ -51,7 +51,9 @@ from evalpool.simulation._kernel import ASK, Kernel
 SENTINEL = 1 << 30
 ASKED = {"simulate, in this thread": 3, 'simulate, evaluator="serial"': 1}
 _rng = random.Random(0)
-DRAWN = [_rng.expovariate(1.0) + 0.01 for _ in range(4096)]
+DRAWN = [
+    _rng.expovariate(1.0) + 0.01 for _ in range(16_384)
+]  # more than there are workers, so that no two ends are equal
 
 
 class Optimizer:
@@ -93,7 +95,7 @@ class Objective:
 
     def run(self, configuration: dict[str, float]) -> dict[str, float]:
         self._calls += 1
-        return {"loss": configuration["lr"], "runtime": DRAWN[self._calls & 4095]}
+        return {"loss": configuration["lr"], "runtime": DRAWN[self._calls & 16_383]}
 
     def __call__(self, eval_config: dict[str, float], fidels: Any = None, seed: Any = None) -> dict[str, float]:
         return self.run(eval_config)
