@@ -185,6 +185,96 @@ def test_a_table_of_syne_tune_says_what_its_package_says() -> None:
     assert space == {"rate": [1e-4, 1.0, "log"], "width": [1.0, 1.5, 2.0], "depth": [1, 3], "k": [7]}
 
 
+YAHPO = """
+import json, os, pathlib, tempfile
+
+import numpy
+from onnx import TensorProto, helper, numpy_helper, save
+
+folder = pathlib.Path(tempfile.mkdtemp())
+os.environ["YAHPO_LOCAL_CONFIG"] = str(folder / "settings")  # the package reads it when it is imported
+from yahpo_gym import local_config
+local_config.init_config()
+local_config.set_data_path(folder)
+from yahpo_gym import BenchmarkSet
+from yahpo_gym.configuration import cfg
+from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
+from ConfigSpace.read_and_write import json as written
+
+# A surrogate of the package's form: a small linear model of the scenario's own parameters and targets.
+scenario, data = cfg("lcbench"), folder / "lcbench"
+data.mkdir()
+space = ConfigurationSpace()
+space.add_hyperparameters([
+    Categorical("OpenML_task_id", ["3945", "7593"]), Integer("epoch", (1, 52)), Integer("num_layers", (1, 5)),
+    Integer("batch_size", (16, 512), log=True), Integer("max_units", (64, 1024), log=True),
+    Float("learning_rate", (1e-4, 0.1), log=True), Float("momentum", (0.1, 0.99)), Float("weight_decay", (1e-5, 0.1)),
+    Float("max_dropout", (0.0, 1.0)),
+])
+(data / "config_space.json").write_text(written.write(space))
+(data / "encoding.json").write_text(json.dumps({"OpenML_task_id": {"#na#": 0, "3945": 1, "7593": 2}}))
+inputs, outputs = len(scenario.cont_names), len(scenario.y_names)
+weights = numpy.random.default_rng(0).random((inputs, outputs)).astype(numpy.float32)
+nodes = [
+    helper.make_node("Cast", ["cat"], ["task"], to=TensorProto.FLOAT),
+    helper.make_node("MatMul", ["cont", "weights"], ["sum"]),
+    helper.make_node("Add", ["sum", "task"], ["y"]),
+]
+tensors = [
+    helper.make_tensor_value_info("cat", TensorProto.INT32, ["n", 1]),
+    helper.make_tensor_value_info("cont", TensorProto.FLOAT, ["n", inputs]),
+]
+result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", outputs])
+graph = helper.make_graph(nodes, "linear", tensors, [result], [numpy_helper.from_array(weights, "weights")])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+model.ir_version = 8
+save(model, data / "model.onnx")
+
+from evalpool import RandomSearch, simulate
+from evalpool.benchmarks import load
+from evalpool.benchmarks.adapters._yahpo import MAXIMIZED
+from yahpo_gym.configuration import config_dict
+
+ours = load("yahpo:lcbench/3945?objective=val_accuracy")
+theirs = BenchmarkSet("lcbench", "3945", multithread=False)
+search = RandomSearch(ours, seed=0)
+for epoch in (1, 52):
+    configuration = {**search.ask(), "epoch": epoch}
+    (result,) = theirs.objective_function(configuration)
+    told = ours(configuration)
+    assert (told["objective"], told["runtime"]) == (float(result["val_accuracy"]), float(result["time"]))
+minimized = load("yahpo:lcbench/3945?objective=val_cross_entropy")
+assert minimized(configuration)["objective"] == -float(result["val_cross_entropy"])
+digests = {
+    simulate(RandomSearch(ours, seed=0), ours, num_workers=8, max_evals=30, seed=0, evaluator=method).trace_digest()
+    for method in (None, "process")
+}
+other = load("yahpo:lcbench/7593?objective=val_accuracy")
+difference = other({**configuration, "OpenML_task_id": "7593"})["objective"] - told["objective"]
+others = sorted({
+    f"{name.partition('_')[0]} {target}"
+    for name, known in config_dict.configs.items()
+    for target, less in zip(known["y_names"], known["y_minimize"])
+    if less == (target in MAXIMIZED)
+})
+print(json.dumps([len(digests), repr(ours.fidelity), ours.space, difference, others]))
+"""
+
+
+def test_a_surrogate_of_yahpo_says_what_its_package_says() -> None:
+    """The package's own data are on a server: the surrogate is a small one in the form of its scenario lcbench."""
+    apart = ENVIRONMENTS["yahpo"]
+    apart.install()
+    digests, fidelity, space, difference, others = apart.run(YAHPO)
+    assert (digests, fidelity, difference) == (1, "Fidelity('epoch', 1, 52, integer=True)", 1.0)
+    assert space == {
+        "OpenML_task_id": ["3945"], "batch_size": [16, 512, "log"], "learning_rate": [1e-4, 0.1, "log"],
+        "max_dropout": [0.0, 1.0], "max_units": [64, 1024, "log"], "momentum": [0.1, 0.99], "num_layers": [1, 5],
+        "weight_decay": [1e-5, 0.1],
+    }  # fmt: skip
+    assert others == ["rbv2 f1"]  # a score; the package says that it is minimised
+
+
 def test_the_ten_mfhartmann_functions_say_what_their_package_says() -> None:
     apart = ENVIRONMENTS["mfpbench"]
     apart.install()

@@ -1,7 +1,8 @@
 """Suites whose data are on servers: the adapters are tested against the packages' interfaces, with small problems.
 
 OptunaHub is the real package, with a problem in a folder. Syne Tune and YAHPO Gym are stand-ins with the attributes and
-the calls that the packages have; no test here has seen their data. `test_suites_apart` has a table in Syne Tune itself.
+the calls that the packages have; no test here has seen their data. `test_suites_apart` has a table in Syne Tune itself,
+and a surrogate in YAHPO Gym.
 """
 
 from __future__ import annotations

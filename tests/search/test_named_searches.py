@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,14 @@ def test_bandits_say_what_a_benchmark_lacks() -> None:
 
 # Each name on a table with choices, a table with floats, and BBOB.
 
+
+@pytest.fixture
+def one_thread_of_blas() -> Iterator[None]:
+    """scikit-optimize's models use several, which on a busy machine wait for each other, each with a whole CPU."""
+    with package("threadpoolctl").threadpool_limits(1):
+        yield
+
+
 NAMES = {"random": "numpy", "tpe": "optuna", "cmaes": "cmaes", "qmc": "optuna", "nsga2": "optuna", "skopt": "skopt",
          "halving": "numpy", "hyperband": "numpy", "nevergrad:CMA": "nevergrad", "nevergrad:TwoPointsDE": "nevergrad",
          "nevergrad:NoisyBandit": "nevergrad"}  # fmt: skip
@@ -197,7 +206,7 @@ def table_of_floats() -> Benchmark:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore:QMCSampler is experimental", "ignore:The objective has been evaluated")
-def test_each_name_searches_a_table_of_choices_one_of_floats_and_bbob(name: str) -> None:
+def test_each_name_searches_a_table_of_choices_one_of_floats_and_bbob(name: str, one_thread_of_blas: None) -> None:
     package(NAMES[name])
     package("ioh")
     quiet_optuna()

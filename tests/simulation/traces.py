@@ -117,18 +117,20 @@ def benchmarked(backend: type[Evaluator], real_workers: int) -> Seen:
 
 
 def cells(evaluator: str, num_workers: int | None = None) -> dict[str, str]:
-    """The digest of each cell of two comparisons whose cells run on this backend: as it is, and with workers that fail
-    and a stopper.
+    """The digest of each cell of two comparisons whose cells run on this backend: of several searches, and of one
+    with workers that fail and a stopper.
     """
+    several = ["random", "tpe", "nsga2", "hyperband"]
     failing: dict[str, Any] = {
         "worker_model": WorkerModel(start_delay=0.1, crash=0.2),
         "retries": 1,
         "stopper": "median",
     }
     digests = {}
-    for name, conditions in (("plain", {}), ("failing", failing)):
+    parts: Any = (("plain", several, 1, {}), ("failing", ["random"], 2, failing))
+    for name, searches, seeds, conditions in parts:
         found = compare(
-            ["random"], ["digits?curve=True"], workers=[1, 8], seeds=2, budget=20, evaluator=evaluator,
+            searches, ["digits?curve=True"], workers=[1, 8], seeds=seeds, budget=20, evaluator=evaluator,
             num_workers=num_workers, **conditions,
         )  # fmt: skip
         assert not found.errors, found.errors

@@ -143,6 +143,11 @@ def _of_optuna(name: str, space: Any, seed: int, num_objectives: int) -> Any:
 def _of_skopt(space: Any, seed: int) -> Any:
     from evalpool.search._minimizers import SkoptOptimizer
 
+    return SkoptOptimizer(_package("skopt", "scikit-optimize").Optimizer(skopt_dimensions(space), random_state=seed))
+
+
+def skopt_dimensions(space: Any) -> list[Any]:
+    """Return the dimensions of scikit-optimize, with their names, that a space of ranges and choices is."""
     skopt = _package("skopt", "scikit-optimize")
     dimensions = []
     for name, one in _dimensions(space).items():
@@ -154,7 +159,7 @@ def _of_skopt(space: Any, seed: int) -> Any:
                 "log-uniform" if one.log else "uniform",
             )
             dimensions.append(kind(one.low, one.high, prior=prior, name=name))
-    return SkoptOptimizer(skopt.Optimizer(dimensions, random_state=seed))
+    return dimensions
 
 
 def _of_nevergrad(name: str, space: Any, seed: int, max_evals: int | None, num_workers: int) -> Any:

@@ -213,7 +213,7 @@ def test_simulated_time_is_the_same_as_on_serial(root_alone: Shared) -> None:
 def test_each_cell_of_a_comparison_has_the_digest_that_it_has_on_serial(root_alone: Shared) -> None:
     (said,) = root_alone.said("compared")
     assert said["digests"] == cells("serial")
-    assert len(set(said["digests"].values())) == 8
+    assert len(set(said["digests"].values())) == 12
 
 
 def test_simulated_time_passes_on_the_root_where_all_ranks_run_the_script(all_ranks: Shared) -> None:

@@ -41,4 +41,4 @@ def test_simulated_time_is_the_same_as_on_serial(cluster: Any, name: str) -> Non
 def test_each_cell_of_a_comparison_has_the_digest_that_it_has_on_serial(cluster: Any) -> None:
     digests = cells("ray", 1)
     assert digests == cells("serial")
-    assert len(set(digests.values())) == 8
+    assert len(set(digests.values())) == 12
