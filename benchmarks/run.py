@@ -25,13 +25,13 @@ What `make bench` printed, saved by `python benchmarks/run.py --save docs/benchm
 it ran and how busy the machine was. The two sides of a pair ran in alternation, in one process each. Read the ratios
 and their spread, not the rates: on another machine the rates differ much, and the ratios little. Where a figure misses
 its budget, a [decision](decisions/README.md) says by how much and what was tried: [large
-arrays](decisions/0021-large-arrays-in-memory-files.md), [simulated
-time](decisions/0033-simulated-time-measured-again.md), [MPI](decisions/0036-ranks-wake-each-other.md),
-[Ray](decisions/0023-rings-for-ray.md), [local
-dispatch](decisions/0038-local-dispatch-measured-again.md), [what is missed
-still](decisions/0039-rows-that-are-missed.md).
-A row says in its first column how many CPUs other programs used, if they used any: then its rates go by how the system
-shares the CPUs.
+arrays](decisions/0043-memory-files-are-written-again.md), [simulated
+time](decisions/0041-simulated-time-on-a-quiet-machine.md), [local
+dispatch](decisions/0042-workers-look-before-they-sleep.md), [storages and
+tables](decisions/0035-records-and-callbacks-measured.md), [what is missed
+still](decisions/0039-rows-that-are-missed.md), [MPI](decisions/0036-ranks-wake-each-other.md),
+[Ray](decisions/0023-rings-for-ray.md). A row says in its first column how many CPUs other programs used, if they used
+any: then its rates go by how the system shares the CPUs.
 
 `make bench ARGS="--only published"` runs protocols that other projects published, and prints their figures beside ours:
 the calls that rush measures on Redis, Ray Tune's ten thousand trials, and ADBO's utilisation of 1 920 workers. Those
