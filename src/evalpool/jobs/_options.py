@@ -14,11 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalpool._checks import as_float, is_real, is_whole
 from evalpool._text import shown
 from evalpool.errors import BadArgument
+
+if TYPE_CHECKING:  # type checkers then refuse to set a field
+    from dataclasses import dataclass
+else:
+
+    def dataclass(**settings):
+        return lambda made: made
+
 
 __all__ = ["NO_OPTIONS", "OPTIONS", "JobOptions", "Submission", "submission"]
 
@@ -65,6 +73,7 @@ class _Frozen:
         return type(self), self._values()
 
 
+@dataclass(frozen=True)
 class JobOptions(_Frozen):
     """The options of a job; immutable.
 
@@ -134,6 +143,7 @@ class JobOptions(_Frozen):
 NO_OPTIONS = JobOptions()
 
 
+@dataclass(frozen=True)
 class Submission(_Frozen):
     """A configuration with options of its job; `Evaluator.submit` takes it instead of a dict. Immutable.
 
