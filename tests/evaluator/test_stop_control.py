@@ -12,7 +12,7 @@ from evalpool import FailureKind, Job, JobStatus
 from evalpool.evaluator._attempt import Attempt
 from evalpool.evaluator._core import Core
 from evalpool.evaluator._ledger import JobLedger
-from evalpool.evaluator._stop_control import GRACE, LONGEST_DELAY, StopControl
+from evalpool.evaluator._stop_control import GRACE, LOCK_DELAY, LONGEST_DELAY, StopControl
 from evalpool.outcomes import Outcome, Worker, failed
 
 
@@ -180,6 +180,21 @@ def test_a_timer_that_fires_late_lets_results_be_read_first(late: float) -> None
     world.timers.stand_still(5.0 + late)
     assert world.engine.asked == ([0] if late < LONGEST_DELAY else [])
     world.timers.pass_by(GRACE)
+    assert world.engine.asked == [0]
+
+
+def test_a_job_in_a_thread_is_given_time_if_its_timer_waited_for_the_interpreter() -> None:
+    """A search that held its lock, until a moment after the timer was due, kept the job from ending, too."""
+    world = World(job_timeout=5.0, workers_are="threads")
+    world.timers.stand_still(5.0 + 2 * LOCK_DELAY)
+    assert world.engine.asked == []
+    assert world.report(1000.0, 1005.0 + 2 * LOCK_DELAY).objective == 7.0
+
+
+def test_a_job_in_a_thread_has_its_limit_where_timers_are_always_a_little_late() -> None:
+    world = World(job_timeout=5.0, workers_are="threads")
+    world.timers.stand_still(5.0 + LONGEST_DELAY / 2)
+    world.timers.stand_still(GRACE + LONGEST_DELAY / 2)
     assert world.engine.asked == [0]
 
 

@@ -49,6 +49,10 @@ GRACE = 0.25
 LONGEST_DELAY = 0.1
 """Seconds by which a timer may be late on a busy machine. If it is later, this process was paused."""
 
+LOCK_DELAY = 0.01
+"""Seconds by which a timer may be late if nobody holds the interpreter's lock for long: two of its turns. If it is
+later, a job in a thread, which needs the lock as the timer does, may be about to end."""
+
 STOP_TEXT = {
     FailureKind.TIMEOUT: "ran over its job timeout",
     FailureKind.CANCELLED: "was cancelled",
@@ -122,15 +126,15 @@ class StopControl:
         try:
             self._backend.ask_to_stop(attempt)
         finally:
-            self._after(self._grace, self._force, attempt, now + self._grace)
+            self._after(self._grace, self._force, attempt, now + self._grace, self._usual_delay())
         return True
 
-    def _force(self, attempt: Attempt, due: float) -> None:
+    def _force(self, attempt: Attempt, due: float, delay: float) -> None:
         """After the grace: stop the job by force, or give up on it."""
         core, job, running = self._core, attempt.job, self._ledger.running
         if running.get(job.number) is not attempt:
             return
-        if self._waits_once_more(self._force, attempt, due):
+        if self._waits_once_more(self._force, attempt, due, delay):
             return
         if self._backend.force_stop(attempt):
             return
@@ -150,23 +154,31 @@ class StopControl:
     def started(self, attempt: Attempt) -> None:
         """Start the timer of an attempt that begins to run."""
         if attempt.timeout is not None:
-            self._after(attempt.timeout, self._overtime, attempt, self._clock() + attempt.timeout)
+            due = self._clock() + attempt.timeout
+            self._after(attempt.timeout, self._overtime, attempt, due, self._usual_delay())
 
-    def _overtime(self, attempt: Attempt, due: float) -> None:
-        if not self._waits_once_more(self._overtime, attempt, due):
+    def _overtime(self, attempt: Attempt, due: float, delay: float) -> None:
+        if not self._waits_once_more(self._overtime, attempt, due, delay):
             self.stop(attempt, FailureKind.TIMEOUT)
 
-    def _waits_once_more(self, call: Callable[[Attempt, float], None], attempt: Attempt, due: float) -> bool:
-        """Whether a timer that was due fires late, because this process stood still, and is set once more for that.
+    def _in_threads(self) -> bool:
+        return bool(self._backend.workers_are == "threads")
+
+    def _usual_delay(self) -> float:
+        return LOCK_DELAY if self._in_threads() else LONGEST_DELAY
+
+    def _waits_once_more(self, call: Callable[..., None], attempt: Attempt, due: float, delay: float) -> bool:
+        """Whether a timer fires later than this delay, because this process stood still, and is set once more for that.
 
         The job's result may have arrived meanwhile and not be read yet. A job in a thread of this process stood still
         with it, so it gets that time back.
         """
         now = self._clock()
-        if now - due <= LONGEST_DELAY:
+        if now - due <= delay:
             return False
-        more = max(GRACE, now - due) if self._backend.workers_are == "threads" else GRACE
-        self._after(more, call, attempt, now + more)
+        more = max(GRACE, now - due) if self._in_threads() else GRACE
+        # From now on only a real pause counts, or a job on a busy machine would have no time limit.
+        self._after(more, call, attempt, now + more, LONGEST_DELAY)
         return True
 
     def asked_to_stop(self, attempt: Attempt) -> bool:
