@@ -24,9 +24,9 @@ PAGE = """# Benchmarks
 What `make bench` printed, saved by `python benchmarks/run.py --save docs/benchmarks.md`. Each table says when and where
 it ran and how busy the machine was. The two sides of a pair ran in alternation, in one process each. Read the ratios
 and their spread, not the rates: on another machine the rates differ much, and the ratios little. Where a figure misses
-its budget, a [decision](decisions/README.md) says by how much and what was tried: [large
-arrays](decisions/0043-memory-files-are-written-again.md), [simulated
-time](decisions/0041-simulated-time-on-a-quiet-machine.md), [local
+its budget, a [decision](decisions/README.md) says by how much and what was tried: [all
+rows](decisions/0044-rows-on-a-quiet-machine.md), [large arrays](decisions/0043-memory-files-are-written-again.md),
+[simulated time](decisions/0041-simulated-time-on-a-quiet-machine.md), [local
 dispatch](decisions/0042-workers-look-before-they-sleep.md), [storages and
 tables](decisions/0035-records-and-callbacks-measured.md), [what is missed
 still](decisions/0039-rows-that-are-missed.md), [MPI](decisions/0036-ranks-wake-each-other.md),
