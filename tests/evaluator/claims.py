@@ -82,6 +82,8 @@ class Store(MemoryStorage):
 class Engine:
     """Notes what it is handed and asked to stop."""
 
+    workers_are = "processes"
+
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.asked: list[int] = []
