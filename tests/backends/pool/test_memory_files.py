@@ -117,7 +117,7 @@ def test_only_so_many_and_so_large_files_are_kept() -> None:
     assert len(os.listdir("/proc/self/fd")) == before + 8 + 1
     for fd in readers:
         os.close(fd)
-    files.clear()
+    del files
     assert len(os.listdir("/proc/self/fd")) == before
 
 

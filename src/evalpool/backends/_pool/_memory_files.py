@@ -117,10 +117,6 @@ class MemoryFiles:
             self._kept.popleft()
         return reader
 
-    def clear(self) -> None:
-        """Close all files; what readers map stays theirs."""
-        self._kept.clear()
-
 
 def of_pool() -> MemoryFiles:
     """The files with jobs, for all workers of a pool."""
