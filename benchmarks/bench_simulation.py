@@ -295,7 +295,7 @@ def _measure_on_one_cpu(measure: Callable[[], float], writer: Any) -> None:
 
 
 def wrappers(quick: bool) -> None:
-    repeats = 2 if quick else 5
+    repeats = 2 if quick else 7
     print("\n" + heading("Wrapper over 4 processes, evaluations per second", "mfhpo-simulator"))
     print("| | evalpool | mfhpo-simulator | ratio (least - most) | asked |\n|---|---|---|---|---|")
     found = alternate(
@@ -309,12 +309,19 @@ def wrappers(quick: bool) -> None:
     print(row("500 evaluations, processes started", found["ours"], found["theirs"], 100, "/s"))
     print(row("a bare ping-pong over a socket", found["socket"], found["theirs"], None, "/s"))
     print("\n| evaluations; 40 microseconds each are asked | microseconds each | on one CPU, first |\n|---|---|---|")
+
+    def both(name: str, measure: Callable[[], float]) -> None:
+        found = alternate({"free": measure, "alone": lambda: on_one_cpu(measure)}, repeats)
+        print(f"| {name} | {_each(found['free'])} | {_each(found['alone'])} |", flush=True)
+
     for count in (1000, 10_000) if quick else (1000, 10_000, 100_000):
-        alone = [on_one_cpu(functools.partial(processes, ours, count)) for _ in range(repeats)]
-        spread = f"{1e6 / statistics.median(alone):.1f} ({1e6 / max(alone):.1f} - {1e6 / min(alone):.1f})"
-        print(f"| {count:,} | {1e6 / processes(ours, count):.0f} | {spread} |", flush=True)
-    alone = [on_one_cpu(functools.partial(ping_pong, 10_000)) for _ in range(repeats)]
-    print(f"| 10,000 times ping-pong | {1e6 / ping_pong(10_000):.0f} | {1e6 / statistics.median(alone):.1f} |")
+        both(f"{count:,}", functools.partial(processes, ours, count))
+    both("10,000 times ping-pong", functools.partial(ping_pong, 10_000))
+
+
+def _each(rates: list[float]) -> str:
+    """Microseconds of one evaluation at these rates: median, least and most."""
+    return f"{1e6 / statistics.median(rates):.1f} ({1e6 / max(rates):.1f} - {1e6 / min(rates):.1f})"
 
 
 def ask_and_tell(quick: bool) -> None:
