@@ -320,6 +320,11 @@ def test_a_comparison_of_one_benchmark_has_no_critical_difference() -> None:
     ("arguments", "error", "message"),
     [
         ({"searches": ["tpa"]}, BadArgument, "no search 'tpa'; known are random; halving, .*path/to/file.py:function"),
+        (
+            {"searches": ["random", "halving"], "benchmarks": [bench()]},
+            BadArgument,
+            "'halving' evaluates at low .* has no fidelity",
+        ),
         ({"searches": [make_upward]}, BadArgument, "which has no name; give a dict"),
         ({"searches": {"mine": RandomSearch({"x": (0, 1)})}}, BadArgument, "each cell needs a new one"),
         ({"searches": []}, BadArgument, "searches is .*give at least one"),

@@ -152,6 +152,7 @@ def leveled(fidelity: Fidelity | None) -> Benchmark:
         (Fidelity("epochs", 1, 27, levels=(1, 3, 9, 27)), {1, 3, 9}, {1, 3, 9, 27}),
         (Fidelity("epochs", 1, 16, levels=(1, 4, 16)), {1, 4, 16}, {1, 4, 16}),
         (Fidelity("share", 0.25, 1.0), {0.25, 0.75, 1.0}, {0.25, 0.75, 1.0}),
+        (Fidelity("hours", 0.3, 2.7, levels=(0.3, 0.9, 2.7)), {0.3, 0.9, 2.7}, {0.3, 0.9, 2.7}),
     ],
 )
 def test_bandits_promote_at_values_that_the_fidelity_has(fidelity: Fidelity, halving: set[Any], hyperband: Any) -> None:

@@ -7,6 +7,7 @@ yourself, in a function of a file: ``search.py:make``.
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 from evalpool._functions import load_function
@@ -98,9 +99,12 @@ def _of_promotion(name: str, space: Any, fidelity: Any, seed: int, num_objective
     levels = fidelity.levels or (fidelity.low, fidelity.high)
 
     def made(factor: float, brackets: int) -> SuccessiveHalving:
-        return SuccessiveHalving(
+        search = SuccessiveHalving(
             space, fidelity.name, levels[0], levels[-1], reduction_factor=factor, brackets=brackets, seed=seed
         )
+        # 3 * 0.1 is not 0.3, the value that a table has.
+        search.rungs = [next((level for level in levels if math.isclose(level, rung)), rung) for rung in search.rungs]
+        return search
 
     def fits(factor: float) -> bool:
         return fidelity.levels is None or set(made(factor, 1).rungs) <= set(levels)

@@ -99,15 +99,16 @@ def compare(
         of MPI other than the root, which serve until the end, it has no cells.
 
     Raises:
-        BadArgument: an argument has a wrong type or value, a name is unknown (the message lists the known ones), or a
-            benchmark has no runtimes, or none of the learning curves that a stopper needs.
+        BadArgument: an argument has a wrong type or value, a name is unknown (the message lists the known ones), a
+            named search can search none of the benchmarks, or a benchmark has no runtimes, or none of the learning
+            curves that a stopper needs.
         MissingExtra: the package of a search or a benchmark is not installed.
     """
-    named = _check_searches(searches)
     conditions = Conditions(
         check_worker_model(worker_model), check_number("retries", retries, 0), check_stopper(stopper)
     )
-    problems = _check_benchmarks(benchmarks, conditions)
+    problems, loaded = _check_benchmarks(benchmarks, conditions)
+    named = {label: check_search(label, one, loaded) for label, one in _labelled("searches", searches, (str,)).items()}
     counts = check_numbers("workers", workers, 1)
     chosen = list(range(check_number("seeds", seeds, 1))) if is_whole(seeds) else check_numbers("seeds", seeds, 0)
     limits = Limits(
@@ -230,12 +231,9 @@ def _labelled(what: str, given: Any, single: tuple[type, ...]) -> dict[str, Any]
     return dict(given)
 
 
-def _check_searches(searches: Any) -> dict[str, Any]:
-    named = _labelled("searches", searches, (str,))
-    return {label: check_search(label, one) for label, one in named.items()}
-
-
-def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> dict[str, Any]:
+def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> tuple[dict[str, Any], list[Benchmark]]:
+    """What was given for each label, and the benchmarks that these are."""
+    found = []
     named = _labelled("benchmarks", benchmarks, (str, Benchmark))
     for label, one in named.items():
         loaded = load(one) if isinstance(one, str) else one
@@ -245,4 +243,5 @@ def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> dict[str, Any]
                 "such as Benchmark.from_table(table, objectives='loss', runtime='seconds')."
             )
         check_benchmark(label, loaded, conditions)
-    return named
+        found.append(loaded)
+    return named, found

@@ -8,34 +8,31 @@ from __future__ import annotations
 import contextlib
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from evalpool._functions import load_function
 from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._fidelity import Fidelity
 from evalpool.errors import BadArgument
 from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
 
 __all__ = ["Once", "check_search", "make_search"]
 
-EXAMPLE = Benchmark("example", {"x": (0.0, 1.0)}, lambda job: 0.0, fidelity=Fidelity("epochs", 1, 9))
-"""A benchmark that every named search can search."""
 
-
-def check_search(label: str, given: Any) -> Any:
-    """Return what a search was given as, if it can be made.
+def check_search(label: str, given: Any, benchmarks: Iterable[Benchmark]) -> Any:
+    """Return what a search was given as, if it can be made for one of the benchmarks at least.
 
     Raises:
-        BadArgument: there is none of this name, or it is neither a name nor a function.
+        BadArgument: there is none of this name, it cannot search any of the benchmarks, or it is neither a name nor a
+            function.
         MissingExtra: its package is not installed.
     """
     if isinstance(given, str):
         if _is_file(given):
             load_function(given)
         else:
-            _named(given, EXAMPLE, 0)  # says what is wrong with the name, or missing
+            _check_name(given, benchmarks)
     elif not callable(given):
         raise BadArgument(
             f"The search {label!r} is {given!r} of type {type(given).__name__}; give a name such as 'tpe', or a "
@@ -86,6 +83,20 @@ class Once:
                 )
             with contextlib.suppress(TypeError):
                 self._seen[id(one)] = weakref.ref(one)
+
+
+def _check_name(name: str, benchmarks: Iterable[Benchmark]) -> None:
+    """Raise what is wrong with a name, or with each of the benchmarks for it, as there is no fidelity for `halving`."""
+    wrong = None
+    for benchmark in benchmarks:
+        try:
+            _named(name, benchmark, 0)
+        except BadArgument as error:
+            wrong = wrong or error
+        else:
+            return
+    if wrong is not None:
+        raise wrong
 
 
 def _named(name: str, space: Any, seed: int, **more: Any) -> Any:
