@@ -221,3 +221,19 @@ def test_a_reader_of_a_file_that_it_may_not_write_sees_what_somebody_writes_late
                 writer.create_new_search()
         reader.stdin.close()
         assert (counts, reader.wait(60)) == (["1", "2"], 0)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_database_behind_a_link_is_written_and_read(exists: bool, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk.db", tmp_path / "link.db"
+    if exists:
+        SQLiteStorage(disk).close()
+    link.symlink_to(disk)
+    with SQLiteStorage(link) as storage:
+        with Evaluator.create(lambda job: 1.0, "serial", {"storage": storage}) as evaluator:
+            for _ in range(2):
+                evaluator.submit([{"x": 1}])
+                evaluator.gather()
+        assert [record.objective for record in storage.results()] == [1.0, 1.0]
+    with SQLiteStorage(disk) as storage:
+        assert len(storage.results()) == 2

@@ -177,6 +177,32 @@ def test_a_pool_of_the_users_keeps_its_names_and_gets_those_that_it_lacks(tmp_pa
     assert run("script.py", cwd=tmp_path) == "spawn [11.5, 11.5] 1.0\nfork [11.5, 11.5] 1.0\n"
 
 
+COPIED = """
+import copy, multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from evalpool import ExecutorEvaluator
+
+class Layer:
+    def __init__(self, width): self.width = width
+
+def run(job):
+    return float(type(job["layer"]) is Layer)
+
+if __name__ == "__main__":
+    copy.copy(Layer(1))  # Python keeps the names of its slots in the class
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with ExecutorEvaluator(run, executor=pool) as evaluator:
+            evaluator.submit([{"layer": Layer(2)}] * 2)
+            print([job.error or job.objective for job in evaluator.gather()])
+"""
+
+
+@pytest.mark.slow
+def test_a_class_whose_instances_were_copied_before_is_the_same_in_a_spawned_pool(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(COPIED)
+    assert run("script.py", cwd=tmp_path) == "[1.0, 1.0]\n"
+
+
 MOVED = """
 import os, sys
 sys.path.insert(0, "lib")

@@ -118,6 +118,7 @@ class SQLiteFile:
 
     def __init__(self, path: str, timeout: float) -> None:
         self._path = path
+        self._log = ""  # of the file that the path names, also if that is a link; known when it is opened
         self._timeout = timeout
         self._closed = False
         self._places: list[Place] = []  # of the file, and of its log once there is one, if they can be written
@@ -211,7 +212,7 @@ class SQLiteFile:
             if len(self._places) == 2:
                 self._check_again()
             else:  # the log exists from the first transaction until the last connection is closed
-                self._places = [self._place, Place(self._path + "-wal")]
+                self._places = [self._place, Place(self._log)]
         except BaseException:
             self._roll_back(db)
             raise
@@ -288,11 +289,12 @@ class SQLiteFile:
 
     def _state(self) -> tuple[int, ...]:
         """Return values that change when somebody writes to the file or its log."""
-        found = [os.stat(path) if os.path.exists(path) else None for path in (self._path, self._path + "-wal")]
+        found = [os.stat(path) if os.path.exists(path) else None for path in (self._path, self._log)]
         return tuple(part for one in found if one is not None for part in (one.st_ino, one.st_size, one.st_mtime_ns))
 
     def _open(self) -> sqlite3.Connection:
         self._check_place()
+        self._log = os.path.realpath(self._path) + "-wal"  # as SQLite names it
         self.state += 1
         with self._explained():
             self._read_only = None
@@ -307,7 +309,7 @@ class SQLiteFile:
 
     def _open_read_only(self) -> sqlite3.Connection:
         state = self._state()
-        log = self._path + "-wal"
+        log = self._log
         if os.path.exists(log) and os.path.getsize(log):
             with tempfile.TemporaryDirectory(prefix="evalpool-") as directory:
                 copy = os.path.join(directory, "copy.db")

@@ -25,7 +25,9 @@ CACHED = functools._lru_cache_wrapper
 """The type of functions with `functools.lru_cache` or `cache`."""
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
-_NO_PART = frozenset(["__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__annotations_cache__"])
+_NO_PART = frozenset(
+    ["__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__annotations_cache__", "__slotnames__"]
+)  # the last is set when an instance is pickled or copied
 
 
 def definition(thing: Any) -> str:
