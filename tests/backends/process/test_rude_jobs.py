@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from evalpool import Evaluator, FailureKind
+from evalpool import Evaluator, FailureKind, profile
 from faults import culprits
 from faults.programs import Program, assert_gone, wait_until
 
@@ -149,3 +150,20 @@ def test_a_job_that_leaves_threads_behind_ends_with_the_pool(make: Make) -> None
     workers = {job.metadata["pid"] for job in evaluator.submit([{}]) + evaluator.gather()}
     assert evaluator.close() == []
     assert_gone(_processes(workers))
+
+
+@pytest.mark.parametrize("method", ["process", "profile"])
+def test_a_programs_default_timeout_of_sockets_concerns_no_worker(method: str) -> None:
+    def run(job: Any) -> float:
+        threading.Event().wait(0.3)
+        return float(job["x"])
+
+    function, method = (profile(memory=True)(run), "thread") if method == "profile" else (run, method)
+    socket.setdefaulttimeout(0.05)
+    try:
+        with Evaluator.create(function, method, {"num_workers": 2}) as evaluator:
+            evaluator.submit([{"x": n} for n in range(4)])
+            jobs = evaluator.gather()
+    finally:
+        socket.setdefaulttimeout(None)
+    assert sorted(job.objective for job in jobs) == [0.0, 1.0, 2.0, 3.0]

@@ -77,6 +77,8 @@ def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
             one, other = socket.socketpair()
             ours.enter_context(one)
             theirs.enter_context(other)
+            one.setblocking(True)  # even if the program has called `socket.setdefaulttimeout`
+            other.setblocking(True)
             return one, other.fileno()
 
         data, its_data = pair()
