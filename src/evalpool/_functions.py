@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from evalpool.errors import BadArgument
+from evalpool.errors import BadArgument, EvalpoolError
 
-__all__ = ["load_function"]
+__all__ = ["load_function", "naming"]
+
+OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def load_function(name: str) -> Callable[..., Any]:
@@ -92,11 +95,29 @@ def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        at = f" at line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
-        if isinstance(error, SyntaxError):
-            at = f" at line {error.lineno} of {error.filename}"
+        at = f" at line {error.lineno} of {error.filename}" if isinstance(error, SyntaxError) else _place_of(error)
         raise BadArgument(f"importing {name} fails with {type(error).__name__}{at}: {error}") from error
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Inside the block, which calls code of the user, an error of that becomes a `BadArgument` that names it.
+
+    Those of evalpool pass through: they say themselves what is wrong.
+    """
+    try:
+        yield
+    except EvalpoolError:
+        raise
+    except Exception as error:
+        place = _place_of(error)
+        raise BadArgument(f"{name} raised {type(error).__name__}: {error}{place and f',{place}'}") from error
+
+
+def _place_of(error: Exception) -> str:
+    """Where an error was raised: the innermost line that is not one of evalpool's; empty if all are."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(OWN)]
+    return f" at line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
 
 
 def _put_first(directory: str) -> None:

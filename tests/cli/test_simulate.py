@@ -13,6 +13,7 @@ import pytest
 from evalpool import RandomSearch, simulate
 from evalpool.benchmarks import load
 from evalpool.cli import main
+from evalpool.errors import BadArgument
 from evalpool.search import HyperbandStopper, MedianStopper, SuccessiveHalvingStopper
 from evalpool.simulation import Distribution, WorkerModel
 
@@ -33,6 +34,29 @@ fails = Benchmark("fails", {"x": (0, 9)}, lambda job: {"objective": "F_no", "s":
 
 def search(space, seed):
     return RandomSearch(space, seed)
+
+def batches(space, seed, num_workers, max_evals):
+    assert max_evals == 6
+    return RandomSearch(space, seed), {"batch_size": num_workers}
+
+def unknown(space, seed):
+    return RandomSearch(space, seed), {"size": 4}
+
+def one(space):
+    return RandomSearch(space)
+
+def boom(*given):
+    raise RuntimeError("boom")
+
+class Fails:
+    def __init__(self, space, seed):
+        pass
+
+    def ask(self):
+        return {}["x"]
+
+    def tell(self, job):
+        pass
 """
 
 
@@ -95,6 +119,19 @@ def test_several_objectives_have_no_best(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["simulate", "my-own.py:several", "--max-evals", "3", "--seed", "0", "--out", "s.csv"]) == 0
     assert "best" not in capsys.readouterr().out
     assert '"[' in Path("s.csv").read_text()
+
+
+def test_only_evaluations_at_the_highest_fidelity_can_be_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("low.csv").write_text("x,ep,loss,t\n1,1,0.1,1\n1,3,5,3\n2,1,3,1\n2,3,2,3\n3,1,3.5,1\n3,3,2.5,3\n")
+    low = "low.csv?objectives=loss&maximize=False&runtime=t&fidelity=ep"
+    command = ["simulate", low, "--search", "halving", "--seed", "0", "--max-evals"]
+    assert main([*command, "40", "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert (best["value"], best["configuration"]) == (2, {"x": 2, "ep": 3})  # and x=1 has 0.1 after one epoch
+    assert main([*command, "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["best"] is None
+    assert main([*command, "1"]) == 0
+    assert "none: no evaluation at the highest fidelity, ep=3, has a result" in capsys.readouterr().out
 
 
 def test_a_search_of_which_every_evaluation_failed_has_an_exit_code_of_its_own() -> None:
@@ -170,6 +207,52 @@ def test_what_a_stopped_evaluation_reached_is_never_the_best(
     assert said["best"]["value"] == 0.0  # the first points were from 1 to 9
     assert main(command) == 0
     assert f"20, {said['stopped_early']} stopped early, ended by max_evals" in capsys.readouterr().out
+
+
+def test_a_search_of_a_file_gets_and_returns_what_it_does_in_a_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--search", "my-own.py:batches", "--max-evals", "6", "--seed", "1", "--json"]
+    assert main(["simulate", "my-own.py:mine", "--workers", "3", *command]) == 0
+    said = json.loads(capsys.readouterr().out)
+    benchmark = load("my-own.py:mine")
+    search = RandomSearch(benchmark.space, 1)
+    result = simulate(search, benchmark, num_workers=3, max_evals=6, seed=1, batch_size=3)
+    assert said["digest"] == result.trace_digest()
+    assert main(["plan", "--benchmark", "my-own.py:mine", "--workers", "1", "--results", "6", *command]) == 0
+
+
+BOOM = "raised RuntimeError: boom, at line 30 of "
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["--search", "my-own.py:boom"], f"The search 'my-own.py:boom' {BOOM}"),
+        (["--search", "my-own.py:one"], "The search 'my-own.py:one' raised TypeError: one() takes 1 positional"),
+        (["--search", "my-own.py:unknown"], "was made with 'size' = 4 as an argument of simulate"),
+        (
+            ["--search", "my-own.py:Fails"],
+            "The search 'my-own.py:Fails' raised KeyError: 'x', at line",
+        ),
+        (["--stopper", "my-own.py:boom"], f"The stopper 'my-own.py:boom' {BOOM}"),
+    ],
+)
+def test_what_functions_of_a_file_raise_is_one_line(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [["simulate", "digits?curve=True"], ["plan", "--benchmark", "digits?curve=True", "--results", "3"]]
+    for one in words[: 2 if command[0] == "--search" else 1]:
+        assert main([*one, *command, "--max-evals", "3"]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    with pytest.raises(BadArgument) as error:
+        main([*words[0], *command, "--max-evals", "3", "--debug"])
+    assert "size" in message or error.value.__cause__ is not None
+
+
+def test_what_the_function_of_a_benchmark_raises_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "my-own.py:boom", "--max-evals", "3"]) == 2
+    assert f"The benchmark 'my-own.py:boom' {BOOM}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalpool import RandomSearch, simulate
+from evalpool import simulate
 from evalpool.benchmarks import Benchmark, Fidelity, RuntimeModel, load
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._named import named_search, quiet_optuna
@@ -62,13 +61,6 @@ def test_each_name_is_a_search_that_its_seed_repeats(name: str, module: str) -> 
     assert not any(isinstance(objective, str) for objective in runs[0].objectives)
 
 
-def test_a_function_of_a_file_is_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "mysearch-1.py").write_text("from evalpool import RandomSearch as make\n")
-    optimizer = named_search(f"{tmp_path}/mysearch-1.py:make", SPACE, 3)
-    assert optimizer.ask() == RandomSearch(SPACE, 3).ask()
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -77,7 +69,6 @@ def test_a_function_of_a_file_is_a_search(tmp_path: Path, monkeypatch: pytest.Mo
             r"no search 'bayes'; known are random; halving, hyperband \(benchmarks with a fidelity\); tpe, cmaes",
         ),
         ("nevergrad", "no search 'nevergrad'"),
-        ("no-such.py:make", "no file 'no-such.py'"),
     ],
 )
 def test_an_unknown_name_is_told_the_known_ones(name: str, message: str) -> None:

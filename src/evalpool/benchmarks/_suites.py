@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evalpool._functions import load_function
+from evalpool._functions import load_function, naming
 from evalpool._registry import Registry
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.errors import BadArgument, MissingExtra
@@ -155,7 +155,9 @@ def _of_file(name: str, place: str, options: dict[str, Any]) -> Benchmark:
         return found
     if isinstance(found, type) and issubclass(found, Suite):
         return _of(found(), name, place, str(options.pop("problem", "")), options)
-    return _checked(name, _call(name, found, **options))
+    with naming(f"The benchmark {name!r}"):
+        made = _call(name, found, **options)
+    return _checked(name, made)
 
 
 def _checked(name: str, benchmark: Any) -> Benchmark:

@@ -1,7 +1,7 @@
 """Searches by name, for the command and for comparisons: ``"random"``, ``"tpe"``, ``"nevergrad:TwoPointsDE"``.
 
 Each is made for a space with its package's own settings; only the seed is given. For other settings make the optimiser
-yourself, in a function of a file: ``search.py:make``.
+yourself, in a function of a file: ``search.py:make``, which is called in ``evalpool.benchmarks._searches``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib
 import math
 from typing import Any
 
-from evalpool._functions import load_function
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._random_search import Choice, Range, read_space
 from evalpool.search._spaces import space_of
@@ -44,7 +43,7 @@ def named_search(
     """Return a new optimiser that maximises.
 
     Args:
-        name: one of `ADVICE`.
+        name: one of `ADVICE`, but for the function of a file.
         space: as that of `RandomSearch`, or a benchmark, which those of `BANDITS` need for its fidelity.
         seed: the same seed gives the same proposals for the same results.
         num_objectives: of the evaluations.
@@ -70,8 +69,6 @@ def named_search(
         return _of_skopt(space, seed)
     if kind == "nevergrad" and rest:
         return _of_nevergrad(rest, space, seed, max_evals, num_workers)
-    if name.rpartition(":")[0].endswith(".py"):
-        return load_function(name)(space, seed)
     raise BadArgument(f"There is no search {name!r}; known are {ADVICE}.")
 
 

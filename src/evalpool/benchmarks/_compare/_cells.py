@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from evalpool._json import to_json
 from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._compare._searches import Once, make_search
-from evalpool.benchmarks._ended import Ended
+from evalpool.benchmarks._ended import Ended, is_full
+from evalpool.benchmarks._searches import Once, make_search
 from evalpool.benchmarks._stoppers import check_curves, make_stopper
 from evalpool.benchmarks._suites import load
 from evalpool.errors import BadArgument
@@ -213,7 +213,6 @@ def outcome_of(
         makespan divided by workers and makespan; ``bounds``, best and worst as the benchmark knows them; ``digest``,
         of the schedule and all objectives.
     """
-    fidelity = benchmark.fidelity
     outcome: dict[str, Any] = {"time": [], "evaluations": [], "best": []}
     best, worst = -math.inf, math.inf
     failures: list[str] = []
@@ -229,12 +228,8 @@ def outcome_of(
         if isinstance(objective, str):
             failures.append(objective)
             continue
-        if row["job"] in early:
+        if not is_full(row["job"], result, benchmark, early):
             continue
-        if fidelity is not None:
-            level = result.configurations[row["job"]].get(fidelity.name)
-            if level is not None and level != fidelity.high:
-                continue
         value = float(objective)
         worst = min(worst, value)
         if value > best:

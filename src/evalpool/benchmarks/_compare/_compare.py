@@ -12,7 +12,7 @@ from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._compare._cells import Cell, CellRunner, Conditions, Limits, check_benchmark, identity_of
 from evalpool.benchmarks._compare._comparison import Comparison
-from evalpool.benchmarks._compare._searches import check_search
+from evalpool.benchmarks._searches import check_search
 from evalpool.benchmarks._stoppers import check_stopper
 from evalpool.benchmarks._suites import load
 from evalpool.errors import BadArgument, UnknownValue

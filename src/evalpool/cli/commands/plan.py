@@ -148,19 +148,19 @@ def _plan(arguments: argparse.Namespace, out: TextIO) -> int:
 
 
 def _times(arguments: argparse.Namespace) -> SearchTimes:
+    from evalpool._functions import naming
     from evalpool.benchmarks import SearchTimes, load
-    from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
+    from evalpool.benchmarks._searches import make_search
 
     if arguments.search is None:
         return SearchTimes(_cost("--ask", arguments.ask), _cost("--tell", arguments.tell or "0"))
-    if arguments.search in SAMPLERS and not arguments.debug:
-        quiet_optuna()
     benchmark, results = load(arguments.benchmark), arguments.results or 200
-    optimizer = named_search(
-        arguments.search, benchmark, arguments.seed, num_objectives=len(benchmark.objectives),
-        max_evals=results,
-    )  # fmt: skip
-    return SearchTimes.measured(optimizer, benchmark, results)
+    with naming(f"The search {arguments.search!r}"):
+        optimizer, _ = make_search(  # how it is simulated does not matter: its calls are measured, one by one
+            arguments.search, arguments.search, benchmark, arguments.seed,
+            num_workers=1, max_evals=results, quiet=not arguments.debug,
+        )  # fmt: skip
+        return SearchTimes.measured(optimizer, benchmark, results)
 
 
 def _runtimes(arguments: argparse.Namespace) -> Any:

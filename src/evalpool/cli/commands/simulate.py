@@ -92,11 +92,12 @@ def _run(
     arguments: argparse.Namespace, overhead: Any, runtime: RuntimeModel | None, model: WorkerModel | None, out: TextIO
 ) -> int:
     from evalpool._clock import perf_counter
+    from evalpool._functions import naming
     from evalpool.benchmarks import load
     from evalpool.benchmarks._ended import Ended
+    from evalpool.benchmarks._searches import make_search
     from evalpool.benchmarks._stoppers import check_stopper, make_stopper
     from evalpool.jobs._seeds import fresh_seed
-    from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
     from evalpool.simulation import simulate
     from evalpool.tables._paths import check_path, replace_file
 
@@ -105,20 +106,25 @@ def _run(
     seed = fresh_seed() % 2**31 if arguments.seed is None else arguments.seed
     if not benchmark.has_runtimes:
         raise BadArgument(f"{arguments.benchmark!r} has no runtimes; give --runtime 60, or --runtime 60,0.5.")
-    if arguments.search in SAMPLERS and not arguments.debug:
-        quiet_optuna()
-    stopper = make_stopper(check_stopper(arguments.stopper), arguments.benchmark, benchmark)
-    optimizer = named_search(
-        arguments.search, benchmark, seed, num_objectives=len(benchmark.objectives),
-        max_evals=arguments.max_evals, num_workers=arguments.workers,
-    )  # fmt: skip
+    with naming(f"The stopper {arguments.stopper!r}"):
+        stopper = make_stopper(check_stopper(arguments.stopper), arguments.benchmark, benchmark)
+    with naming(f"The search {arguments.search!r}"):
+        optimizer, settings = make_search(
+            arguments.search, arguments.search, benchmark, seed,
+            num_workers=arguments.workers, max_evals=arguments.max_evals, quiet=not arguments.debug,
+        )  # fmt: skip
+    how = {
+        "overhead": overhead, "worker_model": model, "retries": arguments.retries, "stopper": stopper, **settings,
+    }  # fmt: skip
     ended = Ended()
+    if how["stopper"] is not None:
+        how["callbacks"] = [ended, *(settings.get("callbacks") or ())]
     began = perf_counter()
-    result = simulate(
-        optimizer, benchmark, num_workers=arguments.workers, max_evals=arguments.max_evals,
-        max_time=arguments.max_time, overhead=overhead, seed=seed, worker_model=model, retries=arguments.retries,
-        stopper=stopper, callbacks=None if stopper is None else [ended],
-    )  # fmt: skip
+    with naming(f"The search {arguments.search!r}"):
+        result = simulate(
+            optimizer, benchmark, num_workers=arguments.workers, max_evals=arguments.max_evals,
+            max_time=arguments.max_time, seed=seed, **how,
+        )  # fmt: skip
     took = perf_counter() - began
     if target is not None:
         replace_file(target, *_schedule(result, target.suffix.lower()))
@@ -128,7 +134,7 @@ def _run(
 
         write_json(summary, out)
     else:
-        _print(summary)
+        _print(summary, benchmark)
     return NO_RESULT if summary["evaluated"] and summary["failed"] == summary["evaluated"] else 0
 
 
@@ -163,11 +169,14 @@ def _summary(
 
 
 def _best(benchmark: Benchmark, result: SimulationResult, early: set[int]) -> dict[str, Any] | None:
-    """The best evaluation that was not stopped, of a benchmark with one objective, in its own sense; else None."""
+    """The best of the full evaluations of a benchmark with one objective, in its own sense; None if there is none."""
+    from evalpool.benchmarks._ended import is_full
+
     found = None
     for row, objective in zip(result.completions, result.objectives, strict=True):
-        single = not isinstance(objective, (str, tuple)) and row["job"] not in early
-        if single and (found is None or objective > found[1]):
+        if isinstance(objective, (str, tuple)) or not is_full(row["job"], result, benchmark, early):
+            continue
+        if found is None or objective > found[1]:
             found = (row, objective)
     if found is None:
         return None
@@ -183,7 +192,7 @@ def _best(benchmark: Benchmark, result: SimulationResult, early: set[int]) -> di
     }
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(summary: dict[str, Any], benchmark: Benchmark) -> None:
     from evalpool.cli._lines import fact, say
     from evalpool.cli._words import clean, duration, number, paint, short
 
@@ -200,6 +209,9 @@ def _print(summary: dict[str, Any]) -> None:
         after = f"after {duration(best['end'])}"
         name = f"{clean(best['name'])} {number(best['value'])}, the {sense}, {after}"
         fact("best", f"{name}  job {best['job']}: {short(best['configuration'])}")
+    elif benchmark.fidelity is not None and len(benchmark.objectives) == 1 and summary["evaluated"]:
+        full = f"{clean(benchmark.fidelity.name)}={benchmark.fidelity.high:g}"
+        fact("best", f"none: no evaluation at the highest fidelity, {full}, has a result")
     fact("virtual time", f"{duration(summary['makespan'])}, workers busy {100 * summary['utilisation']:.1f} %")
     fact("real time", duration(summary["seconds"]))
     fact("digest", summary["digest"])

@@ -1,6 +1,7 @@
-"""Makes the search of a cell: a comparison needs a new one for each, in the process that runs the cell.
+"""Makes searches by a name or with a function of the user, for comparisons and for the command.
 
-So it is not given optimisers, but what makes them: a name, as for `evalpool simulate`, or a function.
+A comparison needs a new one for each cell, in the process that runs the cell. So it is not given optimisers, but what
+makes them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.errors import BadArgument
 from evalpool.search._named import SAMPLERS, named_search, quiet_optuna
+from evalpool.simulation._simulate import simulate
 
 __all__ = ["Once", "check_search", "make_search"]
+
+FIXED = frozenset({"optimizer", "run_function", "num_workers", "max_evals", "max_time", "seed"})
+"""Arguments of `simulate` that a search is not asked for: they are those of the comparison, or of the command."""
 
 
 def check_search(label: str, given: Any, benchmarks: Iterable[Benchmark]) -> Any:
@@ -42,15 +47,30 @@ def check_search(label: str, given: Any, benchmarks: Iterable[Benchmark]) -> Any
 
 
 def make_search(
-    label: str, given: Any, benchmark: Benchmark, seed: int, *, num_workers: int, max_evals: int | None
+    label: str,
+    given: Any,
+    benchmark: Benchmark,
+    seed: int,
+    *,
+    num_workers: int,
+    max_evals: int | None,
+    quiet: bool = True,
 ) -> tuple[Any, dict[str, Any]]:
-    """Make the optimiser of a cell; return it and the further arguments of `simulate` that it needs.
+    """Make a new optimiser; return it and the further arguments of `simulate` that it needs.
+
+    Args:
+        label: of the search, for errors.
+        given: its name, as for `evalpool simulate`, or a function, or the name of one in a file.
+        num_workers, max_evals: told to a function that has parameters of these names.
+        quiet: whether Optuna may not log a line for each search.
 
     Raises:
-        BadArgument: what was made has no `ask` and `tell`.
+        BadArgument: there is no such search, what was made has no `ask` and `tell`, or the further arguments are not
+            some of those. What the function raises passes through.
+        MissingExtra: its package is not installed.
     """
     if isinstance(given, str) and not _is_file(given):
-        return _named(given, benchmark, seed, num_workers=num_workers, max_evals=max_evals), {}
+        return _named(given, benchmark, seed, quiet=quiet, num_workers=num_workers, max_evals=max_evals), {}
     make = load_function(given) if isinstance(given, str) else given
     made = _call(make, benchmark, seed, num_workers=num_workers, max_evals=max_evals)
     optimizer, settings = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
@@ -59,6 +79,12 @@ def make_search(
         raise BadArgument(
             f"The search {label!r} was made as {made!r}; its function must return an object with ask and tell, or that "
             "and a dict with further arguments of simulate."
+        )
+    known = [name for name in inspect.signature(simulate).parameters if name not in FIXED]
+    if unknown := [name for name in settings if name not in known]:
+        raise BadArgument(
+            f"The search {label!r} was made with {unknown[0]!r} = {settings[unknown[0]]!r} as an argument of simulate; "
+            f"its function may give {', '.join(known)}."
         )
     return optimizer, settings
 
@@ -99,10 +125,10 @@ def _check_name(name: str, benchmarks: Iterable[Benchmark]) -> None:
         raise wrong
 
 
-def _named(name: str, space: Any, seed: int, **more: Any) -> Any:
-    if name in SAMPLERS:
-        quiet_optuna()  # or it would log a line for each cell
-    return named_search(name, space, seed, **more)
+def _named(name: str, benchmark: Benchmark, seed: int, *, quiet: bool = True, **more: Any) -> Any:
+    if quiet and name in SAMPLERS:
+        quiet_optuna()
+    return named_search(name, benchmark, seed, num_objectives=len(benchmark.objectives), **more)
 
 
 def _is_file(name: str) -> bool:
