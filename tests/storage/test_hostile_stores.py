@@ -18,7 +18,8 @@ import redis
 from evalpool import best
 from evalpool.cli._campaign import Watcher
 from evalpool.errors import CorruptRecord, NewerSchema
-from evalpool.storage import SQLiteStorage
+from evalpool.storage import JournalStorage, SQLiteStorage
+from evalpool.storage._journal import MARKER
 from storage import readers
 from storage.hostile import Row, history, hostile, journal_store, redis_store, sqlite_store
 from storage.redis_server import RedisServer
@@ -193,6 +194,22 @@ def test_files_of_a_journal_that_are_none_are_told(tmp_path: Path) -> None:
     (store / "numbers" / "0" / "0").symlink_to("9" * 4000 + ":x")
     readers.commands(str(store), tmp_path)
     readers.going_on(str(store), tmp_path)
+
+
+@pytest.mark.parametrize("marker", ["pipe", "device", "directory"])
+def test_a_journal_whose_marker_is_no_file_is_refused(marker: str, tmp_path: Path) -> None:
+    store = Path(journal_store(tmp_path / "runs", history()))
+    path = store / MARKER
+    path.unlink()
+    if marker == "pipe":
+        os.mkfifo(path)
+    elif marker == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(CorruptRecord, match=f"{MARKER} is not a valid evalpool journal"):
+        JournalStorage(str(store))
+    readers.commands(str(store), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 import uuid
 from collections.abc import Sequence
@@ -36,7 +37,14 @@ from evalpool.storage._codec import Malformed, OnMalformed, Reporter, from_wire,
 from evalpool.storage._columns import Columns
 from evalpool.storage._durable import DurableStorage
 from evalpool.storage._events import SCHEMA_VERSION, Event
-from evalpool.storage._journal_files import JournalReader, JournalWriter, Record, file_name, unavailable
+from evalpool.storage._journal_files import (
+    JournalReader,
+    JournalWriter,
+    Record,
+    file_name,
+    unavailable,
+    without_waiting,
+)
 from evalpool.storage._journal_numbers import NumberChain, claim
 from evalpool.storage._leases import is_lost, new_owner, owner_lives
 from evalpool.storage._mounts import network_file_system
@@ -48,6 +56,8 @@ __all__ = ["JournalStorage"]
 
 MARKER = "evalpool-journal.json"
 _FORMAT = "evalpool journal"
+_LONGEST_MARKER = 4096
+"""Bytes that are read of the marker at most; ours has some dozens."""
 
 LAST = 2**62
 """The largest clock of a record, in microseconds: a hundred thousand years. Clocks of hosts may be ahead by days or
@@ -272,12 +282,14 @@ class JournalStorage(DurableStorage[_Records]):
     def _is_ours(self) -> bool:
         """Whether the directory is marked as a journal. Raises if a later evalpool or another program marked it."""
         try:
-            with open(self._path(MARKER), "rb") as file:
-                found = from_json(file.read())
+            with open(self._path(MARKER), "rb", opener=without_waiting) as file:
+                # One who put a pipe or a device in its place shall not make us wait, or read without end.
+                regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                found = from_json(file.read(_LONGEST_MARKER)) if regular else {}
             schema = found["schema"] if found["format"] == _FORMAT else None
         except FileNotFoundError:
             return False
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, IsADirectoryError):
             schema = None
         if type(schema) is not int:
             raise CorruptRecord(

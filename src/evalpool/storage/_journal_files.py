@@ -23,7 +23,7 @@ from evalpool.storage._leases import owner_is_gone
 from evalpool.storage._lost import CursorLost
 from evalpool.storage._place import Place
 
-__all__ = ["JournalReader", "JournalWriter", "Record", "file_name", "unavailable"]
+__all__ = ["JournalReader", "JournalWriter", "Record", "file_name", "unavailable", "without_waiting"]
 
 SUFFIX = ".log"
 
@@ -173,7 +173,7 @@ class JournalReader:
                 if size < offset:
                     raise _is_shorter(path, size, offset)
                 continue
-            with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            with open(path, "rb", buffering=0, opener=without_waiting) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     self._reporter.report(path, "it is not a regular file")
                     continue
@@ -234,7 +234,7 @@ class JournalReader:
         return owner_is_gone(owner_of(name)) or unix_time() - changed > ABANDONED_AFTER
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def without_waiting(path: str, flags: int) -> int:
     """Open a file without blocking, since somebody may have replaced it by a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
