@@ -21,7 +21,7 @@ from typing import IO
 from evalpool._fork import Order, at_fork
 from evalpool._log import get_logger
 
-__all__ = ["Taken", "WriterLock", "lock", "new_file", "remove_drafts", "replacing", "unlock"]
+__all__ = ["Taken", "WriterLock", "lock", "name_file", "new_file", "remove_drafts", "replacing", "unlock"]
 
 logger = get_logger()
 
@@ -41,19 +41,29 @@ def replacing(path: str | os.PathLike[str], mode: int = 0o666, *, sync: bool = F
     directory, name = os.path.split(os.fspath(path))
     draft = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
-    with os.fdopen(os.open(draft, flags, mode), "wb") as file:
-        try:
-            yield file
-            if not file.closed:
-                file.flush()
-                if sync:  # else, after a power cut, the new name may have an empty file
-                    os.fsync(file.fileno())
-            file.close()  # Windows cannot rename an open file
-            os.replace(draft, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)
-            raise
+    try:
+        with os.fdopen(os.open(draft, flags, mode), "wb") as file:
+            try:
+                yield file
+                if not file.closed:
+                    file.flush()
+                    if sync:  # else, after a power cut, the new name may have an empty file
+                        os.fsync(file.fileno())
+                file.close()  # Windows cannot rename an open file
+                os.replace(draft, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(draft)
+                raise
+    except OSError as error:
+        name_file(error, path)
+        raise
+
+
+def name_file(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Add the file to an error of the system that names none, as that of a write to a full disk."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = os.fspath(path)
 
 
 def remove_drafts(path: str | os.PathLike[str]) -> None:

@@ -34,6 +34,23 @@ def loss(job):
     return (job["x"] - 3) ** 2
 """
 
+FILLS_A_DISK = """\
+import resource
+def run(job):
+    if job["x"] == 30:  # from now on, as on a full disk, no file grows beyond this
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+    if job["x"] == 59:
+        return {"objective": 0.0, "metadata": {"late": 1}}
+    return {"objective": float(job["x"]), "metadata": {"pad": "p" * 400}}
+"""
+REMOVES_THE_DIRECTORY = """\
+import shutil
+def run(job):
+    if job["x"] == 4:
+        shutil.rmtree("results")
+    return job["x"]
+"""
+
 
 @pytest.fixture
 def loud(evalpool: Command) -> Command:
@@ -114,6 +131,52 @@ def test_a_search_whose_first_evaluations_all_fail_ends(evalpool: Command) -> No
     assert read_table(evalpool.directory / "out.csv")[0]["m:error"] == "RuntimeError: always"
     evalpool("run", "program:run", *arguments)  # one that fails behind one that succeeded ends nothing
     assert len(read_table(evalpool.directory / "out.csv")) == 8
+
+
+def test_a_table_that_lacks_rows_is_a_failure_and_says_so_once(evalpool: Command) -> None:
+    (evalpool.directory / "long.py").write_text(FILLS_A_DISK)
+    (evalpool.directory / "many.jsonl").write_text("".join(f'{{"x": {x}}}\n' for x in range(60)))
+    arguments = ["--configs", "many.jsonl", "--backend", "serial", "--out", "out.csv", "--progress", "off"]
+    done = evalpool("run", "long.py:run", *arguments, code=1, TMPDIR=str(evalpool.directory))
+    rows = len(read_table(evalpool.directory / "out.csv"))
+    assert 0 < rows < 60
+    missing = f"{60 - rows} of 60 rows are missing in {evalpool.directory / 'out.csv'}"
+    assert f"evalpool: {missing}. " in done.stderr
+    assert f"table       {missing}" in done.stdout
+    assert done.stderr.count("cannot be written") == 1  # and not at each of the later gathers
+    assert "File too large: " in done.stderr
+    assert "They are lost, for they could not be written elsewhere, either" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_results_that_cannot_be_written_in_their_place_are_written_elsewhere(evalpool: Command, name: str) -> None:
+    (evalpool.directory / "gone.py").write_text(REMOVES_THE_DIRECTORY)
+    (evalpool.directory / "results").mkdir()
+    arguments = ["--configs", "grid.jsonl", "--backend", "serial", "--out", f"results/{name}", "--progress", "off"]
+    done = evalpool("run", "gone.py:run", *arguments, code=1, TMPDIR=str(evalpool.directory))
+    assert str(evalpool.directory / "results") in done.stderr
+    (found,) = evalpool.directory.glob(f"evalpool-*/{name}")
+    assert f"All results were written to {found}" in done.stderr
+    rows = read_table(found) if name == "out.csv" else found.read_text().splitlines()
+    assert len(rows) == 8
+    (evalpool.directory / "results").mkdir()
+    done = evalpool("run", "gone.py:run", *arguments, "--storage", "journal:///runs", code=1)
+    assert "The store has all of them: evalpool export journal:///runs --search-id 0 -o FILE" in done.stderr
+    evalpool("export", "journal:///runs", "--search-id", "0", "-o", "all.csv")
+    assert len(read_table(evalpool.directory / "all.csv")) == 8
+
+
+def test_an_export_to_a_full_disk_names_the_file(evalpool: Command) -> None:
+    import resource
+
+    evalpool("run", "program:run", "--configs", "grid.jsonl", "--storage", "journal:///runs", "--progress", "off")
+    process = evalpool.start(
+        "export", "runs", "-o", "out.jsonl", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    )
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"File too large: '{evalpool.directory / 'out.jsonl'}'" in error
+    assert not (evalpool.directory / "out.jsonl").exists()
 
 
 def test_the_smallest_is_the_best_where_the_search_says_so(loud: Command) -> None:

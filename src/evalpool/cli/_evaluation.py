@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.callbacks import Callback
+from evalpool._text import LONGEST_LINE
+from evalpool.callbacks import Callback, CSVLoggerCallback
 from evalpool.callbacks._incumbent import is_evaluation
 from evalpool.cli._campaign import Campaign, Watcher
-from evalpool.cli._exit_codes import INCOMPLETE, NO_RESULT
+from evalpool.cli._exit_codes import FAILED, INCOMPLETE, NO_RESULT
 from evalpool.cli._export import check_out, export
 from evalpool.cli._lines import fact, say
 from evalpool.cli._listed import SharedList
@@ -106,10 +109,9 @@ class Evaluation:
             callbacks.append(self._stop)
         if arguments.log_level is None:
             callbacks.append(_Shown())
-        if arguments.out and arguments.out.lower().endswith(".csv"):
-            from evalpool.callbacks import CSVLoggerCallback
-
-            callbacks.append(CSVLoggerCallback(arguments.out))
+        self._table = CSVLoggerCallback(arguments.out) if _is_csv(arguments.out) else None
+        if self._table is not None:
+            callbacks.append(self._table)
         options: dict[str, Any] = {
             "storage": storage,
             "search_id": search_id,
@@ -151,13 +153,15 @@ class Evaluation:
         except KeyboardInterrupt:
             self._conclude()
             raise
-        self._conclude()
+        kept = self._conclude()
         if self._stop is not None and self._stop.search_stopped:
             sys.stderr.write(
                 f"evalpool: ended early: the first {self._stop.failures} evaluations all failed (--max-failures "
                 f"{self._arguments.max_failures}). Correct what the failures above say, then run it again.\n"
             )
-            return NO_RESULT
+            return NO_RESULT if kept else FAILED
+        if not kept:
+            return FAILED
         if max_evals is not None and len(jobs) < max_evals:
             return INCOMPLETE
         return NO_RESULT if jobs and all(job.kind is not None for job in jobs) else 0
@@ -174,15 +178,47 @@ class Evaluation:
             jobs += optimize(self.evaluator, shared, len(shared.missing), self._arguments.timeout)
         return jobs
 
-    def _conclude(self) -> None:
-        """Write the results and print the summary, after the evaluator is closed."""
-        arguments, evaluator = self._arguments, self.evaluator
+    def _conclude(self) -> bool:
+        """Write the results and print the summary, after the evaluator is closed; False if --out lacks results."""
+        evaluator = self.evaluator
         evaluator.storage.flush()
-        if arguments.out and not arguments.out.lower().endswith(".csv"):
-            export(evaluator.storage, evaluator.search_id, arguments.out)
+        missing = self._write_results()
         watcher = Watcher(evaluator.storage)
         watcher.look()
-        self._print_summary(watcher.campaigns[evaluator.search_id])
+        self._print_summary(watcher.campaigns[evaluator.search_id], missing)
+        if missing:
+            sys.stderr.write(f"evalpool: {clean(missing, LONGEST_LINE)}. {self._where_results_are()}\n")
+        return not missing
+
+    def _write_results(self) -> str:
+        """Write what --out names (a CSV file is written already); returns what is missing, or an empty text."""
+        table, out = self._table, self._arguments.out
+        if table is not None:
+            total = table.written + table.missing
+            return f"{table.missing} of {total} rows are missing in {table.path}" if table.missing else ""
+        if out:
+            try:
+                export(self.evaluator.storage, self.evaluator.search_id, out)
+            except (OSError, BadArgument) as error:  # a full disk, a directory that was removed meanwhile
+                return f"the results could not be written: {str(error).rstrip('.')}"
+        return ""
+
+    def _where_results_are(self) -> str:
+        """Where those results are that --out lacks. Without a store they are written into a new directory."""
+        store = _store_of(self._arguments)
+        if store:
+            command = shlex.join(["evalpool", "export", store, "--search-id", self.evaluator.search_id, "-o", "FILE"])
+            return f"The store has all of them: {clean(command, LONGEST_LINE)}"
+        directory = ""
+        try:
+            directory = tempfile.mkdtemp(prefix="evalpool-")
+            place = os.path.join(directory, os.path.basename(self._arguments.out))
+            export(self.evaluator.storage, self.evaluator.search_id, place)
+        except (OSError, BadArgument) as error:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+            return f"They are lost, for they could not be written elsewhere, either: {clean(str(error), LONGEST_LINE)}"
+        return f"All results were written to {clean(place, LONGEST_LINE)}"
 
     @contextlib.contextmanager
     def _marked_as_ended(self) -> Iterator[None]:
@@ -190,7 +226,7 @@ class Evaluation:
         try:
             yield
         finally:
-            if not getattr(self._arguments, "storage", None) and not getattr(self._arguments, "store", None):
+            if not _store_of(self._arguments):
                 self.evaluator.storage.lease(self.evaluator.search_id, "evalpool run", 0.0)
 
     @contextlib.contextmanager
@@ -205,7 +241,7 @@ class Evaluation:
         with LiveView(evaluator.storage, evaluator.search_id, plain=plain, file=sys.stderr):
             yield
 
-    def _print_summary(self, campaign: Campaign) -> None:
+    def _print_summary(self, campaign: Campaign, missing: str) -> None:
         arguments = self._arguments
         summary = campaign.summary()
         summary["out"] = os.path.abspath(arguments.out) if arguments.out else None
@@ -214,7 +250,15 @@ class Evaluation:
             return
         say(paint(f"search {clean(campaign.search_id)}", "bold"))
         print_summary(summary)
-        store = getattr(arguments, "storage", None) or getattr(arguments, "store", None)
-        for name, place in (("storage", store), ("table", summary["out"])):
+        for name, place in (("storage", _store_of(arguments)), ("table", missing or summary["out"])):
             if place:
                 fact(name, place)
+
+
+def _is_csv(out: str | None) -> bool:
+    return out is not None and out.lower().endswith(".csv")
+
+
+def _store_of(arguments: argparse.Namespace) -> str | None:
+    """The storage that outlives the command, if it has one: an option of `run`, an argument of `retry`."""
+    return getattr(arguments, "storage", None) or getattr(arguments, "store", None)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from evalpool._files import replacing
+from evalpool._files import name_file, replacing
 from evalpool.errors import BadArgument
 
 __all__ = ["append_text", "check_path", "replace_file"]
@@ -41,8 +41,9 @@ def append_text(path: Path, text: str) -> None:
         written = 0
         while written < len(data):  # a disk that becomes full takes a part first, and then raises
             written += os.write(file, data[written:])
-    except BaseException:
+    except BaseException as error:
         os.ftruncate(file, size)
+        name_file(error, path)
         raise
     finally:
         os.close(file)

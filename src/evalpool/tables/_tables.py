@@ -86,6 +86,16 @@ class TableWriter:
         self._guard = WriterLock(str(self.path))
         self._opened = False
 
+    @property
+    def written(self) -> int:
+        """How many rows the file has."""
+        return self._rows
+
+    @property
+    def missing(self) -> int:
+        """How many rows could not be written to the file yet."""
+        return len(self._waiting)
+
     def open(self) -> None:
         """Become the file's only writer.
 
