@@ -22,6 +22,7 @@ __all__ = [
     "check_real",
     "check_seconds",
     "check_wait",
+    "is_number",
     "is_real",
     "is_whole",
 ]
@@ -45,6 +46,11 @@ def is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, which can be compared."""
+    return is_real(value) and math.isfinite(as_float(value))
+
+
 def check_number(name: str, value: Any, least: int) -> int:
     """Return a whole number of at least `least`, as an int."""
     if type(value) is not int and not is_whole(value):
@@ -66,7 +72,7 @@ def check_numbers(name: str, values: Any, least: int) -> list[int]:
 
 def check_real(name: str, value: Any, *, least: float = -math.inf, above: float | None = None) -> float:
     """Return a finite number of at least `least`, or above `above`, as a float."""
-    if is_real(value) and math.isfinite(as_float(value)) and (value >= least if above is None else value > above):
+    if is_number(value) and (value >= least if above is None else value > above):
         return float(value)
     wanted = f"above {above:g}" if above is not None else f"of at least {least:g}" if least > -math.inf else ""
     raise BadArgument(f"{name} is {value!r}; give a finite number{' ' if wanted else ''}{wanted}.")

@@ -136,6 +136,14 @@ def test_levels_are_the_only_fidelities() -> None:
     assert Fidelity("share", 0.1, 1.0).integer is False
 
 
+def test_a_fidelity_that_was_computed_is_the_level_that_it_means() -> None:
+    share = Fidelity("share", 0.1, 0.3, levels=(0.1, 0.2, 0.3))
+    assert [share.check(value) for value in (0.1, 0.1 * 3, 0.3 - 0.1)] == [0.1, 0.3, 0.2]
+    for wrong in (0.1000001, 0.4, math.inf, math.nan, 10**400):
+        with pytest.raises(BadArgument, match=r"'share' is .*; give one of 0\.1, 0\.2, 0\.3"):
+            share.check(wrong)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

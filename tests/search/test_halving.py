@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalpool import RunningJob, SerialEvaluator, ThreadPoolEvaluator, optimize, simulate
+from evalpool.benchmarks import Benchmark, RuntimeModel
 from evalpool.errors import BadArgument
 from evalpool.search import SuccessiveHalving
 from evalpool.search._brackets import round_robin, shares
@@ -96,6 +97,23 @@ def test_a_later_run_goes_on_with_the_results_of_an_earlier_one() -> None:
     assert later.ask()[:2] == ({"x": 0.4}, {"epochs": 3})
     assert later.ask()[1:] == ({"epochs": 1}, 6)
     assert fidelities(search).count(1) > fidelities(search).count(3) > 0
+
+
+def test_results_at_rungs_that_were_computed_differently_count() -> None:
+    search = SuccessiveHalving(SPACE, "share", 0.1, 0.9, seed=0)  # the second rung is 0.1 * 3, which is not 0.3
+    for x in range(3):
+        search.tell({"x": x / 10, "share": 0.1}, {"objective": x})
+        search.tell({"x": x / 10, "share": 0.3}, {"objective": x})
+    assert search.ask()[:2] == ({"x": 0.2}, {"share": 0.9})
+
+
+def test_a_promoted_configuration_is_found_in_a_table() -> None:
+    table = [{"x": x, "share": share, "objective": x * share} for x in range(9) for share in (0.1, 0.3, 0.9)]
+    benchmark = Benchmark.from_table(table, fidelity="share", runtime=RuntimeModel.constant(1.0))
+    search = SuccessiveHalving(benchmark.space, "share", 0.1, 0.9, seed=0)
+    result = simulate(search, benchmark, max_evals=30)
+    assert {one["share"] for one in result.configurations} == {0.1, 0.1 * 3, 0.9}
+    assert not any(isinstance(objective, str) for objective in result.objectives)
 
 
 @pytest.mark.parametrize(

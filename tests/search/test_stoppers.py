@@ -53,6 +53,36 @@ def test_the_share_ends_with_the_value_of_its_rank(values: list[float], factor: 
         assert share.worst == sorted(values[:n], reverse=True)[size - 1]
 
 
+# Budgets that are computed.
+
+
+@pytest.mark.parametrize("computed", [[0.3, 0.9], [0.1 * 3, 0.3 * 3], [0.1 + 0.2, 0.3 + 0.3 + 0.3]])
+def test_a_budget_is_the_same_however_it_is_computed(computed: list[float]) -> None:
+    def at(stopper: Any, objectives: list[float]) -> int:
+        for place, (budget, objective) in enumerate(zip([0.1, *computed, 0.3 * 9], objectives, strict=True)):
+            stopper.observe(budget, objective)
+            if stopper.stop():
+                assert stopper.is_complete == (place == 3)
+                return place
+        return 4
+
+    for make in (
+        lambda: SuccessiveHalvingStopper(max_steps=2.7, min_steps=0.1),
+        lambda: MedianStopper(max_steps=2.7, min_steps=0.1, interval_steps=None),
+    ):
+        stopper = make()
+        assert at(stopper.for_job(0), [1.0, 5.0, 9.0, 9.0]) == 3  # 0.3 * 9 is a little less than 2.7
+        assert at(stopper.for_job(1), [2.0, 2.0, 2.0, 2.0]) == 1
+        assert at(stopper.for_job(2), [9.0, 9.0, 1.0, 1.0]) == (2 if type(stopper) is SuccessiveHalvingStopper else 3)
+
+
+def test_no_rung_is_at_the_last_step_nor_beside_it() -> None:
+    # 0.3 * 3 * 3 is a little less than 2.7.
+    assert SuccessiveHalvingStopper(max_steps=2.7, min_steps=0.3).num_rungs == 2
+    assert len(HyperbandStopper(max_steps=2.7, min_steps=0.3).shares) == 3
+    assert HyperbandStopper(max_steps=2.7, min_steps=0.3).shares == HyperbandStopper(max_steps=9).shares
+
+
 # The median rule.
 
 

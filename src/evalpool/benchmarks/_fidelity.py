@@ -7,6 +7,7 @@ from typing import Any
 
 from evalpool._checks import check_real, is_real, is_whole
 from evalpool.errors import BadArgument
+from evalpool.search._rungs import place_of
 
 __all__ = ["Fidelity"]
 
@@ -23,7 +24,8 @@ class Fidelity:
         low: the lowest value, above 0.
         high: the highest value.
         integer: whether only whole numbers are allowed; None: if `low` and `high` are whole.
-        levels: the only values that there are, as in a table; None for all from `low` to `high`.
+        levels: the only values that there are, as in a table; None for all from `low` to `high`. A value that differs
+            from one of them by less than a billionth is this one: ``0.1 * 3`` is 0.3.
 
     Raises:
         BadArgument: an argument has a wrong type or value.
@@ -52,7 +54,7 @@ class Fidelity:
         self.low = self._plain(low)
         self.high = self._plain(high)
         self.levels = None if levels is None else self._check_levels(levels)
-        self._known = None if self.levels is None else frozenset(self.levels)
+        self._known = frozenset(self.levels or ())
 
     def _check_levels(self, levels: Any) -> tuple[float, ...]:
         found: list[Any] = [levels] if isinstance(levels, str) or not isinstance(levels, Iterable) else list(levels)
@@ -76,11 +78,15 @@ class Fidelity:
             raise BadArgument(
                 f"The fidelity {self.name!r} is {value!r} of type {type(value).__name__}; {self._wanted}."
             )
-        if not self.low <= value <= self.high or (self._known is not None and value not in self._known):
-            raise BadArgument(f"The fidelity {self.name!r} is {value!r}; {self._wanted}.")
-        if self.integer and value != int(value):
-            raise BadArgument(f"The fidelity {self.name!r} is {value!r}; {self._wanted}.")
-        return self._plain(value)
+        if value in self._known:
+            return self._plain(value)
+        if self.levels is not None:
+            place = place_of(value, self.levels)
+            if place is not None:
+                return self.levels[place]
+        elif self.low <= value <= self.high and (not self.integer or value == int(value)):
+            return self._plain(value)
+        raise BadArgument(f"The fidelity {self.name!r} is {value!r}; {self._wanted}.")
 
     def share(self, value: float) -> float:
         """Return which share of the full evaluation this value is: 1.0 for the highest."""

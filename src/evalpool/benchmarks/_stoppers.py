@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from evalpool.search._stoppers import MedianStopper, SuccessiveHalvingStopper
 __all__ = ["check_curves", "check_stopper", "make_stopper"]
 
 STOPPERS: dict[str, Callable[..., Any]] = {
-    "median": MedianStopper,
+    "median": functools.partial(MedianStopper, interval_steps=None),
     "halving": SuccessiveHalvingStopper,
     "hyperband": HyperbandStopper,
 }
@@ -50,7 +51,8 @@ def make_stopper(given: Any, label: str, benchmark: Benchmark) -> Any:
     """Return a new stopper for a search on a benchmark; None if none was given.
 
     Args:
-        given: what `check_stopper` returned. A named one compares at budgets from the lowest fidelity to the highest.
+        given: what `check_stopper` returned. A named one compares at budgets from the lowest fidelity to the highest:
+            the median rule at each point of the curves, the others at their rungs.
         label: of the benchmark, for errors.
         benchmark: with learning curves.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import itertools
 import math
 from collections.abc import Hashable
 from typing import Any
@@ -17,7 +16,7 @@ from evalpool._checks import check_number, check_real, is_whole
 from evalpool.errors import BadArgument
 from evalpool.search._brackets import round_robin, shares
 from evalpool.search._random_search import RandomSearch, configuration_key
-from evalpool.search._stoppers import check_reduction
+from evalpool.search._rungs import place_of, rungs_below
 
 __all__ = ["SuccessiveHalving"]
 
@@ -103,9 +102,9 @@ class SuccessiveHalving:
             fidels = {self.fidelity: eval_config.get(self.fidelity)}
             eval_config = {name: value for name, value in eval_config.items() if name != self.fidelity}
         number = self._number_of(eval_config) if config_id is None else config_id
-        if fidels[self.fidelity] not in self.rungs:
+        rung, bracket = place_of(fidels[self.fidelity], self.rungs), self._bracket_of(number)
+        if rung is None:
             return  # of a run with other rungs; there is nothing to compare it with
-        rung, bracket = self.rungs.index(fidels[self.fidelity]), self._bracket_of(number)
         if rung > 0:
             self._results[bracket, rung - 1].promoted.add(number)
         self._results[bracket, rung].add(math.inf if isinstance(objective, str) else -objective, number)
@@ -152,8 +151,6 @@ class _Rung:
 def _rungs(low: float, high: float, factor: float) -> list[float]:
     check_real("low", low, above=0)
     check_real("high", high, least=low)
-    check_reduction(factor, low, high)
     whole = is_whole(low) and is_whole(high)
-    below = itertools.takewhile(lambda value: value < high * (1 - 1e-9), (low * factor**k for k in itertools.count()))
-    rungs = [round(value) if whole else float(value) for value in below]
+    rungs = [round(value) if whole else float(value) for value in rungs_below(low, high, factor)]
     return [*dict.fromkeys(rungs), int(high) if whole else float(high)]

@@ -7,7 +7,6 @@ yourself, in a function of a file: ``search.py:make``, which is called in ``eval
 from __future__ import annotations
 
 import importlib
-import math
 from typing import Any
 
 from evalpool.errors import BadArgument, MissingExtra
@@ -84,6 +83,7 @@ def quiet_optuna() -> None:
 def _of_promotion(name: str, space: Any, fidelity: Any, seed: int, num_objectives: int) -> Any:
     """Successive halving whose rungs are values of the fidelity; from each rung on, for Hyperband."""
     from evalpool.search._halving import SuccessiveHalving
+    from evalpool.search._rungs import place_of
 
     if fidelity is None:
         raise BadArgument(
@@ -100,7 +100,8 @@ def _of_promotion(name: str, space: Any, fidelity: Any, seed: int, num_objective
             space, fidelity.name, levels[0], levels[-1], reduction_factor=factor, brackets=brackets, seed=seed
         )
         # 3 * 0.1 is not 0.3, the value that a table has.
-        search.rungs = [next((level for level in levels if math.isclose(level, rung)), rung) for rung in search.rungs]
+        places = [place_of(rung, levels) for rung in search.rungs]
+        search.rungs = [rung if at is None else levels[at] for at, rung in zip(places, search.rungs, strict=True)]
         return search
 
     def fits(factor: float) -> bool:

@@ -15,13 +15,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from evalpool._checks import check_number
+from evalpool._checks import check_number, is_number
 from evalpool._log import get_logger
 from evalpool.errors import BadArgument, MissingExtra
 from evalpool.search._proposals import Proposals
 from evalpool.search._random_search import Choice, Drawn, Range, read_space
 from evalpool.search._spaces import space_of
-from evalpool.search._stoppers import Stopper, is_number
+from evalpool.search._stoppers import Stopper
 
 if TYPE_CHECKING:
     import optuna

@@ -28,15 +28,13 @@ import math
 import threading
 from typing import Any, TypeVar
 
-from evalpool._checks import as_float, check_number, check_real, is_real
+from evalpool._checks import check_number, check_real, is_number
 from evalpool.errors import BadArgument
+from evalpool.search._rungs import SAME, rungs_below, threshold
 
-__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper", "check_reduction", "is_number"]
+__all__ = ["MedianStopper", "Stopper", "SuccessiveHalvingStopper"]
 
 Self = TypeVar("Self", bound="SharedStopper")
-
-MOST_RUNGS = 1000
-"""More would be a mistake: each has a state of its own, and Hyperband has as many brackets as rungs."""
 
 
 class Stopper(abc.ABC):
@@ -64,11 +62,13 @@ class Stopper(abc.ABC):
 class SharedStopper(Stopper):
     """A stopper that compares jobs with each other; subclasses decide in `_should_stop`.
 
-    Only records with a finite number as budget and as objective are compared.
+    Only records with a finite number as budget and as objective are compared. Budgets that differ by less than a
+    billionth are equal: ``3 * 0.1`` reaches 0.3.
     """
 
     def __init__(self, max_steps: float) -> None:
         self.max_steps = check_real("max_steps", max_steps, above=0)
+        self._complete_from = threshold(self.max_steps)
         self._lock = threading.Lock()
         self._completed = _Count()
         self._begin()
@@ -87,7 +87,7 @@ class SharedStopper(Stopper):
         self.objective = objective
         if not is_number(budget) or not is_number(objective):
             return
-        self.is_complete = self.is_complete or budget >= self.max_steps
+        self.is_complete = self.is_complete or budget >= self._complete_from
         if self._stopped:
             return
         with self._lock:
@@ -117,7 +117,7 @@ class MedianStopper(SharedStopper):
         min_steps: the first budget at which to compare.
         min_competing: compare only with at least this many other jobs.
         min_fully_completed: stop no job before this many jobs have reached `max_steps`.
-        interval_steps: compare once in this many steps.
+        interval_steps: compare once in this many steps; None for each budget that jobs record.
         epsilon: how far below the median an objective may be.
 
     >>> stopper = MedianStopper(max_steps=10)
@@ -136,20 +136,21 @@ class MedianStopper(SharedStopper):
         min_steps: float = 1,
         min_competing: int = 1,
         min_fully_completed: int = 0,
-        interval_steps: float = 1,
+        interval_steps: float | None = 1,
         epsilon: float = 1e-10,
     ) -> None:
         super().__init__(max_steps)
         self._min_steps = check_real("min_steps", min_steps, above=0)
-        self._interval = check_real("interval_steps", interval_steps, above=0)
+        self._first = threshold(self._min_steps)
+        self._interval = None if interval_steps is None else check_real("interval_steps", interval_steps, above=0)
         self._min_competing = check_number("min_competing", min_competing, 1)
         self._min_completed = check_number("min_fully_completed", min_fully_completed, 0)
         self._epsilon = check_real("epsilon", epsilon, least=0)
-        self._averages: dict[int, RunningMedian] = {}
+        self._averages: dict[float, RunningMedian] = {}
 
     def _begin(self) -> None:
         super()._begin()
-        self._level = -1
+        self._level: float = -1
         self._best = -math.inf
         self._sum = 0.0
         self._records = 0
@@ -158,7 +159,7 @@ class MedianStopper(SharedStopper):
         self._best = max(self._best, objective)
         self._sum += objective
         self._records += 1
-        level = math.floor((budget - self._min_steps) / self._interval + 1e-9)  # (0.3 - 0.1) / 0.1 < 2
+        level = self._level_of(budget)
         if level <= self._level:
             return False  # before the first comparison, or between two
         self._level = level
@@ -170,6 +171,12 @@ class MedianStopper(SharedStopper):
         )
         averages.add(self._sum / self._records)
         return should_stop
+
+    def _level_of(self, budget: float) -> float:
+        """At which comparison this is: a number that grows with the budget; below 0 before the first."""
+        if self._interval is not None:
+            return math.floor((budget - self._min_steps) / self._interval + SAME)  # (0.3 - 0.1) / 0.1 < 2
+        return float(f"{float(budget):.12g}") if budget >= self._first else -1  # 0.1 * 3 is 0.3
 
 
 class SuccessiveHalvingStopper(SharedStopper):
@@ -207,15 +214,10 @@ class SuccessiveHalvingStopper(SharedStopper):
         budget = check_real("min_steps", min_steps, above=0)
         if budget > self.max_steps:
             raise BadArgument(f"min_steps is {min_steps!r}, above max_steps {max_steps!r}; no job could reach it.")
-        check_reduction(reduction_factor, budget, self.max_steps)
+        rungs = rungs_below(budget, self.max_steps, reduction_factor)
         left_out = check_number("min_early_stopping_rate", min_early_stopping_rate, 0)
-        self._rungs: list[tuple[float, TopShare]] = []  # budget -> what was recorded there
-        while budget < self.max_steps:
-            if left_out:
-                left_out -= 1
-            else:
-                self._rungs.append((budget, TopShare(reduction_factor)))
-            budget *= reduction_factor
+        # What reaches the rung, and what was recorded there.
+        self._rungs = [(threshold(rung), TopShare(reduction_factor)) for rung in rungs[left_out:]]
 
     @property
     def num_rungs(self) -> int:
@@ -303,20 +305,3 @@ class TopShare:
     def worst(self) -> float:
         """The smallest number of the share; there must be at least one."""
         return self._top[0]
-
-
-def check_reduction(factor: Any, low: float, high: float) -> None:
-    """Check the argument ``reduction_factor``, which makes rungs from the budget `low` to `high`."""
-    if not is_number(factor) or factor <= 1:
-        raise BadArgument(f"reduction_factor is {factor!r}; give a number above 1.")
-    rungs = (math.log(high) - math.log(low)) / math.log(factor)
-    if rungs > MOST_RUNGS:
-        raise BadArgument(
-            f"reduction_factor is {factor!r}, which makes {rungs:,.0f} rungs from {low:g} to {high:g}; give a larger "
-            f"one, that makes at most {MOST_RUNGS:,}. One of this many configurations continues at each rung."
-        )
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, which can be compared."""
-    return is_real(value) and math.isfinite(as_float(value))
