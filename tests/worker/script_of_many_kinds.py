@@ -5,6 +5,7 @@ usage: script_of_many_kinds.py METHOD   prints one line per check that fails, an
 
 import concurrent.futures
 import dataclasses
+import datetime
 import enum
 import functools
 import multiprocessing
@@ -34,6 +35,61 @@ class Optimiser(enum.Enum):
 class Flags(enum.IntFlag):
     A = 1
     B = 2
+
+
+class Planet(enum.Enum):
+    EARTH = (5.9, 6.3)
+    MARS = (6.4, 3.3)
+    RED = (6.4, 3.3)
+
+    def __init__(self, mass: float, radius: float) -> None:
+        self.mass, self.radius = mass, radius
+
+
+Planet.MARS.moons = 2  # type: ignore[attr-defined]
+
+
+class Coded(enum.Enum):
+    A = ("a", 1)
+    B = ("b", 2)
+
+    def __new__(cls, value: str, code: int) -> "Coded":
+        made = object.__new__(cls)
+        made._value_ = value
+        made.code = code  # type: ignore[attr-defined]
+        return made
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    width: int
+    height: int = 2
+
+
+class Tile(Size, enum.Enum):
+    SMALL = 1, 3
+    LARGE = 4
+
+
+class Day(datetime.date, enum.Enum):
+    FIRST = 2024, 1, 1
+
+
+class Action(str, enum.Enum):
+    title = "t"  # also a method of a text
+    other = "o"
+
+
+class Rule:
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+
+class Step(enum.Enum):
+    """Its values are compared by identity, and refer to the class."""
+
+    DOUBLE = Rule(lambda x: (2 * x, Step.NOTHING))
+    NOTHING = Rule(lambda x: (x, Step.NOTHING))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +220,12 @@ def never_named(x: float) -> float:
 def values() -> dict[str, Any]:
     return {
         "enum": Optimiser.ADAM,
+        "enum with __init__": [Planet.MARS, Planet.EARTH],
+        "enum with __new__": Coded.B,
+        "enum of a dataclass": Tile.SMALL,
+        "enum of dates": Day.FIRST,
+        "enum of texts": Action.title,
+        "enum of rules": Step.DOUBLE,
         "flags": Flags.A | Flags.B,
         "dataclass": Layer(3, Optimiser.SGD),
         "tuple": Point(1.0, 2.0),
@@ -187,10 +249,25 @@ def values() -> dict[str, Any]:
     }
 
 
+NO_PLAIN_PICKLE = ("lambda", "enum of a dataclass", "enum of dates", "enum of rules")
+
+
 def wrong(got: dict[str, Any]) -> list[str]:
     """What of `values` is not what it is here."""
     checks = {
         "enum": lambda v: v is Optimiser.ADAM and v.faster() is Optimiser.SGD,
+        "enum with __init__": lambda v: (
+            v == [Planet.MARS, Planet.EARTH]
+            and v[0] is Planet.RED
+            and (v[0].mass, v[0].radius, v[0].moons, Planet((5.9, 6.3)).mass) == (6.4, 3.3, 2, 5.9)
+            and list(Planet.__members__) == ["EARTH", "MARS", "RED"]
+            and list(Planet) == [Planet.EARTH, Planet.MARS]
+        ),
+        "enum with __new__": lambda v: v is Coded("b") and v.code == 2,
+        "enum of a dataclass": lambda v: v is Tile.SMALL and (v.width, v.height, Tile.LARGE.height) == (1, 3, 2),
+        "enum of dates": lambda v: v is Day.FIRST and v.isoformat() == "2024-01-01",
+        "enum of texts": lambda v: v is Action.title and v == "t" and Action("o") is Action.other,
+        "enum of rules": lambda v: v is Step.DOUBLE and v.value.function(2) == (4, Step.NOTHING) and Step(v.value) is v,
         "flags": lambda v: v == Flags.A | Flags.B and type(v) is Flags,
         "dataclass": lambda v: type(v) is Layer and v == Layer(3, Optimiser.SGD) and v.kind is Optimiser.SGD,
         "tuple": lambda v: type(v) is Point and v.y == 2.0,
@@ -225,8 +302,8 @@ def run(job: Any, files: dict[str, str]) -> dict[str, Any]:
         found.append("a file of the script's")
     if files["arguments"] and sys.argv != files["arguments"].split("\n"):
         found.append("the arguments of the program")
-    again = pickle.loads(pickle.dumps({key: job[key] for key in values() if key != "lambda"}))
-    found += [f"pickled in the worker: {name}" for name in wrong({**again, "lambda": job["lambda"]})]
+    again = pickle.loads(pickle.dumps({key: job[key] for key in values() if key not in NO_PLAIN_PICKLE}))
+    found += [f"pickled in the worker: {name}" for name in wrong({**{key: job[key] for key in values()}, **again})]
     found += [f"in the output: {name}" for name in wrong({**values()})]
     with open(files["saved"], "wb") as file:
         pickle.dump((Layer(7), model), file)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from evalpool.worker._enums import is_member, member, reduce_enum
 from evalpool.worker._same import CACHED, definition
 from evalpool.worker._script import (
     Table,
@@ -57,6 +58,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if type(obj) is functools.cached_property:  # before Python 3.12 it holds a lock
                 facts = {name: value for name, value in vars(obj).items() if name != "lock"}
                 return functools.cached_property, (obj.func,), facts
+            if is_member(obj):
+                return member, (type(obj), obj._name_)
             return NotImplemented
         if self._back and came_from_elsewhere(obj):
             return find, (token_of(obj), home_of(obj), obj.__qualname__)
@@ -75,7 +78,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if placed and self._alone not in (None, obj.__qualname__.partition(".")[0]):
             return find, (token, module, obj.__qualname__)
         maker, args, state, _, _, setter = reduced
-        if isinstance(obj, type) and _has_slots(obj):
+        if isinstance(obj, enum.EnumMeta):
+            maker, args, state, setter = reduce_enum(obj, args[5], state, setter) or (maker, args, state, setter)
+        elif isinstance(obj, type) and _has_slots(obj):
             # cloudpickle sets them when the class is there, which is too late: instances would have a `__dict__`.
             args = *args[:3], {**args[3], "__slots__": vars(obj)["__slots__"]}, *args[4:]
         name = obj.__qualname__
