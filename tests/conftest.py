@@ -67,11 +67,18 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
+TOLD_TO_END = signal.getsignal(signal.SIGTERM)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test: no new thread, no new process. Mark `leaves_threads` names the exceptions, with a reason."""
+    """After each test: no new thread, process, or handler of SIGTERM, which processes forked by later tests would have.
+
+    Mark `leaves_threads` names the exceptions, with a reason.
+    """
     threads, children = _threads(), _children()
     yield
+    assert signal.getsignal(signal.SIGTERM) == TOLD_TO_END
     if request.node.get_closest_marker("leaves_threads"):
         return
     deadline = time.monotonic() + BOUND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import warnings
@@ -70,15 +71,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.stress)
 
 
+@contextlib.contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which Ray and its nodes set to their own: what other tests fork would inherit it.
+
+    Such a process, told to end as soon as it is forked, would not end: Python forgets in it what handlers are to be
+    called.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
+def sigterm_is_given_back() -> Iterator[None]:
+    with own_sigterm():
+        yield
+
+
 def start_ray(**kwargs: Any) -> Any:
     import ray
 
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home directory
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = signal.getsignal(signal.SIGTERM)
-        ray.init(**{**SMALL, **kwargs})
-        signal.signal(signal.SIGTERM, before)  # Ray's own would be inherited by what other tests fork
+        with own_sigterm():
+            ray.init(**{**SMALL, **kwargs})
     return ray
 
 
@@ -102,8 +120,9 @@ def nodes() -> Iterator[Any]:
         # A node that has died is missed by five looks, one a second; Ray's own pace is 25 s.
         "_system_config": {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500},
     }
-    made = Cluster(initialize_head=True, head_node_args=head)
-    made.add_node(num_cpus=1, object_store_memory=memory)
+    with own_sigterm():
+        made = Cluster(initialize_head=True, head_node_args=head)
+        made.add_node(num_cpus=1, object_store_memory=memory)
     start_here(made.address)
     import ray
 
@@ -117,9 +136,8 @@ def start_here(address: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = signal.getsignal(signal.SIGTERM)
-        ray.init(address=address, log_to_driver=False)
-        signal.signal(signal.SIGTERM, before)  # Ray's own would be inherited by what other tests fork
+        with own_sigterm():
+            ray.init(address=address, log_to_driver=False)
 
 
 @pytest.fixture(scope="session")

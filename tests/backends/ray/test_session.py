@@ -113,9 +113,7 @@ def test_a_cluster_that_asks_for_a_token_is_named_as_the_cause(tmp_path: Path) -
 def test_a_ray_that_the_user_shuts_down_fails_what_runs_and_is_not_started_again(small: dict[str, Any]) -> None:
     import ray
 
-    before = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=1, **small)
-    signal.signal(signal.SIGTERM, before)
     storage = RayStorage()
     with RayEvaluator(double) as evaluator:
         evaluator.submit([{"x": 1}])
