@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from evalpool._interrupts import defer_signals, from_a_handler
+from evalpool._log import get_logger
 from evalpool.backends._thread import Threads
 from evalpool.evaluator._attempt import Attempt
 from evalpool.evaluator._backend import Backend
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SerialBackend", "SerialEvaluator"]
 
+logger = get_logger()
+
 LEAVE = 1.0
-"""Seconds that a coroutine which is cancelled at close may take to end."""
+"""Seconds that a coroutine which is cancelled may take to end: a coroutine may catch that, to clean up or for ever."""
 
 
 class SerialBackend(Backend):
@@ -169,9 +172,23 @@ class SerialBackend(Backend):
     def force_stop(self, attempt: Attempt) -> bool:
         task = self._tasks.get(attempt)
         if task is not None and self._loop is not None:
-            self._loop.cancel(task)
+            self._loop.cancel(task, LEAVE, lambda: self._drop(attempt))
             return True
         return self._threads is not None and self._threads.abandon(attempt)
+
+    def _drop(self, attempt: Attempt) -> None:
+        """Report an attempt whose coroutine goes on although it was cancelled; its later end counts no more."""
+        port = self._port
+        if port is None or self._tasks.pop(attempt, None) is None:
+            return
+        logger.warning(
+            "Job %s did not stop when asked, and its coroutine did not end within %s s after it was cancelled (it "
+            "catches asyncio.CancelledError). It goes on in the background while other jobs are awaited. Let "
+            "CancelledError through, or use the process backend for jobs that hang.",
+            attempt.job.id,
+            LEAVE,
+        )
+        port.report([(attempt, port.forced(attempt, "its coroutine was abandoned", self._worker))])
 
     def shutdown(self, now: bool) -> None:
         if self._threads is not None:
@@ -185,8 +202,9 @@ class SerialEvaluator(Evaluator):
 
     With a plain function, one job runs at a time, whatever `num_workers` is. With an async function, up to
     `num_workers` jobs interleave on the evaluator's event loop. The debugger, `print` and thread-locals work as if the
-    function were called by hand. With a `job_timeout` or a `timeout`, jobs run in another thread, which can be
-    abandoned, while the caller waits for it.
+    function were called by hand. With a `job_timeout` or a `timeout`, jobs of a plain function run in another thread,
+    which can be abandoned, while the caller waits for it. A job of an async function ends in time if it awaits;
+    while it blocks, it holds up the event loop and `gather`.
     """
 
     backend_class = SerialBackend

@@ -98,9 +98,24 @@ class TurningLoop:
             if interrupt is not None:
                 raise interrupt
 
-    def cancel(self, task: asyncio.Task[None]) -> None:
-        """Cancel a task; any thread. The task ends at the next `turn`."""
-        self._loop.call_soon_threadsafe(task.cancel)
+    def cancel(self, task: asyncio.Task[None], grace: float, dropped: Callable[[], None]) -> None:
+        """Cancel a task; any thread. The task ends at the next `turn`, unless its code catches that.
+
+        Args:
+            grace: seconds that the task may take to end.
+            dropped: is called, in the loop, if the task has not ended by then. It remains in the loop, and `turn` does
+                not wait for it.
+        """
+        self._loop.call_soon_threadsafe(self._cancel, task, grace, dropped)
+
+    def _cancel(self, task: asyncio.Task[None], grace: float, dropped: Callable[[], None]) -> None:
+        task.cancel()
+        self._loop.call_later(grace, self._drop, task, dropped)
+
+    def _drop(self, task: asyncio.Task[None], dropped: Callable[[], None]) -> None:
+        if not task.done():
+            dropped()
+            self._loop.stop()
 
     def close(self, grace: float) -> None:
         """Cancel all tasks and close the loop; a task that still runs after `grace` seconds is dropped."""
@@ -116,9 +131,10 @@ class TurningLoop:
                     self._turn(deadline)
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             finally:
+                self._loop.close()
                 for task in self._tasks:
                     task._log_destroy_pending = False  # type: ignore[attr-defined]  # it was reported as cancelled
-                self._loop.close()
+                    task.get_coro().close()  # else the collector would, inside any other code
 
     def _here_or_beside(self, call: Callable[[], None]) -> None:
         """Call in this thread; or in another one, if an event loop runs in this thread, as in a notebook's cell."""
