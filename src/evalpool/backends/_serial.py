@@ -122,7 +122,7 @@ class SerialBackend(Backend):
                     return
                 with defer_signals():
                     self._beside = self._queue.popleft()
-                    self._threads.put(self._beside)
+                    self._threads.run([self._beside])
             if not turn.until_ended(self._beside):
                 return  # the next wait continues with it
             self._beside = None
