@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 from evalpool.errors import BadArgument, EvalpoolError
 
-__all__ = ["load_function", "naming"]
+__all__ = ["load_function", "naming", "why_not_called"]
 
 OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -41,6 +42,19 @@ def load_function(name: str) -> Callable[..., Any]:
         raise BadArgument(f"{place} has no function {attribute!r}; it has {', '.join(own) or 'none'}.")
     checked: Callable[..., Any] = found
     return checked
+
+
+def why_not_called(function: Callable[..., Any], *positional: Any, **named: Any) -> str | None:
+    """Why a function cannot be called with these arguments, with its signature; None if it can or that is not known."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a compiled class
+        return None
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        return f"its signature is {signature}: {error}"
+    return None
 
 
 def _load_module(name: str) -> ModuleType:

@@ -85,7 +85,9 @@ def test_evaluations_whose_workers_crash_are_retried_and_counted() -> None:
         found = compare({"down": make_downward}, bench(), retries=retries, **settings)
         (row,) = found.rows()
         assert (row["evaluations"], row["failures"], row["retried"]) == (3, 3, 3 * retries)
-        assert (row["first_failure"], row["normalised_regret"]) == ("F_worker_died", 1.0)
+        assert row["first_failure"] == "F_worker_died"
+        assert list(found.errors.values()) == [row["error"]]
+        assert row["error"].startswith("all 3 evaluations failed, first: ")
 
 
 def test_evaluations_that_a_stopper_ends_free_their_workers_and_are_never_the_best() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +23,18 @@ def search(space, seed):
 
 def broken(space, seed):
     raise ZeroDivisionError("cannot be made")
+
+def elsewhere(space, seed):
+    return RandomSearch({"nowhere": [1, 2]}, seed)
+
+def waits(space, seed):
+    import gate
+    gate.begun.set()
+    assert gate.go.wait(60)
+    return RandomSearch(space, seed)
+
+from evalpool.benchmarks import Benchmark
+untimed = Benchmark("untimed", {"x": (0, 9)}, lambda job: job["x"])
 """
 SPEC = """
 benchmarks = ["digits"]
@@ -98,6 +112,77 @@ def test_a_cell_that_fails_is_named_and_all_that_fail_are_an_exit_code(capsys: p
     assert main(["compare", written({**spec, "searches": ["my-own.py:broken"]}), *SERIAL]) == 3
 
 
+def test_cells_whose_evaluations_all_failed_are_told_and_are_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    spec: dict[str, object] = {"benchmarks": ["digits"], "workers": [1], "seeds": 1, "budget": 3}
+    assert main(["compare", written({**spec, "searches": ["my-own.py:elsewhere"]}), *SERIAL]) == 3
+    out = capsys.readouterr().out
+    assert "0 cells, 1 failed\n" in out
+    assert "seed 0: all 3 evaluations failed, first: evalpool.errors.BadArgument: " in out
+    assert "every cell failed: in none of them an evaluation succeeded\n" in out
+    assert "rank 1" not in out
+    some = written({**spec, "searches": ["random", "my-own.py:elsewhere"]})
+    assert main(["compare", some, *SERIAL, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["cells"], [row["search"] for row in said["failed"]]) == (1, ["my-own.py:elsewhere"])
+
+
+def test_cells_of_another_program_are_missing_and_have_not_failed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = SimpleNamespace(begun=threading.Event(), go=threading.Event())
+    monkeypatch.setitem(sys.modules, "gate", gate)
+    store = "sqlite:///comparison.db"
+    spec = {"searches": ["my-own.py:waits"], "benchmarks": ["digits"], "workers": [1], "seeds": 2, "budget": 3}
+    other = threading.Thread(target=compare, kwargs={**spec, "storage": store})
+    other.start()
+    try:
+        assert gate.begun.wait(60)
+        assert main(["compare", written(spec), *SERIAL, "--storage", store]) == 4
+    finally:
+        gate.go.set()
+        other.join(60)
+    out = capsys.readouterr().out
+    assert "1 searches on 1 benchmarks, 0 cells, 2 missing\n" in out
+    assert "2 cells are evaluated by another program; run this again when it has ended, for all results.\n" in out
+    assert "failed" not in out
+    assert main(["compare", written(spec), *SERIAL, "--storage", store]) == 0
+    assert "1 searches on 1 benchmarks, 2 cells\n" in capsys.readouterr().out
+
+
+def test_a_file_gives_runtimes_to_benchmarks_without_any(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmarks = {"mine": "my-own.py:untimed", "digits": "digits"}
+    spec = {"searches": ["random"], "benchmarks": benchmarks, "workers": [2], "seeds": 1, "budget": 4}
+    store = ["--storage", "sqlite:///comparison.db"]
+    assert main(["compare", written(spec), *SERIAL]) == 2
+    assert 'runtime = "600,0.5"' in capsys.readouterr().err
+    table = ["--out", "cells.csv"]
+    assert main(["compare", written({**spec, "runtime": "60"}), *SERIAL, *store, *table]) == 0
+    capsys.readouterr()
+    with open("cells.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["makespan"]) == 120.0
+    plain = compare(["random"], ["digits"], workers=[2], seeds=1, budget=4)
+    assert rows[1]["digest"] == plain.digest(plain.cells[0])
+    assert main(["compare", written({**spec, "runtime": 60}), *SERIAL, *store]) == 0  # the same
+    assert main(["compare", written({**spec, "runtime": "60,0.5"}), *SERIAL, *store]) == 2
+    assert "was benchmark my-own.py:untimed with the runtime 60.0,0.0" in capsys.readouterr().err
+    only = {**spec, "benchmarks": ["my-own.py:untimed"], "runtime": "60,0.5"}
+    assert main(["compare", written(only), *SERIAL, *table]) == 0
+    with open("cells.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["benchmark"] == "my-own.py:untimed"
+    assert float(row["makespan"]) != 120.0
+
+
+def test_a_time_in_a_file_is_read_as_that_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    spec: dict[str, object] = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1], "seeds": 1}
+    digests = []
+    for given in ("0.05m", 3):
+        assert main(["compare", written({**spec, "max_time": given}), *SERIAL, "--out", "cells.jsonl"]) == 0
+        digests.append(json.loads(Path("cells.jsonl").read_text())["digest"])
+    assert digests[0] == digests[1]
+
+
 CONDITIONS = """
 searches = ["random"]
 benchmarks = ["digits?curve=True"]
@@ -162,6 +247,9 @@ GOOD = {"searches": ["random"], "benchmarks": ["digits"], "workers": [1], "seeds
         (json.dumps({**GOOD, "searches": ["tpa"]}), "There is no search 'tpa'; known are random; halving"),
         (json.dumps({**GOOD, "benchmarks": ["nosuch"]}), "no benchmark suite 'nosuch'; known are"),
         (json.dumps({**GOOD, "workers": ["many"]}), "workers is 'many'"),
+        (json.dumps({**GOOD, "max_time": "2x"}), "max_time: '2x' is not a time; give seconds above 0, or as 90s"),
+        (json.dumps({**GOOD, "runtime": "2x"}), "runtime is '2x'; give seconds, or a median and a sigma as 60,0.5"),
+        (json.dumps({**GOOD, "runtime": [2]}), "runtime is [2]; give seconds, or a median and a sigma"),
         (json.dumps({**GOOD, "stopper": "median"}), "'digits' has no learning curves"),
         (json.dumps({**GOOD, "worker_model": 3}), "worker_model is 3; give a table with some of start_delay, crash"),
         (json.dumps({**GOOD, "worker_model": {"crush": 0.1}}), "worker_model has 'crush' = 0.1; known are start_delay"),

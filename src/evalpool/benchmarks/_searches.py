@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from evalpool._functions import load_function
+from evalpool._functions import load_function, why_not_called
 from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.errors import BadArgument
@@ -29,19 +29,24 @@ def check_search(label: str, given: Any, benchmarks: Iterable[Benchmark]) -> Any
     """Return what a search was given as, if it can be made for one of the benchmarks at least.
 
     Raises:
-        BadArgument: there is none of this name, it cannot search any of the benchmarks, or it is neither a name nor a
-            function.
+        BadArgument: there is none of this name, it cannot search any of the benchmarks, it is neither a name nor a
+            function, or a function that cannot be called with space and seed.
         MissingExtra: its package is not installed.
     """
-    if isinstance(given, str):
-        if _is_file(given):
-            load_function(given)
-        else:
-            _check_name(given, benchmarks)
-    elif not callable(given):
+    if isinstance(given, str) and not _is_file(given):
+        _check_name(given, benchmarks)
+        return given
+    make = load_function(given) if isinstance(given, str) else given
+    if not callable(make):
         raise BadArgument(
             f"The search {label!r} is {given!r} of type {type(given).__name__}; give a name such as 'tpe', or a "
             "function make(space, seed) that returns an optimiser: each cell needs a new one."
+        )
+    offered = {"num_workers": None, "max_evals": None}
+    if (reason := why_not_called(make, None, None, **_wanted(make, offered))) is not None:
+        raise BadArgument(
+            f"The search {label!r} is {shown(given)}, and {reason}; give a function make(space, seed) or "
+            f"make(benchmark, seed); it may have the parameters {' and '.join(offered)}, too."
         )
     return given
 
@@ -137,9 +142,18 @@ def _is_file(name: str) -> bool:
 
 def _call(make: Callable[..., Any], benchmark: Benchmark, seed: int, **offered: Any) -> Any:
     """Call ``make(space, seed)``, or ``make(benchmark, seed)``, with what is offered and it has parameters for."""
+    first = benchmark if _names(make)[:1] == ["benchmark"] else benchmark.space
+    return make(first, seed, **_wanted(make, offered))
+
+
+def _wanted(make: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
+    """Those of the offered arguments that a function has parameters for, behind the first two."""
+    names = _names(make)[2:]
+    return {name: value for name, value in offered.items() if name in names}
+
+
+def _names(make: Callable[..., Any]) -> list[str]:
     try:
-        names = list(inspect.signature(make).parameters)
+        return list(inspect.signature(make).parameters)
     except (TypeError, ValueError):  # of a compiled class
-        names = []
-    more = {name: value for name, value in offered.items() if name in names[2:]}
-    return make(benchmark if names[:1] == ["benchmark"] else benchmark.space, seed, **more)
+        return []

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from evalpool._functions import load_function
+from evalpool._functions import load_function, why_not_called
+from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.errors import BadArgument
 from evalpool.search._hyperband import HyperbandStopper
@@ -25,16 +26,19 @@ def check_stopper(given: Any) -> Any:
     """Return what a stopper was given as, if it can be made: a name, a function, or None.
 
     Raises:
-        BadArgument: there is none of this name, or it is neither a name nor a function.
+        BadArgument: there is none of this name, it is neither a name nor a function, or a function does not take one
+            argument.
     """
-    if isinstance(given, str):
-        if given not in STOPPERS:
-            _function(given)
-    elif given is not None and not callable(given):
+    if given is None or (isinstance(given, str) and given in STOPPERS):
+        return given
+    make = _function(given) if isinstance(given, str) else given
+    if not callable(make):
         raise BadArgument(
             f"stopper is {given!r} of type {type(given).__name__}; give one of {', '.join(map(repr, STOPPERS))}, or a "
             "function make(benchmark) that returns a stopper: each search needs a new one."
         )
+    if (reason := why_not_called(make, None)) is not None:
+        raise BadArgument(f"stopper is {shown(given)}, and {reason}; give a function make(benchmark).")
     return given
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from evalpool.cli._options import seconds
+from evalpool.cli._runtimes import runtime_model
 from evalpool.errors import BadArgument, MissingExtra
 
 if TYPE_CHECKING:
@@ -16,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["NAMES", "read_spec"]
 
 NAMES = (
-    "searches", "benchmarks", "workers", "seeds", "budget", "max_time", "overhead", "worker_model", "retries", "stopper"
+    "searches", "benchmarks", "workers", "seeds", "budget", "max_time", "overhead", "worker_model", "retries",
+    "stopper", "runtime"
 )  # fmt: skip
-"""What a file may say: the arguments of `evalpool.benchmarks.compare` with these names."""
+"""What a file may say: the arguments of `evalpool.benchmarks.compare` with these names; and the runtimes of benchmarks
+without any."""
 NEEDED = ("searches", "benchmarks")
 SHAPES = ("constant", "uniform", "exponential", "lognormal", "measured")
 """Of distributions: methods of `evalpool.simulation.Distribution`, whose arguments stand beside the shape."""
@@ -29,7 +34,7 @@ def read_spec(path: str) -> dict[str, Any]:
 
     Raises:
         BadArgument: there is no such file, it is not TOML or JSON, or it has an unknown name or lacks a needed one;
-            also if a distribution of its worker_model is wrong.
+            also if a time, a runtime or a distribution of its worker_model is wrong.
         MissingExtra: it is TOML, and this is Python 3.10 without the package tomli.
     """
     kind = os.path.splitext(path)[1].lower()
@@ -52,7 +57,47 @@ def read_spec(path: str) -> dict[str, Any]:
         raise BadArgument(f"{path!r} lacks {', '.join(missing)}.")
     if "worker_model" in spec:
         spec["worker_model"] = _worker_model(spec["worker_model"])
+    if isinstance(spec.get("max_time"), str):
+        spec["max_time"] = _seconds("max_time", spec["max_time"])
+    if "runtime" in spec:
+        spec["benchmarks"] = _with_runtimes(spec["benchmarks"], spec.pop("runtime"))
     return spec
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        return seconds(text)
+    except argparse.ArgumentTypeError as error:
+        raise BadArgument(f"{name}: {error}.") from None
+
+
+def _with_runtimes(benchmarks: Any, given: Any) -> Any:
+    """The same benchmarks, where those without runtimes have such as a text means: ``60``, or ``60,0.5``."""
+    text = str(given) if type(given) in (int, float) else given
+    if not isinstance(text, str):
+        raise BadArgument(f'runtime is {given!r}; give seconds, or a median and a sigma as "60,0.5".')
+    model = runtime_model(text, "runtime")
+
+    def one(name: Any) -> Any:
+        from evalpool.benchmarks import load
+
+        if not isinstance(name, str):
+            return name  # `compare` says what is wrong with it
+        benchmark = load(name)
+        if benchmark.has_runtimes:
+            return name
+        benchmark = benchmark.with_runtime(model)
+        # By this the comparison in a storage knows it: other runtimes are another benchmark.
+        benchmark.name = f"{name} with the runtime {model.median!r},{model.sigma!r}"
+        return benchmark
+
+    if isinstance(benchmarks, str):
+        benchmarks = [benchmarks]
+    if isinstance(benchmarks, list):
+        if not all(isinstance(name, str) for name in benchmarks) or len(set(benchmarks)) < len(benchmarks):
+            return benchmarks
+        benchmarks = {name: name for name in benchmarks}
+    return {label: one(name) for label, name in benchmarks.items()} if isinstance(benchmarks, dict) else benchmarks
 
 
 def _worker_model(given: Any) -> WorkerModel:

@@ -11,4 +11,4 @@ USAGE = 2
 NO_RESULT = 3
 """Everything was evaluated and every evaluation failed."""
 INCOMPLETE = 4
-"""The time limit was reached before everything was evaluated."""
+"""The time limit was reached before everything was evaluated, or another program evaluates the rest."""

@@ -25,7 +25,7 @@ exit codes:
   1    a storage, a worker or a file failed
   2    the command line, or a file that it names, is wrong
   3    run, retry, simulate: every evaluation failed, or the first --max-failures; compare: every cell failed
-  4    run, retry: the time limit was reached before everything was evaluated
+  4    run, retry: the time limit was reached before all was evaluated; compare: another program evaluates the rest
   130  interrupted (Ctrl-C); 143: told to end (SIGTERM)
 
 environment:

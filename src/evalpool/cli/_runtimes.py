@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["median_and_sigma", "runtime_model"]
 
 
-def runtime_model(text: str) -> RuntimeModel:
+def runtime_model(text: str, option: str = "--runtime") -> RuntimeModel:
     """The model that ``60`` or ``60,0.5`` means; the seed of the search does not change it."""
     from evalpool.benchmarks import RuntimeModel
 
-    return RuntimeModel(*median_and_sigma("--runtime", text))
+    return RuntimeModel(*median_and_sigma(option, text))
 
 
 def median_and_sigma(option: str, text: str) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from evalpool.errors import MissingExtra
+from evalpool.outcomes import Outcome, last_line
 from evalpool.simulation._trace import TraceRow, digest
 
 __all__ = ["JobColumns", "SimulationResult"]
@@ -25,9 +26,10 @@ class JobColumns:
         known: by job, how many results had been told when it was asked for.
         told: the jobs that were told, in that order.
         objectives: of the jobs in `told`.
+        first_failure: the outcome of the first of these that failed; None if none did.
     """
 
-    __slots__ = ("ask_start", "configurations", "known", "measured", "objectives", "told")
+    __slots__ = ("ask_start", "configurations", "first_failure", "known", "measured", "objectives", "told")
 
     def __init__(self) -> None:
         self.configurations: list[dict[str, Any]] = []
@@ -36,6 +38,7 @@ class JobColumns:
         self.known = array("q")
         self.told = array("q")
         self.objectives: list[Any] = []
+        self.first_failure: Outcome | None = None
 
 
 class SimulationResult:
@@ -49,6 +52,8 @@ class SimulationResult:
             callback.
         objectives: of `completions`, in the same order; the objective of a failure is its text.
         configurations: by job number, what the run-function saw.
+        first_error: the error of the first job that was told as a failure, in one line; None if it has none, as a
+            function that returns ``"F_memory"``, or if no job failed.
     """
 
     def __init__(
@@ -68,6 +73,8 @@ class SimulationResult:
         self.over = over
         self.objectives = diary.objectives
         self.configurations = diary.configurations
+        first = diary.first_failure
+        self.first_error = last_line(first.error) if first is not None and first.error else None
 
     @cached_property
     def trace(self) -> list[dict[str, Any]]:

@@ -113,6 +113,7 @@ class SimulatedSearch(Loop):
         self._diary.told.append(job)
         self._diary.objectives.append(outcome.objective)
         if outcome.kind is not None:
+            self._diary.first_failure = self._diary.first_failure or outcome
             self._failed(job, outcome)
         if self._wants_job:
             self._tell(known(job, outcome), self._asked.pop(job), None)

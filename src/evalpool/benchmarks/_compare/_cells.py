@@ -36,6 +36,7 @@ __all__ = [
     "Limits",
     "check_benchmark",
     "outcome_of",
+    "reason_of",
     "seed_from",
 ]
 
@@ -120,7 +121,8 @@ def check_benchmark(label: str, benchmark: Benchmark, conditions: Conditions) ->
     if not benchmark.has_runtimes:
         raise BadArgument(
             f"The benchmark {label!r} has no runtimes, and a comparison runs in simulated time: give it some, "
-            "benchmark.with_runtime(RuntimeModel.lognormal(600.0, 0.5))."
+            "benchmark.with_runtime(RuntimeModel.lognormal(600.0, 0.5)); in a file for `evalpool compare`, "
+            'runtime = "600,0.5".'
         )
     if conditions.stopper is not None:
         check_curves(label, benchmark)
@@ -208,10 +210,10 @@ def outcome_of(
     Returns:
         ``time`` (virtual seconds), ``evaluations`` (how many had ended) and ``best`` (the objective, larger is
         better) at each improvement; ``worst``, of all that count, or None; ``count``, of the evaluations; how many of
-        these a stopper ended, ``stopped_early``; ``retried``, further attempts that they had; ``failures`` and the text
-        of the ``first_failure``; ``makespan``; ``utilisation``, the busy time of the workers until the
-        makespan divided by workers and makespan; ``bounds``, best and worst as the benchmark knows them; ``digest``,
-        of the schedule and all objectives.
+        these a stopper ended, ``stopped_early``; ``retried``, further attempts that they had; ``failures``, the text of
+        the ``first_failure``, and its error, ``first_error``, or None; ``makespan``; ``utilisation``, the busy time of
+        the workers until the makespan divided by workers and makespan; ``bounds``, best and worst as the benchmark
+        knows them; ``digest``, of the schedule and all objectives.
     """
     outcome: dict[str, Any] = {"time": [], "evaluations": [], "best": []}
     best, worst = -math.inf, math.inf
@@ -246,11 +248,21 @@ def outcome_of(
         "retried": 0 if ended is None else sum(ended.attempts[number] - 1 for number in numbers),
         "failures": len(failures),
         "first_failure": failures[0] if failures else None,
+        "first_error": result.first_error,
         "makespan": span,
         "utilisation": min(1.0, result.busy_time / (workers * span)) if span > 0 else 0.0,  # sums are rounded
         "bounds": [None if one is None else float(one) for one in known],
         "digest": hashed.hexdigest(),
     }
+
+
+def reason_of(outcome: Mapping[str, Any]) -> str | None:
+    """Why a run has no result: every evaluation failed. None if it has one, or if its time was too short for any."""
+    count = outcome["count"]
+    if count == 0 or outcome["failures"] < count:
+        return None
+    first = outcome["first_error"] or outcome["first_failure"]
+    return f"its only evaluation failed: {first}" if count == 1 else f"all {count} evaluations failed, first: {first}"
 
 
 def _number(objective: Any, job: int) -> float:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from evalpool._checks import check_number, check_numbers, check_real, check_seconds, is_whole
 from evalpool._text import shown
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._compare._cells import Cell, CellRunner, Conditions, Limits, check_benchmark, identity_of
+from evalpool.benchmarks._compare._cells import (
+    Cell,
+    CellRunner,
+    Conditions,
+    Limits,
+    check_benchmark,
+    identity_of,
+    reason_of,
+)
 from evalpool.benchmarks._compare._comparison import Comparison
 from evalpool.benchmarks._searches import check_search
 from evalpool.benchmarks._stoppers import check_stopper
@@ -95,13 +103,14 @@ def compare(
             those of cells.
 
     Returns:
-        the results. A cell that fails does not end the others: `Comparison.errors` says which failed, and why. On ranks
-        of MPI other than the root, which serve until the end, it has no cells.
+        the results. A cell that fails does not end the others: `Comparison.errors` says which failed, and why; so does
+        a cell whose evaluations all failed. On ranks of MPI other than the root, which serve until the end, it has no
+        cells.
 
     Raises:
         BadArgument: an argument has a wrong type or value, a name is unknown (the message lists the known ones), a
-            named search can search none of the benchmarks, or a benchmark has no runtimes, or none of the learning
-            curves that a stopper needs.
+            named search can search none of the benchmarks, a function cannot be called with space and seed, or a
+            benchmark has no runtimes, or none of the learning curves that a stopper needs.
         MissingExtra: the package of a search or a benchmark is not installed.
     """
     conditions = Conditions(
@@ -149,7 +158,7 @@ def compare(
         own.storage.store_search_value(own.search_id, KEY, what)
         own.resume()
         before = own.storage.records(own.search_id)
-        begun = {_cell_of(one) for one in before if one.status not in _ENDED_WITHOUT}
+        begun = {_cell_of(one) for one in before if not _failed(one)}
         new = [cell._asdict() for cell in cells if cell not in begun]
         _announce(own, len(before) + len(new))
         own.submit(new)
@@ -161,21 +170,30 @@ def compare(
 
 def _filled(empty: Comparison, cells: list[Cell], records: list[JobRecord]) -> Comparison:
     """The same comparison with the results of cells."""
-    done: dict[Cell, Any] = {}
-    errors: dict[Cell, str] = {}
+    latest: dict[Cell, JobRecord] = {}  # of several, those before the last one failed
     for record in records:
         cell = _cell_of(record)
-        if record.status is JobStatus.DONE:
-            done[cell] = record.output
-        elif record.status in _ENDED_WITHOUT:
-            errors[cell] = last_line(record.error) if record.error else f"it is {record.status.value}"
-    outcomes = {cell: done[cell] for cell in cells if cell in done}
-    failed = {cell: errors[cell] for cell in cells if cell in errors and cell not in done}
-    missing = [cell for cell in cells if cell not in done and cell not in failed]
+        if cell not in latest or _failed(latest[cell]):
+            latest[cell] = record
+    found = [(cell, latest[cell]) for cell in cells if cell in latest]
+    outcomes = {cell: record.output for cell, record in found if record.status is JobStatus.DONE}
+    failed = {
+        cell: last_line(record.error) if record.error else f"it is {record.status.value}"
+        for cell, record in found
+        if record.status in _ENDED_WITHOUT
+    }
+    missing = [cell for cell in cells if cell not in outcomes and cell not in failed]
     return Comparison(
         empty.searches, empty.benchmarks, empty.workers, empty.seeds, empty.limits, outcomes, failed, missing,
         conditions=empty.conditions,
     )  # fmt: skip
+
+
+def _failed(record: JobRecord) -> bool:
+    """Whether a cell has ended without a result, so that it is run again."""
+    if record.status is JobStatus.DONE:
+        return reason_of(record.output) is not None
+    return record.status in _ENDED_WITHOUT
 
 
 def _cell_of(record: JobRecord) -> Cell:

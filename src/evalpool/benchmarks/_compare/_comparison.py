@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evalpool.benchmarks._compare._cells import NOTHING_HAPPENS, Cell, Conditions, Limits, seed_from
+from evalpool.benchmarks._compare._cells import NOTHING_HAPPENS, Cell, Conditions, Limits, reason_of, seed_from
 from evalpool.benchmarks._compare._ranks import (
     CriticalDifference,
     PerformanceProfile,
@@ -39,7 +39,7 @@ class Comparison:
         limits: what ended each cell.
         conditions: what happened to workers and evaluations in each: ``worker_model``, ``retries``, ``stopper``.
         cells: those with a result, in the order of benchmarks, searches, workers, seeds.
-        errors: cell -> why it has no result.
+        errors: cell -> why it has no result: it raised, or each of its evaluations failed.
         missing: cells that another program evaluates at this moment; call `compare` again for them.
         bounds: benchmark -> the best and the worst objective that are known, larger is better.
     """
@@ -60,8 +60,10 @@ class Comparison:
         self.workers, self.seeds = list(workers), list(seeds)
         self.limits, self.conditions = limits, conditions
         self._outcomes = dict(outcomes)
-        self.cells = list(self._outcomes)
-        self.errors = dict(errors)
+        reasons = {cell: reason_of(outcome) for cell, outcome in self._outcomes.items()}
+        self.cells = [cell for cell, reason in reasons.items() if reason is None]
+        self._ranked = frozenset(self.cells)
+        self.errors = {**{cell: reason for cell, reason in reasons.items() if reason is not None}, **errors}
         self.missing = list(missing)
         self.bounds = {benchmark: self._bounds_of(benchmark) for benchmark in self.benchmarks}
 
@@ -104,7 +106,7 @@ class Comparison:
         return regret / (best - worst) if best > worst else 0.0
 
     def final(self, cell: Cell) -> float:
-        """The normalised regret at the end of a cell: 0 to 1; 1 if no evaluation of it succeeded."""
+        """The normalised regret at the end of a cell: 0 to 1; 1 if none of its evaluations counts."""
         return self.trajectory(cell)["normalised_regret"][-1] if self._outcome(cell)["best"] else 1.0
 
     # Tables.
@@ -114,7 +116,10 @@ class Comparison:
     """Of `rows` and `to_dataframe`."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a dict per cell with the names in `COLUMNS`; one that failed has those of the cell, and its error."""
+        """Return a dict per cell with the names in `COLUMNS`; one that failed has those of the cell, and its error.
+
+        One whose evaluations all failed has the others, too, as far as they are known.
+        """
         rows: list[dict[str, Any]] = []
         for cell, outcome in self._outcomes.items():
             found = self.trajectory(cell)
@@ -130,12 +135,13 @@ class Comparison:
                     "utilisation": outcome["utilisation"],
                     "best": found["best"][-1] if found["best"] else math.nan,
                     "regret": found["regret"][-1] if found["best"] else math.nan,
-                    "normalised_regret": self.final(cell),
+                    "normalised_regret": math.nan if cell in self.errors else self.final(cell),
                     "digest": outcome["digest"],
-                    "error": None,
+                    "error": self.errors.get(cell),
                 }
             )
-        return rows + [{**cell._asdict(), "error": error} for cell, error in self.errors.items()]
+        raised = [(cell, error) for cell, error in self.errors.items() if cell not in self._outcomes]
+        return rows + [{**cell._asdict(), "error": error} for cell, error in raised]
 
     def to_dataframe(self) -> Any:
         """Return a `pandas.DataFrame` with a row per cell, also of those that failed.
@@ -215,7 +221,7 @@ class Comparison:
             costs = []
             for seed in self.seeds:
                 cells = [Cell(search, benchmark, workers, seed) for search in self.searches]
-                if all(cell in self._outcomes for cell in cells):
+                if self._ranked.issuperset(cells):
                     costs.append([self.final(cell) for cell in cells])
             if costs:
                 found[benchmark] = np.array(costs)
@@ -270,7 +276,7 @@ class Comparison:
         for benchmark in self.benchmarks:
             for seed in self.seeds:
                 cells = [Cell(search, benchmark, workers, seed) for search in self.searches]
-                if all(cell in self._outcomes for cell in cells):
+                if self._ranked.issuperset(cells):
                     costs.append([self._cost(cell, target, over) for cell in cells])
         return performance_profile(self.searches, costs)
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._exit_codes import NO_RESULT
+from evalpool.cli._exit_codes import INCOMPLETE, NO_RESULT
 from evalpool.cli._options import add_backend, add_json, seconds
 from evalpool.errors import BadArgument
 
@@ -31,7 +31,10 @@ SPEC is a file such as this; .json with the same names is read, too:
   benchmarks = ["digits", "hpobench:phoneme"]      # or a table from labels to names, as for searches: [benchmarks]
   workers = [1, 8, 64, 512]
   seeds = 10                                       # how many, or a list
-  budget = 200                                     # evaluations of each cell; or max_time, in virtual seconds
+  budget = 200                                     # evaluations of each cell
+  max_time = "2h"                                  # virtual time of each cell: seconds, or such a text; one is enough
+  runtime = "60,0.5"                               # of benchmarks without runtimes, such as those of bbob: constant
+                                                   # seconds, or lognormal with this median and sigma
   overhead = 0.5                                   # virtual seconds of each decision (default: 0)
   stopper = "halving"                              # or median, hyperband, "mine.py:make_stopper": ends evaluations
                                                    # early, on benchmarks with curves such as "digits?curve=True"
@@ -109,6 +112,8 @@ def _run(arguments: argparse.Namespace, out: TextIO) -> int:
         write_json(_summary(comparison, arguments), out)
     else:
         _print(comparison, arguments)
+    if comparison.missing:
+        return INCOMPLETE
     return 0 if comparison.cells else NO_RESULT
 
 
@@ -160,7 +165,8 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
 
     searches, benchmarks = len(comparison.searches), len(comparison.benchmarks)
     failed = f", {len(comparison.errors)} failed" if comparison.errors else ""
-    title = f"{searches} searches on {benchmarks} benchmarks, {len(comparison.cells)} cells{failed}"
+    missing = f", {len(comparison.missing)} missing" if comparison.missing else ""
+    title = f"{searches} searches on {benchmarks} benchmarks, {len(comparison.cells)} cells{failed}{missing}"
     say(paint(title, "bold"))
     for name, value in comparison.conditions.texts().items():
         if value:
@@ -177,13 +183,16 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
                 f"rank {row['rank']:.2f} ({row['rank_low']:.2f} to {row['rank_high']:.2f})",
                 f"normalised regret {row['normalised_regret']:.3g}",
             ]
-        if row["utilisation"] == row["utilisation"]:  # it is NaN if all its cells failed
+        if row["utilisation"] == row["utilisation"]:  # it is NaN if none of its cells has a result
             said.append(f"workers busy {100 * row['utilisation']:.0f} %")
         say(f"    {clean(row['search']):<{width}}  {', '.join(said)}", 4)
     for cell, error in comparison.errors.items():
         say(f"  {paint('failed', 'bold')}  {clean(str(cell))}: {clean(error)}", 4)
     if comparison.missing:
-        say(f"  {len(comparison.missing)} cells are evaluated by another program; run this again for them.", 4)
+        evaluated = "1 cell is" if len(comparison.missing) == 1 else f"{len(comparison.missing)} cells are"
+        say(f"  {evaluated} evaluated by another program; run this again when it has ended, for all results.", 4)
+    elif not comparison.cells:
+        say("  every cell failed: in none of them an evaluation succeeded", 4)
     for name, place in (("storage", arguments.storage), ("table", arguments.out), ("page", arguments.page)):
         if place:
             fact(name, clean(place if name == "storage" else os.path.abspath(place)))
