@@ -22,6 +22,7 @@ __all__ = [
     "check_real",
     "check_seconds",
     "check_wait",
+    "decimal_float",
     "is_number",
     "is_real",
     "is_whole",
@@ -34,6 +35,11 @@ def as_float(value: float) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+
+
+def decimal_float(value: float) -> float:
+    """Return a real number as a float: 0.1 for ``numpy.float32(0.1)``, which `float` makes 0.10000000149011612."""
+    return float(str(value)) if getattr(getattr(value, "dtype", None), "itemsize", 8) < 8 else as_float(value)
 
 
 def is_whole(value: Any) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalpool import RandomSearch, RunningJob, simulate
-from evalpool.benchmarks import Benchmark, Fidelity, RuntimeModel
+from evalpool.benchmarks import Benchmark, Fidelity, RuntimeModel, load
 from evalpool.errors import BadArgument
 
 ROWS = [
@@ -136,8 +136,13 @@ def test_an_empty_cell_is_a_parameter_that_is_not_active(tmp_path: Path) -> None
         {"optimizer": "sgd", "momentum": 0.9, "objective": 1.0, "runtime": 1.0},
         {"optimizer": "adam", "momentum": None, "objective": 2.0, "runtime": 1.0},
     ]
-    for source in (rows, as_csv(tmp_path / "grid.csv", rows)):
-        benchmark = Benchmark.from_table(source)
+    inactive = [{**row, "momentum": math.nan if row["momentum"] is None else 0.9} for row in rows]
+    for source in (rows, as_csv(tmp_path / "grid.csv", rows), inactive, as_csv(tmp_path / "nan.csv", inactive)):
+        with pytest.warns(UserWarning, match="has 2 of the 4 combinations of its values"):
+            benchmark = Benchmark.from_table(source)
+        assert benchmark.space["momentum"] == [0.9, None]
+        with pytest.raises(BadArgument, match="Propose only configurations of its rows"):
+            benchmark({"optimizer": "adam", "momentum": 0.9})
         assert benchmark({"optimizer": "adam"})["objective"] == 2.0
         assert benchmark({"optimizer": "adam", "momentum": None})["objective"] == 2.0
         assert benchmark({"optimizer": "sgd", "momentum": 0.9})["objective"] == 1.0
@@ -266,6 +271,10 @@ def test_a_table_goes_to_worker_processes_by_its_values() -> None:
         ({"parameters": ["x", "loss"]}, "The parameters are 'x', 'loss'"),
         ({"parameters": []}, "The parameters are none"),
         ({"lookup": "interpolate"}, "lookup is 'interpolate'; give one of 'exact', 'nearest'"),
+        ({"repetition": "seed"}, "no column 'seed' for the repetition"),
+        ({"repetition": True}, "no column True for the repetition"),
+        ({"repetition": "x", "parameters": ["x"]}, "The parameters are 'x'"),
+        ({"repetition": "kind", "table": [*ROWS, ROWS[3]]}, "row 3 and row 6 are both the repetition {'kind': 'b'}"),
         ({"space": {"z": (0, 1)}}, "space has 'z'; the parameters are x, kind"),
     ],
 )
@@ -287,3 +296,187 @@ def test_a_damaged_file_is_refused_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(b"x,objective\n\xff,1\n")
     with pytest.raises(BadArgument, match="not a text in UTF-8"):
         Benchmark.from_table(path)
+
+
+# Combinations that are missing.
+
+
+def test_a_table_without_all_combinations_warns_and_its_error_says_how_many_there_are() -> None:
+    rows = [{"x": n, "y": n * n, "kind": "ab"[n % 2], "objective": n, "runtime": 1.0} for n in range(6)]
+    with pytest.warns(UserWarning, match=r"the table has 6 of the 72 combinations .* lookup='nearest'") as caught:
+        benchmark = Benchmark.from_table(rows)
+    assert caught[0].filename == __file__
+    assert benchmark({"x": 2, "y": 4, "kind": "a"})["objective"] == 2
+    with pytest.raises(BadArgument) as error:
+        benchmark({"x": 2, "y": 1, "kind": "a"})
+    assert "is not in the table, which has 6 of the 72 combinations of its values; nearest is row 2" in str(error.value)
+    assert "Propose only configurations of its rows" in str(error.value)
+    # What does not choose among these combinations says nothing: pytest makes warnings errors.
+    Benchmark.from_table(rows, lookup="nearest")
+    Benchmark.from_table(rows, space={"x": [2], "y": [4], "kind": ["a"]})
+
+
+# What data frames and CSV files hold besides columns.
+
+
+def test_named_levels_of_an_index_are_columns_and_an_unnamed_index_is_none() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(EPOCHS)
+    wanted = table(table=EPOCHS, fidelity="epochs")
+    for indexed in (frame.set_index("x"), frame.set_index(["x", "epochs"]), frame.groupby(["x", "epochs"]).mean()):
+        benchmark = table(table=indexed, fidelity="epochs")
+        assert (benchmark.space, benchmark.fidelity) == (wanted.space, wanted.fidelity)
+        assert benchmark({"x": 2, "epochs": 3}) == wanted({"x": 2, "epochs": 3})
+    partly = frame.set_index(["x", "epochs"]).rename_axis(["x", None])
+    assert table(table=partly).space == {"x": [1, 2]}
+    with pytest.raises(BadArgument, match="column or level of its index 'x' twice"):
+        table(table=frame.set_index("x", drop=False))
+
+
+def test_the_index_that_to_csv_writes_is_no_parameter_and_other_nameless_columns_are_refused(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "grid.csv"
+    frame = pandas.DataFrame(ROWS)
+    frame.to_csv(path)
+    for source in (path, pandas.read_csv(path)):
+        assert table(table=source).space == table().space
+    frame.drop(index=[1]).to_csv(path)
+    for source in (path, pandas.read_csv(path)):
+        with pytest.raises(BadArgument, match=r"column without a name, of 0 and others.*to_csv\(path, index=False\)"):
+            table(table=source)
+    path.write_text("x,objective,\n1,2,\n")
+    with pytest.raises(BadArgument, match=r"grid\.csv has a column without a name, of None"):
+        Benchmark.from_table(path)
+
+
+@pytest.mark.parametrize("cell", [[3, 3], (3, 3), {"kernel": 3}, {3}])
+def test_a_cell_that_holds_several_values_is_refused_with_row_and_column(cell: Any) -> None:
+    rows = [{"layers": one, "x": 1, "objective": 1.0} for one in (1, cell)]
+    with pytest.raises(BadArgument, match=r"^row 1: the parameter 'layers' is .*3.*; give a number, a text"):
+        Benchmark.from_table(rows)
+    assert Benchmark.from_table(rows, parameters="x").space == {"x": [1]}
+
+
+def test_an_array_in_a_cell_is_refused_with_row_and_column() -> None:
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    rows = [{"layers": numpy.array([1, 2]), "objective": 1.0}]
+    for source in (rows, pandas.DataFrame(rows)):
+        with pytest.raises(BadArgument, match=r"^row 0: the parameter 'layers' is \[1, 2\]"):
+            Benchmark.from_table(source)
+
+
+def test_narrow_floats_are_read_as_their_decimal_text() -> None:
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    rows = [{"rate": rate, "share": share, "loss": rate} for rate in (0.001, 0.1) for share in (0.1, 0.3)]
+    frame = pandas.DataFrame(rows)
+    cells = [{name: numpy.float32(value) for name, value in row.items()} for row in rows]
+    for source in (frame.astype("float32"), frame.astype("Float32"), frame.astype("float32").set_index("rate"), cells):
+        benchmark = table(table=source, fidelity="share")
+        assert benchmark.space == {"rate": [0.001, 0.1]}
+        assert benchmark.fidelity == Fidelity("share", 0.1, 0.3, levels=(0.1, 0.3))
+        assert benchmark({"rate": 0.1, "share": 0.3})["loss"] == 0.1
+        for asked in (numpy.float32(0.3), numpy.float16(0.3), 0.1 * 3):
+            job = RunningJob(parameters={"rate": 0.1, "share": asked})
+            assert benchmark(job)["loss"] == 0.1
+            assert job["share"] == 0.3
+        with pytest.raises(BadArgument, match=r"give one of 0\.1, 0\.3"):
+            benchmark({"rate": 0.1, "share": 10**400})
+        with pytest.raises(BadArgument, match=r"'share' is 0\.30001; give one of 0\.1, 0\.3"):
+            benchmark({"rate": 0.1, "share": 0.30001})
+
+
+# Repetitions and learning curves.
+
+LOG = [  # two trainings of one configuration at the same time, as they logged
+    {"rate": 0.1, "seed": seed, "epoch": epoch, "loss": 100.0 * seed + epoch, "runtime": 10.0 ** (seed - 1) * epoch}
+    for seed, epoch in [(1, 1), (2, 1), (2, 2), (1, 2), (1, 3), (2, 3)]
+]
+
+
+def trainings(**more: Any) -> Benchmark:
+    return table(**{"table": LOG, "fidelity": "epoch", "parameters": "rate", "curve": True, **more})
+
+
+@pytest.mark.parametrize("rows", [LOG, sorted(LOG, key=lambda row: row["seed"]), LOG[::-1]])
+def test_a_curve_is_that_of_one_repetition_in_whatever_order_the_rows_are(rows: Any) -> None:
+    benchmark = trainings(table=rows, repetition="seed")
+    assert benchmark.space == {"rate": [0.1]}
+    for seed, factor in ((0, 1.0), (1, 10.0)):
+        job = RunningJob(parameters={"rate": 0.1}, seed=seed)
+        points = [(epoch, 100.0 * (seed + 1) + epoch, factor * epoch) for epoch in (1, 2, 3)]
+        assert [tuple(point) for point in benchmark.curve(job)] == points
+        assert benchmark(job)["runtime"] == 3 * factor
+
+
+def test_several_columns_name_a_repetition_and_are_no_parameters(tmp_path: Path) -> None:
+    rows = [{**row, "fold": fold} for row in LOG for fold in ("b", "a")]
+    path = as_csv(tmp_path / "grid.csv", rows)
+    for benchmark in (
+        table(table=rows, fidelity="epoch", repetition=["seed", "fold"]),
+        load(f"{path}?objectives=loss&maximize=False&fidelity=epoch&repetition=seed,fold"),
+    ):
+        assert benchmark.space == {"rate": [0.1]}
+    with pytest.raises(BadArgument, match=r"are both the repetition {'seed': 1} of one evaluation"):
+        table(table=rows, fidelity="epoch", parameters="rate", repetition="seed")
+
+
+def test_a_job_goes_on_with_the_repetition_that_it_continues() -> None:
+    benchmark = trainings(repetition="seed", curve=False)
+
+    class Deeper:
+        def ask(self) -> dict[str, Any]:
+            self.asked = getattr(self, "asked", 0) + 1
+            return {"rate": 0.1, "epoch": self.asked}
+
+        def tell(self, configuration: Any, result: Any) -> None:
+            pass
+
+    seen = set()
+    for seed in range(8):
+        result = simulate(Deeper(), benchmark, max_evals=3, seed=seed, fidel_key="epoch", continual_max_fidel=3)
+        charged = [row["charged"] for row in result.trace]
+        assert charged in ([1.0] * 3, [10.0] * 3)  # of one training each
+        seen.add(charged[0])
+    assert seen == {1.0, 10.0}
+
+
+@pytest.mark.parametrize("curve", [True, False])
+def test_levels_with_different_repetitions_are_refused(curve: bool) -> None:
+    short = LOG[:2] + LOG[3:]  # the second training lacks epoch 2
+    with pytest.raises(
+        BadArgument, match=r"{'rate': 0.1} has 2 rows at 'epoch' 1 \(row 0 .* 1 at 2 .*give repetition="
+    ):
+        trainings(table=short, curve=curve)
+    with pytest.raises(BadArgument) as caught:
+        trainings(table=short, curve=curve, repetition="seed")
+    assert str(caught.value) == (
+        "row 1 is the repetition {'seed': 2} of the configuration {'rate': 0.1} at 'epoch' 1, and has no row at 2, "
+        "which others have; leave out the rows of what was not trained as far as the others."
+    )
+    with pytest.raises(BadArgument, match=r"^row 3: the repetition 'seed' is empty"):
+        trainings(table=[*LOG[:3], {**LOG[3], "seed": None}, *LOG[4:]], repetition="seed")
+
+
+def test_a_gap_in_a_curve_is_refused_with_its_configuration() -> None:
+    rows = [{"rate": rate, **row} for rate in (0.1, 0.2) for row in EPOCHS if row["x"] == 1]
+    del rows[4]
+    message = r"{'rate': 0\.2} has row 4 at 'epochs' 9 and no row at 3, a gap in its learning curve"
+    with pytest.raises(BadArgument, match=message):
+        table(table=rows, fidelity="epochs", parameters="rate", curve=True)
+    # A training that ended early has a curve, but not of the nearest rows, which are other trainings beyond its end.
+    early = [row for row in rows if row["rate"] == 0.1 or row["epochs"] == 1]
+    with pytest.warns(UserWarning, match="4 of the 6 combinations"):
+        benchmark = table(table=early, fidelity="epochs", parameters="rate", curve=True)
+    assert len(benchmark.curve({"rate": 0.2, "epochs": 1})) == 1
+    with pytest.raises(BadArgument, match="has row 3 at 'epochs' 1 and no row at 3"):
+        table(table=early, fidelity="epochs", parameters="rate", curve=True, lookup="nearest")
+
+
+def test_a_curve_that_goes_back_in_time_is_refused_with_its_row() -> None:
+    rows = [{"x": 1, "epochs": epochs, "loss": 1.0, "runtime": seconds} for epochs, seconds in ((1, 5), (3, 9), (9, 8))]
+    message = r"^row 2: the runtime 'runtime' is 8 at 'epochs' 9, less than 9 at 3 \(row 1\); .* totals from scratch"
+    with pytest.raises(BadArgument, match=message):
+        table(table=rows, fidelity="epochs", curve=True)
+    assert table(table=rows, fidelity="epochs")({"x": 1})["runtime"] == 8.0  # each row for itself
+    failed = [rows[0], {**rows[1], "loss": "F_oom"}, rows[2]]  # the curve ends at 5 seconds
+    assert len(table(table=failed, fidelity="epochs", curve=True).curve({"x": 1})) == 1

@@ -159,6 +159,7 @@ class Benchmark:
         lookup: str = "exact",
         space: dict[str, Any] | None = None,
         curve: bool = False,
+        repetition: str | Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Benchmark:
         """Make a benchmark of a table with a row for each evaluation that was made.
@@ -169,14 +170,20 @@ class Benchmark:
         ({'x': [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}, -4)
 
         Rows with the same parameters and fidelity are repetitions of one evaluation; a job's seed decides which it
-        gets. An objective may be a text that begins with F: a failure, which takes the row's runtime.
+        gets. The same seed gets the same repetition at each level of the fidelity: that of `repetition`, or else the
+        k-th row of each level, in the order of the table. An objective may be a text that begins with F: a failure,
+        which takes the row's runtime.
+
+        Warns if combinations of the values of the parameters and the fidelity are missing, with exact look-up and
+        without `space`.
 
         Args:
-            table: a `pandas.DataFrame`, the path of a CSV file, or dicts.
+            table: a `pandas.DataFrame`, the path of a CSV file, or dicts. Named levels of the frame's index are
+                columns; an index without a name is not, also in a file that `to_csv` wrote with it.
             name: of the benchmark; that of the file, or ``"table"``, if None.
             objectives: the column of the objective, or several.
-            runtime: the column of the runtimes; if it has its default and there is no such column, there are none. Or
-                a `RuntimeModel`.
+            runtime: the column of the runtimes, each from scratch, also at a higher fidelity; if it has its default and
+                there is no such column, there are none. Or a `RuntimeModel`.
             runtime_unit: of that column: ``"ms"``, ``"s"``, ``"min"``, ``"h"``; None for seconds.
             maximize: whether larger values are better; for several objectives, several.
             parameters: the columns of the parameters; None for all that are not named otherwise. An empty cell is a
@@ -188,16 +195,30 @@ class Benchmark:
                 ranges. At constant cost, where the table has all combinations.
             space: another space than that; a range with ``"log"`` makes the distances of that parameter logarithmic.
             curve: whether the rows of one configuration at lower fidelities are its learning curve; see `Benchmark`.
+            repetition: the column whose value names the repetition of a row, such as the seed of its training, or
+                several; no parameter. Needed where rows of several trainings alternate.
             metadata: as for the constructor; ``"best"`` and ``"worst"`` are taken from the table.
 
         Raises:
-            BadArgument: a column is missing, a cell is not what it should be (the message names the row), or an
-                argument has a wrong type or value.
+            BadArgument: a column is missing, a cell is not what it should be (the message names the row), the levels
+                of a configuration have different repetitions, a learning curve has a gap or its runtimes decrease, or
+                an argument has a wrong type or value.
         """
         from evalpool.benchmarks._table import table_arguments
 
         arguments = table_arguments(
-            table, name, objectives, runtime, runtime_unit, maximize, parameters, fidelity, lookup, space, curve
+            table,
+            name,
+            objectives,
+            runtime,
+            runtime_unit,
+            maximize,
+            parameters,
+            fidelity,
+            lookup,
+            space,
+            curve,
+            repetition,
         )
         arguments["metadata"] = {**arguments["metadata"], **(metadata or {})}
         return cls(**arguments)

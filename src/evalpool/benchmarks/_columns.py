@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from evalpool._checks import is_real
+from evalpool._checks import decimal_float, is_real, is_whole
 from evalpool._json import plain
 from evalpool.errors import BadArgument
 from evalpool.tables._cells import cells_of_any_size, value_of
 
 __all__ = ["Columns", "read_columns"]
+
+INDEX_NAMES = ("", "Unnamed: 0")
+"""What the default index of a data frame is called in a CSV file, and by `pandas.read_csv`."""
 
 
 class Columns(NamedTuple):
@@ -37,6 +40,19 @@ class Columns(NamedTuple):
                     f"{self.source} has no column {name!r} for {what}; it has {', '.join(map(repr, self.values))}."
                 )
 
+    def make_keys(self, names: Iterable[str], what: str) -> None:
+        """Make NaN in these columns an empty cell; raise `BadArgument`, which names row and column, for a list."""
+        for name in names:
+            values = self.values[name]
+            for place, value in enumerate(values):
+                if isinstance(value, (list, dict)):
+                    raise BadArgument(
+                        f"{self.rows[place]}: {what} {name!r} is {value!r}; give a number, a text, True or False in "
+                        "each cell: a column for each item, or a text of them."
+                    )
+                if isinstance(value, float) and math.isnan(value):
+                    values[place] = None
+
     def check_numbers(self, name: str, what: str, least: float, *, failures: bool = False) -> None:
         """Raise `BadArgument`, which names the row, unless this column has finite numbers of at least `least`.
 
@@ -56,8 +72,11 @@ class Columns(NamedTuple):
 def read_columns(table: Any) -> Columns:
     """Read a `pandas.DataFrame`, the path of a CSV file, or dicts.
 
+    Named levels of a data frame's index are columns. The default index, as `to_csv` writes it, is not: a first column
+    without a name that counts the rows from 0.
+
     Raises:
-        BadArgument: it is none of these, or has no row.
+        BadArgument: it is none of these, has no row, or has another column without a name.
     """
     if isinstance(table, (str, os.PathLike)):
         found = _of_csv(os.fspath(table))
@@ -72,6 +91,15 @@ def read_columns(table: Any) -> Columns:
         )
     if not found.rows:
         raise BadArgument(f"{found.source} has no rows.")
+    first = next(iter(found.values), None)
+    if first in INDEX_NAMES and found.values[first] == list(range(len(found.rows))):
+        del found.values[first]
+    for nameless in INDEX_NAMES:
+        if nameless in found.values:
+            raise BadArgument(
+                f"{found.source} has a column without a name, of {found.values[nameless][0]!r} and others, which does "
+                "not count the rows from 0; name it, or write the table by to_csv(path, index=False)."
+            )
     return found
 
 
@@ -102,14 +130,23 @@ def _of_csv(path: str) -> Columns:
 
 def _of_frame(frame: Any) -> Columns:
     columns: dict[str, list[Any]] = {}
-    for place, name in enumerate(frame.columns):
+    index = [(name, frame.index.get_level_values(place)) for place, name in enumerate(frame.index.names)]
+    named = [(name, level) for name, level in index if name is not None]
+    for name, column in (*named, *((name, frame.iloc[:, place]) for place, name in enumerate(frame.columns))):
         if str(name) in columns:
-            raise BadArgument(f"The data frame has the column {str(name)!r} twice.")
-        column = frame.iloc[:, place]
-        empty = column.isna().tolist()
-        values = column.tolist()
-        columns[str(name)] = [None if gap else _scalar(value) for value, gap in zip(values, empty, strict=True)]
+            what = " or level of its index" if named else ""
+            raise BadArgument(f"The data frame has the column{what} {str(name)!r} twice.")
+        columns[str(name)] = _values_of(column)
     return Columns(columns, [f"row {label!r}" for label in frame.index.tolist()], "the data frame")
+
+
+def _values_of(column: Any) -> list[Any]:
+    """The plain values of a column of a data frame, or of a level of its index."""
+    empty, values = column.isna().tolist(), column.tolist()
+    dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
+    if getattr(dtype, "kind", "") == "f" and dtype.itemsize < 8:  # tolist() made 0.10000000149011612 of 0.1
+        values = [value if gap else dtype.type(value) for value, gap in zip(values, empty, strict=True)]
+    return [None if gap else _scalar(value) for value, gap in zip(values, empty, strict=True)]
 
 
 def _of_dicts(table: list[Any]) -> Columns:
@@ -127,4 +164,6 @@ def _of_dicts(table: list[Any]) -> Columns:
 
 
 def _scalar(value: Any) -> Any:
-    return value if value is None or type(value) in (float, int, str, bool) else plain(value, lenient=True)
+    if value is None or type(value) in (float, int, str, bool):
+        return value
+    return decimal_float(value) if is_real(value) and not is_whole(value) else plain(value, lenient=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from evalpool._checks import check_real, is_real, is_whole
+from evalpool._checks import check_real, decimal_float, is_real, is_whole
 from evalpool.errors import BadArgument
 from evalpool.search._rungs import place_of
 
@@ -81,7 +81,7 @@ class Fidelity:
         if value in self._known:
             return self._plain(value)
         if self.levels is not None:
-            place = place_of(value, self.levels)
+            place = place_of(decimal_float(value), self.levels)
             if place is not None:
                 return self.levels[place]
         elif self.low <= value <= self.high and (not self.integer or value == int(value)):

@@ -119,7 +119,7 @@ def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
     if place.lower().endswith(".csv"):
         if runtime is not None:
             options["runtime"] = runtime
-        for several in ("objectives", "maximize", "parameters"):
+        for several in ("objectives", "maximize", "parameters", "repetition"):
             if isinstance(options.get(several), str) and "," in options[several]:
                 options[several] = [value_of(text) for text in options[several].split(",")]
         return _checked(name, _call(name, Benchmark.from_table, place, **options))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evalpool._checks import check_choice, is_whole
 from evalpool.benchmarks._columns import Columns, read_columns
 from evalpool.benchmarks._fidelity import Fidelity
 from evalpool.benchmarks._nearest import Nearest
+from evalpool.benchmarks._trainings import Rows, TableCurve, check_curves, check_levels, order_by_repetition, shown
 from evalpool.benchmarks._units import check_named_unit
 from evalpool.errors import BadArgument
 from evalpool.search._random_search import read_space
@@ -40,7 +42,7 @@ class TableLookup:
         self, columns: Columns, names: list[str], results: list[str], nearest: Nearest, *, exact: bool
     ) -> None:
         self._names = names
-        self._rows: dict[tuple[Any, ...], int | list[int]] = {}
+        self._rows: Rows = {}
         for number, key in enumerate(zip(*(columns.values[name] for name in names), strict=True)):
             known = self._rows.setdefault(key, number)
             if known is not number:
@@ -49,6 +51,19 @@ class TableLookup:
         self._nearest = nearest
         self._exact = exact
         self._source, self._labels = columns.source, columns.rows
+        self._combinations = math.prod(len(set(columns.values[name])) for name in names)
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of each combination of values that is in the table."""
+        return self._rows
+
+    @property
+    def lacks(self) -> str:
+        """How many combinations of its values the table has, if it has not all; else an empty text."""
+        if len(self._rows) == self._combinations:
+            return ""
+        return f"{len(self._rows)} of the {self._combinations} combinations of its values"
 
     def __call__(self, job: RunningJob) -> dict[str, Any]:
         """Return the results of the job's row; of several equal rows, that which its seed chooses."""
@@ -81,36 +96,16 @@ class TableLookup:
         missing = [name for name in self._names if name not in parameters]
         lacks = f" lacks {', '.join(map(repr, missing))} and" if missing else ""
         row = self._labels[nearest if isinstance(nearest, int) else nearest[0]]
-        shown = {name: value for name, value in zip(self._names, key, strict=True) if value is not None}
+        has, wanted = "", "values of benchmark.space"
+        if self.lacks:
+            has, wanted = f", which has {self.lacks}", "configurations of its rows"
         raise BadArgument(
-            f"The configuration {parameters!r}{lacks} is not in {self._source}; nearest is {row}, {shown!r}. Propose "
-            "only values of benchmark.space, or make the benchmark with lookup='nearest'."
+            f"The configuration {parameters!r}{lacks} is not in {self._source}{has}; nearest is {row}, "
+            f"{shown(self._names, key)!r}. Propose only {wanted}, or make the benchmark with lookup='nearest'."
         )
 
     def __len__(self) -> int:
         return len(self._labels)
-
-
-class TableCurve:
-    """The learning curve of a configuration: its rows at all fidelities, in their order."""
-
-    def __init__(
-        self, lookup: TableLookup, name: str, levels: list[float], objectives: Sequence[str], runtime: str | None
-    ) -> None:
-        self._lookup, self._name, self._levels = lookup, name, levels
-        self._objectives, self._runtime = objectives, runtime
-
-    def __call__(self, job: RunningJob) -> Iterator[tuple[float, Any, float | None]]:
-        most = job.parameters[self._name]
-        for level in self._levels:
-            if level > most:
-                return
-            at = RunningJob(parameters={**job.parameters, self._name: level}, seed=job.seed)
-            row = self._lookup(at)
-            values = tuple([row[name] for name in self._objectives])
-            if any(isinstance(value, str) for value in values):
-                return  # it failed here: the job itself will say so
-            yield level, values[0] if len(values) == 1 else values, row[self._runtime] if self._runtime else None
 
 
 def table_arguments(
@@ -125,6 +120,7 @@ def table_arguments(
     lookup: str,
     space: dict[str, Any] | None,
     curve: bool,
+    repetition: Any,
 ) -> dict[str, Any]:
     """Return the arguments of `Benchmark` for a table; see `Benchmark.from_table`."""
     check_choice("lookup", lookup, ("exact", "nearest"))
@@ -143,14 +139,11 @@ def table_arguments(
         columns.check_numbers(measured, "the runtime", 0.0)
         check_named_unit(measured, runtime_unit)
     depth = _fidelity_of(columns, fidelity, exact=lookup == "exact")
-    taken = {*goals, *([measured] if measured else ()), *([depth.name] if depth else ())}
-    parameters = [parameters] if isinstance(parameters, str) else parameters
-    names = [column for column in columns.values if column not in taken] if parameters is None else list(parameters)
-    columns.check(names, "a parameter")
-    if not names or taken.intersection(names):
-        raise BadArgument(
-            f"The parameters are {', '.join(map(repr, names)) or 'none'}; give columns that are not {sorted(taken)!r}."
-        )
+    several = isinstance(repetition, Iterable) and not isinstance(repetition, str)
+    repetitions = [] if repetition is None else list(repetition) if several else [repetition]
+    columns.check(repetitions, "the repetition")
+    taken = {*goals, *([measured] if measured else ()), *([depth.name] if depth else ()), *repetitions}
+    names = _parameters_of(columns, parameters, taken)
     searched = _space_of(columns, names, ranges=lookup == "nearest") if space is None else dict(space)
     dimensions = read_space(searched)
     if unknown := [key for key in searched if key not in names]:
@@ -158,11 +151,23 @@ def table_arguments(
     keys = [*names, depth.name] if depth else names
     nearest = Nearest(columns, keys, {name for name, one in dimensions.items() if getattr(one, "log", False)}, depth)
     found = TableLookup(columns, keys, [*goals, *([measured] if measured else ())], nearest, exact=lookup == "exact")
+    if repetitions:
+        order_by_repetition(found.rows, columns, repetitions)
     made = None
-    if curve:
-        if depth is None:
-            raise BadArgument("curve=True needs the fidelity: the column that says how far each row was trained.")
-        made = TableCurve(found, depth.name, sorted(set(columns.values[depth.name])), goals, measured)
+    if depth is not None:
+        check_levels(found.rows, columns, keys, repetitions)
+        if curve:
+            check_curves(found.rows, columns, keys, goals, measured, whole=lookup == "nearest")
+            made = TableCurve(found, depth.name, sorted(set(columns.values[depth.name])), goals, measured)
+    elif curve:
+        raise BadArgument("curve=True needs the fidelity: the column that says how far each row was trained.")
+    if found.lacks and space is None and lookup == "exact":
+        warnings.warn(
+            f"{columns.source} has {found.lacks}, so a search that chooses each value by itself will propose "
+            "configurations that fail; make the benchmark with lookup='nearest', give space= with values whose "
+            "combinations are there, or add the rows.",
+            stacklevel=3,
+        )
     return {
         "name": name,
         "space": searched,
@@ -175,6 +180,19 @@ def table_arguments(
         "curve": made,
         "metadata": _bounds(columns, goals, depth, maximize),
     }
+
+
+def _parameters_of(columns: Columns, parameters: Sequence[str] | None, taken: set[str]) -> list[str]:
+    """The columns of the parameters, whose cells are checked."""
+    parameters = [parameters] if isinstance(parameters, str) else parameters
+    names = [column for column in columns.values if column not in taken] if parameters is None else list(parameters)
+    columns.check(names, "a parameter")
+    if not names or taken.intersection(names):
+        raise BadArgument(
+            f"The parameters are {', '.join(map(repr, names)) or 'none'}; give columns that are not {sorted(taken)!r}."
+        )
+    columns.make_keys(names, "the parameter")
+    return names
 
 
 def _fidelity_of(columns: Columns, fidelity: str | Fidelity | None, *, exact: bool) -> Fidelity | None:
