@@ -179,6 +179,7 @@ def run_part(name: str, engine: str, quick: bool) -> dict[str, Any]:
     if engine == "ray":
         import ray
 
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home directory
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     # The time of each family is measured on `serial`; elsewhere, where workers are to be started, all run at once.
     alone = engine == "serial"
