@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from evalpool._text import described
 from evalpool.errors import BadArgument, EvalpoolError
 
 __all__ = ["load_function", "naming", "why_not_called"]
@@ -125,7 +126,7 @@ def naming(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         place = _place_of(error)
-        raise BadArgument(f"{name} raised {type(error).__name__}: {error}{place and f',{place}'}") from error
+        raise BadArgument(f"{name} raised {described(error)}{place and f',{place}'}") from error
 
 
 def _place_of(error: Exception) -> str:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from evalpool._text import described
 from evalpool.errors import NotJSON
 
 __all__ = ["from_json", "jsonable", "plain", "to_json", "unjson"]
@@ -161,7 +162,7 @@ def _convert_at(key: str, value: Any, *, encode_floats: bool, lenient: bool) -> 
         place = (key + unfit.path).removeprefix(".") or "the value"
         raise NotJSON(f"{place} {unfit}; {_ADVICE}") from None
     except Exception as error:  # raised by a value's own methods
-        reason = f"{type(error).__name__}: {error}"
+        reason = described(error)
         raise NotJSON(f"{key or 'the value'} cannot be converted ({reason}); {_ADVICE}") from error
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evalpool._lazy import BASES, BUILT_IN
 from evalpool._log import get_logger
+from evalpool._text import described
 from evalpool.errors import BadArgument, MissingExtra, UnknownMethod
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Registry(Mapping[str, ClassT]):
             raise BadArgument(f"{_place(point)} names what is not there: {error}.") from error
         except Exception as error:
             raise MissingExtra(
-                f"{_place(point)} cannot be imported ({type(error).__name__}: {error}). Install what it needs, install "
+                f"{_place(point)} cannot be imported ({described(error)}). Install what it needs, install "
                 "the distribution again, or uninstall it."
             ) from error
         own = point.group == self.group

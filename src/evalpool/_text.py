@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "LONGEST_MESSAGE", "brief", "printable", "shown"]
+__all__ = ["LONGEST_LINE", "LONGEST_MESSAGE", "brief", "described", "printable", "shown"]
 
 LONGEST_LINE = 300
 """Characters of a line that shows a whole value."""
@@ -29,13 +29,22 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def shown(value: object, most: int = 100) -> str:
-    """Return a record's value for a message: its repr, or the beginning of it. Never raises for a JSON value."""
+    """Return a value for a message: its repr, or the beginning of it; its type if the repr raises."""
     if isinstance(value, (str, bytes)) and len(value) > most:
         value = value[:most]  # so that no long repr is made
     try:
         return printable(repr(value), most)
-    except (ValueError, RecursionError):  # a number of more digits than Python prints, or lists nested too deeply
+    except Exception:  # noqa: BLE001  as of a number of more digits than Python prints, or lists nested too deeply
         return f"<{type(value).__name__}>"
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the text of an exception, also of the user's code, whose own methods may raise."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001  an exception without a text is still reported
+        text = f"(its text could not be read: {type(second).__name__})"
+    return f"{type(error).__name__}: {text}"
 
 
 def brief(value: Any, digits: int = 5) -> str:

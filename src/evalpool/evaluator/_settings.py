@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import check_number, is_whole
 from evalpool._json import jsonable
+from evalpool._text import LONGEST_LINE, described, shown
 from evalpool.batch._cpus import usable_cpus
 from evalpool.errors import BadArgument, NotShareable
 from evalpool.jobs._options import Submission
@@ -209,8 +210,8 @@ def unreachable(storage: Any, evaluator: str, needed: Any) -> NotShareable:
 def unpicklable_task(run_function: Any, error: Exception) -> str:
     """Return the message that says why no job of this evaluator can run."""
     return (
-        f"The run-function {run_function!r} or its run_function_kwargs cannot be pickled for the workers: "
-        f"{type(error).__name__}: {error}. Create what cannot be pickled (locks, connections, open files) inside the "
+        f"The run-function {shown(run_function, LONGEST_LINE)} or its run_function_kwargs cannot be pickled for the "
+        f"workers: {described(error)}. Create what cannot be pickled (locks, connections, open files) inside the "
         "run-function."
     )
 
@@ -272,7 +273,7 @@ def _check_unusual(value: Any, to_json: bool, options: dict[int, JobOptions] | N
                 if to_json:
                     jsonable(item, key)
                 raise BadArgument(
-                    f"The configuration's {key!r} cannot be copied ({type(error).__name__}: {error}); give plain "
+                    f"The configuration's {key!r} cannot be copied ({described(error)}); give plain "
                     "values, or pass objects by run_function_kwargs."
                 ) from error
     return copied

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from evalpool._text import described
 from evalpool.errors import BadArgument
 from evalpool.outcomes import Outcome, failed
 
@@ -57,7 +58,7 @@ def runtime_of(where: str | Callable[[Any, Any], Any], job: Job[Any], outcome: O
         try:
             return where(job, job.output)
         except Exception as error:  # noqa: BLE001  the user's function; its failure is the job's
-            return f"nothing, because runtime= raised {type(error).__name__}: {error}"
+            return f"nothing, because runtime= raised {described(error)}"
         finally:
             job._outcome = before
             job._metadata = None  # the callable may have read it, and the virtual times are not known yet

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from evalpool._text import described
 from evalpool.worker._enums import is_member, member, reduce_enum
 from evalpool.worker._same import CACHED, definition
 from evalpool.worker._script import (
@@ -194,7 +195,7 @@ def _alone(value: Any, name: str) -> bytes | str:
     try:
         _Pickler(file, alone=name).dump(value)
     except Exception as error:  # noqa: BLE001  any object's own code may raise anything
-        return f"{type(error).__name__}: {error}"
+        return described(error)
     return file.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+from evalpool._text import described
 from evalpool.worker._script import refers_to_the_script
 
 __all__ = ["dump", "dump_whole", "load", "unpicklable"]
@@ -51,7 +52,4 @@ def load(payload: bytes | memoryview, buffers: list[memoryview]) -> Any:
 
 def unpicklable(error: BaseException) -> str:
     """Return the message for a job whose configuration raised this error when it was pickled."""
-    import traceback
-
-    reason = traceback.format_exception_only(type(error), error)[-1].strip()  # works even if its `str` raises
-    return f"The configuration could not be pickled: {reason}"
+    return f"The configuration could not be pickled: {described(error)}"

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from evalpool._interrupts import from_a_handler
+from evalpool._text import described
 from evalpool.outcomes import Failure, FailureKind, JobStatus, Outcome, Worker, failed
 
 __all__ = ["standardise"]
@@ -67,7 +68,7 @@ def standardise(
     except Exception as failure:  # any method of a user's type may raise; that is a failure of the job
         if from_a_handler(failure):
             raise
-        error = f"the result of type {kind.__qualname__} could not be read: {type(failure).__name__}: {failure}"
+        error = f"the result of type {kind.__qualname__} could not be read: {described(failure)}"
     return failed(FailureKind.INVALID_OUTPUT, error, metadata=metadata, start=start, end=end, worker=worker)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
 from evalpool._patched import refuse_if_patched
+from evalpool._text import described
 from evalpool.backends._pool import _wire
 from evalpool.backends._pool._encoding import load_outcome
 from evalpool.backends._pool._ends import Reaper, kill_tree, tell_of_cut
@@ -115,7 +116,7 @@ class Helper:
             extra = {"identity": identity, "kwargs": kwargs}
             payload, buffers = _wire.dump((dict(job), extra))
         except Exception as error:  # noqa: BLE001  the user's objects may raise anything when pickled
-            text = f"The job cannot be sent to a helper process: {type(error).__name__}: {error}"
+            text = f"The job cannot be sent to a helper process: {described(error)}"
             return failed(FailureKind.UNPICKLABLE, text, start=start), 0, self._process is not None
         number, self._count = self._count, self._count + 1
         watch = _Memory(process.pid)
