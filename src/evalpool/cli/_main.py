@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from evalpool.cli._exit_codes import FAILED, USAGE
 from evalpool.cli._parser import build_parser, command_of
+from evalpool.cli._streams import complete_streams
 
 __all__ = ["main"]
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; None for those of this process.
     """
+    complete_streams()
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = build_parser(words).parse_args(words)
     from evalpool.errors import BadArgument, EvalpoolError
