@@ -33,6 +33,8 @@ def load_function(name: str) -> Callable[..., Any]:
     place, colon, attribute = name.rpartition(":")
     if not colon or not place or not attribute:
         raise BadArgument(f"{name!r} names no function; give module:function or path/to/file.py:function.")
+    if ":" in os.path.splitdrive(place)[1] and not os.path.isfile(place):
+        raise BadArgument(f"{name!r} has a colon too many; give module:function or path/to/file.py:function.")
     module = _load_file(place) if place.endswith(".py") or os.sep in place else _load_module(place)
     found: Any = module
     for part in attribute.split("."):

@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Command
 from evalpool import Evaluator, Submission
 from evalpool.cli._campaign import Watcher
-from evalpool.cli._configurations import read_configurations
+from evalpool.cli._configurations import read_configurations, read_space_file
 from evalpool.cli._feed import Feed
 from evalpool.cli._listed import Listed
 from evalpool.cli.commands.retry import to_retry
@@ -30,6 +30,14 @@ def of_csv(tmp_path: Path, text: str) -> list[Any]:
     path = tmp_path / "grid.csv"
     path.write_text(text)
     return read_configurations(str(path))
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path: Path) -> None:
+    for name, text in (("a.jsonl", '{"x": 1}\n'), ("a.csv", "x\n1\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert read_configurations(str(tmp_path / name)) == [{"x": 1}]
+    (tmp_path / "space.json").write_text('{"x": [0, 1]}', encoding="utf-8-sig")
+    assert read_space_file(str(tmp_path / "space.json")) == {"x": [0, 1]}
 
 
 def test_a_line_of_json_may_hold_options_beside_its_configuration(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad.jsonl").write_text('{"x": 1}\n[2]\n')
     (tmp_path / "none.jsonl").write_text("\n")
     (tmp_path / "long.csv").write_text("x,y\n1,2,3\n")
+    (tmp_path / "short.csv").write_text("x,y\n1,2\n3\n")
+    (tmp_path / "quote.csv").write_text('x,y\n1,"a\n2,b\n3,c\n')
+    (tmp_path / "names.csv").write_text('x,"y\n1,2\n')
+    (tmp_path / "deep.csv").write_text("x\n1\n" + "[" * 100_000 + "\n")
+    (tmp_path / "deep.jsonl").write_text('{"x": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    (tmp_path / "deep.json").write_text('{"x": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
     (tmp_path / "space.json").write_text('{"x": [0, 1], "lr": {"low": 0, "height": 1}}')
     (tmp_path / "other.db").write_text("no database at all, but long enough to be taken for one " * 20)
 
@@ -42,6 +48,7 @@ def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "program:value", *RUN[2:]], "has no function 'value'"),
         (["run", "nowhere:run", *RUN[2:]], "No module named 'nowhere'"),
         (["run", "nowhere.py:run", *RUN[2:]], "there is no file 'nowhere.py'"),
+        (["run", "program.py:run:x", *RUN[2:]], "'program.py:run:x' has a colon too many; give module:function or"),
         (["run", "broken:run", *RUN[2:]], "ModuleNotFoundError at line 1 of"),
         (["run", "typo.py:run", *RUN[2:]], "SyntaxError at line 1 of"),
         ([*RUN[:3], "nowhere.csv", *RUN[4:]], "there is no file 'nowhere.csv'"),
@@ -49,6 +56,18 @@ def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ([*RUN[:3], "bad.jsonl", *RUN[4:]], "line 2 of 'bad.jsonl' is not a JSON object"),
         ([*RUN[:3], "none.jsonl", *RUN[4:]], "holds no configuration"),
         ([*RUN[:3], "long.csv", *RUN[4:]], "line 2 of 'long.csv' has more cells"),
+        ([*RUN[:3], "short.csv", *RUN[4:]], "line 3 of 'short.csv' has no cell for 'y'; it has fewer cells than"),
+        (
+            [*RUN[:3], "quote.csv", *RUN[4:]],
+            "the row that begins at line 2 of 'quote.csv' is not CSV: unexpected end of",
+        ),
+        (
+            [*RUN[:3], "names.csv", *RUN[4:]],
+            "the row that begins at line 1 of 'names.csv' is not CSV: unexpected end of",
+        ),
+        ([*RUN[:3], "deep.csv", *RUN[4:]], "line 3 of 'deep.csv' has a cell that is nested too deeply"),
+        ([*RUN[:3], "deep.jsonl", *RUN[4:]], "line 1 of 'deep.jsonl' is nested too deeply to be read"),
+        ([*SEARCH, "--space", "deep.json"], "'deep.json' is nested too deeply to be read"),
         (RUN[:4], "the results would be lost"),
         ([*RUN[:5], "out.txt"], "'out.txt'; give a file that ends with .csv, .parquet, .jsonl"),
         ([*RUN[:5], "no/dir/out.csv"], "No directory"),

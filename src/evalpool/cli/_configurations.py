@@ -51,7 +51,7 @@ def read_configurations(path: str) -> list[dict[str, Any] | Submission]:
 
 
 def _read_jsonl(path: str) -> Iterator[dict[str, Any] | Submission]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -63,6 +63,8 @@ def _read_jsonl(path: str) -> Iterator[dict[str, Any] | Submission]:
                 ) from None
             except ValueError as error:
                 raise BadArgument(f"line {number} of {path!r} is not JSON: {error}.") from None
+            except RecursionError:
+                raise BadArgument(f"line {number} of {path!r} is nested too deeply to be read.") from None
             if not isinstance(value, dict):
                 raise BadArgument(
                     f'line {number} of {path!r} is not a JSON object; a configuration is one: {{"x": 1}}.'
@@ -157,30 +159,39 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        names = [name for name in reader.fieldnames or () if name]
-        options = [name for name in names if name.startswith(PREFIX)]
-        if unknown := {name.removeprefix(PREFIX) for name in options} - set(OPTIONS):
-            raise BadArgument(
-                f"{path!r} has the column {_listed(PREFIX + name for name in unknown)}; a job has the options "
-                f"{', '.join(PREFIX + name for name in OPTIONS)}. A parameter of such a name is given as p:{PREFIX}..."
-            )
-        names = [name for name in names if name not in options]
-        ours = [name for name in names if name.startswith("p:")]  # a table of results has more beside these
-        for name in ours or names:
-            if (like := _LIKE_AN_OPTION.match(name)) and (option := _meant(like[1])) in OPTIONS:
-                raise BadArgument(
-                    f"{path!r} has the column {name!r}. Is it meant to be {PREFIX}{option}? If not, name it p:{name}, "
-                    "and put p: before the names of all other parameters, too."
-                )
+        reader = csv.DictReader(file, strict=True)  # else a quote that nobody closes takes in all rows behind it
+        end = 0  # the line at which the row before ends, as one row may take several lines
         try:
+            names = [name for name in reader.fieldnames or () if name]
+            options = [name for name in names if name.startswith(PREFIX)]
+            if unknown := {name.removeprefix(PREFIX) for name in options} - set(OPTIONS):
+                raise BadArgument(
+                    f"{path!r} has the column {_listed(PREFIX + name for name in unknown)}; a job has the options "
+                    f"{', '.join(PREFIX + name for name in OPTIONS)}. A parameter of such a name is given as "
+                    f"p:{PREFIX}..."
+                )
+            names = [name for name in names if name not in options]
+            ours = [name for name in names if name.startswith("p:")]  # a table of results has more beside these
+            for name in ours or names:
+                if (like := _LIKE_AN_OPTION.match(name)) and (option := _meant(like[1])) in OPTIONS:
+                    raise BadArgument(
+                        f"{path!r} has the column {name!r}. Is it meant to be {PREFIX}{option}? If not, name it "
+                        f"p:{name}, and put p: before the names of all other parameters, too."
+                    )
             kept = [*(name.removeprefix("p:") for name in ours or names), *options]
             if double := [name for name, count in Counter(kept).items() if count > 1]:
                 columns = " and ".join(map(repr, double))
                 raise BadArgument(f"{path!r} has the column {columns} more than once; give each name once.")
+            end = reader.line_num
             for row in reader:
+                end = reader.line_num
                 if None in row:
-                    raise BadArgument(f"line {reader.line_num} of {path!r} has more cells than there are names.")
+                    raise BadArgument(f"line {end} of {path!r} has more cells than there are names.")
+                if absent := [name for name, text in row.items() if text is None]:
+                    raise BadArgument(
+                        f"line {end} of {path!r} has no cell for {_listed(absent)}; it has fewer cells than there are "
+                        "names. Where a configuration has no value, leave the cell empty."
+                    )
                 cells = {name.removeprefix("p:"): row[name] for name in ours or names}
                 configuration = {name: _cell(text) for name, text in cells.items() if text not in (None, "")}
                 chosen = {
@@ -188,9 +199,17 @@ def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
                     for name in options
                     if row[name] not in (None, "")
                 }
-                yield _checked(path, reader.line_num, configuration, chosen) if chosen else configuration
+                yield _checked(path, end, configuration, chosen) if chosen else configuration
         except csv.Error as error:
-            raise BadArgument(f"line {reader.line_num} of {path!r} is not CSV: {error}.") from None
+            raise _not_csv(path, end, reader.line_num, error) from None
+        except RecursionError:
+            raise BadArgument(f"line {end} of {path!r} has a cell that is nested too deeply to be read.") from None
+
+
+def _not_csv(path: str, end: int, line: int, error: csv.Error) -> BadArgument:
+    """The error for a row that begins behind line `end`, and at which the reader stopped at `line`."""
+    hint = ' Is a quote (") not closed?' if "end of data" in str(error) or line > end + 1 else ""
+    return BadArgument(f"the row that begins at line {end + 1} of {path!r} is not CSV: {error}.{hint}")
 
 
 _LIKE_AN_OPTION = re.compile(r"\s*options?\s*[:._/ -]\s*(.*)", re.IGNORECASE)
@@ -225,7 +244,7 @@ def read_space_file(path: str) -> dict[str, Any]:
         BadArgument: there is no such file, or a value in it is not a dimension; the message says which.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             space = json.load(file, object_pairs_hook=_each_once)
     except (FileNotFoundError, IsADirectoryError):
         raise BadArgument(f"there is no file {path!r} of a search space.") from None
@@ -233,6 +252,8 @@ def read_space_file(path: str) -> dict[str, Any]:
         raise BadArgument(f"{path!r} has {twice.name!r} twice; give each name once.") from None
     except ValueError as error:
         raise BadArgument(f"{path!r} is not JSON: {error}.") from None
+    except RecursionError:
+        raise BadArgument(f"{path!r} is nested too deeply to be read.") from None
     if not isinstance(space, dict) or not space:
         raise BadArgument(
             f"{path!r} holds no search space; give one such as "
