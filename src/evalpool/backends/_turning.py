@@ -118,16 +118,21 @@ class TurningLoop:
             self._loop.stop()
 
     def close(self, grace: float) -> None:
-        """Cancel all tasks and close the loop; a task that still runs after `grace` seconds is dropped."""
+        """Cancel all tasks, also those that the user's code left behind, and close the loop.
+
+        A task that still runs after `grace` seconds is dropped.
+        """
         self._here_or_beside(lambda: self._close(grace))
 
     def _close(self, grace: float) -> None:
         with defer_signals():
             try:
                 deadline = monotonic() + grace
-                for task in self._tasks:
+                tasks = asyncio.all_tasks(self._loop)  # with those that the user's code began and left behind
+                for task in tasks:
                     task.cancel()
-                while self._tasks and monotonic() < deadline:
+                    task.add_done_callback(lambda _: self._loop.stop())
+                while monotonic() < deadline and not all(task.done() for task in tasks):
                     self._turn(deadline)
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from typing import Any
 
 import pytest
@@ -71,3 +72,35 @@ def test_cancel_ends_a_coroutine_that_catches_its_cancellation_and_what_it_retur
         jobs = evaluator.gather("ALL", timeout=BOUND)
         assert [job.objective for job in jobs] == [2.0]
         assert submitted[0].objective == "F_CANCELLED"
+
+
+@pytest.mark.parametrize("in_a_cell", [False, True], ids=["plainly", "inside a running loop"])
+def test_tasks_that_a_run_function_leaves_behind_end_with_the_evaluator(
+    in_a_cell: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = []
+
+    async def behind(x: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # as an end that needs the loop
+            ended.append(x)
+
+    async def run(job: Any) -> float:
+        asyncio.create_task(behind(job["x"]))  # noqa: RUF006  that nobody keeps it is the point
+        await asyncio.sleep(0)
+        return 1.0
+
+    def search() -> list[Any]:
+        with SerialEvaluator(run, num_workers=2) as evaluator:
+            evaluator.submit([{"x": n} for n in range(3)])
+            return [job.objective for job in evaluator.gather("ALL", timeout=BOUND)]
+
+    async def cell() -> list[Any]:
+        return search()
+
+    assert (asyncio.run(cell()) if in_a_cell else search()) == [1.0] * 3
+    assert sorted(ended) == [0, 1, 2]
+    gc.collect()
+    assert "Task was destroyed" not in caplog.text + "".join(capfd.readouterr())
