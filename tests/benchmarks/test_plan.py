@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import math
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalpool import RandomSearch, ThreadPoolEvaluator, simulate
+from evalpool import RandomSearch, SerialEvaluator, ThreadPoolEvaluator, simulate
 from evalpool.analysis import plot_plan
 from evalpool.benchmarks import (
     Benchmark,
@@ -29,6 +30,7 @@ from evalpool.benchmarks._plan._search_times import MeasuredCost
 from evalpool.callbacks import CSVLoggerCallback
 from evalpool.errors import BadArgument
 from evalpool.search import SuccessiveHalving
+from evalpool.simulation import Distribution
 from evalpool.storage import MemoryStorage
 
 
@@ -199,6 +201,39 @@ def test_runtimes_are_taken_from_what_is_given(tmp_path: Path) -> None:
     assert row_of(0.0, [1, 3], workers=[1], max_evals=10).makespan == 20.0
 
 
+@pytest.mark.parametrize("store", ["results.db", "journal"])
+def test_runtimes_are_those_of_a_store_at_a_path(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"{'sqlite' if store == 'results.db' else 'journal'}:///{store}"
+    with SerialEvaluator(lambda job: 0.0, storage=url) as evaluator:
+        evaluator.submit([{"n": n} for n in range(5)])
+        evaluator.gather("ALL")
+    expected = recorded_runtimes(url)
+    assert len(expected) == 5
+    assert recorded_runtimes(store) == recorded_runtimes(Path(store)) == expected
+    assert row_of(0.0, store, workers=[1], max_evals=5).makespan == pytest.approx(sum(expected))
+
+
+def test_runtimes_are_those_of_a_data_frame(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    assert row_of(0.0, pandas.DataFrame({"runtime": [1, 3.5]}), workers=[1], max_evals=4).makespan == 9.0
+    with pytest.raises(BadArgument, match=r"the data frame is no table of jobs, .* it has 'minutes'\. Rename"):
+        plan(0.0, pandas.DataFrame({"minutes": [1, 3.5]}), max_evals=4)
+    with SerialEvaluator(lambda job: 0.0) as evaluator:
+        evaluator.submit([{"n": n} for n in range(5)])
+        jobs = evaluator.gather("ALL")
+        frame = evaluator.storage.to_dataframe(evaluator.search_id)
+    assert recorded_runtimes(frame) == recorded_runtimes(jobs)
+
+
+def test_runtimes_are_drawn_from_a_distribution() -> None:
+    assert row_of(0.0, Distribution.constant(2.0), workers=[1], max_evals=4).makespan == 8.0
+    found = plan(0.0, Distribution.lognormal(60.0, 0.5, seed=1), workers=[1], max_evals=1000, batch_sizes=(), repeats=1)
+    assert found.runtime == pytest.approx(60.0 * math.exp(0.125), rel=0.05)
+    draws = [Distribution.lognormal(60.0, 0.5, seed=1).draw("runtime", 0, number) for number in range(1000)]
+    assert found.rows[0].makespan == pytest.approx(sum(draws))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -306,7 +341,8 @@ def test_the_published_experiment_is_over_95_percent_if_each_worker_searches() -
 def test_a_plan_is_printed_as_a_table_with_its_advice() -> None:
     found = plan(1.0, 10.0, workers=[1, 8], max_evals=80)
     first, one, eight, advice = str(found).splitlines()
-    assert first.split() == ["workers", "evaluations", "makespan", "busy", "thinking", "batch", "makespan", "busy"]
+    titles = ["workers", "evaluations", "makespan", "busy", "thinking", "batch", "batch makespan", "batch busy"]
+    assert re.split("  +", first) == titles
     assert one.split()[:6] == ["1", "80", "880.0", "s", "90.9", "%"]
     assert eight.split()[0] == "8"
     assert advice == f"More than {found.useful_workers} workers hardly help: the search cannot feed more."

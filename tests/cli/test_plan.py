@@ -34,6 +34,18 @@ def test_a_declared_search_is_that_of_plan(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"{found}\nMean runtime 10 s; 10 ms to bring a job and its result.\n"
 
 
+def test_times_may_have_units(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = []
+    for ask, tell, runtime, dispatch, away in (
+        ("500ms,1ms", "0.1s", "1m,0.5", "10ms", "2min"),
+        ("0.5,0.001", "0.1", "60,0.5", "0.01", "120"),
+    ):
+        command = ["plan", "--ask", ask, "--tell", tell, "--runtime", runtime, "--dispatch", dispatch, "--workers", "4"]
+        assert main([*command, "--max-evals", "20", "--preempted-after", "5m", "--away", away, "--json"]) == 0
+        rows.append(json.loads(capsys.readouterr().out)["rows"])
+    assert rows[0] == rows[1]
+
+
 def test_runtimes_come_from_a_store(capsys: pytest.CaptureFixture[str]) -> None:
     with SerialEvaluator(lambda job: 1.0, storage="sqlite:///results.db") as evaluator:
         evaluator.submit([{"n": n} for n in range(5)])

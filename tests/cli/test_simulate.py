@@ -111,6 +111,8 @@ def test_runtimes_and_think_time_can_be_declared(capsys: pytest.CaptureFixture[s
     command = ["simulate", "my-own.py:bare", "--max-evals", "3", "--seed", "0", "--json"]
     assert main([*command, "--runtime", "10", "--overhead", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["makespan"] == 36.0
+    assert main([*command, "--runtime", "1min", "--overhead", "500ms"]) == 0
+    assert json.loads(capsys.readouterr().out)["makespan"] == 181.5
     assert main([*command, "--runtime", "10,0.5"]) == 0
     assert json.loads(capsys.readouterr().out)["makespan"] not in (30.0, 36.0)
 

@@ -10,6 +10,7 @@ import pytest
 
 from cli.conftest import PROGRAM, Command
 from evalpool.cli import commands, main
+from evalpool.cli._options import read_seconds
 from evalpool.errors import CorruptRecord
 
 RUN = ["run", "program:run", "--configs", "grid.jsonl", "--out", "out.csv"]
@@ -153,3 +154,15 @@ def test_help_loads_nothing_that_takes_time(evalpool: Command) -> None:
 def test_every_command_has_a_file_and_every_file_is_a_command() -> None:
     files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
     assert files - {"__init__"} == set(commands.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("60", 60.0), ("0.5", 0.5), (".5", 0.5), ("1e-4", 1e-4), ("500ms", 0.5), ("90s", 90.0), ("1.5m", 90.0),
+        ("15min", 900.0), ("2h", 7200.0), ("1d", 86400.0), ("1e2ms", 0.1), ("-1", -1.0), ("nan", None), ("inf", None),
+        ("", None), ("s", None), ("5 weeks", None), ("1_0", None),
+    ],
+)  # fmt: skip
+def test_a_time_is_seconds_or_has_a_unit(text: str, seconds: float | None) -> None:
+    assert read_seconds(text) == (None if seconds is None else pytest.approx(seconds))

@@ -33,6 +33,25 @@ def test_tell_with_configuration_and_objective() -> None:
     assert told == [({"x": 1}, 1.5), ({"x": 1}, "F_no")]
 
 
+def test_an_objective_with_a_default_is_told() -> None:
+    told = []
+
+    class Optional:
+        def ask(self) -> dict[str, Any]:
+            return {"x": 1}
+
+        def tell(self, configuration: dict[str, Any], objective: Any = None) -> None:
+            told.append((configuration, objective))
+
+    class Another(Optional):
+        def tell(self, job: Any, weight: Any = None) -> None:  # type: ignore[override]
+            told.append((job.args, weight))
+
+    through(Optional())
+    through(Another())
+    assert told == [({"x": 1}, 1.5), ({"x": 1}, None)]
+
+
 def test_tell_as_in_mfhpo_simulator() -> None:
     told = []
     seen = []

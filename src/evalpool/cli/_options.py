@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ __all__ = [
     "add_results",
     "add_store",
     "add_tag",
+    "read_seconds",
     "seconds",
     "whole",
 ]
@@ -50,7 +52,10 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to evaluate")
     add_backend(group, "jobs")
     group.add_argument(
-        "--timeout", metavar="TIME", type=seconds, help="time limit of the whole run: seconds, or as 90s, 15m, 2h, 1d"
+        "--timeout",
+        metavar="TIME",
+        type=seconds,
+        help="time limit of the whole run: seconds, or as 90s, 15m, 2h, 1d, 500ms",
     )
     group.add_argument("--job-timeout", metavar="TIME", type=seconds, help="time limit of one job; over it: F_timeout")
     group.add_argument(
@@ -100,12 +105,22 @@ def whole(least: int) -> Callable[[str], int]:
     return checked
 
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(ms|s|min|m|h|d|)")
+
+
+def read_seconds(text: str) -> float | None:
+    """The seconds of ``60``, ``1e-4``, ``500ms``, ``90s``, ``15m``, ``15min``, ``2h``, ``1d``; None of other texts.
+
+    Every time on a command line is read by this. It may be 0 or below, or too large for a float.
+    """
+    found = _TIME.fullmatch(text.strip())
+    return float(found[1]) * _UNITS[found[2]] if found else None
 
 
 def seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text)
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; give seconds above 0, or as 90s, 15m, 2h, 1d")
+    """The type of options that are times above 0."""
+    seconds = read_seconds(text)
+    if seconds is None or not 0.0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; give seconds above 0, or as 90s, 15m, 2h, 1d, 500ms")
     return seconds

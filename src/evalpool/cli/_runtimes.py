@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from evalpool.cli._options import read_seconds
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -21,11 +22,16 @@ def runtime_model(text: str, option: str = "--runtime") -> RuntimeModel:
 
 
 def median_and_sigma(option: str, text: str) -> tuple[float, float]:
-    """The seconds and the sigma of ``60`` or ``60,0.5``; a sigma of 0 means that they are constant."""
+    """The seconds and the sigma of ``60``, ``1m`` or ``60,0.5``; a sigma of 0 means that they are constant."""
+    time, comma, rest = text.partition(",")
+    median, sigma = read_seconds(time), 0.0
     try:
-        median, sigma = map(float, text.split(",") if "," in text else (text, "0"))
+        sigma = float(rest) if comma else 0.0
     except ValueError:
-        median = sigma = math.nan
-    if not (0.0 <= median < math.inf and 0.0 <= sigma < math.inf):
-        raise BadArgument(f"{option} is {text!r}; give seconds, or a median and a sigma as 60,0.5, of 0 or more.")
+        median = None
+    if median is None or not (0.0 <= median < math.inf and 0.0 <= sigma < math.inf):
+        raise BadArgument(
+            f"{option} is {text!r}; give seconds, or a median and a sigma as 60,0.5, of 0 or more; a time "
+            "also as 90s, 15m, 2h, 1d, 500ms."
+        )
     return median, sigma

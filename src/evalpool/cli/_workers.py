@@ -18,7 +18,7 @@ __all__ = ["add_workers", "worker_model"]
 def add_workers(group: argparse._ArgumentGroup) -> None:
     """Add the options."""
     group.add_argument(
-        "--start-delay", metavar="SECONDS[,SIGMA]",
+        "--start-delay", metavar="TIME[,SIGMA]",
         help="until a worker is there, at first and after each loss: constant, or lognormal with this median and sigma",
     )  # fmt: skip
     group.add_argument(
@@ -29,7 +29,7 @@ def add_workers(group: argparse._ArgumentGroup) -> None:
         help="for how long a worker is there in the mean until it is taken away (exponential)",
     )  # fmt: skip
     group.add_argument(
-        "--away", metavar="SECONDS[,SIGMA]", help="for how long it is then gone: constant, or lognormal (default: 0)"
+        "--away", metavar="TIME[,SIGMA]", help="for how long it is then gone: constant, or lognormal (default: 0)"
     )
     group.add_argument("--worker-seed", metavar="N", type=whole(0), help="of what happens to workers (default: 0)")
     group.add_argument(

@@ -15,7 +15,7 @@ Optimisers differ in what `ask` returns and in what `tell` takes. Only this modu
 signature of ``tell``                                gets
 ===================================================  ===========================================
 one required positional parameter                    the `Job`
-two of them                                          the configuration and the objective
+two of them, or a second named ``objective``         the configuration and the objective
 a parameter ``results``, ``fidels`` or               ``eval_config``, the results as a dict, and
 ``config_id``                                        ``fidels``, ``config_id`` if it takes them
 ===================================================  ===========================================
@@ -179,6 +179,8 @@ def _teller(optimizer: Any) -> tuple[Teller, Callable[..., Any] | None, Callable
                 required_keywords.append(name)
             else:
                 positional += 1
+        elif name == "objective" and positional == 1 and parameter.kind is not parameter.KEYWORD_ONLY:
+            positional += 1  # tell(configuration, objective=None)
     if parameters.keys() & {"results", "fidels", "config_id"}:
         return (*_results_teller(tell, parameters, any_keyword), None)
     if required_keywords:

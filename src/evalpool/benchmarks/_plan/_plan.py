@@ -91,7 +91,8 @@ class Plan:
         return pandas.DataFrame(self.rows, columns=PlanRow._fields)
 
     def __str__(self) -> str:
-        header = ["workers", "evaluations", "makespan", "busy", "thinking", "lost", "batch", "makespan", "busy"]
+        header = ["workers", "evaluations", "makespan", "busy", "thinking", "lost"]
+        header += ["batch", "batch makespan", "batch busy"]
         cells = [header] + [_cells(row) for row in self.rows]
         if all(row.batch_size is None for row in self.rows):
             cells = [line[:6] for line in cells]
@@ -158,9 +159,10 @@ def plan(
     Args:
         times: of the search: `SearchTimes`, or only the seconds of a proposal.
         runtimes: of the evaluations: seconds; a `RuntimeModel`; a `Benchmark`, at configurations drawn at random; a
-            list of seconds, taken in random order, again and again; a function of a `random.Random`, such as ``lambda
-            rng: rng.lognormvariate(4, 0.5)``; or jobs that ran: a storage or its URL, jobs or records, or the path of a
-            CSV table. None: those of the first evaluations with which the search was measured, at most `max_evals`.
+            `evalpool.simulation.Distribution`; a list of seconds, taken in random order, again and again; a function of
+            a `random.Random`, such as ``lambda rng: rng.lognormvariate(4, 0.5)``; or jobs that ran, or a table of
+            runtimes, as for `recorded_runtimes`. None: those of the first evaluations with which the search was
+            measured, at most `max_evals`.
         workers: for how many workers to predict.
         max_evals: the search ends with this many evaluations, of all searches together.
         max_time: seconds after which it ends; give this or `max_evals`.

@@ -15,20 +15,26 @@ from evalpool.benchmarks._runtime_model import RuntimeModel
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
 from evalpool.search._random_search import RandomSearch
+from evalpool.simulation._distribution import Distribution
 from evalpool.simulation._seconds import check_runtime
 from evalpool.storage._base import Storage
-from evalpool.storage._registry import storage_from_url
+from evalpool.storage._registry import create, storage_from_url
 from evalpool.tables._rows import table_of
 
 if TYPE_CHECKING:
+    import pandas
+
     from evalpool.jobs._job import Job
     from evalpool.models import JobRecord
 
 __all__ = ["RuntimeDraws", "recorded_runtimes"]
 
+SQLITE = b"SQLite format 3\0"
+"""How each file of SQLite begins."""
 FORMS = (
-    "give seconds, a RuntimeModel, a Benchmark, a list of seconds, a function of a random.Random, jobs or records, a "
-    "storage or its URL, or the path of a CSV table of jobs, or of one with a column runtime, in seconds"
+    "give seconds, a RuntimeModel, a Benchmark, a Distribution, a list of seconds, a function of a random.Random, jobs "
+    "or records, a storage, its URL or its path, or a table of jobs, or one with a column runtime, in seconds: a "
+    "pandas.DataFrame or the path of a CSV file"
 )
 
 
@@ -70,9 +76,9 @@ def _source(runtimes: Any) -> Any:
     """Check what was given; return it, or the seconds that are in it as a list."""
     if isinstance(runtimes, Benchmark) and not runtimes.has_runtimes:
         raise BadArgument(f"{runtimes!r} has no runtimes; give it some by with_runtime, or give the plan others.")
-    if is_real(runtimes) or isinstance(runtimes, RuntimeModel) or callable(runtimes):
+    if is_real(runtimes) or isinstance(runtimes, (RuntimeModel, Distribution)) or callable(runtimes):
         return runtimes
-    if isinstance(runtimes, Iterable) and not isinstance(runtimes, (str, Storage)):
+    if isinstance(runtimes, Iterable) and not isinstance(runtimes, (str, Storage)) and not _is_frame(runtimes):
         runtimes = list(runtimes)
         if runtimes and all(map(is_real, runtimes)):
             return runtimes
@@ -85,6 +91,8 @@ def _stream(source: Any, seed: int) -> Iterator[Any]:
         return repeat(source)
     if isinstance(source, RuntimeModel):
         return (source.seconds({"job": number, "draw": seed}) for number in count())
+    if isinstance(source, Distribution):
+        return (source.draw("runtime", seed, number) for number in count())
     if isinstance(source, Benchmark):
         search = RandomSearch(source, seed)
         return (_runtime_of(source(search.ask())) for _ in count())
@@ -106,12 +114,31 @@ def _shuffled(seconds: list[float], rng: random.Random) -> Iterator[float]:
         yield from order
 
 
-def recorded_runtimes(source: Storage | Iterable[Job[Any] | JobRecord] | str | os.PathLike[str]) -> list[float]:
+def _is_frame(source: Any) -> bool:
+    """Whether it is a `pandas.DataFrame`, which is not imported for this."""
+    return hasattr(source, "columns") and hasattr(source, "index")
+
+
+def _storage_at(path: str) -> Storage | None:
+    """The storage at a path: a file of SQLite or the directory of a journal; None if there is none."""
+    if os.path.isdir(path):
+        return create("journal", {"directory": path}) if os.listdir(path) else None
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            if file.read(len(SQLITE)) == SQLITE:
+                return create("sqlite", {"path": path})
+    return None
+
+
+def recorded_runtimes(
+    source: Storage | Iterable[Job[Any] | JobRecord] | pandas.DataFrame | str | os.PathLike[str],
+) -> list[float]:
     """Return how many seconds the jobs of a search ran, of those that ended by themselves.
 
     Args:
-        source: a storage or its URL (its latest search), jobs or records, or the path of a CSV table: one of jobs, as
-            evalpool writes them, or any with a column ``runtime``, in seconds.
+        source: a storage, its URL, or the path of its SQLite file or journal (its latest search); jobs or records; or a
+            table, as a `pandas.DataFrame` or the path of a CSV file: one of jobs, as evalpool writes them, or any with
+            a column ``runtime``, in seconds.
 
     Raises:
         BadArgument: it is none of these, or no job in it has ended.
@@ -120,7 +147,10 @@ def recorded_runtimes(source: Storage | Iterable[Job[Any] | JobRecord] | str | o
     if isinstance(source, str) and "://" in source:
         with storage_from_url(source) as storage:
             return recorded_runtimes(storage)
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike)) and (found_there := _storage_at(os.fspath(source))) is not None:
+        with found_there as storage:
+            return recorded_runtimes(storage)
+    if isinstance(source, (str, os.PathLike)) or _is_frame(source):
         columns = read_columns(source)
         if "job_id" not in columns.values:
             return _of_column(columns)

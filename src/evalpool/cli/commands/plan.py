@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any, TextIO
 
-from evalpool.cli._options import add_json, seconds, whole
+from evalpool.cli._options import add_json, read_seconds, seconds, whole
 from evalpool.cli._pictures import KINDS, check_picture, new_figure
 from evalpool.cli._workers import add_workers, worker_model
 from evalpool.errors import BadArgument
@@ -38,10 +38,11 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("the search")
     search.add_argument(
-        "--ask", metavar="S[,S...]",
-        help="seconds of a proposal; 0.01,1e-4 means 0.01 + 1e-4 n with n known results, a third is for n squared",
+        "--ask", metavar="TIME[,TIME...]",
+        help="time of a proposal: seconds, or as 500ms; 0.01,1e-4 means 0.01 + 1e-4 n with n known results, a third is "
+        "for n squared",
     )  # fmt: skip
-    search.add_argument("--tell", metavar="S[,S...]", help="seconds of learning one result, as --ask (default: 0)")
+    search.add_argument("--tell", metavar="TIME[,TIME...]", help="time of learning one result, as --ask (default: 0)")
     search.add_argument("--search", metavar="NAME", help="measure this search instead, named as for evalpool simulate")
     search.add_argument("--benchmark", metavar="BENCHMARK", help="on which it is measured, as for evalpool simulate")
     search.add_argument("--results", metavar="N", type=whole(1), help="with how many results (default: 200)")
@@ -51,11 +52,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     search.add_argument("--max-evals", metavar="N", type=whole(1), help="how many evaluations, or")
     search.add_argument(
-        "--max-time", metavar="TIME", type=seconds, help="for how long: seconds, or as 90s, 15m, 2h, 1d"
+        "--max-time", metavar="TIME", type=seconds, help="for how long: seconds, or as 90s, 15m, 2h, 1d, 500ms"
     )
     jobs = parser.add_argument_group("the evaluations")
     jobs.add_argument(
-        "--runtime", metavar="SECONDS[,SIGMA]", help="their runtimes: constant, or lognormal with this median and sigma"
+        "--runtime", metavar="TIME[,SIGMA]", help="their runtimes: constant, or lognormal with this median and sigma"
     )
     jobs.add_argument(
         "--runtimes-from",
@@ -67,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--workers", metavar="N[,N...]", default="1,8,64,512", help="predict for these (default: 1,8,64,512)"
     )
     jobs.add_argument(
-        "--dispatch", metavar="SECONDS", default="0",
+        "--dispatch", metavar="TIME", default="0",
         help="to bring a job to a worker and its result back (default: 0); or thread, process: measure it here",
     )  # fmt: skip
     add_workers(parser.add_argument_group("what happens to workers"))
@@ -124,10 +125,10 @@ def _plan(arguments: argparse.Namespace, out: TextIO) -> int:
     from evalpool.benchmarks import plan
     from evalpool.tables._paths import check_path
 
-    workers = [_number("--workers", text, int) for text in arguments.workers.split(",")]
+    workers = [_whole(text) for text in arguments.workers.split(",")]
     dispatch: float | str = arguments.dispatch
     if arguments.dispatch[:1].isdigit() or arguments.dispatch[:1] in "-.":
-        dispatch = _number("--dispatch", arguments.dispatch, float)
+        dispatch = _seconds("--dispatch", arguments.dispatch)
     target = check_path(arguments.out) if arguments.out else None
     if target is not None and target.suffix.lower() != ".csv":
         new_figure(1)  # before the work, so that a missing package is found first
@@ -182,16 +183,24 @@ def _runtimes(arguments: argparse.Namespace) -> Any:
 
 def _cost(option: str, text: str) -> Callable[[int], float]:
     """The polynomial of these coefficients."""
-    coefficients = [_number(option, part, float) for part in text.split(",")]
+    coefficients = [_seconds(option, part) for part in text.split(",")]
     return lambda results: sum(factor * float(results) ** power for power, factor in enumerate(coefficients))
 
 
-def _number(option: str, text: str, kind: Any) -> Any:
+def _whole(text: str) -> int:
     try:
-        return kind(text)
+        return int(text)
     except ValueError:
-        wanted = "whole numbers" if kind is int else "numbers of seconds"
-        raise BadArgument(f"{option} has {text!r}; give {wanted}, with commas between them.") from None
+        raise BadArgument(f"--workers has {text!r}; give whole numbers, with commas between them.") from None
+
+
+def _seconds(option: str, text: str) -> float:
+    seconds = read_seconds(text)
+    if seconds is None:
+        raise BadArgument(
+            f"{option} has {text!r}; give numbers of seconds, or times as 500ms or 2m, with commas between them."
+        )
+    return seconds
 
 
 def _facts(found: Plan) -> dict[str, Any]:

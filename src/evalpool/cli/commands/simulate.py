@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evalpool.cli._exit_codes import NO_RESULT
-from evalpool.cli._options import add_json, seconds, whole
+from evalpool.cli._options import add_json, read_seconds, seconds, whole
 from evalpool.cli._runtimes import runtime_model
 from evalpool.cli._workers import add_workers, worker_model
 from evalpool.errors import BadArgument
@@ -48,7 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "skopt; nevergrad:NAME; or file.py:function, which gets (space, seed) and returns an object with ask and tell",
     )  # fmt: skip
     what.add_argument("--max-evals", metavar="N", type=whole(1), help="how many evaluations, failures included")
-    what.add_argument("--max-time", metavar="TIME", type=seconds, help="virtual time: seconds, or as 90s, 15m, 2h, 1d")
+    what.add_argument(
+        "--max-time", metavar="TIME", type=seconds, help="virtual time: seconds, or as 90s, 15m, 2h, 1d, 500ms"
+    )
     what.add_argument(
         "--seed", metavar="N", type=whole(0), help="seed of the search and of the jobs (default: a new one)"
     )
@@ -56,10 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--workers", metavar="N", type=whole(1), default=1, help="virtual workers (default: 1)")
     how.add_argument(
         "--overhead", metavar="TIME", default="none",
-        help="of a decision: none (default), measured, cpu, or virtual seconds",
+        help="of a decision: none (default), measured, cpu, or virtual time",
     )  # fmt: skip
     how.add_argument(
-        "--runtime", metavar="SECONDS[,SIGMA]",
+        "--runtime", metavar="TIME[,SIGMA]",
         help="runtimes instead of the benchmark's own: constant, or lognormal with this median and sigma",
     )  # fmt: skip
     how.add_argument(
@@ -246,7 +248,7 @@ def _overhead(text: str) -> Any:
 
     if text in OVERHEADS:
         return text
-    try:
-        return float(text)
-    except ValueError:
-        raise BadArgument(f"--overhead is {text!r}; give one of {', '.join(OVERHEADS)}, or virtual seconds.") from None
+    seconds = read_seconds(text)
+    if seconds is None:
+        raise BadArgument(f"--overhead is {text!r}; give one of {', '.join(OVERHEADS)}, or virtual seconds.")
+    return seconds

@@ -25,7 +25,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     parser.add_argument(
-        "--interval", metavar="SECONDS", type=seconds, default=0.5, help="time between two looks (default: 0.5)"
+        "--interval", metavar="TIME", type=seconds, default=0.5, help="time between two looks (default: 0.5)"
     )
     add_tag(parser)
     add_json(parser, "write a line of JSON at each change")
