@@ -28,7 +28,7 @@ def is_full(job: int, result: SimulationResult, benchmark: Benchmark, early: Set
     if fidelity is None:
         return True
     level = result.configurations[job].get(fidelity.name)
-    return level is None or bool(level == fidelity.high)
+    return level is None or fidelity.check(level) == fidelity.high
 
 
 class Ended(Callback):
