@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from evalpool.analysis import (  # noqa: E402
     write_comparison_page,
 )
 from evalpool.benchmarks import Benchmark, Comparison, CriticalDifference, compare  # noqa: E402
+from evalpool.benchmarks._compare._ranks import performance_profile  # noqa: E402
 from evalpool.errors import BadArgument  # noqa: E402
 from proposals import Listed  # noqa: E402
 
@@ -105,6 +107,12 @@ def test_a_performance_profile_ends_at_the_share_that_is_solved(comparison: Comp
     assert labels(ax) == ["up", "down"]
     # up solves low at once and middle with its fourth; down solves high at once.
     assert [one.get_ydata()[-1] for one in ax.lines] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
+
+
+def test_a_profile_of_nothing_that_is_solved_says_so() -> None:
+    profile = performance_profile(["a", "b"], [[math.inf, math.inf]] * 3)
+    with pytest.raises(BadArgument, match=r"No search solves any of the 3 problems of the profile; .* larger target"):
+        plot_performance_profile(profile)
 
 
 def test_a_plot_says_what_it_cannot_show(comparison: Comparison) -> None:

@@ -163,10 +163,16 @@ def plot_performance_profile(profile: PerformanceProfile, ax: Axes | None = None
 
     Raises:
         MissingExtra: matplotlib is not installed.
+        BadArgument: no search solves any problem.
     """
-    ax = new_axes(ax)
     finite = profile.ratios[np.isfinite(profile.ratios)]
-    most = 1.1 * float(finite.max(initial=1.0)) if finite.size else 2.0
+    if not finite.size:
+        raise BadArgument(
+            f"No search solves any of the {profile.ratios.shape[1]} problems of the profile; there is nothing to draw. "
+            "Give performance_profile a larger target."
+        )
+    ax = new_axes(ax)
+    most = 1.1 * float(finite.max(initial=1.0))
     for number, search in enumerate(profile.searches):
         factors = np.unique(np.append(profile.ratios[number][np.isfinite(profile.ratios[number])], [1.0, most]))
         shares = [profile.share(search, float(factor)) for factor in factors]

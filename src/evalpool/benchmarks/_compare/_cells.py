@@ -261,7 +261,7 @@ def reason_of(outcome: Mapping[str, Any]) -> str | None:
     count = outcome["count"]
     if count == 0 or outcome["failures"] < count:
         return None
-    first = outcome["first_error"] or outcome["first_failure"]
+    first = outcome.get("first_error") or outcome["first_failure"]  # a cell of an older version has no error
     return f"its only evaluation failed: {first}" if count == 1 else f"all {count} evaluations failed, first: {first}"
 
 
