@@ -22,6 +22,7 @@ from typing import Any
 
 from evalpool._clock import monotonic
 from evalpool._files import lock, new_file, unlock
+from evalpool._interpreter import interpreter
 from evalpool._json import from_json, to_json
 from evalpool._launchers import child_environment
 from evalpool._net._listener import new_key
@@ -73,7 +74,7 @@ def _start(directory: str, settings: RunSettings) -> Contact:
     command = f"import sys; sys.path.insert(0, {here!r}); from evalpool.simulation._launch import main; main()"
     with os.fdopen(new_file(os.path.join(directory, ERRORS)), "wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", command],
+            [interpreter(), "-c", command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -6,11 +6,11 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from evalpool._descriptors import make_room
+from evalpool._interpreter import interpreter
 from evalpool._launchers import child_environment
 from evalpool.backends._pool._held import make_page, view_page
 from evalpool.backends._pool._lend import can_lend
@@ -91,6 +91,6 @@ def sockets(threads: int) -> Iterator[tuple[Child, Connection]]:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         files = [fd for fd in (its_data, its_control, its_lender, its_page) if fd >= 0]
         connection = Connection(data, control, lender)
-        yield Child([sys.executable, *flags, "-c", boot], environment, files), connection
+        yield Child([interpreter(), *flags, "-c", boot], environment, files), connection
         connection.page = view_page(its_page)  # now, as the child takes longer to start than this
         ours.pop_all()  # the owner of the connection closes them from now on

@@ -13,10 +13,10 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 
 from evalpool._descriptors import make_room
+from evalpool._interpreter import interpreter
 from evalpool._launchers import child_environment
 from evalpool._log import get_logger
 
@@ -101,7 +101,7 @@ class Reaper:
         try:
             self._process = self._begin(["/bin/sh", "-c", _SCRIPT])
         except OSError:  # there is no shell, or this user may not run it
-            self._process = self._begin([sys.executable, "-I", "-S", "-c", _WITHOUT_A_SHELL])
+            self._process = self._begin([interpreter(), "-I", "-S", "-c", _WITHOUT_A_SHELL])
 
     @staticmethod
     def _begin(command: list[str]) -> subprocess.Popen[bytes]:

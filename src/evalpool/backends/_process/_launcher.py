@@ -8,6 +8,7 @@ from typing import ClassVar
 from evalpool._checks import check_real
 from evalpool._descriptors import can_read
 from evalpool._guard import describe
+from evalpool._interpreter import interpreter
 from evalpool.backends._pool._ends import EXIT_TIMEOUT, Reaper
 from evalpool.backends._pool._launcher import Launcher
 from evalpool.backends._pool._pool import Pool
@@ -37,6 +38,7 @@ class InterpreterLauncher(Launcher):
     end_timeout = 30.0  # to free hundreds of gigabytes takes a while
 
     def __init__(self, exit_timeout: float = EXIT_TIMEOUT) -> None:
+        interpreter()  # to refuse where there is none, before a job is taken
         self.exit_timeout = check_real("exit_timeout", exit_timeout, least=0)
 
     def open(self, pool: Pool) -> None:
