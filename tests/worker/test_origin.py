@@ -203,6 +203,41 @@ def test_a_class_whose_instances_were_copied_before_is_the_same_in_a_spawned_poo
     assert run("script.py", cwd=tmp_path) == "[1.0, 1.0]\n"
 
 
+CACHING = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from evalpool import ExecutorEvaluator
+
+class Model:
+    weights = None
+    _instance = None
+
+    @classmethod
+    def get(cls):
+        if cls._instance is None:
+            cls._instance = cls()
+        return cls._instance
+
+def run(job):
+    assert isinstance(job["model"], Model) and isinstance(Model.get(), Model)
+    return float(sum(Model.weights))
+
+if __name__ == "__main__":
+    Model.get()
+    Model.weights = [1, 2]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with ExecutorEvaluator(run, executor=pool) as evaluator:
+            evaluator.submit([{"model": Model()}] * 2)
+            print([job.error or job.objective for job in evaluator.gather()])
+"""
+
+
+@pytest.mark.slow
+def test_a_class_whose_attributes_became_objects_is_the_same_in_a_spawned_pool(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(CACHING)
+    assert run("script.py", cwd=tmp_path) == "[3.0, 3.0]\n"
+
+
 MOVED = """
 import os, sys
 sys.path.insert(0, "lib")

@@ -63,8 +63,8 @@ def _class(cls: type) -> Any:
 
 
 def _may_change(name: str, value: Any) -> bool:
-    """Whether an attribute is a plain value, such as a counter, which `evalpool.worker._script.fill` sets."""
-    return isinstance(value, PLAIN) and not name.startswith("__")
+    """Whether an attribute is a value, such as a counter or a cache, in contrast to a method or another descriptor."""
+    return not name.startswith("__") and not hasattr(type(value), "__get__")
 
 
 def _attribute(value: Any) -> Any:

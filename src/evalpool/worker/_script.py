@@ -187,7 +187,9 @@ def fill(thing: Any, state: tuple[Callable[[Any, Any], Any], Any]) -> None:
     elif thing in _to_update:
         _to_update.discard(thing)
         for name, value in facts[0].items():
-            if isinstance(value, PLAIN) and not name.startswith("__"):
+            if name.startswith("__"):
+                continue
+            if isinstance(value, PLAIN) or isinstance(vars(thing).get(name), PLAIN):  # such as a cache, None at first
                 setattr(thing, name, value)
 
 
