@@ -34,7 +34,7 @@ from evalpool.simulation._search import SimulatedSearch
 from evalpool.simulation._seconds import check_runtime
 from evalpool.worker._call import SEED_NUMBER, Task
 from evalpool.worker._in_turn import caller
-from evalpool.worker._results import standardise
+from evalpool.worker._results import TOO_LARGE, standardise
 
 __all__ = ["LocalSearch"]
 
@@ -126,7 +126,10 @@ class LocalSearch(SimulatedSearch):
                 if (
                     type(runtime) is float
                     and 0.0 <= runtime < INF
-                    and ((kind is float and objective - objective == 0.0) or kind is int)  # not for inf and NaN
+                    and (
+                        (kind is float and objective - objective == 0.0)  # not for inf and NaN
+                        or (kind is int and -TOO_LARGE < objective < TOO_LARGE)
+                    )
                 ):
                     # A copy, because the run-function may change its dict later, if it kept it.
                     results = value if references(value) == unshared else value.copy()

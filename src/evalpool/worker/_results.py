@@ -16,7 +16,7 @@ from evalpool._interrupts import from_a_handler
 from evalpool._text import described
 from evalpool.outcomes import Failure, FailureKind, JobStatus, Outcome, Worker, failed
 
-__all__ = ["standardise"]
+__all__ = ["TOO_LARGE", "standardise"]
 
 EXPECTED = (
     "a number, a tuple or list of numbers, a text that begins with 'F' for a failure, or a dict with "
@@ -28,6 +28,13 @@ _DONE = JobStatus.DONE
 
 MAX_OBJECTIVES = 1_000
 """A longer sequence is data that was returned instead of an objective."""
+
+
+MAX_DIGITS = 4_300
+"""Of a whole number. Python refuses by default to convert a longer one to text, and with it a job or a record."""
+
+TOO_LARGE = 10**MAX_DIGITS
+"""The smallest whole number that is not an objective."""
 
 
 class _Invalid(Exception):
@@ -55,7 +62,7 @@ def standardise(
     """
     # The two most common cases come first: this is called for up to a hundred thousand evaluations per second.
     kind = type(value)
-    if (kind is float and math.isfinite(value)) or kind is int:
+    if (kind is float and math.isfinite(value)) or (kind is int and -TOO_LARGE < value < TOO_LARGE):
         # The same as `Outcome(...)`, without a call of a Python function.
         outcome: Outcome = _new(Outcome, (_DONE, value, None, metadata, None, None, start, end, worker, None))
         return outcome
@@ -157,7 +164,14 @@ def _plain(value: Any) -> Any:
 
 def _number(value: Any, where: str) -> Any:
     if isinstance(value, int):
-        return int(value)
+        whole = int(value)
+        if -TOO_LARGE < whole < TOO_LARGE:
+            return whole
+        digits = round(whole.bit_length() * math.log10(2))
+        raise _Invalid(
+            f"got a whole number of about {digits:,} digits{where}; an objective has at most {MAX_DIGITS}, as Python "
+            "prints no more: return its logarithm, or another number that is ordered in the same way"
+        )
     if isinstance(value, numbers.Real):
         number = float(value)
         if math.isfinite(number):
