@@ -49,9 +49,11 @@ class SerialBackend(Backend):
 
     def start(self, port: Port) -> None:
         run_function = port.task.run_function
-        self._async = inspect.iscoroutinefunction(run_function) or inspect.iscoroutinefunction(
-            getattr(run_function, "__call__", None)  # noqa: B004  an object whose __call__ is async
-        )
+        method = type(run_function).__call__  # it is async, if an object is async
+        try:
+            self._async = inspect.iscoroutinefunction(run_function) or inspect.iscoroutinefunction(method)
+        except Exception:  # noqa: BLE001  raised by an object's own `__getattr__`
+            self._async = inspect.iscoroutinefunction(method)
         port.task.lets_interrupts_through = True
         self._port = port
         if not self._async:

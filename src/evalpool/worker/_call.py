@@ -27,7 +27,7 @@ from evalpool.worker._forked import end_of_child
 from evalpool.worker._results import standardise
 from evalpool.worker._running_job import JobChannel, RunningJob, current_job
 
-__all__ = ["Task", "describe_exception", "raised", "release"]
+__all__ = ["RELEASE", "Task", "describe_exception", "raised", "release"]
 
 logger = get_logger()
 
@@ -36,6 +36,9 @@ MAX_ERROR_TEXT = 64_000
 
 SEED_NUMBER = "_evalpool_seed_number"
 """In a job's own keyword arguments: the number of the job whose seed it has. The run-function does not see it."""
+
+RELEASE = "_evalpool_release"
+"""The method of our run-functions that is called at the end. A user's class may have a `release` of its own."""
 
 PLAIN = frozenset({float, int, str, tuple, list, dict, type(None)})
 """Types whose values cannot be awaited; looking up `__await__` takes as long as reading the clock."""
@@ -276,13 +279,16 @@ def describe_exception(exception: BaseException, trace: types.TracebackType | No
 
 
 def release(run_function: Any) -> None:
-    """Call the `release` of a run-function that will not be called any more, if it has one.
+    """Tell a run-function that it will not be called any more, if it is one of ours, such as a profiled function.
 
     Its errors are logged, because results must not be lost if a clean-up fails.
     """
-    own_release = getattr(run_function, "release", None)
+    try:
+        own_release = getattr(run_function, RELEASE, None)
+    except Exception:  # noqa: BLE001  an object of the user, whose `__getattr__` raises: none of ours
+        return
     if callable(own_release):
         try:
             own_release()
         except Exception:
-            logger.exception("The release of the run-function %r failed.", run_function)
+            logger.exception("The release of a run-function of type %s failed.", type(run_function).__qualname__)

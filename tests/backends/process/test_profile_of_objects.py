@@ -26,7 +26,7 @@ def measured(function: Any) -> Any:
     try:
         return profiled(RunningJob(parameters={}))
     finally:
-        profiled.release()
+        profiled._evalpool_release()
 
 
 def test_an_object_may_have_any_attributes() -> None:

@@ -147,7 +147,7 @@ class Profiled:
             return self._result(Failure(outcome.kind, outcome.error or ""), start, **facts)
         raise WorkerFailure(outcome._replace(metadata=facts))
 
-    def release(self) -> None:
+    def _evalpool_release(self) -> None:
         """End the helper processes that are idle."""
         with self._lock:
             helpers, self._helpers = self._helpers, []

@@ -9,6 +9,7 @@ from typing import Any
 
 import evalpool
 from evalpool.compat.deephyper.evaluator._running_job import RunningJob, adapted
+from evalpool.worker._call import RELEASE
 
 __all__ = ["is_profiled", "profile"]
 
@@ -50,7 +51,7 @@ def profile(
         decorated = _as_it_is(function, call)
         functools.update_wrapper(decorated, function)
         setattr(decorated, MARK, True)
-        decorated.release = measured.release  # type: ignore[attr-defined]  # the evaluator's, when it is closed
+        setattr(decorated, RELEASE, measured._evalpool_release)
         return decorated
 
     return decorate if _func is None else decorate(_func)

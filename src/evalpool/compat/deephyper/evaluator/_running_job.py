@@ -20,6 +20,7 @@ import evalpool
 from evalpool.compat.deephyper.evaluator._in_workers import AsHere
 from evalpool.compat.deephyper.evaluator._status import JobStatus, status_of
 from evalpool.compat.deephyper.evaluator.storage import MemoryStorage
+from evalpool.worker._call import release
 
 __all__ = [
     "KEPT_FAILURES",
@@ -198,11 +199,9 @@ class Adapted:
     def __repr__(self) -> str:
         return repr(self.function)  # by which messages name the run-function
 
-    def release(self) -> None:
+    def _evalpool_release(self) -> None:
         """The evaluator calls the function no more."""
-        release = getattr(self.function, "release", None)
-        if callable(release):
-            release()
+        release(self.function)
 
 
 class AdaptedAsync(Adapted):
