@@ -126,9 +126,9 @@ class TurningLoop:
 
     def _close(self, grace: float) -> None:
         with defer_signals():
+            tasks = asyncio.all_tasks(self._loop)  # with those that the user's code began and left behind
             try:
                 deadline = monotonic() + grace
-                tasks = asyncio.all_tasks(self._loop)  # with those that the user's code began and left behind
                 for task in tasks:
                     task.cancel()
                     task.add_done_callback(lambda _: self._loop.stop())
@@ -139,7 +139,9 @@ class TurningLoop:
                 self._loop.close()
                 for task in self._tasks:
                     task._log_destroy_pending = False  # type: ignore[attr-defined]  # it was reported as cancelled
-                    task.get_coro().close()  # else the collector would, inside any other code
+                for task in tasks:
+                    if not task.done():
+                        _keep_for_ever(task.get_coro())
 
     def _here_or_beside(self, call: Callable[[], None]) -> None:
         """Call in this thread; or in another one, if an event loop runs in this thread, as in a notebook's cell."""
@@ -159,6 +161,17 @@ class TurningLoop:
         thread.join()
         if raised:
             raise raised[0]
+
+
+def _keep_for_ever(coroutine: Any) -> None:
+    """Let a coroutine that refuses to end be where it is until the program ends, as a thread that is abandoned.
+
+    The last reference to it would raise GeneratorExit in it, in the middle of whatever runs then; and code that catches
+    everything in a loop, where nothing can be awaited any more, would never come back.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
 
 
 @types.coroutine

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -72,6 +74,33 @@ def test_cancel_ends_a_coroutine_that_catches_its_cancellation_and_what_it_retur
         jobs = evaluator.gather("ALL", timeout=BOUND)
         assert [job.objective for job in jobs] == [2.0]
         assert submitted[0].objective == "F_CANCELLED"
+
+
+CATCHES_ALL = """
+import asyncio
+from evalpool import SerialEvaluator
+
+async def run(job):
+    while job["hangs"]:
+        try:
+            await asyncio.Event().wait()
+        except:
+            pass
+    return 1.0
+
+with SerialEvaluator(run, num_workers=2, job_timeout=0.1) as evaluator:
+    evaluator.submit([{"hangs": True}, {"hangs": False}])
+    print(*sorted(str(job.objective) for job in evaluator.gather("ALL")))
+print("closed")
+"""
+
+
+@pytest.mark.slow
+def test_a_coroutine_that_catches_everything_holds_up_neither_close_nor_the_end_of_the_program() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CATCHES_ALL], capture_output=True, text=True, timeout=BOUND, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "1.0 F_timeout\nclosed\n"), ended.stderr
 
 
 @pytest.mark.parametrize("in_a_cell", [False, True], ids=["plainly", "inside a running loop"])
