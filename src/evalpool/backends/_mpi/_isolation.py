@@ -52,7 +52,7 @@ class Isolated:
             job.metadata.update(outcome.metadata)
         return outcome.objective
 
-    def release(self) -> None:
+    def _evalpool_release(self) -> None:
         """End the child, which has no job."""
         if self._helper is not None:
             end_idle([self._helper], self._exit_timeout)
