@@ -13,7 +13,7 @@ from evalpool._json import plain
 from evalpool.errors import BadArgument
 from evalpool.tables._cells import cells_of_any_size, value_of
 
-__all__ = ["Columns", "read_columns"]
+__all__ = ["Columns", "is_frame", "read_columns"]
 
 INDEX_NAMES = ("", "Unnamed: 0")
 """What the default index of a data frame is called in a CSV file, and by `pandas.read_csv`."""
@@ -69,6 +69,11 @@ class Columns(NamedTuple):
                 raise BadArgument(f"{row}: {what} {name!r} is {shown}; it must be {wanted}{or_failure}.")
 
 
+def is_frame(table: Any) -> bool:
+    """Whether it is a `pandas.DataFrame`, which is not imported for this."""
+    return hasattr(table, "columns") and hasattr(table, "index")
+
+
 def read_columns(table: Any) -> Columns:
     """Read a `pandas.DataFrame`, the path of a CSV file, or dicts.
 
@@ -80,7 +85,7 @@ def read_columns(table: Any) -> Columns:
     """
     if isinstance(table, (str, os.PathLike)):
         found = _of_csv(os.fspath(table))
-    elif hasattr(table, "columns") and hasattr(table, "index"):
+    elif is_frame(table):
         found = _of_frame(table)
     elif isinstance(table, Iterable) and not isinstance(table, (Mapping, bytes)):
         found = _of_dicts(list(table))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._checks import is_real
 from evalpool.benchmarks._benchmark import Benchmark
-from evalpool.benchmarks._columns import Columns, read_columns
+from evalpool.benchmarks._columns import Columns, is_frame, read_columns
 from evalpool.benchmarks._runtime_model import RuntimeModel
 from evalpool.errors import BadArgument
 from evalpool.outcomes import JobStatus
@@ -78,7 +78,7 @@ def _source(runtimes: Any) -> Any:
         raise BadArgument(f"{runtimes!r} has no runtimes; give it some by with_runtime, or give the plan others.")
     if is_real(runtimes) or isinstance(runtimes, (RuntimeModel, Distribution)) or callable(runtimes):
         return runtimes
-    if isinstance(runtimes, Iterable) and not isinstance(runtimes, (str, Storage)) and not _is_frame(runtimes):
+    if isinstance(runtimes, Iterable) and not isinstance(runtimes, (str, Storage)) and not is_frame(runtimes):
         runtimes = list(runtimes)
         if runtimes and all(map(is_real, runtimes)):
             return runtimes
@@ -114,11 +114,6 @@ def _shuffled(seconds: list[float], rng: random.Random) -> Iterator[float]:
         yield from order
 
 
-def _is_frame(source: Any) -> bool:
-    """Whether it is a `pandas.DataFrame`, which is not imported for this."""
-    return hasattr(source, "columns") and hasattr(source, "index")
-
-
 def _storage_at(path: str) -> Storage | None:
     """The storage at a path: a file of SQLite or the directory of a journal; None if there is none."""
     if os.path.isdir(path):
@@ -150,7 +145,7 @@ def recorded_runtimes(
     if isinstance(source, (str, os.PathLike)) and (found_there := _storage_at(os.fspath(source))) is not None:
         with found_there as storage:
             return recorded_runtimes(storage)
-    if isinstance(source, (str, os.PathLike)) or _is_frame(source):
+    if isinstance(source, (str, os.PathLike)) or is_frame(source):
         columns = read_columns(source)
         if "job_id" not in columns.values:
             return _of_column(columns)
