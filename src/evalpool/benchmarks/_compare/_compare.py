@@ -116,8 +116,7 @@ def compare(
     conditions = Conditions(
         check_worker_model(worker_model), check_number("retries", retries, 0), check_stopper(stopper)
     )
-    problems, loaded = _check_benchmarks(benchmarks, conditions)
-    named = {label: check_search(label, one, loaded) for label, one in _labelled("searches", searches, (str,)).items()}
+    named, problems = _check_both(searches, benchmarks, conditions)
     counts = check_numbers("workers", workers, 1)
     chosen = list(range(check_number("seeds", seeds, 1))) if is_whole(seeds) else check_numbers("seeds", seeds, 0)
     limits = Limits(
@@ -247,6 +246,13 @@ def _labelled(what: str, given: Any, single: tuple[type, ...]) -> dict[str, Any]
     if not given or not all(isinstance(label, str) and label for label in given):
         raise BadArgument(f"{what} is {given!r}; give at least one, with a text as its label.")
     return dict(given)
+
+
+def _check_both(searches: Any, benchmarks: Any, conditions: Conditions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was given for each label; the tables that are read for the check are not held while the cells run."""
+    problems, loaded = _check_benchmarks(benchmarks, conditions)
+    named = _labelled("searches", searches, (str,))
+    return {label: check_search(label, one, loaded) for label, one in named.items()}, problems
 
 
 def _check_benchmarks(benchmarks: Any, conditions: Conditions) -> tuple[dict[str, Any], list[Benchmark]]:
