@@ -33,7 +33,8 @@ class Bells:
         self._socket, name = _open()
         found: list[tuple[str, str]] = comm.allgather((_place() if name else "", name))
         place = found[rank][0]
-        here = [each for each, (other, _) in enumerate(found) if place and other == place]
+        self.here = here = [each for each, (other, _) in enumerate(found) if place and other == place]
+        """The ranks of this host whose processes this one sees, with the same ids; empty where that is not known."""
         # The first rank of each host makes the page; the others open it by that process's descriptor, so that no file
         # is left behind.
         page = _make_page(len(found)) if len(here) > 1 and rank == here[0] else -1

@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import psutil
@@ -26,6 +26,7 @@ from evalpool._launchers import launched_tasks
 from evalpool._log import get_logger
 from evalpool._mpi._bells import Bell, Bells
 from evalpool._mpi._polling import PollingBackoff
+from evalpool._mpi._watch import LAUNCHER_WITHIN, RankWatch
 from evalpool._version import __version__
 from evalpool.errors import BackendError, BadArgument, MissingExtra
 
@@ -161,6 +162,24 @@ class Crew:
     def dead_rank(self) -> Member | None:
         """Return a rank of this host whose process has ended; None if there is none, or its process cannot be seen."""
         return next((member for member in self._seen if not psutil.pid_exists(member.pid)), None)
+
+    def watch(self, ranks: Iterable[int], describe: Callable[[int], str]) -> RankWatch:
+        """Begin to watch those of these ranks that are on this host: if one has ended, all are ended, with a message.
+
+        Args:
+            describe: returns a sentence about what a rank did, and may return an empty text.
+        """
+
+        def on_end(rank: int) -> None:
+            member = self.members[rank]
+            self.abort(
+                f"rank {rank} (process {member.pid}) ended {LAUNCHER_WITHIN:.0f} s ago, and the MPI launcher has not "
+                f"ended the others, which would wait for it for ever. So all ranks are ended. {describe(rank)}"
+                'With isolation="process" only a job would fail.'
+            )
+
+        pids = [(rank, self.members[rank].pid) for rank in ranks if rank in self._bells.here]
+        return RankWatch(pids, on_end)
 
     def next_tag(self) -> int:
         """Return a tag for a new evaluator or storage. All ranks count in the same way if all make it together."""

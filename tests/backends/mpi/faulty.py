@@ -181,6 +181,62 @@ def leaves_by_c() -> None:
         say(never=len(evaluator.gather()))
 
 
+def leave_a_child() -> None:
+    """Fork a child that keeps all open files of this rank, its connection to the launcher too, until `keep` ends."""
+    kept = os.open("kept", os.O_RDONLY)
+    if os.fork() == 0:
+        os.read(kept, 1)
+        os._exit(0)
+
+
+def keep() -> None:
+    """Until this process ends, the children that others leave live."""
+    os.mkfifo("kept")
+    os.open("kept", os.O_RDWR)
+
+
+def leaves_by_c_without_its_connection() -> None:
+    """``exit`` of C in a rank whose child holds its connection to the launcher, but nothing that it prints to."""
+
+    def run(job: Any) -> float:
+        kept, connection = os.open("kept", os.O_RDONLY), int(os.environ.get("PMI_FD", -1))
+        if os.fork() == 0:
+            for fd in {int(name) for name in os.listdir("/proc/self/fd")} - {kept, connection}:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+            os.read(kept, 1)
+            os._exit(0)
+        ctypes.CDLL(None).exit(0)
+        return 0.0
+
+    keep()
+    with MPICommEvaluator(run) as evaluator:
+        evaluator.submit([{}])
+        while not evaluator.gather("BATCH", 1, timeout=0.1):
+            os.write(2, b".")  # at each, MPICH's launcher looks for ranks that have ended
+
+
+def dies_beside_a_child() -> None:
+    """A rank, or with the argument "root" the search, is killed, and has a child that holds all that it had open."""
+
+    def run(job: Any) -> float:
+        if job["root"]:
+            keep()
+            return 1.0
+        leave_a_child()
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+
+    root = sys.argv[1:] == ["root"]
+    if not root:
+        keep()
+    with MPICommEvaluator(run) as evaluator:
+        evaluator.submit([{"root": root}])
+        say(got=evaluator.gather()[0].objective)
+        leave_a_child()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def killer() -> None:
     """One job kills its rank; under ``isolated`` its process."""
     from evalpool.storage import JournalStorage

@@ -57,6 +57,7 @@ def test_a_result_that_cannot_be_sent_is_a_failure_of_its_job(engine: Engine, tm
     [
         ("leaves", [{"child": 7.0}], "the run-function, in job 0.1, called os._exit(0)"),
         ("leaves_by_c", [{"child": 7.0}], "the run-function, in job 0.1, called exit() of C, which ends"),
+        ("leaves_by_c_without_its_connection", [], "the run-function, in job 0.0, called exit() of C, which ends its"),
         ("finalizes", [], "the run-function, in job 0.3, called MPI.Finalize()"),
         ("raises_later", [{"got": 1}], "too late for its job"),
     ],
@@ -68,6 +69,20 @@ def test_what_ends_a_rank_ends_the_program_with_a_word_and_an_exit_code(
     assert said(ended) == before, ended.err
     assert ended.code != 0
     assert words in ended.err
+    assert "the MPI launcher has not ended the others" not in ended.err
+
+
+@pytest.mark.parametrize(("who", "before"), [("a rank", []), ("root", [{"got": 1.0}])])
+def test_a_death_that_the_launcher_cannot_see_ends_the_program(
+    engine: Engine, tmp_path: Path, who: str, before: list[object]
+) -> None:
+    ended = engine.run(3, *RUNNER, PROGRAMS, "dies_beside_a_child", who, cwd=tmp_path)
+    assert said(ended) == before, ended.err
+    assert ended.code != 0
+    if engine.name == "mpich":  # Open MPI's launcher waits for the processes themselves
+        words = "It ran the search." if who == "root" else "It ran job 0.0."
+        assert words in ended.err
+        assert "ended 5 s ago, and the MPI launcher has not ended the others" in ended.err
 
 
 def test_a_job_that_kills_its_rank_at_each_resume_is_given_up(engine: Engine, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from evalpool.evaluator._open_evaluators import close_all
 from evalpool.evaluator._port import Port
 
 if TYPE_CHECKING:
+    from evalpool._mpi._watch import RankWatch
     from evalpool.storage import Sharing, Storage
 
 __all__ = ["RankBackend"]
@@ -54,6 +55,7 @@ class RankBackend(PoolBackend):
         self.jobs_are_isolated = self._isolated
         self._dismissed = True  # False while ranks serve this evaluator
         self._hears = contextlib.ExitStack()
+        self._watch: RankWatch | None = None
 
     def open(self, wanted: int) -> int:
         self._crew = crew = crew_of(self._comm, self._root)
@@ -66,7 +68,13 @@ class RankBackend(PoolBackend):
         self._hears.enter_context(suspends_on_sigterm())
         if close_all not in crew.at_end:
             crew.at_end.append(close_all)
+        self._watch = crew.watch(crew.others[:count], self._describe_jobs)
         return count
+
+    def _describe_jobs(self, rank: int) -> str:
+        worker = None if self.pool is None else self.pool.workers.get(rank)
+        head = None if worker is None else worker.head()
+        return "" if head is None else f"It ran job {head.job.id}. "
 
     @property
     def rank(self) -> int:
@@ -134,6 +142,8 @@ class RankBackend(PoolBackend):
         """Tell the ranks that this evaluator is closed: they continue the script, or serve another evaluator."""
         if not self._dismissed:
             self._dismissed = True
+            if self._watch is not None:
+                self._watch.stop()
             self._crew.close(self._tag, busy)
             if threading.current_thread() is threading.main_thread():
                 self._hears.close()

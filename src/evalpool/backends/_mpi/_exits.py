@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ __all__ = ["exits_that_tell"]
 
 @contextlib.contextmanager
 def exits_that_tell(crew: Crew, describe: Callable[[str], str]) -> Iterator[None]:
-    """Inside this context, an exit of this process prints a message and has an exit code above 0, which ends all ranks.
+    """Inside this context, an exit of this process prints a message and ends all ranks, with an exit code above 0.
 
     This works for ``os._exit``, and for C's ``exit``, which Fortran's ``STOP`` and many libraries use. C's ``_exit``
     is a system call and cannot be intercepted.
@@ -71,7 +72,10 @@ def _exit_of_c(crew: Crew, describe: Callable[[str], str]) -> Iterator[None]:
         if serving and os.getpid() == pid and not crew.is_aborting:
             crew.tell(describe("exit() of C"))
             library.fflush(None)
-            library._exit(1)  # not MPI_Abort, which may be what called exit
+            # Not MPI_Abort, which may be what called exit. And not _exit(1): if MPICH's launcher (seen with 5.0.2)
+            # takes the exit code before it sees the rank's connection close, it never ends the other ranks. An end
+            # by a signal tells it to.
+            os.kill(pid, signal.SIGKILL)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(hear)
     owner = ctypes.cast(handler, ctypes.c_void_p)  # an address that no other handler has

@@ -257,6 +257,8 @@ class Rank:
         listener = guarded_act("evalpool-mpi-orders", "The thread that hears orders", self._listen)
         with self._signals(), exits_that_tell(self.crew, self._describe_exit):
             self.is_serving = True
+            self._until = until
+            self._watch = self.crew.watch([self.crew.root], lambda rank: "It ran the search. ")
             listener.start()
             try:
                 while not self._is_finished(until):
@@ -266,6 +268,7 @@ class Rank:
             except BaseException as error:  # noqa: BLE001  a signal handler of the program may raise anything
                 self._give_up(error)
             self._over.set()
+            self._watch.stop()
             listener.join()
             self.is_serving = False
             if until == CREW:
@@ -381,6 +384,8 @@ class Rank:
             self._interrupt((tag, number, attempt))
 
     def _close(self, tag: int) -> None:
+        if tag in (CREW, self._until):
+            self._watch.stop()  # the root may end before this rank has ended what it runs
         for served in list(self._evaluators.values()) if tag == CREW else [self._evaluator(tag)]:
             served.close()
         self._closing.append(tag)
