@@ -133,6 +133,21 @@ def test_a_search_whose_first_evaluations_all_fail_ends(evalpool: Command) -> No
     assert len(read_table(evalpool.directory / "out.csv")) == 8
 
 
+def test_failures_of_earlier_runs_end_no_later_one(evalpool: Command) -> None:
+    program = evalpool.directory / "corrected.py"
+    options = ["--backend", "serial", "--progress", "off", "--json", "--max-failures"]
+    program.write_text("def run(job):\n    raise ValueError('there is a mistake in it')\n")
+    arguments = ["run", "corrected.py:run", "--configs", "grid.jsonl", "--storage", "sqlite:///own.db", *options, "3"]
+    jobs = json.loads(evalpool(*arguments, code=3).stdout)["jobs"]
+    assert (jobs["failed"], jobs["succeeded"]) == (3, 0)
+    program.write_text("def run(job):\n    return job['x']\n")
+    jobs = json.loads(evalpool(*arguments, "--resume").stdout)["jobs"]
+    assert (jobs["failed"], jobs["succeeded"]) == (3, 5)
+    again = ["retry", "own.db", "--failed", "--function", "corrected.py:run", *options, "1"]
+    jobs = json.loads(evalpool(*again).stdout)["jobs"]
+    assert (jobs["failed"], jobs["succeeded"]) == (3, 8)
+
+
 def test_a_table_that_lacks_rows_is_a_failure_and_says_so_once(evalpool: Command) -> None:
     (evalpool.directory / "long.py").write_text(FILLS_A_DISK)
     (evalpool.directory / "many.jsonl").write_text("".join(f'{{"x": {x}}}\n' for x in range(60)))

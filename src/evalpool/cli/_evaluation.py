@@ -39,7 +39,9 @@ class _Shown(Callback):
 
 
 class StopAfterFailures(Callback):
-    """Ends a search whose first evaluations all failed: later ones would fail, too.
+    """Ends a run whose first evaluations all failed: later ones would fail, too.
+
+    Results of earlier runs and of other programs do not count: the function may have been corrected since.
 
     Args:
         most: the number of failures after which it ends.
@@ -52,16 +54,13 @@ class StopAfterFailures(Callback):
         self.search_stopped = False
 
     def on_done(self, job: Job[Any]) -> None:
-        if self._succeeded or self.search_stopped or not is_evaluation(job):
+        if self._succeeded or self.search_stopped or not is_evaluation(job) or job.metadata.get("restored"):
             return
         if job.kind is None:
             self._succeeded = True
             return
         self.failures += 1
         self.search_stopped = self.failures >= self._most
-
-    def on_done_other(self, job: Job[Any]) -> None:
-        self.on_done(job)
 
 
 def check_results(arguments: argparse.Namespace) -> None:
