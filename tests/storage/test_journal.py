@@ -58,6 +58,20 @@ def test_results_are_there_when_the_directory_is_opened_again(path: Path) -> Non
         assert storage.create_new_search() == "1"
 
 
+def test_programs_that_make_one_journal_at_the_same_moment_all_use_it(path: Path) -> None:
+    class Late(JournalStorage):
+        """Another program makes the journal just after this one has seen that there is none."""
+
+        def _mark(self) -> None:
+            self.other = JournalStorage(path)
+            super()._mark()
+
+    with Late(path) as late, late.other as other:
+        assert [other.create_new_search(), late.create_new_search()] == ["0", "1"]
+        assert late.load_all_search_ids() == other.load_all_search_ids() == ["0", "1"]
+    assert not [name for name in os.listdir(path) if name.startswith(".")]
+
+
 def test_each_writer_has_its_own_file_made_with_its_first_record(storage: JournalStorage, path: Path) -> None:
     with JournalStorage(path) as reader, JournalStorage(path) as writer:
         search_id = storage.create_new_search()

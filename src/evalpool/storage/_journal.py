@@ -59,6 +59,9 @@ _FORMAT = "evalpool journal"
 _LONGEST_MARKER = 4096
 """Bytes that are read of the marker at most; ours has some dozens."""
 
+_WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems without hard links answer to `os.link`."""
+
 LAST = 2**62
 """The largest clock of a record, in microseconds: a hundred thousand years. Clocks of hosts may be ahead by days or
 years. A writer that has read records of such a host gives its own records later clocks, so the order stays right."""
@@ -273,11 +276,21 @@ class JournalStorage(DurableStorage[_Records]):
                         raise
 
     def _mark(self) -> None:
-        # Write it under another name and rename it, so that every process that sees the marker sees all of it.
+        # Write it under another name and link it, so that every process that sees the marker sees all of it, and of
+        # several that make one journal at the same moment none replaces the marker that another one has seen.
         draft = self._path(f".{uuid.uuid4().hex}")
         with open(draft, "x", encoding="ascii") as file:
             file.write(to_json({"format": _FORMAT, "schema": SCHEMA_VERSION}) + "\n")
-        os.replace(draft, self._path(MARKER))
+        try:
+            os.link(draft, self._path(MARKER))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS:
+                raise
+            os.replace(draft, self._path(MARKER))
+            return
+        os.unlink(draft)
 
     def _is_ours(self) -> bool:
         """Whether the directory is marked as a journal. Raises if a later evalpool or another program marked it."""
