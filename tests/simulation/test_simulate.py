@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,18 @@ class TestSchedule:
         assert optimizer.told[0].objective == "F_invalid_output"
         assert repr(wrong) in optimizer.told[0].error
         assert optimizer.told[0].kind is evalpool.FailureKind.INVALID_OUTPUT
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("wrong", [{"objective": math.nan}, {"objective": None}, {"loss": 0.5}])
+    def test_an_invalid_objective_takes_the_time_that_was_returned(self, wrong: Any, way: Any) -> None:
+        def diverges(job: RunningJob) -> Any:
+            return {**wrong, "runtime": 2.0} if job["x"] == 0 else run(job)
+
+        optimizer = TellsJob(*of(1.0, 1.0))
+        result = simulate(optimizer, diverges, max_evals=2, evaluator=way)
+        assert ends(result) == [(0, 2.0), (1, 3.0)]
+        assert optimizer.told[0].kind is evalpool.FailureKind.INVALID_OUTPUT
+        assert optimizer.told[0].output["runtime"] == 2.0
 
     @pytest.mark.parametrize("way", WAYS)
     def test_a_run_function_that_raises_fails_its_job(self, way: Any) -> None:

@@ -128,6 +128,14 @@ class Results(Bench):
             assert len(job.error) < 2_000, name
         assert jobs[-1].objective == 1.0
 
+    def test_what_is_returned_beside_an_invalid_objective_is_kept(self, make: Make) -> None:
+        evaluator = make(lambda job: {"objective": math.nan, "runtime": 2.0, "metadata": {"n": 1}}, num_workers=1)
+        (job,) = evaluator.submit([{}])
+        evaluator.gather()
+        assert job.kind is FailureKind.INVALID_OUTPUT
+        assert job.output == {"objective": "F_invalid_output", "runtime": 2.0}
+        assert job.metadata["n"] == 1
+
     def test_a_result_object_is_neither_changed_nor_shared(self, make: Make) -> None:
         returned = {"objective": [1, 2], "metadata": {"n": 0}}
         evaluator = make(lambda job: returned, num_workers=1)

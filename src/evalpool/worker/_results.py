@@ -85,18 +85,16 @@ def _evaluation(
     value, metadata = _unwrap_profile(value, metadata)
     output: dict[str, Any] | None = None
     if isinstance(value, dict):
-        if "objective" not in value:
-            raise _Invalid(f"got a dict with the keys {sorted(map(str, value))}, without 'objective'; {_wanted()}")
         output = dict(value)
         own = output.pop("metadata", None)
         metadata = _merge(metadata, own)
-        objective = _objective(value["objective"])
-        output["objective"] = objective
+        objective = _objective_of(value)
+        output["objective"] = str(objective) if isinstance(objective, Failure) else objective
     else:
         objective = _objective(value)
     if isinstance(objective, Failure):
-        text = objective.error
-        return failed(objective.kind, text, metadata=metadata, start=start, end=end, worker=worker)
+        ended = failed(objective.kind, objective.error, metadata=metadata, start=start, end=end, worker=worker)
+        return ended._replace(output=output)
     failure = FailureKind.RETURNED if isinstance(objective, str) else None
     return Outcome(JobStatus.DONE, objective, output, metadata, None, failure, start, end, worker)
 
@@ -124,6 +122,18 @@ def _merge(metadata: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
     if wrong:
         raise _Invalid(f"'metadata' has the key {wrong[0]!r} of type {type(wrong[0]).__qualname__}; expected text")
     return {**metadata, **more} if metadata else dict(more)
+
+
+def _objective_of(value: dict[Any, Any]) -> Any:
+    """Return the objective in a dict; a `Failure` if it is invalid, because what else is there stays valid: a training
+    whose loss became NaN took the time that it returns.
+    """
+    try:
+        if "objective" not in value:
+            raise _Invalid(f"got a dict with the keys {sorted(map(str, value))}, without 'objective'; {_wanted()}")
+        return _objective(value["objective"])
+    except _Invalid as invalid:
+        return Failure(FailureKind.INVALID_OUTPUT, str(invalid))
 
 
 def _objective(value: Any) -> Any:
