@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 import tracemalloc
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from evalpool import Evaluator, JobStatus, Submission
+from evalpool.cli._campaign import Watcher
 from evalpool.evaluator._gathered_jobs import GatheredJobs
 from evalpool.evaluator._own_storage import AT_ONCE, OwnStorage
 from evalpool.jobs._job import Job
@@ -188,6 +190,31 @@ def test_jobs_that_are_gathered_again_after_an_interrupt_are_there_once(monkeypa
         assert len(evaluator.results()) == 3 * AT_ONCE + 1
         jobs = evaluator.best(10**6)
         assert len({job.id for job in jobs}) == len(jobs)
+
+
+def test_who_looks_while_jobs_run_sees_that_they_run() -> None:
+    begun, free = threading.Semaphore(0), threading.Event()
+
+    def wait(job: Any) -> float:
+        begun.release()
+        assert free.wait(60)
+        return job["x"] * 1.0
+
+    with Evaluator.create(wait, "thread", {"num_workers": 2}) as evaluator:
+        watcher = Watcher(evaluator.storage)
+        evaluator.submit([{"x": x} for x in range(3)])
+        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=60)
+        assert [record.status.value for record in evaluator.results()] == ["RUNNING", "RUNNING", "READY"]
+        watcher.look()
+        jobs = watcher.campaigns["0"].summary()["jobs"]
+        assert (jobs["running"], jobs["waiting"]) == (2, 1)
+        assert not watcher.look()  # a look costs what is new
+        free.set()
+        evaluator.gather()
+        watcher.look()
+        jobs = watcher.campaigns["0"].summary()["jobs"]
+        assert (jobs["running"], jobs["waiting"], jobs["succeeded"]) == (0, 0, 3)
 
 
 @pytest.mark.slow

@@ -50,6 +50,15 @@ def test_a_job_whose_virtual_end_has_not_come_runs(backend: Any, runtime: str | 
         assert long.metadata["note"] == "said by the run-function"
 
 
+def test_records_of_the_default_storage_say_what_runs_in_virtual_time() -> None:
+    with simulated(SerialEvaluator)(run, num_workers=2) as evaluator:
+        evaluator.submit([{"runtime": 10}, {"runtime": 50}, {"runtime": 50}])
+        assert [record.status.value for record in evaluator.results()] == ["RUNNING", "RUNNING", "READY"]
+        evaluator.gather("BATCH", 1)
+        assert [record.status.value for record in evaluator.results()] == ["DONE", "RUNNING", "RUNNING"]
+        assert [record.objective for record in evaluator.results()] == [10.0, None, None]
+
+
 def test_a_job_waits_runs_and_ends_by_virtual_time_alone() -> None:
     # worker-0: |10|50-------|       one real worker evaluates them one after the other, at once
     seen: list[str] = []

@@ -37,8 +37,8 @@ class JobEvents:
             data["options"] = job.options.chosen()
         return Event("created", self._search_id, job.number, data)
 
-    def started(self, job: Job[Any], start: float, attempt: int, worker: Worker | None = None) -> Event:
-        """Return the event: an attempt has begun, `start` seconds after the search."""
+    def started(self, job: Job[Any], start: float | None, attempt: int, worker: Worker | None = None) -> Event:
+        """Return the event: an attempt has begun, `start` seconds after the search, or at an unknown time."""
         data = self._of_an_attempt(job, {"start": start, "attempt": attempt})
         if worker is not None:
             data["worker"], data["host"], data["pid"] = worker

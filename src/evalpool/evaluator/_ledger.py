@@ -108,6 +108,10 @@ class JobLedger:
         waiting = dict.fromkeys((*self.scheduler, *self.last_chances))
         return [job for job in waiting if job._outcome is None and job.number not in self.running]
 
+    def running_jobs(self) -> list[Job[Any]]:
+        """The jobs that have a slot now. Any thread, without the lock: it costs one copy."""
+        return [attempt.job for attempt in self.running.copy().values()]
+
     def remove_ready(self, job: Job[Any]) -> bool:
         """Remove a ready job, without an outcome; False if it is not ready. Costs the jobs that are ready."""
         found = self.scheduler.remove(job)

@@ -12,6 +12,7 @@ microsecond for each. The call that returns jobs does not: a program that gather
 from __future__ import annotations
 
 from bisect import bisect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evalpool._interrupts import defer_signals
@@ -40,6 +41,7 @@ class OwnStorage(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self._events: JobEvents | None = None
+        self._running: Callable[[], list[Job[Any]]] = list
         self._created: list[Job[Any]] = []  # those that are gathered are removed now and then
         self._in_columns: set[int] = set()  # numbers of those that are to be removed
         self._removals = 0  # how often that was done
@@ -48,9 +50,9 @@ class OwnStorage(MemoryStorage):
         self._ends = [0]  # after each of the columns, how many jobs they all have
         self.take_created = self._created.extend
 
-    def serve(self, events: JobEvents) -> None:
-        """Set what makes the events of jobs."""
-        self._events = events
+    def serve(self, events: JobEvents, running: Callable[[], list[Job[Any]]]) -> None:
+        """Set what makes the events of jobs, and what returns the jobs that run now."""
+        self._events, self._running = events, running
 
     def take_finished(self, jobs: list[Job[Any]]) -> None:
         """Keep gathered jobs. After an interrupt of this it may be called again with the same jobs."""
@@ -74,18 +76,22 @@ class OwnStorage(MemoryStorage):
         return found
 
     def read(self, after: Any) -> tuple[list[Event], Any]:
-        kept, removals, created, gathered = after or (None, 0, 0, 0)
+        kept, removals, created, gathered, seen = after or (None, 0, 0, 0, frozenset())
         events, kept = super().read(kept)
+        # Nothing tells us of starts. A reader is told of the attempts that run as it reads, each once.
+        running = {(job.number, job.attempts): job for job in self._running()}
         with self._append_lock:
             if removals != self._removals:
                 created = 0
             new = self._created[created:]
             created += len(new)
             ended = self._from(gathered)
-            cursor = kept, self._removals, created, gathered + len(ended)
+            cursor = kept, self._removals, created, gathered + len(ended), frozenset(running)
         if self._events is not None:
             # The creation of a job may be read twice, which changes nothing.
             events += map(self._events.created, new)
+            for number, attempt in running.keys() - seen:
+                events.append(self._events.started(running[number, attempt], None, attempt))
             for job in ended:
                 events += self._events.created(job), self._events.ended_and_gathered(job)
         return events, cursor

@@ -92,7 +92,10 @@ def assemble(
         search, core, timers.after, back_off=back_off, may_await=timeline is None or timeline.may_await,
         is_isolated=is_isolated,
     )  # fmt: skip
-    recorder = fence.recorder = recorder_for(search, JobEvents(search, times), back_off, fence, core.held)
+    recorder = fence.recorder = recorder_for(
+        search, JobEvents(search, times), back_off, fence, core.held,
+        ledger.running_jobs if timeline is None else timeline.running_jobs,
+    )  # fmt: skip
     if recorder.unrecorded is not None:
         core.unrecorded, core.record, core.leave = recorder.unrecorded, recorder.outcomes, fence.leave
     watching = Watching(stopper, recorder, hooks, search.storage)

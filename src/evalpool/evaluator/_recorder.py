@@ -4,7 +4,7 @@
 
                       none              own             memory                durable
     created           -                 the job         append                append
-    started           -                 -               the caller's thread   append_soon
+    started           -                 (looked up)     the caller's thread   append_soon
     recorded          -                 append          the caller's thread   append_soon
     ended             -                 -               -                     append_soon, from any thread
     gathered          -                 the job         append, with its end  append, with its end if that is new
@@ -109,8 +109,8 @@ class OwnRecorder(Recorder):
 
     keeps = True
 
-    def __init__(self, storage: OwnStorage, events: JobEvents) -> None:
-        storage.serve(events)
+    def __init__(self, storage: OwnStorage, events: JobEvents, running: Callable[[], list[Job[Any]]]) -> None:
+        storage.serve(events, running)
         self._append = storage.append
         self._events = events
         self.created = storage.take_created  # type: ignore[assignment,method-assign]
@@ -127,6 +127,7 @@ def recorder_for(
     back_off: BackOff,
     ownership: Ownership,
     held: Callable[[list[Job[Any]]], list[Job[Any]]],
+    running: Callable[[], list[Job[Any]]] = list,
 ) -> Recorder:
     """Return the recorder for the storage of `search`.
 
@@ -134,11 +135,12 @@ def recorder_for(
         back_off: until when a storage that failed is not asked.
         ownership: whether jobs are still ours.
         held: returns the given jobs and all that have not been gathered; called if the storage has lost records.
+        running: returns the jobs that run now.
     """
     from evalpool.evaluator._storage_recorder import DurableRecorder, MemoryRecorder
 
     if search.own is not None:
-        return OwnRecorder(search.own, events)
+        return OwnRecorder(search.own, events, running)
     if not search.storage.keeps:
         return Recorder()
     if search.storage.durable:

@@ -88,6 +88,9 @@ class Timeline(Times, Protocol):
     def has(self, job: Job[Any]) -> bool:
         """Whether this job was accepted and is not delivered yet."""
 
+    def running_jobs(self) -> list[Job[Any]]:
+        """Return the jobs that run now, in this time; any thread, without `lock`."""
+
     def ended(self, job: Job[Any], outcome: Outcome) -> None:
         """Take a job that the backend has ended; `Core.deliver` it at its simulated end. Under the core's lock."""
 

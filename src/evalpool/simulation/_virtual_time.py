@@ -166,6 +166,9 @@ class VirtualTime:
     def has(self, job: Job[Any]) -> bool:
         return job.number in self._numbers
 
+    def running_jobs(self) -> list[Job[Any]]:
+        return [job for job in self._jobs.copy().values() if job._status is JobStatus.RUNNING]
+
     # Jobs start.
 
     def _start_jobs(self) -> None:
