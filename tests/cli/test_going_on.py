@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evalpool.cli._campaign import Watcher
 from evalpool.cli._origin import ORIGIN
 from evalpool.storage import SQLiteStorage
 
@@ -26,11 +27,20 @@ def f(job):
 
 def g(job):
     return 1000.0
+
+def licensed(job):
+    if not os.path.exists("licence"):
+        raise OSError("no licence")
+    return f(job)
 """
 
 
 def start(directory: Path, *arguments: str, storage: str = "results.db") -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "evalpool", "run", *arguments, "--storage", storage, "--progress", "off"]
+    return command(directory, "run", *arguments, "--storage", storage)
+
+
+def command(directory: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "evalpool", *words, "--progress", "off"]
     return subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -99,3 +109,20 @@ def test_another_space_is_refused(directory: Path) -> None:
     code, errors = run(directory, *arguments, "other.json", "--resume")
     assert code == 2
     assert "space" in errors
+
+
+def test_programs_that_retry_at_the_same_time_run_each_configuration_once(directory: Path) -> None:
+    assert run(directory, "f.py:licensed", "--configs", "c.csv", "--backend", "serial")[0] == 3
+    (directory / "licence").touch()
+    words = ("retry", "results.db", "--failed", "--function", "f.py:licensed", "--backend", "serial")
+    programs = [command(directory, *words) for _ in range(3)]
+    for program in programs:
+        with program:
+            _, errors = program.communicate(timeout=BOUND)
+        assert (program.returncode, errors) == (0, "")
+    assert sorted(map(int, (directory / "runs").read_text().split())) == list(range(40))
+    with SQLiteStorage(directory / "results.db") as storage:
+        watcher = Watcher(storage)
+        watcher.look()
+        summary = watcher.campaigns["0"].summary()
+    assert (summary["total"], summary["evaluated"], summary["jobs"]["failed"]) == (80, 80, 40)

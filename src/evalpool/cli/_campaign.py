@@ -189,11 +189,16 @@ class Campaign:
 
     @property
     def total(self) -> int | None:
-        """How many evaluations there will be, if the search says it; None if only jobs with some tags count."""
+        """How many evaluations there will be, if the search says it; None if only jobs with some tags count.
+
+        There may be more than the last program had in mind: others work on the search, or it was begun with more.
+        """
         if self._wanted:
             return None
         total = self._search.values.get("max_evals")
-        return total if isinstance(total, int) and 0 <= total <= LARGEST else None
+        if not (isinstance(total, int) and 0 <= total <= LARGEST):
+            return None
+        return max(total, self.evaluated)
 
     @property
     def minimizes(self) -> bool:

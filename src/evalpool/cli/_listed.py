@@ -1,4 +1,4 @@
-"""The configurations of a file, each evaluated once, however many programs continue the search at the same time.
+"""Configurations, each evaluated once, however many programs continue the search, or retry it, at the same time.
 
 Before a program evaluates the next one, it reads which numbers are taken and which configurations they have, and then
 takes the next number only if no other program has taken one meanwhile. If two try, one gets it, the other reads again.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evalpool._clock import awake_or_not
@@ -53,14 +54,18 @@ class Listed:
 
 
 class SharedList(Listed):
-    """A `Listed` for a search in a storage, where other programs may evaluate the same file.
+    """A `Listed` for a search in a storage, where other programs may evaluate the same configurations.
+
+    Args:
+        earlier: numbers of jobs that do not count, whose configurations are to be evaluated again.
 
     Attributes:
         missing: the configurations that no program had taken at the last look.
     """
 
-    def __init__(self, evaluator: Evaluator, configurations: list[Given]) -> None:
+    def __init__(self, evaluator: Evaluator, configurations: list[Given], earlier: Container[int] = ()) -> None:
         self._evaluator = evaluator
+        self._earlier = earlier
         self._configurations = _by_priority(configurations)
         self._submitted = -1
         self._taken = 0
@@ -76,7 +81,7 @@ class SharedList(Listed):
         """Read again what is taken."""
         self._withdrew = False
         self._taken, records = self._read()
-        self.missing = missing_of(self._configurations, records)
+        self.missing = missing_of(self._configurations, [record for record in records if self._counts(record)])
 
     def _read(self) -> tuple[int, list[JobRecord]]:
         """Return how many numbers are taken, and their jobs' records; wait for those that may still be recorded."""
@@ -103,9 +108,12 @@ class SharedList(Listed):
         if awake_or_not() - self._asked <= GIVE_UP_AFTER / 2 and not any(map(self._has_job, self._without_job)):
             return True
         left = Counter(configuration_key(configuration_of(given)) for given in self._configurations)
-        left.subtract(configuration_key(record.configuration) for record in self._read()[1] if _counts(record))
+        left.subtract(configuration_key(record.configuration) for record in self._read()[1] if self._counts(record))
         self._withdrew = any(left[configuration_key(job.args)] < 0 for job in jobs)
         return not self._withdrew
+
+    def _counts(self, record: JobRecord) -> bool:
+        return record.number not in self._earlier and _counts(record)
 
     def _has_job(self, number: int) -> bool:
         evaluator = self._evaluator

@@ -29,7 +29,8 @@ __all__ = ["HELP", "SUMMARY", "add_options", "main"]
 SUMMARY = "Run failed jobs again."
 HELP = """\
 Run the failed (or cancelled) jobs of a search again, as new jobs of the same search. A configuration that a later job
-evaluated, or will evaluate, is left out; one that failed several times runs once.
+evaluated, or will evaluate, is left out; one that failed several times runs once. Of several programs that retry at
+the same time each runs other ones.
 
 You must name the run-function again: a storage holds data, and nothing in it is ever executed. If the search was
 begun by `evalpool run` and you leave the name out, the message shows the name that was given then.
@@ -68,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO) -> int:
     from evalpool.cli._evaluation import Evaluation, clean_end
-    from evalpool.cli._listed import Listed, options_of
+    from evalpool.cli._listed import SharedList, options_of
     from evalpool.cli._stores import open_to_read, search_of
 
     with open_to_read(arguments.store) as storage, clean_end():
@@ -91,8 +92,9 @@ def _retry(arguments: argparse.Namespace, statuses: set[JobStatus], out: TextIO)
         with evaluation.evaluator as evaluator:
             if not getattr(evaluator, "is_master", True):
                 return 0
-            before = sum(record.status in (JobStatus.DONE, JobStatus.FAILED) for record in records)
-            return evaluation.run(Listed(again), len(again), before=before)
+            before = sum(record.status is not JobStatus.CANCELLED for record in records)
+            shared = SharedList(evaluator, again, {record.number for record in records})
+            return evaluation.run(shared, len(shared.missing), before=before)
 
 
 def to_retry(records: list[JobRecord], statuses: set[JobStatus]) -> list[Given]:
