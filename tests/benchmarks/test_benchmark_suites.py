@@ -82,6 +82,7 @@ def test_several_columns_are_named_with_commas(tmp_path: Path) -> None:
         ("digits?curves=1", r"'digits\?curves=1' has no option 'curves'; it has curve"),
         ("digits?curve", r"'digits\?curve' has 'curve' behind the question mark; give option=value"),
         ("digits?curve=true", r"option 'curve' of 'digits\?curve=true' is 'true'; give True or False"),
+        ("digits?curve=True&curve=False", "has the option 'curve' twice; give it once"),
         ("FILE:search", "search' needs 'space', 'seed': give space=.*&seed=.* behind the question mark"),
         ("FILE:parabola?steps=3", "takes no options; got steps"),
         ("FILE:make?step=3", "no option 'step'; it has steps"),

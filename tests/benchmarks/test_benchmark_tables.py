@@ -91,6 +91,7 @@ def test_the_message_names_the_line_of_a_file_and_the_label_of_a_frame(tmp_path:
         ({"runtime": -1.0}, "the runtime 'runtime' is -1.0; it must be a finite number of at least 0"),
         ({"runtime": "3 min"}, "'runtime' is '3 min'"),
         ({"runtime": None}, "'runtime' is empty"),
+        ({"runtime": 10**400}, "'runtime' is .*; it must be a finite number of at least 0"),
     ],
 )
 def test_a_cell_that_is_no_number_is_refused_with_its_row(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -266,7 +267,12 @@ def test_a_table_goes_to_worker_processes_by_its_values() -> None:
         ({"table": "no-such.csv"}, "there is no file 'no-such.csv'"),
         ({"objectives": "accuracy"}, "no column 'accuracy' for an objective; it has 'x', 'kind', 'loss', 'runtime'"),
         ({"fidelity": "epochs"}, "no column 'epochs' for the fidelity"),
+        ({"objectives": []}, r"objectives of 'table' are \[\]; give a name"),
+        ({"objectives": 3}, "objectives of 'table' are 3; give a name"),
+        ({"maximize": None}, "maximize of 'table' is None; give True or False"),
+        ({"metadata": 3}, "metadata of 'table' is 3; give a dict of facts"),
         ({"fidelity": 3}, "fidelity is 3"),
+        ({"parameters": 3}, "parameters is 3; give the names of columns"),
         ({"parameters": ["x", "y"]}, "no column 'y' for a parameter"),
         ({"parameters": ["x", "loss"]}, "The parameters are 'x', 'loss'"),
         ({"parameters": []}, "The parameters are none"),
@@ -276,6 +282,7 @@ def test_a_table_goes_to_worker_processes_by_its_values() -> None:
         ({"repetition": "x", "parameters": ["x"]}, "The parameters are 'x'"),
         ({"repetition": "kind", "table": [*ROWS, ROWS[3]]}, "row 3 and row 6 are both the repetition {'kind': 'b'}"),
         ({"space": {"z": (0, 1)}}, "space has 'z'; the parameters are x, kind"),
+        ({"space": 3}, "space is 3; give a dict"),
     ],
 )
 def test_wrong_arguments_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -302,9 +303,13 @@ def test_ranks_and_profiles_of_a_comparison() -> None:
         ({"workers": 8}, "workers is 8; give one of 1"),
         ({"over": "money"}, "over is 'money'"),
         ({"target": 2.0}, "target is 2.0"),
+        ({"target": None}, "target is None"),
     ):
         with pytest.raises(BadArgument, match=message):
             found.performance_profile(**arguments)  # type: ignore[arg-type]
+    for wrong in (95, -0.5, math.nan, "0.95"):
+        with pytest.raises(BadArgument, match=r"confidence is .*; give a share from 0 to 1"):
+            found.summary(wrong)  # type: ignore[arg-type]
     with pytest.raises(BadArgument, match="blocks is 'days'"):
         found.critical_difference(blocks="days")
     assert len(found.trajectories()) == sum(len(found.trajectory(cell)["time"]) for cell in found.cells)

@@ -86,7 +86,7 @@ def plot_ranks(comparison: Comparison, ax: Axes | None = None, *, confidence: fl
 
     Raises:
         MissingExtra: matplotlib or pandas is not installed.
-        BadArgument: no benchmark has results of all searches.
+        BadArgument: no benchmark has results of all searches, or `confidence` is not from 0 to 1.
     """
     table = comparison.summary(confidence)
     if not table["benchmarks"].any():

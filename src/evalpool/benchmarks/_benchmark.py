@@ -105,7 +105,7 @@ class Benchmark:
             raise BadArgument(f"fidelity of {name!r} is {fidelity!r}; give Fidelity('epochs', 1, 27), or None.")
         self.fidelity = fidelity
         self._curve = None if curve is None else _check_function(name, "curve", curve)
-        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.metadata = _facts(name, metadata)
         self._set_runtime(runtime, runtime_unit)
 
     def _set_runtime(self, runtime: Any, unit: str | None) -> None:
@@ -206,13 +206,15 @@ class Benchmark:
         """
         from evalpool.benchmarks._table import table_arguments
 
+        label = "table" if name is None else name
+        goals, facts = _names(label, objectives), _facts(label, metadata)
         arguments = table_arguments(
             table,
             name,
-            objectives,
+            goals,
             runtime,
             runtime_unit,
-            maximize,
+            _directions(label, maximize, len(goals)),
             parameters,
             fidelity,
             lookup,
@@ -220,7 +222,7 @@ class Benchmark:
             curve,
             repetition,
         )
-        arguments["metadata"] = {**arguments["metadata"], **(metadata or {})}
+        arguments["metadata"] = {**arguments["metadata"], **facts}
         return cls(**arguments)
 
     def __call__(self, job: RunningJob | Mapping[str, Any]) -> dict[str, Any]:
@@ -387,14 +389,25 @@ def _check_space(name: str, space: Any, fidelity: Any) -> Any:
 
 
 def _names(name: str, objectives: Any) -> tuple[str, ...]:
-    names = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    names = (objectives,) if isinstance(objectives, str) else _items(objectives)
     if not names or not all(isinstance(one, str) and one for one in names) or len(set(names)) < len(names):
         raise BadArgument(f"objectives of {name!r} are {objectives!r}; give a name, or several different ones.")
     return names
 
 
 def _directions(name: str, maximize: Any, count: int) -> tuple[bool, ...]:
-    directions = (maximize,) * count if isinstance(maximize, bool) else tuple(maximize)
+    directions = (maximize,) * count if isinstance(maximize, bool) else _items(maximize)
     if len(directions) != count or not all(isinstance(one, bool) for one in directions):
         raise BadArgument(f"maximize of {name!r} is {maximize!r}; give True or False, or one for each of {count}.")
     return directions
+
+
+def _items(given: Any) -> tuple[Any, ...]:
+    """What was given, as a tuple; nothing, which no argument may be, of something else than several values."""
+    return tuple(given) if isinstance(given, Iterable) else ()
+
+
+def _facts(name: str, metadata: Any) -> dict[str, Any]:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise BadArgument(f"metadata of {name!r} is {metadata!r}; give a dict of facts, as {{'best': 0.0}}, or None.")
+    return dict(metadata or {})

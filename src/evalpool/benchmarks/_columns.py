@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from evalpool._checks import decimal_float, is_real, is_whole
+from evalpool._checks import decimal_float, is_number, is_real, is_whole
 from evalpool._json import plain
 from evalpool.errors import BadArgument
 from evalpool.tables._cells import cells_of_any_size, value_of
@@ -62,7 +62,7 @@ class Columns(NamedTuple):
         for value, row in zip(self.values[name], self.rows, strict=True):
             if failures and isinstance(value, str) and value.startswith("F"):
                 continue
-            if not is_real(value) or not math.isfinite(value) or value < least:
+            if not is_number(value) or value < least:
                 wanted = f"a finite number{'' if least == -math.inf else f' of at least {least:g}'}"
                 or_failure = ", or a text that begins with F for a failure" if failures else ""
                 shown = "empty" if value is None else repr(value)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalpool._checks import is_real
+from evalpool._checks import is_number, is_real
 from evalpool.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class _Axis:
     def has(self, value: Any) -> bool:
         """Whether a value is in the column, or can be near to one."""
         if is_real(value):
-            return math.isfinite(value)
+            return is_number(value)
         return value in self._known if self.is_numeric or value is None else True
 
     def nearest(self, value: Any) -> Any:

@@ -172,7 +172,12 @@ def _query(name: str, query: str) -> dict[str, Any]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:
         raise BadArgument(f"{name!r} has {query!r} behind the question mark; give option=value&option=value.") from None
-    return {key: value_of(value) for key, value in pairs}
+    options = {key: value_of(value) for key, value in pairs}
+    if len(options) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise BadArgument(f"{name!r} has the option {twice!r} twice; give it once.")
+    return options
 
 
 def _call(name: str, function: Any, *arguments: Any, **options: Any) -> Any:

@@ -111,10 +111,10 @@ class TableLookup:
 def table_arguments(
     table: Any,
     name: str | None,
-    objectives: str | Sequence[str],
+    objectives: Sequence[str],
     runtime: Any,
     runtime_unit: str | None,
-    maximize: Any,
+    maximize: Sequence[bool],
     parameters: Sequence[str] | None,
     fidelity: str | Fidelity | None,
     lookup: str,
@@ -122,12 +122,14 @@ def table_arguments(
     curve: bool,
     repetition: Any,
 ) -> dict[str, Any]:
-    """Return the arguments of `Benchmark` for a table; see `Benchmark.from_table`."""
+    """Return the arguments of `Benchmark` for a table; see `Benchmark.from_table`, which has checked `objectives` and
+    `maximize`.
+    """
     check_choice("lookup", lookup, ("exact", "nearest"))
     columns = read_columns(table)
     if name is None:
         name = os.path.splitext(columns.source)[0] if isinstance(table, (str, os.PathLike)) else "table"
-    goals = [objectives] if isinstance(objectives, str) else list(objectives)
+    goals = list(objectives)
     columns.check(goals, "an objective")
     for goal in goals:
         columns.check_numbers(goal, "the objective", -math.inf, failures=True)
@@ -144,7 +146,7 @@ def table_arguments(
     columns.check(repetitions, "the repetition")
     taken = {*goals, *([measured] if measured else ()), *([depth.name] if depth else ()), *repetitions}
     names = _parameters_of(columns, parameters, taken)
-    searched = _space_of(columns, names, ranges=lookup == "nearest") if space is None else dict(space)
+    searched = _space_of(columns, names, ranges=lookup == "nearest") if space is None else space
     dimensions = read_space(searched)
     if unknown := [key for key in searched if key not in names]:
         raise BadArgument(f"space has {', '.join(map(repr, unknown))}; the parameters are {', '.join(names)}.")
@@ -170,7 +172,7 @@ def table_arguments(
         )
     return {
         "name": name,
-        "space": searched,
+        "space": dict(searched),
         "run": found,
         "runtime": runtime,
         "runtime_unit": runtime_unit,
@@ -185,6 +187,8 @@ def table_arguments(
 def _parameters_of(columns: Columns, parameters: Sequence[str] | None, taken: set[str]) -> list[str]:
     """The columns of the parameters, whose cells are checked."""
     parameters = [parameters] if isinstance(parameters, str) else parameters
+    if parameters is not None and not isinstance(parameters, Iterable):
+        raise BadArgument(f"parameters is {parameters!r}; give the names of columns, or None for all that are left.")
     names = [column for column in columns.values if column not in taken] if parameters is None else list(parameters)
     columns.check(names, "a parameter")
     if not names or taken.intersection(names):
@@ -230,7 +234,7 @@ def _space_of(columns: Columns, names: Sequence[str], *, ranges: bool) -> dict[s
     return space
 
 
-def _bounds(columns: Columns, goals: list[str], depth: Fidelity | None, maximize: Any) -> dict[str, Any]:
+def _bounds(columns: Columns, goals: list[str], depth: Fidelity | None, maximize: Sequence[bool]) -> dict[str, Any]:
     """The best and the worst objective of full evaluations, as they are told; nothing for several objectives."""
     if len(goals) > 1:
         return {}
@@ -240,8 +244,11 @@ def _bounds(columns: Columns, goals: list[str], depth: Fidelity | None, maximize
     numbers = [value for value in values if not isinstance(value, str)]
     if not numbers:
         return {}
-    up = maximize if isinstance(maximize, bool) else bool(next(iter(maximize)))
-    return {"best": max(numbers), "worst": min(numbers)} if up else {"best": -min(numbers), "worst": -max(numbers)}
+    return (
+        {"best": max(numbers), "worst": min(numbers)}
+        if maximize[0]
+        else {"best": -min(numbers), "worst": -max(numbers)}
+    )
 
 
 def _packed(values: list[Any]) -> Sequence[Any]:

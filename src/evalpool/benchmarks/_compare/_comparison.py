@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from evalpool._checks import is_number
 from evalpool.benchmarks._compare._cells import NOTHING_HAPPENS, Cell, Conditions, Limits, reason_of, seed_from
 from evalpool.benchmarks._compare._ranks import (
     CriticalDifference,
@@ -178,6 +179,7 @@ class Comparison:
         for a common seed; failed, how many cells have no result.
 
         Raises:
+            BadArgument: `confidence` is not from 0 to 1.
             MissingExtra: pandas is not installed.
         """
         columns = ["workers", "search", "rank", "rank_low", "rank_high", "normalised_regret", "utilisation",
@@ -186,6 +188,8 @@ class Comparison:
 
     def summary_rows(self, confidence: float = 0.95) -> list[dict[str, Any]]:
         """Return the rows of `summary` as dicts, which need no pandas."""
+        if not is_number(confidence) or not 0 <= confidence <= 1:
+            raise BadArgument(f"confidence is {confidence!r}; give a share from 0 to 1, as 0.95.")
         return [row for workers in self.workers for row in self._summary(workers, confidence)]
 
     def _summary(self, workers: int, confidence: float) -> list[dict[str, Any]]:
@@ -269,7 +273,7 @@ class Comparison:
         """
         if over not in OVER:
             raise BadArgument(f"over is {over!r}; give one of {', '.join(map(repr, OVER))}.")
-        if not 0 <= target <= 1:
+        if not is_number(target) or not 0 <= target <= 1:
             raise BadArgument(f"target is {target!r}; give a normalised regret from 0 to 1.")
         workers = self.check_workers(workers)
         costs = []
