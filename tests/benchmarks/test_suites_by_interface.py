@@ -89,6 +89,11 @@ def test_a_problem_of_optunahub_may_have_several_objectives_but_no_steps_of_floa
         load("optunahub:shifted", registry_root=registry, problem_class="Stepped")
 
 
+def test_a_package_of_optunahub_that_cannot_be_loaded_is_named(registry: str) -> None:
+    with pytest.raises(BadArgument, match=r"'nosuch' of OptunaHub cannot be loaded: .*give registry_root"):
+        load("optunahub:nosuch", registry_root=registry)
+
+
 # Syne Tune: `Blackbox` of its `blackbox_repository`.
 
 

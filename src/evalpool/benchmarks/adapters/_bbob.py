@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalpool._checks import check_number
+from evalpool._checks import check_number, is_number
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._suites import Suite, import_package
 from evalpool.benchmarks.adapters._remade import Remade
+from evalpool.benchmarks.adapters._spaces import check_names
+from evalpool.errors import BadArgument
 from evalpool.worker._running_job import RunningJob
 
 __all__ = ["BBOBSuite"]
@@ -21,6 +23,10 @@ class _Function:
 
     def __call__(self, job: RunningJob) -> float:
         parameters = job.parameters
+        check_names("the function", parameters, self._names)
+        for name, value in parameters.items():
+            if not is_number(value):
+                raise BadArgument(f"{name!r} is {value!r} in the configuration {parameters!r}; give a finite number.")
         return float(self._function.made([parameters[name] for name in self._names]))
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from evalpool._text import described
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._suites import Suite, import_package
 from evalpool.benchmarks.adapters._remade import Remade
 from evalpool.benchmarks.adapters._spaces import space_of_distributions
+from evalpool.errors import BadArgument
 from evalpool.worker._running_job import RunningJob
 
 __all__ = ["OptunaHubSuite"]
@@ -18,10 +20,16 @@ __all__ = ["OptunaHubSuite"]
 
 def _problem(package: str, registry_root: str | None, name: str, options: dict[str, Any]) -> Any:
     hub = import_package("optunahub", "optunahub")
-    if registry_root is None:
-        module = hub.load_module(package)
-    else:
-        module = hub.load_local_module(package, registry_root=registry_root)
+    try:
+        if registry_root is None:
+            module = hub.load_module(package)
+        else:
+            module = hub.load_local_module(package, registry_root=registry_root)
+    except Exception as error:  # of the server, of git, of the package itself
+        raise BadArgument(
+            f"The package {package!r} of OptunaHub cannot be loaded: {described(error)}. Without a connection, give "
+            "registry_root, a folder that has it."
+        ) from error
     return getattr(module, name)(**options)
 
 

@@ -10,8 +10,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from evalpool._checks import is_number
 from evalpool.benchmarks._benchmark import Benchmark
 from evalpool.benchmarks._suites import Suite, import_package
+from evalpool.benchmarks.adapters._spaces import check_names
 from evalpool.errors import BadArgument
 from evalpool.worker._running_job import RunningJob
 
@@ -31,21 +33,24 @@ class _Table:
 
     def __call__(self, job: RunningJob) -> dict[str, float]:
         parameters = job.parameters
+        if len(parameters) != len(self._places):
+            check_names(self._name, parameters, self._places)
         try:
             row = self._rows["".join([places[parameters[name]] for name, places in self._places.items()])]
-        except KeyError:
+        except (KeyError, TypeError):  # a value that is a list cannot be looked up
             raise self._outside(parameters) from None
         repetition = job.seed % len(row["train_time"])
         return {metric: values[repetition] for metric, values in row.items()}
 
     def _outside(self, parameters: dict[str, Any]) -> BadArgument:
-        wrong = next(name for name, places in self._places.items() if parameters.get(name) not in places)
+        check_names(self._name, parameters, self._places)
+        wrong = next(name for name, places in self._places.items() if parameters[name] not in list(places))
         choices = list(self._places[wrong])
         nearest = ""
-        if isinstance(parameters.get(wrong), (int, float)) and not isinstance(choices[0], str):
+        if is_number(parameters[wrong]) and not isinstance(choices[0], str):
             nearest = f"; nearest is {min(choices, key=lambda choice: abs(choice - parameters[wrong]))!r}"
         return BadArgument(
-            f"{self._name} has no row with {wrong!r} = {parameters.get(wrong)!r}{nearest}; its values are "
+            f"{self._name} has no row with {wrong!r} = {parameters[wrong]!r}{nearest}; its values are "
             f"{', '.join(map(repr, choices))}. The configuration is {parameters!r}."
         )
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from evalpool.errors import BadArgument
 
-__all__ = ["space_of_configspace", "space_of_distributions"]
+__all__ = ["check_names", "space_of_configspace", "space_of_distributions"]
+
+
+def check_names(source: str, parameters: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise `BadArgument` unless a configuration has exactly the parameters of a benchmark: a fidelity that it does not
+    have would be paid in full and nobody would see it.
+    """
+    lacks = [name for name in known if name not in parameters]
+    more = [name for name in parameters if name not in known]
+    if lacks or more:
+        what = f"lacks {', '.join(map(repr, lacks))}" if lacks else f"has {', '.join(map(repr, more))}"
+        raise BadArgument(
+            f"The configuration {dict(parameters)!r} {what}; {source} has the parameters {', '.join(map(repr, known))}."
+        )
 
 
 def space_of_configspace(space: Any) -> Any:
