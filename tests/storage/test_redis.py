@@ -180,6 +180,22 @@ def test_a_full_server_is_a_clear_error(redis_server: RedisServer) -> None:
         storage.append([_created(search_id, 0)])
 
 
+def test_a_server_that_takes_no_writes_can_be_looked_at(redis_server: RedisServer) -> None:
+    with RedisStorage.from_url(redis_server.url) as storage, redis_server.client() as client:
+        search_id = storage.create_new_search()
+        job_id = storage.create_new_job(search_id)
+        storage.store_job_out(job_id, 3.5)
+        client.config_set("min-replicas-to-write", 1)  # as on a replica, every write is refused
+        try:
+            with RedisStorage.from_url(redis_server.url) as reader:
+                assert reader.load_out_from_all_jobs(search_id) == [3.5]
+                assert reader.load_job(job_id)["out"] == 3.5  # a second read goes on behind the first
+            with pytest.raises(StorageUnavailable, match=r"refuses a request: .*NOREPLICAS"):
+                storage.store_job_out(job_id, 4.0)
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+
+
 def test_large_batches_and_long_logs_are_read_whole(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ENTRY", 7)
     monkeypatch.setattr(module, "PAGE", 3)

@@ -179,6 +179,7 @@ class RedisStorage(DurableStorage[Batch]):
         self._reserve_script = self._redis.register_script(_RESERVE)
         self._name = uuid.uuid4().hex
         self._requests = count(1)
+        self._has_written = False  # whether the server may know our name
         self._reserve_lock = threading.Lock()
         self._pause = threading.Event()  # set by `close`, so that no thread waits for the server anymore
 
@@ -203,6 +204,7 @@ class RedisStorage(DurableStorage[Batch]):
 
     def _take(self, search_id: str, n: int, cap: int | None) -> int:
         with self._reserve_lock:
+            self._has_written = True
             request = [f"{self._name}:n", next(self._requests), search_id, n, "" if cap is None else cap]
             answer = self._ask(partial(self._reserve_script, keys=[COUNTERS, WRITERS], args=request))
         if answer is None:
@@ -246,6 +248,7 @@ class RedisStorage(DurableStorage[Batch]):
         """Write these batches in one request."""
         entries = [entry for batch in batches for entry in batch.entries]
         searches = [search_id for batch in batches for search_id in batch.searches]
+        self._has_written = True
         request = [self._name, next(self._requests), len(entries), *entries, *searches]
         self._ask(partial(self._append_script, keys=[LOG, COUNTERS, WRITERS], args=request))
 
@@ -269,12 +272,15 @@ class RedisStorage(DurableStorage[Batch]):
                     ) from error
                 wait = min(2 * wait, LAST_RETRY)
             except exceptions.RedisError as error:
-                raise StorageUnavailable(f"{self!r} refuses a request: {error}.") from error
+                raise StorageUnavailable(f"{self!r} refuses a request: {str(error).rstrip('.')}.") from error
 
     def _check_schema(self, wait: float) -> None:
         def look() -> Any:
-            self._redis.set(SCHEMA, SCHEMA_VERSION, nx=True)
-            return self._redis.get(SCHEMA)
+            found = self._redis.get(SCHEMA)  # first, as a server that takes no writes can be looked at
+            if found is None:
+                self._redis.set(SCHEMA, SCHEMA_VERSION, nx=True)
+                found = self._redis.get(SCHEMA)
+            return found
 
         found = self._ask(look, wait=wait)
         if found is None or not (found.isdigit() and len(found) < 10):
@@ -325,7 +331,7 @@ class RedisStorage(DurableStorage[Batch]):
         if self._closed:
             return
         try:
-            if flushed:  # this writer's last request will not be sent again
+            if flushed and self._has_written:  # this writer's last request will not be sent again
                 self._ask(partial(self._redis.hdel, WRITERS, self._name, f"{self._name}:n"))
         finally:
             self._pause.set()
