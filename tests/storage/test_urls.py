@@ -1,12 +1,14 @@
 """Storages by name and by URL."""
 
 import importlib
+import os
 import socket
 import threading
 from pathlib import Path
 
 import pytest
 
+from evalpool.cli._stores import open_to_read, open_to_write
 from evalpool.errors import BadArgument, StorageUnavailable, UnknownMethod
 from evalpool.storage import JournalStorage, MemoryStorage, NullStorage, SQLiteStorage, Storage, storage_from_url
 from evalpool.storage._registry import STORAGES
@@ -43,6 +45,20 @@ def test_paths_in_urls_are_relative_behind_three_slashes_and_absolute_behind_fou
     assert isinstance(storage_from_url("null://"), NullStorage)
 
 
+@pytest.mark.parametrize("name", ["caf\udce9.db", "caf\udce9"])
+def test_a_store_whose_name_is_not_utf_8_is_named_by_its_path_and_by_its_url(tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / name)
+    if name == "caf\udce9":
+        os.mkdir(path)
+    with open_to_write(path) as storage:
+        storage.create_new_search()
+    assert os.path.exists(path)
+    kind = "sqlite" if name.endswith(".db") else "journal"
+    for store in (path, f"{kind}:///{tmp_path}/{name}", f"{kind}:///{tmp_path}/caf%E9{name[4:]}"):
+        with open_to_read(store) as storage:
+            assert storage.load_all_search_ids() == ["0"]
+
+
 def test_a_redis_url_is_read_by_the_client(redis_server: RedisServer) -> None:
     with storage_from_url(f"redis+{redis_server.url}") as storage:
         assert storage.create_new_search() == "0"
@@ -55,6 +71,7 @@ def test_a_redis_url_is_read_by_the_client(redis_server: RedisServer) -> None:
         ("", "not the URL of a storage"),
         (None, "not the URL of a storage"),
         ("sqlite:results.db", "not the URL of a storage"),
+        ("redis://[::1/0", "not the URL of a storage"),
         ("sqlite://results.db", "three slashes"),
         ("sqlite:///", "names no path"),
         ("journal://host/dir", "three slashes"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from evalpool.errors import BadArgument, UnknownSearch
-from evalpool.storage._registry import storage_from_url
+from evalpool.storage._registry import path_of_url, split_url, storage_from_url
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -46,10 +45,10 @@ def open_to_read(store: str) -> Storage:
 
 def _missing(url: str) -> str:
     """Why there is no storage at `url` yet; empty if there may be one."""
-    scheme = urlsplit(url).scheme
+    parts = split_url(url)
+    scheme, path = parts.scheme, path_of_url(parts)
     if scheme not in ("sqlite", "journal"):
         return ""
-    path = unquote(urlsplit(url).path[1:])
     if path and not os.path.exists(path):
         return f"there is no {path!r}."
     if scheme == "journal" and os.path.isdir(path) and not os.listdir(path):
@@ -124,15 +123,16 @@ def search_of(storage: Storage, search_id: str | None) -> str:
 def _url_of(store: str, *, may_come: bool = False) -> str | None:
     """The URL of a store that is named by its URL or path; None for a path that may become either kind of store."""
     if "://" in store:
-        if urlsplit(store).scheme in ("memory", "null", "shared_memory"):
+        if split_url(store).scheme in ("memory", "null", "shared_memory"):
             raise BadArgument(f"{store!r} ends with the program that made it; give a storage that stays, {_AS}.")
         return store
     from urllib.parse import quote
 
+    quoted = quote(store, errors="surrogateescape")
     if os.path.isdir(store):
-        return f"journal:///{quote(store)}"
+        return f"journal:///{quoted}"
     if os.path.isfile(store) or store.endswith(_SUFFIXES):
-        return f"sqlite:///{quote(store)}"
+        return f"sqlite:///{quoted}"
     if may_come:
         return None
     raise BadArgument(f"there is no {store!r}; give a storage {_AS}.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from evalpool._registry import Registry
 from evalpool.errors import BadArgument
 from evalpool.storage._base import Storage
 
-__all__ = ["STORAGES", "create", "storage_from_url"]
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+__all__ = ["STORAGES", "create", "path_of_url", "split_url", "storage_from_url"]
 
 STORAGES: Registry[type[Storage]] = Registry("storages", "storage", lambda: Storage)
 """The known storages, by name. Other packages add theirs with the entry-point group ``evalpool.storages``."""
@@ -34,11 +37,7 @@ def storage_from_url(url: str) -> Storage:
     >>> storage_from_url("memory://")
     <MemoryStorage of 0 events>
     """
-    from urllib.parse import unquote, urlsplit  # here, because most evaluators are given no URL
-
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or not parts.scheme or "://" not in url:
-        raise BadArgument(f"{url!r} is not the URL of a storage; as {_EXAMPLES}.")
+    parts = split_url(url)
     scheme = parts.scheme
     if scheme in ("redis", "rediss", "redis+unix"):
         redis: Any = STORAGES["redis"]
@@ -52,7 +51,27 @@ def storage_from_url(url: str) -> Storage:
                 f"{url!r} names no path: three slashes before a relative one, four before an absolute "
                 f"one, as {scheme}:///results or {scheme}:////data/results."
             )
-        return create(scheme, {"path" if scheme == "sqlite" else "directory": unquote(parts.path[1:])})
+        return create(scheme, {"path" if scheme == "sqlite" else "directory": path_of_url(parts)})
     if parts.netloc or parts.path.strip("/"):
         raise BadArgument(f"{url!r}: a {scheme} URL has nothing behind the slashes.")
     return create(scheme)
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a storage's URL. Raises `BadArgument` if it is none."""
+    from urllib.parse import urlsplit  # here, because most evaluators are given no URL
+
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and "://" in url else None
+    except ValueError:  # as with an open bracket in the host
+        parts = None
+    if parts is None or not parts.scheme:
+        raise BadArgument(f"{url!r} is not the URL of a storage; as {_EXAMPLES}.")
+    return parts
+
+
+def path_of_url(parts: SplitResult) -> str:
+    """Return the path in a URL of a file or directory. Its name may be any bytes, as Python's names of files are."""
+    from urllib.parse import unquote
+
+    return unquote(parts.path[1:], errors="surrogateescape")

@@ -317,7 +317,7 @@ class SQLiteFile:
                 shutil.copyfile(log, copy + "-wal")
                 db = self._connect(copy)  # this reads the log; the copies may then be removed
         else:
-            db = self._connect(f"file:{quote(self._path)}?immutable=1", is_uri=True)
+            db = self._connect(f"file:{quote(self._path, errors='surrogateescape')}?immutable=1", is_uri=True)
         self._read_only = state
         return db
 
