@@ -88,6 +88,8 @@ def test_the_message_names_the_line_of_a_file_and_the_label_of_a_frame(tmp_path:
         ({"loss": None}, "the objective 'loss' is empty; it must be a finite number, or a text that begins with F"),
         ({"loss": float("nan")}, "'loss' is nan"),
         ({"loss": "oops"}, "'loss' is 'oops'"),
+        ({"loss": 10**400}, r"'loss' is 1\.0000e\+400; it must be a finite number"),
+        ({"x": 10**400}, r"the parameter 'x' is 1\.0000e\+400; give a number up to 1e308"),
         ({"runtime": -1.0}, "the runtime 'runtime' is -1.0; it must be a finite number of at least 0"),
         ({"runtime": "3 min"}, "'runtime' is '3 min'"),
         ({"runtime": None}, "'runtime' is empty"),

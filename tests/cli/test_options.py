@@ -40,6 +40,15 @@ def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path: Path) -> None:
     assert read_space_file(str(tmp_path / "space.json")) == {"x": [0, 1]}
 
 
+def test_what_a_table_holds_is_read_back_from_it_as_configurations(tmp_path: Path) -> None:
+    configurations = [{"n": value, "text": "x" * 200_000} for value in (10**399, -(10**399), 10**400, 10**4299, 1.5)]
+    with Evaluator.create(lambda job: 1.0) as evaluator:
+        evaluator.submit(configurations)
+        evaluator.gather()
+        path = evaluator.to_csv(tmp_path / "table.csv")
+    assert read_configurations(str(path)) == configurations
+
+
 def test_a_line_of_json_may_hold_options_beside_its_configuration(tmp_path: Path) -> None:
     lines: list[Any] = [
         {"x": 1},

@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from evalpool._checks import decimal_float, is_number, is_real, is_whole
+from evalpool._checks import as_float, decimal_float, is_number, is_real, is_whole
 from evalpool._json import plain
+from evalpool._text import brief
 from evalpool.errors import BadArgument
 from evalpool.tables._cells import cells_of_any_size, value_of
 
@@ -41,7 +42,7 @@ class Columns(NamedTuple):
                 )
 
     def make_keys(self, names: Iterable[str], what: str) -> None:
-        """Make NaN in these columns an empty cell; raise `BadArgument`, which names row and column, for a list."""
+        """Make NaN in these columns an empty cell. A list, or a number beyond floats, is a `BadArgument`."""
         for name in names:
             values = self.values[name]
             for place, value in enumerate(values):
@@ -52,6 +53,10 @@ class Columns(NamedTuple):
                     )
                 if isinstance(value, float) and math.isnan(value):
                     values[place] = None
+                elif isinstance(value, int) and math.isinf(as_float(value)):
+                    raise BadArgument(
+                        f"{self.rows[place]}: {what} {name!r} is {_shown(value)}; give a number up to 1e308, or a text."
+                    )
 
     def check_numbers(self, name: str, what: str, least: float, *, failures: bool = False) -> None:
         """Raise `BadArgument`, which names the row, unless this column has finite numbers of at least `least`.
@@ -65,8 +70,12 @@ class Columns(NamedTuple):
             if not is_number(value) or value < least:
                 wanted = f"a finite number{'' if least == -math.inf else f' of at least {least:g}'}"
                 or_failure = ", or a text that begins with F for a failure" if failures else ""
-                shown = "empty" if value is None else repr(value)
+                shown = "empty" if value is None else _shown(value)
                 raise BadArgument(f"{row}: {what} {name!r} is {shown}; it must be {wanted}{or_failure}.")
+
+
+def _shown(value: Any) -> str:
+    return brief(value) if is_real(value) and not is_number(value) else repr(value)
 
 
 def is_frame(table: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from evalpool.errors import BadArgument
 from evalpool.jobs._options import OPTIONS, Submission, submission
-from evalpool.tables._cells import value_of
+from evalpool.tables._cells import cells_of_any_size, value_of
 
 __all__ = ["read_configurations", "read_space_file"]
 
@@ -158,7 +158,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_csv(path: str) -> Iterator[dict[str, Any] | Submission]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file, cells_of_any_size():
         reader = csv.DictReader(file, strict=True)  # else a quote that nobody closes takes in all rows behind it
         end = 0  # the line at which the row before ends, as one row may take several lines
         try:

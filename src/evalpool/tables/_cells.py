@@ -19,6 +19,8 @@ _DANGEROUS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """A spreadsheet runs a text that begins with these: OWASP, "CSV Injection". The last four are full width."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
+_LONG_WHOLE = re.compile(r"[+-]?\d{300,}\Z")
+"""A whole number that is larger than any float: ``10**400`` is an objective like others."""
 _QUOTED = re.compile(r'[",\r\n]')
 
 _LONG = 10**18
@@ -112,6 +114,9 @@ def value_of(text: str) -> Any:
         return float(text) if any(mark in text for mark in ".eE") else int(text)
     if text in ("nan", "inf", "-inf"):
         return float(text)
+    if len(text) >= 400 and _LONG_WHOLE.match(text):
+        with contextlib.suppress(ValueError):  # more digits than Python reads
+            return int(text)
     return _unescape(text)
 
 
