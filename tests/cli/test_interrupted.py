@@ -17,6 +17,7 @@ from evalpool.cli._export import export
 from evalpool.cli._feed import Feed
 from evalpool.cli._listed import SharedList
 from evalpool.cli._main import main
+from evalpool.cli._parser import build_parser, command_of
 from evalpool.storage import MemoryStorage, SQLiteStorage
 from evalpool.storage._fold import State
 from faults.lines import interrupt_at
@@ -55,6 +56,21 @@ def test_a_look_is_right_wherever_an_interrupt_struck_the_one_before() -> None:
             struck = line.struck is not None
             which += 1
     assert which > 60
+
+
+def test_an_interrupt_while_the_command_line_is_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    which, struck = 0, True
+    while struck:
+        with interrupt_at(which, build_parser, command_of) as line:
+            code = main(["status", "none.db"])
+        struck = line.struck is not None
+        errors = capsys.readouterr().err
+        assert (code, errors.startswith("evalpool: interrupted" if struck else "evalpool status: there is no")) == (
+            130 if struck else 2,
+            True,
+        ), line.struck
+        which += 1
+    assert which > 5
 
 
 def test_the_command_leaves_store_table_and_exit_code_right_wherever_an_interrupt_strikes(

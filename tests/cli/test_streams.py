@@ -64,6 +64,16 @@ def test_closed_streams_change_no_result(runs: Command, backend: str, closing: s
         assert not file.is_file() or b"from C" not in file.read_bytes(), file
 
 
+@pytest.mark.parametrize("backend", ["serial", "thread"])
+def test_a_run_function_that_closes_the_standard_output_changes_no_result(runs: Command, backend: str) -> None:
+    (runs.directory / "closes.py").write_text(
+        "import sys\ndef run(job):\n    sys.stdout.close()\n    return job['x']\n"
+    )
+    arguments = ["closes.py:run", "--configs", "grid.jsonl", "--backend", backend, "--out", "o.csv"]
+    assert "Traceback" not in runs("run", *arguments).stderr
+    assert json.loads(runs("run", *arguments, "--json").stdout)["best"]["objective"] == 3
+
+
 def test_closed_streams_break_no_view(runs: Command) -> None:
     runs("run", "loud.py:run", "--configs", "grid.jsonl", "--storage", "journal:///runs", "--progress", "off")
     for closing in (">&-", "2>&-"):

@@ -20,6 +20,7 @@ from evalpool.cli._export import check_out, export
 from evalpool.cli._lines import fact, say
 from evalpool.cli._listed import SharedList
 from evalpool.cli._prints import stdout_on_stderr
+from evalpool.cli._streams import complete_streams
 from evalpool.cli._summary import print_summary
 from evalpool.cli._words import clean, paint, write_json
 from evalpool.errors import BadArgument
@@ -181,6 +182,7 @@ class Evaluation:
         """Write the results and print the summary, after the evaluator is closed; False if --out lacks results."""
         evaluator = self.evaluator
         evaluator.storage.flush()
+        complete_streams()
         missing = self._write_results()
         watcher = Watcher(evaluator.storage)
         watcher.look()

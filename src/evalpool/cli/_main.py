@@ -6,6 +6,7 @@ longer than Python itself.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -24,9 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; None for those of this process.
     """
-    complete_streams()
-    words = sys.argv[1:] if argv is None else list(argv)
-    arguments = build_parser(words).parse_args(words)
+    try:
+        complete_streams()
+        words = sys.argv[1:] if argv is None else list(argv)
+        return _run(build_parser(words).parse_args(words))
+    except KeyboardInterrupt:
+        sys.stderr.write("evalpool: interrupted\n")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output has ended. The interpreter's own flush at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from evalpool.errors import BadArgument, EvalpoolError
 
     try:
@@ -37,13 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = command_of(arguments.command).main(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        sys.stderr.write("evalpool: interrupted\n")
-        return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader of our output has ended. The interpreter's own flush at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        raise
     except (EvalpoolError, OSError) as error:
         if arguments.debug:
             raise

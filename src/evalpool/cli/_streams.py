@@ -17,7 +17,9 @@ _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def complete_streams() -> None:
-    """Open the null device in the place of standard streams that are missing, and let no character raise in a write.
+    """Open the null device in the place of standard streams that are missing, or that a run-function has closed.
+
+    From then on no character raises in a write.
 
     A character that the encoding of a stream lacks is written as an escape sequence, unless the user chose another
     handler of such errors (``PYTHONIOENCODING=ascii:replace``).
@@ -28,7 +30,7 @@ def complete_streams() -> None:
         except OSError:  # the system gives the lowest free number, and the lower ones are open
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         stream = getattr(sys, name)
-        if stream is None:
+        if stream is None or getattr(stream, "closed", False):
             # Not on `number`: a library may have opened a file of its own there before.
             null = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  it stays
