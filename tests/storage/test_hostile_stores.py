@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -194,6 +195,31 @@ def test_files_of_a_journal_that_are_none_are_told(tmp_path: Path) -> None:
     (store / "numbers" / "0" / "0").symlink_to("9" * 4000 + ":x")
     readers.commands(str(store), tmp_path)
     readers.going_on(str(store), tmp_path)
+
+
+def test_what_is_no_log_hides_no_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = Path(journal_store(tmp_path / "runs", history()))
+    with JournalStorage(store) as storage:
+        expected = storage.results("0")
+    writers = store / "writers"
+    (writers / "directory.log").mkdir()
+    (writers / "nothing.log").symlink_to("nowhere")
+    (writers / "circle.log").symlink_to("circle.log")
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.getcwd()
+        os.chdir(writers)  # the name of a socket is short
+        try:
+            listener.bind("socket.log")
+        finally:
+            os.chdir(before)
+    caplog.clear()
+    with JournalStorage(store) as storage:
+        assert storage.results("0") == expected
+        assert storage.results("0") == expected
+    assert len(expected) == 7
+    told = [record.getMessage() for record in caplog.records]
+    for name in ("directory", "nothing", "circle"):
+        assert sum(f"{name}.log is not a record of evalpool: it is not a regular file" in line for line in told) == 1
 
 
 @pytest.mark.parametrize("marker", ["pipe", "device", "directory"])

@@ -33,6 +33,9 @@ SYNC_INTERVAL = 1.0
 _LONGEST_HEAD = 32
 """Bytes that surely hold a checksum, a length and the blanks after them."""
 
+_NO_FILES = (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+"""Errors at opening a link to nothing, a directory, or a socket, which have no records of ours."""
+
 ABANDONED_AFTER = 60.0
 """Seconds without a change after which an incomplete record counts as abandoned."""
 
@@ -53,7 +56,7 @@ def unavailable(error: OSError, path: str, doing: str) -> StorageUnavailable:
         errno.ENOSPC: "the disk is full; free some space",
         errno.EDQUOT: "your quota is used up; free some space",
         errno.EFBIG: "the limit on the size of files is reached",
-        errno.EACCES: "you may not write there; check the permissions",
+        errno.EACCES: "you are not allowed to; check the permissions",
         errno.EPERM: "the file system does not allow it; choose another directory",
         errno.EROFS: "the file system is read-only",
         errno.ENOENT: "the directory is gone",
@@ -168,28 +171,40 @@ class JournalReader:
                 continue
             path = os.path.join(self._directory, name)
             offset = offsets.get(name, 0)
-            # A client of a network file system sees what others wrote only once it opens the file: `stat` is too early.
-            if not self._reopen and (size := os.stat(path).st_size) <= offset:
-                if size < offset:
-                    raise _is_shorter(path, size, offset)
+            try:
+                data, changed = self._data(path, offset)
+            except OSError as error:
+                if offset or error.errno not in _NO_FILES:
+                    raise
+                self._reporter.report(path, "it is not a regular file")
                 continue
-            with open(path, "rb", buffering=0, opener=without_waiting) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    self._reporter.report(path, "it is not a regular file")
-                    continue
-                file.seek(offset)
-                data = file.read()
-                found = os.fstat(file.fileno())
-            if found.st_size < offset:
-                raise _is_shorter(path, found.st_size, offset)
+            except MemoryError:
+                raise StorageUnavailable(f"{path}: there is not enough memory to read it; is it damaged?") from None
             if not data:
                 continue
             records, end = self._split(path, offset, data)
             yield name, records
             offsets[name] = end
-            if end < offset + len(data) and self._is_abandoned(name, found.st_mtime):
+            if end < offset + len(data) and self._is_abandoned(name, changed):
                 rest = offset + len(data) - end
                 self._reporter.report(f"{path}, byte {end}", f"its last {rest} bytes are not a complete record")
+
+    def _data(self, path: str, offset: int) -> tuple[bytes, float]:
+        """Return what a file has behind the offset, and when the file was changed."""
+        # A client of a network file system sees what others wrote only once it opens the file: `stat` is too early.
+        if not self._reopen and (size := os.stat(path).st_size) <= offset:
+            if size < offset:
+                raise _is_shorter(path, size, offset)
+            return b"", 0.0
+        with open(path, "rb", buffering=0, opener=without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.ENXIO, "not a regular file", path)
+            file.seek(offset)
+            data = file.read()
+            found = os.fstat(file.fileno())
+        if found.st_size < offset:
+            raise _is_shorter(path, found.st_size, offset)
+        return data, found.st_mtime
 
     def _split(self, path: str, offset: int, data: bytes) -> tuple[list[Record], int]:
         """Return the complete records, and the offset where the last of them ends."""
