@@ -307,12 +307,24 @@ def run(job: Any, files: dict[str, str]) -> dict[str, Any]:
     found += [f"in the output: {name}" for name in wrong({**values()})]
     with open(files["saved"], "wb") as file:
         pickle.dump((Layer(7), model), file)
+
+    class Local(Layer):
+        pass
+
     try:
         raise Diverged(4)
     except Diverged as error:
         if type(error) is not Diverged:
             found.append("an exception")
-    return {"objective": 1.0, "found": found, **{key: job[key] for key in values()}, "made": IntBox.made, "new": model}
+    return {"objective": 1.0, "found": found, **{key: job[key] for key in values()}, "made": IntBox.made, "new": model,
+            "local": Local(5)}  # fmt: skip
+
+
+def search(job: Any, files: dict[str, str]) -> Any:
+    with Evaluator.create(run, "process", {"run_function_kwargs": {"files": files}}) as evaluator:
+        evaluator.submit([job.parameters])
+        (ended,) = evaluator.gather()
+    return ended.output if ended.error is None else {"objective": 0.0, "found": [ended.error], **values()}
 
 
 def executor_of(method: str) -> Any:
@@ -331,6 +343,10 @@ def evaluator_of(method: str, executor: Any, kwargs: dict[str, Any]) -> Any:
         return ExecutorEvaluator(run, executor=executor, run_function_kwargs=kwargs)
     if method == "profile":
         return Evaluator.create(profile(memory=True)(run), "thread", {"run_function_kwargs": kwargs})
+    if method == "profile in a worker":
+        return Evaluator.create(profile(memory=True)(run), "process", {"run_function_kwargs": kwargs})
+    if method == "process in a worker":
+        return Evaluator.create(search, "process", {"run_function_kwargs": kwargs})
     return Evaluator.create(run, method, {"run_function_kwargs": kwargs})
 
 
@@ -352,6 +368,9 @@ def main(method: str, directory: str) -> None:
                 say(line)
             if type(job.output["new"]) is not Never:
                 say("what only the worker had")
+            local = job.output.get("local")
+            if not isinstance(local, Layer) or local.width != 5:
+                say("what the run-function defines")
     finally:
         evaluator.close()
         if executor is not None:

@@ -31,7 +31,10 @@ def run(*command: str, cwd: Path, text: str | None = None, **environment: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["process", "profile", "fork", "spawn", "forkserver", "loky", "ray"])
+@pytest.mark.parametrize(
+    "method",
+    ["process", "profile", "profile in a worker", "process in a worker", "fork", "spawn", "forkserver", "loky", "ray"],
+)
 def test_what_a_script_defines_is_the_same_on_both_ways(method: str, tmp_path: Path) -> None:
     if method == "ray" and importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed")

@@ -86,7 +86,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             args = *args[:3], {**args[3], "__slots__": vars(obj)["__slots__"]}, *args[4:]
         name = obj.__qualname__
         same = definition(obj) if placed and (isinstance(obj, type) or "." not in name) else ""
-        return make, (token, module, name, placed, same, maker, args), (setter, state), None, None, fill
+        return make, (token, module, name, placed, same, maker, args, self._back), (setter, state), None, None, fill
 
 
 def _has_slots(cls: type) -> bool:

@@ -139,7 +139,7 @@ def token_of(thing: Any) -> str:
 
 
 def came_from_elsewhere(thing: Any) -> bool:
-    """Whether this process received it; then its sender knows it by its token."""
+    """Whether it came with this process's task or jobs; then their sender knows it by its token."""
     return thing in _received
 
 
@@ -147,7 +147,14 @@ def came_from_elsewhere(thing: Any) -> bool:
 
 
 def make(
-    token: str, module: str, qualname: str, placed: bool, same: str, maker: Callable[..., Any], args: tuple[Any, ...]
+    token: str,
+    module: str,
+    qualname: str,
+    placed: bool,
+    same: str,
+    maker: Callable[..., Any],
+    args: tuple[Any, ...],
+    back: bool,
 ) -> Any:
     """Return the class or function of this token: the existing one, or a new one that `fill` will complete.
 
@@ -157,6 +164,7 @@ def make(
         placed: whether it is found there by its name.
         same: its `definition`.
         maker, args: make it, without its parts.
+        back: whether a worker of this process sent it. Then who sent this process its own task does not know it.
     """
     known = _objects.get(token)
     if known is not None:
@@ -164,14 +172,14 @@ def make(
     if placed and same and module not in _ours:
         own = _standing(module, qualname)
         if own is not None and definition(own) == same:
-            _remember(token, own)
+            _remember(token, own, back)
             if isinstance(own, type) and module in _tables:
                 _to_update.add(own)
             return own
     made = maker(*args)
     if isinstance(made, type):
         made.__qualname__ = qualname  # cloudpickle does not set it
-    _remember(token, made)
+    _remember(token, made, back)
     _incomplete.add(made)
     if placed:
         _place(module, qualname, made)
@@ -241,10 +249,11 @@ def instance(cls: type, facts: dict[str, Any]) -> Any:
     return made
 
 
-def _remember(token: str, thing: Any) -> None:
+def _remember(token: str, thing: Any, back: bool) -> None:
     _tokens[thing] = token
     _objects[token] = thing
-    _received.add(thing)
+    if not back:
+        _received.add(thing)
 
 
 def _place(module: str, qualname: str, thing: Any) -> None:

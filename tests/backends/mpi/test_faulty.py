@@ -165,16 +165,18 @@ class Point:
 def run(job):
     again = pickle.loads(pickle.dumps(job["point"]))
     assert job["colour"] is Colour.RED and type(job["point"]) is Point is type(again)
-    return Colour.BLUE, Point(double(again.x) + triple(again.x))
+    class Local(Point):
+        pass
+    return Colour.BLUE, Point(double(again.x) + triple(again.x)), Local(3.0)
 if __name__ == "__main__":
     for isolation in (None, "process"):
         with Evaluator.create(run, "mpicomm", {"isolation": isolation, "job_type": "task"}) as evaluator:
             if evaluator.is_master:
                 (job,) = evaluator.submit([{"colour": Colour.RED, "point": Point(2.0)}])
                 evaluator.gather()
-                colour, point = job.output or (None, None)
+                colour, point, local = job.output or (None, None, None)
                 print({"colour": colour is Colour.BLUE, "x": getattr(point, "x", job.error),
-                       "point": type(point) is Point}, flush=True)
+                       "point": type(point) is Point, "local": isinstance(local, Point) and local.x}, flush=True)
 """
 
 
@@ -188,7 +190,7 @@ def test_code_means_on_a_rank_what_it_means_in_the_script(
     (directory / "beside.py").write_text("def double(x):\n    return 2 * x\n")
     (directory / "inserted" / "inserted_module.py").write_text("def triple(x):\n    return 3 * x\n")
     ended = engine.run(2, *start, "dir/script.py", cwd=tmp_path)
-    assert said(ended) == [{"colour": True, "x": 10.0, "point": True}] * 2, ended.err
+    assert said(ended) == [{"colour": True, "x": 10.0, "point": True, "local": 3.0}] * 2, ended.err
     assert ended.code == 0
 
 
