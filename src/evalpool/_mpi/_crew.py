@@ -373,7 +373,7 @@ def crew_of(comm: Any, root: int) -> Crew:
     """Return the crew of a communicator. The first call makes it, and all its ranks must make that call together.
 
     Raises:
-        BackendError: it has only one rank, or the ranks run different versions.
+        BackendError: it has only one rank, the ranks run different versions, or this rank runs jobs on it.
         BadArgument: `comm` is not an intracommunicator, or `root` is not one of its ranks.
     """
     MPI = load_mpi()
@@ -393,13 +393,24 @@ def crew_of(comm: Any, root: int) -> Crew:
                 "Under `python -m evalpool.mpi` only the root runs the script, so the other ranks cannot take part in "
                 "another communicator; leave out comm and root, or start the script without `-m evalpool.mpi`."
             )
-        return _of_runner
+        return _usable(_of_runner)
     for known, crew in _crews:
         # After a Free, the same handle may stand for other ranks.
         if known == comm and crew.root == root and MPI.Comm.Compare(comm, crew.work) == MPI.CONGRUENT:
-            return crew
+            return _usable(crew)
     crew = Crew(comm, root)
     _crews.append((comm, crew))
+    return crew
+
+
+def _usable(crew: Crew) -> Crew:
+    """Return the crew, unless this rank runs jobs on it: what it would open waits for the root, which waits for it."""
+    if crew.server is not None and crew.server.is_serving:
+        raise BackendError(
+            f"Rank {crew.rank} runs jobs of an evaluator on these MPI ranks, so a run-function can open neither an "
+            'evaluator nor a storage on them. Give it another backend, such as "process"; the storage of its own '
+            "evaluator is `job.storage`."
+        )
     return crew
 
 

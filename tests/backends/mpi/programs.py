@@ -540,6 +540,23 @@ def wrong_arguments() -> None:
             say(error=str(error))
 
 
+def open_in_a_job(job: Any) -> float:
+    if job["what"] == "storage":
+        MPIStorage()
+    with Evaluator.create(double, job["what"]) as evaluator:
+        evaluator.submit([{"x": 2.0}])
+        return float(evaluator.gather()[0].objective)
+
+
+def evaluators_in_jobs() -> None:
+    with MPICommEvaluator(open_in_a_job) as evaluator:
+        if evaluator.is_master:
+            jobs = evaluator.submit([{"what": what} for what in ("mpicomm", "storage", "thread")])
+            evaluator.gather()
+            for job in jobs:
+                say(objective=job.objective, error=job.error or "")
+
+
 def versions() -> None:
     """One rank says that it has another version."""
     import evalpool._mpi._crew as crew

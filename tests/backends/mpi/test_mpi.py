@@ -43,9 +43,19 @@ def on_root(engine: Engine, name: str, cwd: Path, ranks: int = 3, *more: str) ->
 # Programs of which each ends its evaluators share a start of MPI, which takes seconds.
 ON_ROOT = [
     "idle", "counts", "trace", "virtual", "compared", "reach", "unopened", "forces", "crashes", "below_a_rank",
-    "steals_back", "storage_in_jobs", "wrong_arguments", "isolated",
+    "steals_back", "storage_in_jobs", "wrong_arguments", "isolated", "evaluators_in_jobs",
 ]  # fmt: skip
-EVERYWHERE = ["search", "twice", "virtual_everywhere", "together", "capped", "bad_root", "stacked", "storage"]
+EVERYWHERE = [
+    "search",
+    "twice",
+    "evaluators_in_jobs",
+    "virtual_everywhere",
+    "together",
+    "capped",
+    "bad_root",
+    "stacked",
+    "storage",
+]
 BOUND = 110.0
 """Seconds for all of them; each takes a few at most."""
 
@@ -330,6 +340,15 @@ def test_wrong_arguments_say_what_to_do(root_alone: Shared) -> None:
     assert len(errors) == 5
     for error, part in zip(errors, ("mpirun -n 100", "ranks 0 to 2", "'thread'", "'world'", "busy_wait"), strict=True):
         assert part in error
+
+
+def test_an_evaluator_or_a_storage_on_the_ranks_that_run_it_is_refused_in_a_job(
+    root_alone: Shared, all_ranks: Shared
+) -> None:
+    for programs in (root_alone, all_ranks):
+        facts = programs.said("evaluators_in_jobs")
+        assert [fact["objective"] for fact in facts] == ["F_BackendError", "F_BackendError", 4.0]
+        assert all('such as "process"' in fact["error"] for fact in facts[:2])
 
 
 def test_different_versions_are_named_on_every_rank(engine: Engine, tmp_path: Path) -> None:
