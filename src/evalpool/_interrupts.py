@@ -44,6 +44,7 @@ __all__ = [
     "end_by_signal",
     "ended_by",
     "from_a_handler",
+    "handle_noted",
     "handler_of",
     "install",
     "is_deferred",
@@ -257,6 +258,12 @@ class allow_signals:
     def __exit__(self, *exception: object) -> None:
         if self._was:
             _state.deferring = True
+
+
+def handle_noted() -> None:
+    """Inside `defer_signals`: call the handlers of signals that were noted, so that they cut nothing that follows."""
+    with allow_signals():
+        pass
 
 
 class Condition(threading.Condition):

@@ -11,17 +11,18 @@ The path of a job, and which part does what, is drawn in docs/architecture.md.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalpool._checks import check_choice, check_number, check_real, check_seconds, check_wait
 from evalpool._interrupts import defer_signals, from_a_handler, install, uninstall
 from evalpool._log import get_logger
-from evalpool.errors import BadArgument, EvalpoolError, StorageError
+from evalpool.errors import BadArgument, EvalpoolError
 from evalpool.evaluator import _settings
 from evalpool.evaluator._backend import Backend, disposed_if_it_fails, refuse_hidden_methods
+from evalpool.evaluator._closing import close_engine, leave_storage
 from evalpool.evaluator._creation import Creation
 from evalpool.evaluator._iteration import iterate
 from evalpool.evaluator._open_evaluators import open_evaluators
@@ -36,7 +37,6 @@ from evalpool.evaluator._waiting import size_of
 from evalpool.jobs._job import Job
 from evalpool.jobs._options import Submission
 from evalpool.jobs._seeds import fresh_seed
-from evalpool.outcomes import FailureKind
 from evalpool.worker._call import Task, release
 
 if TYPE_CHECKING:
@@ -396,41 +396,20 @@ class Evaluator(Creation, SearchView):
             self._backend.dispose()
 
     def _close(self, held_back: list[Job[Any]]) -> list[Job[Any]]:
-        core = self._core
-        running = [attempt.job for attempt in core.ledger.running.values()]
-        unfinished = self._stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
-        if core.started:
-            self._backend.begin_to_close()
-            core.wait_until_idle(self._backend.close_grace)
-            self._backend.shutdown(bool(core.ledger.running))
-        core.end_running()
-        self._timers.close()
-        unfinished.extend(job for job in running if job._stop in (FailureKind.CANCELLED, FailureKind.SUSPENDED))
-        finished, unfinished = core.take_unfinished(unfinished + held_back)
-        with defer_signals():
-            self._gathering.conclude(finished)
-        self._hooks.call("on_close")
-        self._leave_storage()
-        release(self._run_function)
-        if self._handles_signals:
-            self._handles_signals = False
-            uninstall()
-        return unfinished
-
-    def _leave_storage(self) -> None:
+        parts = self._recorder, self._fence, self._membership
         try:
-            with contextlib.ExitStack() as at_last:
-                at_last.callback(self._search.leave)
-                if self._membership is not None:
-                    at_last.callback(self._membership.leave)
-                self._recorder.write_rest()
-                self._fence.close()
-        except Exception as error:  # a storage that is not ours may raise any
-            if from_a_handler(error):
-                raise
-            trace = None if isinstance(error, StorageError) else error
-            search = self._search.search_id
-            logger.error("Not all records of search %s are written: %s", search, error, exc_info=trace)
+            return close_engine(
+                self._core, self._backend, held_back, timers=self._timers, conclude=self._gathering.conclude,
+                then=(
+                    partial(self._hooks.call, "on_close"),
+                    partial(leave_storage, self._search, *parts),
+                    partial(release, self._run_function),
+                ),
+            )  # fmt: skip
+        finally:
+            if self._handles_signals:
+                self._handles_signals = False
+                uninstall()
 
     def _after_fork(self) -> None:
         """In a forked child: this evaluator is the parent's. The child uses, records and ends nothing of it."""
