@@ -108,10 +108,11 @@ def test_tasks_that_a_run_function_leaves_behind_end_with_the_evaluator(
     in_a_cell: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     ended = []
+    never = asyncio.Event()  # it keeps the tasks, of which asyncio has weak references only: they might be collected
 
     async def behind(x: int) -> None:
         try:
-            await asyncio.Event().wait()
+            await never.wait()
         finally:
             await asyncio.sleep(0)  # as an end that needs the loop
             ended.append(x)
