@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from evalpool._interrupts import from_a_handler
 from evalpool._text import described
 from evalpool.errors import BadArgument, EvalpoolError
 
@@ -111,6 +112,13 @@ def _load_file(path: str) -> ModuleType:
 def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
+    except SystemExit as error:
+        if from_a_handler(error):
+            raise
+        raise BadArgument(
+            f"importing {name} ends the program by {described(error)}{_place_of(error)}; put what it does as a program "
+            'under if __name__ == "__main__":.'
+        ) from error
     except Exception as error:
         at = f" at line {error.lineno} of {error.filename}" if isinstance(error, SyntaxError) else _place_of(error)
         raise BadArgument(f"importing {name} fails with {type(error).__name__}{at}: {error}") from error
@@ -120,18 +128,21 @@ def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
 def naming(name: str) -> Iterator[None]:
     """Inside the block, which calls code of the user, an error of that becomes a `BadArgument` that names it.
 
-    Those of evalpool pass through: they say themselves what is wrong.
+    Those of evalpool pass through: they say themselves what is wrong. `sys.exit` is such an error: it would end the
+    command, mostly with the exit code of a success.
     """
     try:
         yield
     except EvalpoolError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if from_a_handler(error):
+            raise
         place = _place_of(error)
         raise BadArgument(f"{name} raised {described(error)}{place and f',{place}'}") from error
 
 
-def _place_of(error: Exception) -> str:
+def _place_of(error: BaseException) -> str:
     """Where an error was raised: the innermost line that is not one of evalpool's; empty if all are."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(OWN)]
     return f" at line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""

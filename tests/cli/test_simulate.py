@@ -19,7 +19,7 @@ from evalpool.simulation import Distribution, WorkerModel
 
 MINE = """
 from evalpool import RandomSearch
-from evalpool.benchmarks import Benchmark
+from evalpool.benchmarks import Benchmark, Suite
 
 def run(job):
     if job["x"] == 3:
@@ -57,6 +57,20 @@ class Fails:
 
     def tell(self, job):
         pass
+
+class Ends(Fails):
+    def ask(self):
+        raise SystemExit(0)
+
+class Family(Suite):
+    def problems(self):
+        return ["one"]
+
+    def load(self, problem):
+        raise RuntimeError(problem)
+
+class Unfinished(Suite):
+    pass
 """
 
 
@@ -235,6 +249,7 @@ BOOM = "raised RuntimeError: boom, at line 30 of "
             ["--search", "my-own.py:Fails"],
             "The search 'my-own.py:Fails' raised KeyError: 'x', at line",
         ),
+        (["--search", "my-own.py:Ends"], "The search 'my-own.py:Ends' raised SystemExit: 0, at line"),
         (["--stopper", "my-own.py:boom"], f"The stopper 'my-own.py:boom' {BOOM}"),
     ],
 )
@@ -255,6 +270,31 @@ def test_what_functions_of_a_file_raise_is_one_line(
 def test_what_the_function_of_a_benchmark_raises_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "my-own.py:boom", "--max-evals", "3"]) == 2
     assert f"The benchmark 'my-own.py:boom' {BOOM}" in capsys.readouterr().err
+    for name, message in (
+        ("my-own.py:Family", "raised RuntimeError: one, at line"),
+        ("my-own.py:Unfinished", "raised TypeError: Can't instantiate abstract class Unfinished"),
+    ):
+        assert main(["simulate", name, "--max-evals", "3"]) == 2
+        assert f"The benchmark '{name}' {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["simulate", "ends.py:train", "--max-evals", "3"],
+        ["run", "ends.py:train", "--configs", "one.jsonl", "--out", "results.csv"],
+    ],
+)
+def test_a_file_that_ends_the_program_when_it_is_imported_is_told(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("ends.py").write_text("import sys\n\n\ndef train(job):\n    return 1.0\n\n\nsys.exit(0)\n")
+    Path("one.jsonl").write_text('{"x": 1}\n')
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "ends the program by SystemExit: 0 at line 8 of " in said
+    assert 'if __name__ == "__main__":' in said
+    assert not Path("results.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def load(name: str, *, runtime: Any = None, **options: Any) -> Benchmark:
                 options[several] = [value_of(text) for text in options[several].split(",")]
         return _checked(name, _call(name, Benchmark.from_table, place, **options))
     path = place.rpartition(":")[0]
-    benchmark = _of_file(name, place, options) if path.endswith(".py") else _of_suite(name, place, options)
+    with naming(f"The benchmark {name!r}"):
+        benchmark = _of_file(name, place, options) if path.endswith(".py") else _of_suite(name, place, options)
     return benchmark if runtime is None else benchmark.with_runtime(runtime)
 
 
@@ -155,9 +156,7 @@ def _of_file(name: str, place: str, options: dict[str, Any]) -> Benchmark:
         return found
     if isinstance(found, type) and issubclass(found, Suite):
         return _of(found(), name, place, str(options.pop("problem", "")), options)
-    with naming(f"The benchmark {name!r}"):
-        made = _call(name, found, **options)
-    return _checked(name, made)
+    return _checked(name, _call(name, found, **options))
 
 
 def _checked(name: str, benchmark: Any) -> Benchmark:
