@@ -101,6 +101,8 @@ def test_a_search_that_repeats_itself_ends_all_the_same() -> None:
         ({"x": ("a", "b")}, "finite numbers"),
         ({"x": (0, float("inf"))}, "finite numbers"),
         ({"x": (False, True)}, "finite numbers"),
+        ({"x": (0, 10**400)}, "finite numbers"),
+        ({"x": (-1e308, 1e308)}, "wider than the largest float"),
         ({"x": (2, 1)}, "must not be above"),
         ({"x": (0, 1, "log")}, "begin above 0"),
     ],
@@ -108,6 +110,18 @@ def test_a_search_that_repeats_itself_ends_all_the_same() -> None:
 def test_a_space_that_is_none_is_refused(space: Any, message: str) -> None:
     with pytest.raises(BadArgument, match=message):
         RandomSearch(space)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2**64 - 1), (-(2**63) - 1, 5), (0, 10**300), (2**70, 2**70 + 2)])
+def test_whole_numbers_beyond_64_bits_are_drawn_uniformly(low: int, high: int) -> None:
+    search, again = (RandomSearch({"x": (low, high), "y": (0.0, 1.0)}, seed=3) for _ in range(2))
+    drawn = [search.ask()["x"] for _ in range(400)]
+    assert drawn == [again.ask()["x"] for _ in range(400)]
+    assert all(type(x) is int and low <= x <= high for x in drawn)
+    thirds = [sum(low + (high + 1 - low) * third // 3 <= x for x in drawn) for third in range(3)]
+    assert thirds[0] == 400
+    assert 200 < thirds[1] < 333
+    assert 80 < thirds[2] < 190
 
 
 @pytest.mark.parametrize(

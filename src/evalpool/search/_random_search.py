@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evalpool._checks import check_number, is_real, is_whole
+from evalpool._checks import as_float, check_number, is_number, is_whole
 from evalpool._json import plain
 from evalpool.errors import BadArgument
 from evalpool.search._asktell import tells_configuration
@@ -75,8 +75,18 @@ class Choice(NamedTuple):
         return self.of(_drawn(rng, self.integers))
 
 
+INT64 = 2**63
+
+
 def _drawn(rng: np.random.Generator, integers: tuple[int, int] | None) -> Any:
-    return rng.random() if integers is None else int(rng.integers(*integers, endpoint=True))
+    if integers is None:
+        return rng.random()
+    low, high = integers
+    if low >= -INT64 and high < INT64:
+        return int(rng.integers(low, high, endpoint=True))
+    span = high - low + 1
+    # Eight bytes more than are needed: then no value is likelier than another by more than a part in 2**64.
+    return low + int.from_bytes(rng.bytes(span.bit_length() // 8 + 9), "little") % span
 
 
 class Drawn(NamedTuple):
@@ -113,10 +123,12 @@ def _dimension(name: Any, value: Any) -> Range | Choice | Drawn:
         raise BadArgument(f"space[{name!r}] is {value!r}; {ADVICE}.")
     low, high = value[:2]
     for bound in (low, high):
-        if not is_real(bound) or not math.isfinite(bound):
+        if not is_number(bound):
             raise BadArgument(f"space[{name!r}] is {value!r}; its bounds must be finite numbers: {ADVICE}.")
     if low > high:
         raise BadArgument(f"space[{name!r}] is {value!r}; the first bound must not be above the second.")
+    if math.isinf(as_float(high) - as_float(low)):
+        raise BadArgument(f"space[{name!r}] is {value!r}; the range is wider than the largest float, 1.8e308.")
     log = len(value) == 3
     if log and low <= 0:
         raise BadArgument(f"space[{name!r}] is {value!r}; a logarithmic range must begin above 0.")
@@ -127,7 +139,6 @@ MOST_AT_ONCE = 256
 """Configurations in a block."""
 MOST_ASKED = 1 << 16
 """Configurations that are known by identity: with a few choices only, their keys take less memory."""
-INT64 = 2**63
 
 
 class Space:
