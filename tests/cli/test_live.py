@@ -11,14 +11,15 @@ import sys
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.conftest import Command
 from evalpool import Evaluator, RandomSearch, optimize
-from evalpool.cli import LiveView, watch
-from evalpool.errors import BadArgument
-from evalpool.storage import Event, MemoryStorage, SQLiteStorage
+from evalpool.cli import LiveView, Server, watch
+from evalpool.errors import BackendError, BadArgument, StorageUnavailable
+from evalpool.storage import Event, MemoryStorage, NullStorage, SQLiteStorage
 
 
 def test_a_view_beside_a_search_ends_with_what_was_reached() -> None:
@@ -49,9 +50,24 @@ def test_a_view_without_a_storage_of_ones_own_works_too() -> None:
     assert "2 succeeded" in file.getvalue()
 
 
-def test_a_wrong_interval_is_refused() -> None:
-    with pytest.raises(BadArgument, match="interval is 0"):
-        LiveView(MemoryStorage(), interval=0)
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), "a", None])
+def test_a_wrong_interval_is_refused(interval: Any) -> None:
+    with pytest.raises(BadArgument, match=f"interval is {interval!r}"):
+        LiveView(MemoryStorage(), interval=interval)
+
+
+def test_what_can_never_show_a_search_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    closed = SQLiteStorage(tmp_path / "closed.db")
+    closed.close()
+    with pytest.raises(StorageUnavailable, match="is closed"):
+        watch(closed, file=io.StringIO())
+    for view in (watch, LiveView, Server):
+        with pytest.raises(BadArgument, match="keeps nothing"):
+            view(NullStorage())
+        with pytest.raises(BadArgument, match="storage is 5 of type int"):
+            view(5)  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match="port '80' of"):
+        Server(MemoryStorage(), port="80")  # type: ignore[arg-type]
 
 
 def in_a_terminal(evalpool: Command, *arguments: str, **environment: str) -> str:

@@ -77,9 +77,11 @@ class Server:
         page = _Page(_without_password(name or shown), search_id)
         try:
             self._http = _Http(port, self._token, self._feed, page)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:
             self._opened.close()
-            raise BackendError(f"port {port} of 127.0.0.1 cannot be used ({error}); give another, or none.") from error
+            raise BackendError(
+                f"port {port!r} of 127.0.0.1 cannot be used ({error}); give another, or none."
+            ) from error
         self._thread = guarded_thread("evalpool-serve", Guard("The thread that serves the page"), self._serve)
 
     @property

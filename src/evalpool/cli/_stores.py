@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from evalpool.errors import BadArgument, UnknownSearch
+from evalpool.storage._base import Storage
 from evalpool.storage._registry import path_of_url, split_url, storage_from_url
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from evalpool.storage import Cursor, Event, Storage
+    from evalpool.storage import Cursor, Event
 
 __all__ = ["Awaited", "followed", "open_to_read", "open_to_write", "search_of"]
 
@@ -105,9 +106,17 @@ def followed(storage: Storage | Awaited | str, stack: ExitStack) -> Storage | Aw
     """The storage to look at: the given one, or the one that a text names, which `stack` closes and may not exist yet.
 
     Raises:
-        BadArgument: the text names nothing that will ever be a storage.
+        BadArgument: it is not a storage, or one that keeps nothing, or the text names nothing that will ever be one.
     """
-    return stack.enter_context(Awaited(storage)) if isinstance(storage, str) else storage
+    if isinstance(storage, str):
+        return stack.enter_context(Awaited(storage))
+    if not isinstance(storage, (Storage, Awaited)):
+        raise BadArgument(
+            f"storage is {storage!r} of type {type(storage).__name__}; give an evalpool.storage.Storage, or {_AS[3:]}."
+        )
+    if isinstance(storage, Storage) and not storage.keeps:
+        raise BadArgument(f"there is nothing to look at in {storage!r}, which keeps nothing; give another storage.")
+    return storage
 
 
 def search_of(storage: Storage, search_id: str | None) -> str:

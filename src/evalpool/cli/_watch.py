@@ -14,12 +14,13 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from evalpool._checks import check_real
 from evalpool._guard import guarded_act
 from evalpool._log import get_logger
 from evalpool.cli._campaign import Campaign, Watcher
 from evalpool.cli._display import Display, display_on
 from evalpool.cli._stores import Awaited, followed
-from evalpool.errors import BadArgument, StorageError, StorageUnavailable
+from evalpool.errors import StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,7 +52,8 @@ class LiveView:
         file: stderr if None.
 
     Raises:
-        BadArgument: `interval` is not above 0, or a text does not name a storage that outlives its program.
+        BadArgument: `interval` is not above 0, or `storage` is no storage, or one that keeps nothing or ends with its
+            program.
         MissingExtra: blocks were asked for and rich is not installed.
     """
 
@@ -64,8 +66,7 @@ class LiveView:
         plain: bool | None = None,
         file: TextIO | None = None,
     ) -> None:
-        if not interval > 0:
-            raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
+        interval = _checked(interval)
         self._opened = ExitStack()
         self._follower = ShownSearches(followed(storage, self._opened), search_id)
         self._interval = interval
@@ -109,12 +110,20 @@ def watch(
     """Show the progress of a search until no program works on it any more.
 
     The arguments are those of `LiveView`; if `file` is None, it is stdout.
+
+    Raises:
+        BadArgument: as `LiveView`.
+        StorageUnavailable: the storage is closed, or cannot be read at the first look.
     """
-    if not interval > 0:
-        raise BadArgument(f"interval is {interval!r}; give seconds above 0.")
+    interval = _checked(interval)
     with ExitStack() as opened:
         follower = ShownSearches(followed(storage, opened), search_id)
         show_until_over(follower, interval, display_on(plain, sys.stdout if file is None else file))
+
+
+def _checked(interval: float) -> float:
+    """The seconds between two looks, as a wait takes them."""
+    return min(check_real("interval", interval, above=0), threading.TIMEOUT_MAX)
 
 
 def show_until_over(follower: ShownSearches, interval: float, display: Display) -> None:
@@ -125,15 +134,18 @@ def show_until_over(follower: ShownSearches, interval: float, display: Display) 
 
 
 def until_over(follower: ShownSearches, interval: float) -> Iterator[tuple[list[dict[str, Any]], bool]]:
-    """Yield the summaries at each look, and whether they are the last."""
+    """Yield the summaries at each look, and whether they are the last. Only the first look may raise."""
     pause = threading.Event()
+    follower.look()
+    if follower.trouble is not None:  # as of a storage that is closed, which would never end
+        raise StorageUnavailable(follower.trouble)
     while True:
-        follower.look()
         over = follower.is_over
         yield follower.summaries(), over
         if over:
             return
         pause.wait(interval)  # never set: nothing tells us that another process wrote
+        follower.look()
 
 
 class ShownSearches:
