@@ -40,6 +40,16 @@ def test_each_sort_is_told_and_what_was_cancelled_is_none(caplog: pytest.LogCapt
     assert not any("\x1b" in line for line in said)
 
 
+def test_a_long_text_is_told_by_its_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    with Evaluator.create(lambda job: "F_long" * 100_000, "serial") as evaluator:
+        evaluator.submit([{}])
+        (job,) = evaluator.gather()
+    (record,) = caplog.records
+    assert len(job.objective) == 600_000
+    assert "F_longF_long" in record.getMessage()
+    assert len(record.getMessage()) < 1000
+
+
 def test_many_different_texts_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with Evaluator.create(lambda job: f"F_{job['x']}", "serial") as evaluator:
         evaluator.submit([{"x": x} for x in range(100)])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from evalpool._log import get_logger
-from evalpool._text import printable
+from evalpool._text import LONGEST_LINE, printable
 from evalpool.jobs._job import Job
 from evalpool.outcomes import FailureKind, Outcome, last_line, place_of
 
@@ -55,7 +55,7 @@ class FirstFailures:
         self._told.add(text)
         because = _because(outcome.error)
         message = "Job %s failed: %s%s. Later failures of this sort are not logged.%s"
-        logger.warning(message, job, printable(text), because, more)
+        logger.warning(message, job, printable(text, LONGEST_LINE), because, more)
 
 
 def _because(error: str | None) -> str:
