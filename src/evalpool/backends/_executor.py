@@ -11,7 +11,9 @@ from typing import Any
 
 from evalpool._guard import Guard, describe
 from evalpool._interrupts import from_a_handler
+from evalpool._log import get_logger
 from evalpool._patched import refuse_if_patched
+from evalpool._text import shown
 from evalpool.backends._other_clock import on_our_clock
 from evalpool.backends._remote import Line, RemoteCall, read_outcome
 from evalpool.errors import BadArgument
@@ -24,6 +26,10 @@ from evalpool.worker._call import describe_exception
 from evalpool.worker._pickling import dump_whole, unpicklable
 
 __all__ = ["ExecutorBackend", "ExecutorEvaluator"]
+
+logger = get_logger()
+
+OF_A_FUTURE = ("add_done_callback", "result", "cancel")
 
 
 class _Unpicklable(Exception):
@@ -43,13 +49,13 @@ class ExecutorBackend(Backend):
                 f"executor is {executor!r}; give an object with submit(function, *args) that returns a future: "
                 "ExecutorEvaluator(run, executor=ProcessPoolExecutor(4))."
             )
-        self._executor = executor
+        self._executor, self._name = executor, type(executor).__name__
         self._is_local = isinstance(executor, ThreadPoolExecutor)
         self.workers_are = "threads" if self._is_local else "processes"
         # If one MPI rank ends, all do; and a job in a thread that ends its process ends this one.
         self.jobs_are_isolated = not self._is_local and not type(executor).__module__.startswith("mpi4py")
         if not self._is_local:
-            refuse_if_patched(f"ExecutorEvaluator on a {type(executor).__name__}")
+            refuse_if_patched(f"ExecutorEvaluator on a {self._name}")
         self._futures: dict[Attempt, Any] = {}
         self._line: Line | None = None
         self._guard = Guard("Reporting a future's outcome")
@@ -100,6 +106,17 @@ class ExecutorBackend(Backend):
         except (BrokenExecutor, RuntimeError) as error:  # broken, or shut down
             self._port.report([(attempt, failed(FailureKind.WORKER_DIED, self._about_pool(error)))])
             return
+        except BaseException as error:  # an executor may raise anything; it is this job's outcome
+            if from_a_handler(error):
+                raise
+            text = f"{self._name}.submit raised an error.\n{describe_exception(error, error.__traceback__)}"
+            self._port.report([(attempt, failed(FailureKind.WORKER_DIED, text))])
+            return
+        if not all(callable(getattr(future, name, None)) for name in OF_A_FUTURE):
+            text = f"{self._name}.submit returned {shown(future)} of type {type(future).__name__}; expected a future"
+            text += f", with the methods {', '.join(OF_A_FUTURE)}."
+            self._port.report([(attempt, failed(FailureKind.WORKER_DIED, text))])
+            return
         self._futures[attempt] = future
         future.add_done_callback(partial(self._on_future, attempt))
 
@@ -124,7 +141,7 @@ class ExecutorBackend(Backend):
         except CancelledError:
             return failed(FailureKind.CANCELLED, "cancelled before it ran")
         except BaseException as error:  # noqa: BLE001  an executor may raise anything; it is this job's outcome
-            text = f"{type(self._executor).__name__} failed: {describe_exception(error, error.__traceback__)}"
+            text = f"{self._name} failed: {describe_exception(error, error.__traceback__)}"
             return failed(FailureKind.WORKER_DIED, text)
         return result if isinstance(result, Outcome) else self._on_our_clock(read_outcome(result))
 
@@ -140,17 +157,26 @@ class ExecutorBackend(Backend):
 
     def _about_pool(self, error: BaseException) -> str:
         return (
-            f"{type(self._executor).__name__} is broken: {type(error).__name__}: {error}. It runs no more jobs. The "
+            f"{self._name} is broken: {type(error).__name__}: {error}. It runs no more jobs. The "
             "process backend would replace a worker that dies, and continue."
         )
 
     def force_stop(self, attempt: Attempt) -> bool:
         future = self._futures.get(attempt)
-        return future is not None and bool(future.cancel())
+        return future is not None and self._cancel(future)
+
+    def _cancel(self, future: Any) -> bool:
+        try:
+            return bool(future.cancel())
+        except Exception as error:
+            if from_a_handler(error):
+                raise
+            logger.exception("A job that was given to %s could not be cancelled.", self._name)
+            return False
 
     def shutdown(self, now: bool) -> None:
         for future in list(self._futures.values()):
-            future.cancel()
+            self._cancel(future)
         if self._line is not None:
             self._line.close()
 
