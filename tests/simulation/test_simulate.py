@@ -567,6 +567,15 @@ class TestBadInput:
         with pytest.raises(BadArgument, match=text):
             simulate(TellsJob(*proposals), run, max_evals=1, evaluator=way)
 
+    def test_what_is_no_proposal_is_said_of_the_optimiser_also_if_its_tell_takes_anything(self) -> None:
+        class Careless:
+            def ask(self) -> None: ...
+
+            def tell(self, *anything: Any) -> None: ...
+
+        with pytest.raises(BadArgument, match=r"^Careless\.ask\(\) returned None"):
+            simulate(Careless(), run, max_evals=1)
+
     @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize(
         ("proposals", "text"),

@@ -266,6 +266,8 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         simulated(SerialEvaluator)(run, continual_max_fidel=9)  # type: ignore[call-arg]
     with pytest.raises(BadArgument, match="key of the output"):
         simulated(SerialEvaluator)(run, runtime=3)  # type: ignore[call-arg]
+    with pytest.raises(BadArgument, match="real_workers is 0"):
+        simulated(ThreadPoolEvaluator)(run, num_workers=2, real_workers=0)
 
 
 @pytest.mark.parametrize(

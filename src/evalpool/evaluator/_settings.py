@@ -46,15 +46,15 @@ def check_run_function(function: Any) -> Callable[..., Any]:
     return checked
 
 
-def check_workers(value: Any) -> int:
+def check_workers(value: Any, name: str = "num_workers") -> int:
     if not is_whole(value):
         raise BadArgument(
-            f"num_workers is {value!r} of type {type(value).__name__}; give a whole number, or -1 for all CPUs."
+            f"{name} is {value!r} of type {type(value).__name__}; give a whole number, or -1 for all CPUs."
         )
     if value == -1:
         return usable_cpus()
     if value < 1:
-        raise BadArgument(f"num_workers is {value}; give 1 or more, or -1 for all CPUs.")
+        raise BadArgument(f"{name} is {value}; give 1 or more, or -1 for all CPUs.")
     return int(value)
 
 

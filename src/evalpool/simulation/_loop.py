@@ -189,7 +189,8 @@ def asktell(opt: Any) -> tuple[AskTell, bool]:
         parameters = inspect.signature(tell).parameters
         kinds = {parameter.kind for parameter in parameters.values()}
         if inspect.Parameter.VAR_POSITIONAL in kinds:
-            return AskTell(_TakesAnything(opt, inspect.Parameter.VAR_KEYWORD in kinds)), False
+            named = type(type(opt).__name__, (_TakesAnything,), {})  # errors name the class of the optimiser
+            return AskTell(named(opt, inspect.Parameter.VAR_KEYWORD in kinds)), False
         return AskTell(opt), not parameters.keys() & {"results", "fidels", "config_id"}
     return AskTell(opt), True
 

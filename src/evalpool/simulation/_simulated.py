@@ -89,6 +89,7 @@ class SimulatedEvaluator(Evaluator):
         workers = _settings.check_workers(num_workers)
         if real_workers is None:
             real_workers = min(usable_cpus(), workers)
+        real_workers = _settings.check_workers(real_workers, "real_workers")
         if runtime_before is not None and not callable(runtime_before):
             raise BadArgument(f"runtime_before is {runtime_before!r}; give a function of the configuration.")
         if runtime_before is not None and kwargs.get("stopper") is not None:
