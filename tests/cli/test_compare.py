@@ -94,6 +94,22 @@ def test_a_stored_comparison_goes_on_on_another_backend(capsys: pytest.CaptureFi
     assert [row["seed"] for row in rows] == [3, 5, 7] * 2
 
 
+def test_jobs_of_another_command_are_kept_out_of_a_comparison_and_not_looked_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("one.jsonl").write_text('{"x": 1}\n')
+    words = ["compare", "spec.toml", *SERIAL, "--storage", "sqlite:///all.db", "--json"]
+    assert main(words) == 0
+    first = json.loads(capsys.readouterr().out)
+    other = ["run", "my-own.py:search", "--configs", "one.jsonl", "--storage", "sqlite:///all.db", "--resume", *SERIAL]
+    assert main(other) == 2
+    assert "search 0 was begun with the function evalpool compare" in capsys.readouterr().err
+    main([*other, "--force"])
+    capsys.readouterr()
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["summary"] == first["summary"]
+
+
 def test_a_cell_that_fails_is_named_and_all_that_fail_are_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     spec: dict[str, object] = {"benchmarks": ["digits"], "workers": [1], "seeds": 1, "budget": 3}
     some = written({**spec, "searches": {"ok": "random", "bad": "my-own.py:broken"}})

@@ -40,6 +40,8 @@ __all__ = ["compare"]
 
 KEY = "comparison"
 """The value of a search in a storage that says that it is a comparison, with which limits and names."""
+ORIGIN = {"function": "evalpool compare"}
+"""The value ``origin`` of the search, so that `evalpool run --resume` refuses to add other jobs to it."""
 _ENDED_WITHOUT = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.CANCELLING)
 
 
@@ -155,9 +157,10 @@ def compare(
         if not own.is_master:
             return empty
         own.storage.store_search_value(own.search_id, KEY, what)
+        own.storage.store_search_value(own.search_id, "origin", ORIGIN)
         own.resume()
         before = own.storage.records(own.search_id)
-        begun = {_cell_of(one) for one in before if not _failed(one)}
+        begun = {cell for one in before if (cell := _cell_of(one)) is not None and not _failed(one)}
         new = [cell._asdict() for cell in cells if cell not in begun]
         _announce(own, len(before) + len(new))
         own.submit(new)
@@ -172,7 +175,7 @@ def _filled(empty: Comparison, cells: list[Cell], records: list[JobRecord]) -> C
     latest: dict[Cell, JobRecord] = {}  # of several, those before the last one failed
     for record in records:
         cell = _cell_of(record)
-        if cell not in latest or _failed(latest[cell]):
+        if cell is not None and (cell not in latest or _failed(latest[cell])):
             latest[cell] = record
     found = [(cell, latest[cell]) for cell in cells if cell in latest]
     outcomes = {cell: record.output for cell, record in found if record.status is JobStatus.DONE}
@@ -195,8 +198,10 @@ def _failed(record: JobRecord) -> bool:
     return record.status in _ENDED_WITHOUT
 
 
-def _cell_of(record: JobRecord) -> Cell:
-    return Cell(*(record.configuration[name] for name in Cell._fields))
+def _cell_of(record: JobRecord) -> Cell | None:
+    """The cell of a job; None of one that another program added to the search."""
+    names = record.configuration.keys()
+    return Cell(**record.configuration) if names == set(Cell._fields) else None
 
 
 def _known(storage: Storage, what: dict[str, Any]) -> str | None:
