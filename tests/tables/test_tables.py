@@ -391,6 +391,44 @@ def test_a_table_that_was_removed_begins_again_with_a_header(tmp_path: Path) -> 
     assert [row["p:x"] for row in raw(writer.path)] == ["2"]
 
 
+@pytest.mark.parametrize("late", [{}, {"late": 1}], ids=["the same columns", "a new column"])
+def test_a_table_whose_directory_was_gone_for_a_while_has_all_rows(tmp_path: Path, late: dict[str, Any]) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    writer = TableWriter(place / "t.csv")
+    writer.open()
+    writer.append([record(0), record(1)])
+    place.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError):
+        writer.append([record(2, metadata=late)])
+    assert (writer.written, writer.missing) == (2, 1)
+    (tmp_path / "away").rename(place)
+    writer.append([record(3)])
+    assert [row["job_id"] for row in raw(writer.path)] == ["0", "1", "2", "3"]
+    assert (writer.written, writer.missing) == (4, 0)
+    writer.close()
+
+
+@pytest.mark.parametrize("late", [{}, {"late": 1}], ids=["the same columns", "a new column"])
+@pytest.mark.parametrize("became", ["empty", "removed", "a pipe", "a link"])
+def test_a_table_that_was_emptied_or_replaced_begins_again(tmp_path: Path, became: str, late: dict[str, Any]) -> None:
+    writer = TableWriter(tmp_path / "t.csv")
+    writer.append([record(0), record(1)])
+    (tmp_path / "other.csv").write_text("job_id,objective\n7,7\n")
+    writer.path.unlink()
+    if became == "empty":
+        writer.path.touch()
+    elif became == "a pipe":
+        os.mkfifo(writer.path)
+    elif became == "a link":
+        writer.path.symlink_to(tmp_path / "other.csv")
+    writer.append([record(2, metadata=late)])
+    writer.append([record(3, metadata=late)])
+    assert [row["job_id"] for row in raw(writer.path)] == ["2", "3"]
+    assert (writer.written, writer.missing) == (2, 0)
+    assert (tmp_path / "other.csv").read_text() == "job_id,objective\n7,7\n"
+
+
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     link = tmp_path / "t.csv"
@@ -439,6 +477,7 @@ def test_a_full_disk_costs_no_row_and_leaves_the_file_whole(tmp_path: Path, smal
         ("/no/such/directory/t.csv", "make it first"),
         ("/tmp", "is a directory"),
         ("/dev/null", "not a regular file"),
+        (f"/tmp/{'a' * 240}.csv", "has 244 bytes; give one of at most 230"),
         (3, "of type int"),
     ],
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from evalpool._files import Taken, WriterLock, remove_drafts
 from evalpool.errors import BadArgument
 from evalpool.tables._cells import cells_of_any_size, line_of, line_of_values, value_of
-from evalpool.tables._paths import append_text, check_path, replace_file
+from evalpool.tables._paths import GONE, append_text, check_path, replace_file
 from evalpool.tables._rows import Columns, Row, Shape, is_task, row_of, table_of
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ class TableWriter:
         self._begun = False
         self._header: tuple[str, ...] = ()  # the columns in the file
         self._rows = 0  # how many of the file's rows are certain
+        self._size = 0  # its bytes after the last write
         self._certain = True  # no write was interrupted
         self._taken: tuple[weakref.ref[Any] | None, int] = (None, 0)  # first and number of jobs of the last `append`
         self._guard = WriterLock(str(self.path))
@@ -148,25 +148,33 @@ class TableWriter:
         # After an interrupt it is unknown whether the rows are in the file, so the next call writes it anew.
         appends = self._certain and self._header == names
         self._certain = False
+        size = None
         if appends:
             try:
-                append_text(self.path, "".join(lines))
+                size = append_text(self.path, "".join(lines), self._size)
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ELOOP):  # the file is unchanged
-                    self._certain = True
+                if error.errno not in GONE:
+                    self._certain = True  # the file is unchanged
                     raise
-                appends, self._rows = False, 0  # the file was removed, or replaced by a link: begin again
-        if not appends:
-            replace_file(self.path, line_of(names), islice(self._old_lines(), self._rows), lines)
+        kept = self._rows
+        if size is None:
+            # Also if the file is gone: its directory may be gone for a while only, and come back with it.
+            old = _Counted(islice(self._old_lines(), self._rows))
+            replace_file(self.path, line_of(names), old, lines)
+            kept, size = old.count, os.stat(self.path).st_size
         self._header = names
-        self._rows, self._waiting, self._certain = self._rows + len(lines), [], True
+        self._rows, self._size, self._waiting, self._certain = kept + len(lines), size, [], True
 
     def _old_lines(self) -> Iterator[str]:
         """The rows in the file, under the present columns."""
         names, results = self._columns.names, self._columns.results
-        if not self.path.exists():
-            return
-        with open(self.path, encoding="utf-8", newline="") as file, cells_of_any_size():
+        try:
+            opened = open(self.path, encoding="utf-8", errors="replace", newline="", opener=_itself)  # noqa: SIM115
+        except OSError as error:
+            if error.errno in GONE:
+                return
+            raise
+        with opened as file, cells_of_any_size():
             reader = csv.DictReader(file)
             # All result columns of a row without a result hold the same text, so the first one is enough.
             first = next((name for name in reader.fieldnames or () if name.startswith(("objective", "o:"))), "")
@@ -176,6 +184,24 @@ class TableWriter:
                 elif first == "objective" and results[0] == "objective_0":
                     values["objective_0"] = values["objective"]
                 yield line_of(values.get(name) or "" for name in names)
+
+
+def _itself(path: str, flags: int) -> int:
+    """Open a file, and not the one that somebody's link in its place points to, nor wait for the writer of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0))
+
+
+class _Counted:
+    """Lines that are counted as they are taken."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = lines
+        self.count = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.count += 1
+            yield line
 
 
 def _is_failure(values: Mapping[str, str], column: str) -> bool:
