@@ -198,9 +198,9 @@ class Evaluator(Creation, SearchView):
             raise _settings.unreachable(storage, type(self).__name__, self._backend.sharing())
 
     def _start_up(self) -> None:
-        with self._start_lock:
+        with defer_signals(), self._start_lock:  # an interrupt would leave an engine that nobody would stop
             if not self._core.started:
-                self._handles_signals = install()
+                self._handles_signals = self._handles_signals or install()
                 self._start_backend()
                 self._core.started = True
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
 from evalpool._guard import describe
-from evalpool._interrupts import defer_signals
+from evalpool._interrupts import allow_signals, defer_signals
 from evalpool.evaluator._backend import Backend
 from evalpool.evaluator._local_channel import LocalChannel
 from evalpool.evaluator._worker_setup import WorkerSetup, pack
@@ -198,7 +198,8 @@ class Port:
 
     def pack(self, apart: Callable[[pickle.PickleBuffer], Any] | None = None) -> WorkerSetup:
         """As `setup`, but if the run-function cannot be pickled, `WorkerSetup.error` says why."""
-        return pack(self.task, self._search, self.name, self._needed, apart)
+        with allow_signals():  # the task's own code may take its time
+            return pack(self.task, self._search, self.name, self._needed, apart)
 
     @property
     def storage(self) -> Storage:
