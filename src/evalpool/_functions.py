@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from evalpool._interrupts import from_a_handler
 from evalpool._text import described
 from evalpool.errors import BadArgument, EvalpoolError
 
@@ -113,7 +112,7 @@ def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
     except SystemExit as error:
-        if from_a_handler(error):
+        if _from_a_handler(error):
             raise
         raise BadArgument(
             f"importing {name} ends the program by {described(error)}{_place_of(error)}; put what it does as a program "
@@ -136,10 +135,16 @@ def naming(name: str) -> Iterator[None]:
     except EvalpoolError:
         raise
     except (Exception, SystemExit) as error:
-        if from_a_handler(error):
+        if _from_a_handler(error):
             raise
         place = _place_of(error)
         raise BadArgument(f"{name} raised {described(error)}{place and f',{place}'}") from error
+
+
+def _from_a_handler(error: BaseException) -> bool:
+    from evalpool._interrupts import from_a_handler  # here, because it loads logging, and `evalpool --help` would wait
+
+    return from_a_handler(error)
 
 
 def _place_of(error: BaseException) -> str:
