@@ -66,3 +66,17 @@ def test_an_interrupt_of_close_leaves_nothing_of_it_out(
         assert sorted(job.number for job in evaluator.gather()) == [3, 4]
         assert evaluator.close() == []
     OVER.set()
+
+
+def test_an_interrupt_after_close_took_its_jobs_leaves_them_to_gather() -> None:
+    class Interrupting(Callback):
+        def on_close(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    evaluator = Evaluator.create(lambda job: 1.0, "serial", {"callbacks": [Interrupting()]})
+    evaluator.submit([{}, {}])
+    with pytest.raises(KeyboardInterrupt):
+        evaluator.close()
+    assert [(job.number, job.objective) for job in evaluator.gather()] == [(0, "F_CANCELLED"), (1, "F_CANCELLED")]
+    assert evaluator.num_jobs_gathered == evaluator.num_jobs_submitted == 2
+    assert evaluator.gather() == evaluator.close() == []

@@ -53,6 +53,7 @@ def close_engine(
             jobs that had not ended.
     """
     running: list[Job[Any]] = []
+    taken: list[Job[Any]] = []
     unfinished = held_back
 
     def let_end() -> None:
@@ -65,30 +66,33 @@ def close_engine(
             with allow_signals():
                 backend.shutdown(bool(core.ledger.running))
 
-    def end(kind: Any, error: BaseException | None, trace: Any) -> None:
-        nonlocal unfinished
+    def end() -> None:
+        nonlocal taken
         core.end_running()
         timers.close()
         unfinished.extend(job for job in running if job._stop in BY_CLOSE)
-        # After an error nobody gets what `close` returns, so that these jobs, too, are left to `gather`.
-        finished, unfinished = core.take_unfinished(unfinished if error is None else [])
+        finished, taken = core.take_unfinished(unfinished)
         conclude(finished)
+
+    def put_back(kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None:  # then nobody gets what `close` returns
+            core.put_back(core.inbox, taken)
 
     def interruptible(step: Callable[[], object]) -> None:
         with allow_signals():
             step()
 
     with defer_signals(), contextlib.ExitStack() as steps:  # it calls the last one first
+        steps.push(put_back)
         for step in reversed(then):
-            steps.callback(interruptible, step)
             steps.callback(handle_noted)
-        steps.push(end)
-        for stop in (shut_down, let_end):
+            steps.callback(interruptible, step)
+        for stop in (end, shut_down, let_end):
             steps.callback(handle_noted)
             steps.callback(stop)
         running = [attempt.job for attempt in core.ledger.running.values()]
         unfinished += core.stops.end_all(FailureKind.CANCELLED, "the evaluator was closed")
-    return unfinished
+    return taken
 
 
 def leave_storage(search: OpenSearch, recorder: Recorder, fence: Fence, membership: Membership | None) -> None:
