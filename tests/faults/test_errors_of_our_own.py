@@ -146,6 +146,31 @@ def test_an_error_in_the_reading_of_workers_ends_no_wait(traced: Callable[[Fault
     assert struck > len(lines) / 3
 
 
+def test_outcomes_that_are_lost_before_their_jobs_are_handed_over_end_no_wait() -> None:
+    looked = threading.Event()
+    with ProcessPoolEvaluator(run, num_workers=2) as evaluator:
+        evaluator.submit([{"x": 0}])
+        evaluator.gather()
+        backend, port = evaluator._backend, evaluator._backend.pool.port
+        hand_over, report, end_lost = backend.run, port.report, port.lost
+
+        def hand_over_slowly(attempts: Any) -> None:
+            hand_over(attempts)
+            assert looked.wait(20)
+
+        def lose(reports: Any) -> None:
+            port.report = report
+            raise Unforeseen("while the jobs of these outcomes are being handed over")
+
+        def look(*arguments: Any) -> bool:
+            again = end_lost(*arguments)
+            looked.set()
+            return again
+
+        backend.run, port.report, port.lost = hand_over_slowly, lose, look
+        all_end(evaluator, 1, ("report", 0))
+
+
 def test_an_error_in_a_thread_that_runs_jobs_ends_no_wait(traced: Callable[[Fault], None]) -> None:
     fault = Fault(Threads._work, Watchdog._turn, Core.report, JobLedger.end, RunningAttempts.started, JobLedger.take)
     struck = 0

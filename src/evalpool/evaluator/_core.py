@@ -315,8 +315,11 @@ class Core:
         if job._outcome is None and job.number not in ledger.running and job not in ledger.scheduler:
             self.ended(job, failed(FailureKind.WORKER_DIED, f"Its outcome could not be taken.\n{describe(error)}"))
 
-    def lost(self, has: Callable[[], set[int]], capacity: int, error: BaseException) -> None:
+    def lost(self, has: Callable[[], set[int]], capacity: int, error: BaseException) -> bool:
         """After an error in an engine: end, as failures, running jobs that the engine does not have any more.
+
+        Returns whether to call this again soon: another thread is handing jobs over, and may have handed over some that
+        the engine has lost by now.
 
         Args:
             has: returns the numbers of the jobs that the engine has; called without the lock.
@@ -332,6 +335,7 @@ class Core:
         lost = [attempt for attempt in running if attempt.job.number not in known]
         self.report([(attempt, failed(FailureKind.WORKER_DIED, text)) for attempt in lost])
         self.pump()
+        return bool(handing)
 
     def record_ended(self, jobs: list[Job[Any]]) -> None:
         """Tell a durable storage of jobs that have ended. In simulated time this is done later, at their delivery."""

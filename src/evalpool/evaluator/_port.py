@@ -98,7 +98,7 @@ class Port:
     """Call a function after some seconds, ``after(seconds, function, *arguments)``, in the thread of timers; it must
     return at once."""
 
-    lost: Callable[[Callable[[], set[int]], int, BaseException], None]
+    lost: Callable[[Callable[[], set[int]], int, BaseException], bool]
     """After an error in the engine itself: end the running jobs that it does not have any more.
 
     ``lost(numbers, slots, error)``: `numbers` returns the numbers of the jobs that the engine has, `slots` is how many

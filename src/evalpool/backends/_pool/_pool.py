@@ -56,6 +56,8 @@ one before."""
 MANY = 12
 """The least number of jobs in one message whose outcomes a worker holds, to send several together. With fewer jobs, as
 in a search loop, the first outcome is sent at once, and the search continues while the worker runs the others."""
+HANDED_OVER_WITHIN = 0.01
+"""Seconds until jobs that were being handed over during an error are looked for again."""
 BEFORE_IT_RAN = "cancelled before it ran"
 
 
@@ -467,11 +469,17 @@ class Pool:
                 self.staff.discard(worker, text)
         with self.lock:
             self.prefetcher.rebuild()
+        self._end_lost(error)
+        self.transport.wake()  # the outcomes must be reported even if no worker sends anything
+
+    def _end_lost(self, error: BaseException) -> None:
+        """End the jobs that no worker has, also those that are being handed over now and were lost before that ends."""
+        with self.lock:
             capacity = self.prefetcher.capacity()
         if self.broken:
             capacity += self.port.num_workers
-        self.port.lost(self._has, capacity, error)
-        self.transport.wake()  # the outcomes must be reported even if no worker sends anything
+        if self.port.lost(self._has, capacity, error):
+            self.port.after(HANDED_OVER_WITHIN, self.command, partial(self._end_lost, error))
 
     def _has(self) -> set[int]:
         """Return the numbers of all jobs that the pool has."""
@@ -484,7 +492,7 @@ class Pool:
         with self.lock:
             self.prefetcher.clear()
             self.reports = []
-        self.port.lost(set, self.port.num_workers, error)
+        self._end_lost(error)
 
     def after_fork(self) -> None:
         """In a forked child: close this process's copies of everything, without ending the parent's workers."""
