@@ -191,6 +191,7 @@ def test_a_function_that_returns_no_stopper_fails_its_cell() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")  # matplotlib's, with numpy of 3.10
 def test_the_page_says_what_happened_to_workers_and_evaluations(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("pandas")

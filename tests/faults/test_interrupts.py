@@ -170,6 +170,9 @@ STORM = """
 """
 
 
+@pytest.mark.xfail(
+    sys.version_info < (3, 11), reason="documented: it handles signals where functions return", strict=False
+)
 @pytest.mark.parametrize(
     ("method", "name"),
     [("serial", "SIGINT"), ("thread", "SIGINT"), ("process", "SIGINT"), ("thread", "SIGALRM"), ("process", "SIGUSR1")],
