@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalpool._clock import monotonic
 from evalpool._fork import Order, at_fork
-from evalpool._guard import Guard, describe, guarded_thread
+from evalpool._guard import Guard, guarded_thread
 from evalpool._interrupts import SLICE, allow_signals, defer_signals, from_a_handler
 from evalpool._log import get_logger
 from evalpool.backends._pool import _wire
@@ -31,6 +31,7 @@ from evalpool.backends._pool._hearing import Hearing
 from evalpool.backends._pool._lead import Lead
 from evalpool.backends._pool._pool_worker import PoolWorker
 from evalpool.backends._pool._prefetcher import Placed, Prefetcher, Steal
+from evalpool.backends._pool._recovery import Recovery
 from evalpool.backends._pool._shortage import Shortage
 from evalpool.backends._pool._staff import Staff
 from evalpool.outcomes import FailureKind, Outcome, failed
@@ -56,8 +57,6 @@ one before."""
 MANY = 12
 """The least number of jobs in one message whose outcomes a worker holds, to send several together. With fewer jobs, as
 in a search loop, the first outcome is sent at once, and the search continues while the worker runs the others."""
-HANDED_OVER_WITHIN = 0.01
-"""Seconds until jobs that were being handed over during an error are looked for again."""
 BEFORE_IT_RAN = "cancelled before it ran"
 
 
@@ -97,8 +96,8 @@ class Pool:
         self._leader_polls = False  # whether the caller that leads is inside `poll`, where signal handlers are called
         self._interludes = 0  # how often such a handler has waited for jobs or closed the evaluator
         self._commands: deque[Callable[[], Any]] = deque()
-        self._uncertain: set[PoolWorker] = set()  # workers that an error concerned: what they were sent is not known
-        self._guard = Guard("The thread that does the I/O of workers", self._recover, self._fail_all)
+        self._recovery = Recovery(self)
+        self._guard = Guard("The thread that does the I/O of workers", self._recovery.recover, self._recovery.fail_all)
         self._lead = Lead(transport.wake)
         self._thread = guarded_thread(name, self._guard, self._run)
         transport.open(self)
@@ -280,7 +279,7 @@ class Pool:
                         worker.refused = min(worker.refused, last)
                         begun = [each for each in begun if each[1] is not worker.facts]
         except BaseException as error:
-            self._uncertain.update(sends)  # it is not known how much of it was sent
+            self._recovery.uncertain.update(sends)  # it is not known how much of it was sent
             self.command(partial(self._guard.caught, error))
             raise
         for attempt, facts in begun:
@@ -453,46 +452,11 @@ class Pool:
             worker: the worker that the error concerns; None if it is not known.
         """
         if worker is not None:
-            self._uncertain.add(worker)
+            self._recovery.uncertain.add(worker)
         go_on = self._guard.caught(error)
         if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
             raise error
         return go_on
-
-    def _recover(self, error: BaseException) -> None:
-        """Make the state consistent after an error: replace workers it concerned, make queues and slots anew, and end
-        jobs that no worker has."""
-        uncertain, self._uncertain = self._uncertain, set()
-        for worker in uncertain:
-            if self.workers.get(worker.index) is worker:
-                text = f"evalpool gave this worker up after an error of its own.\n{describe(error)}"
-                self.staff.discard(worker, text)
-        with self.lock:
-            self.prefetcher.rebuild()
-        self._end_lost(error)
-        self.transport.wake()  # the outcomes must be reported even if no worker sends anything
-
-    def _end_lost(self, error: BaseException) -> None:
-        """End the jobs that no worker has, also those that are being handed over now and were lost before that ends."""
-        with self.lock:
-            capacity = self.prefetcher.capacity()
-        if self.broken:
-            capacity += self.port.num_workers
-        if self.port.lost(self._has, capacity, error):
-            self.port.after(HANDED_OVER_WITHIN, self.command, partial(self._end_lost, error))
-
-    def _has(self) -> set[int]:
-        """Return the numbers of all jobs that the pool has."""
-        with self.lock:
-            return self.prefetcher.numbers().union(attempt.job.number for attempt, _ in self.reports)
-
-    def _fail_all(self, error: BaseException) -> None:
-        """Let all jobs fail with the reason, now and later, as the pool cannot continue."""
-        self.broken = f"evalpool gave up all these workers after repeated errors of its own.\n{describe(error)}"
-        with self.lock:
-            self.prefetcher.clear()
-            self.reports = []
-        self._end_lost(error)
 
     def after_fork(self) -> None:
         """In a forked child: close this process's copies of everything, without ending the parent's workers."""
