@@ -8,7 +8,6 @@ readable at the end of its process, whoever has its files.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -53,7 +52,7 @@ class RankWatch:
             self._close()
 
     def stop(self) -> None:
-        """End the watch. Any thread; a second call does nothing."""
+        """End the watch. One thread at a time; a second call does nothing."""
         self._over.set()
         wake, self._wake = self._wake, -1
         if wake >= 0:
@@ -71,6 +70,5 @@ class RankWatch:
         """Close what the thread uses, in that thread: the number of a closed descriptor may soon be another file's."""
         while self._ranks:
             os.close(self._ranks.popitem()[0])
-        wakes, self._wakes = self._wakes, -1
-        with contextlib.suppress(OSError):
-            os.close(wakes)
+        if self._wakes >= 0:
+            os.close(self._wakes)

@@ -268,8 +268,8 @@ class Rank:
             except BaseException as error:  # noqa: BLE001  a signal handler of the program may raise anything
                 self._give_up(error)
             self._over.set()
-            self._watch.stop()
             listener.join()
+            self._watch.stop()
             self.is_serving = False
             if until == CREW:
                 for served in self._evaluators.values():
